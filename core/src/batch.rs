@@ -1,0 +1,361 @@
+//! A batch: a contiguous range of changes, grouped by table and operation, each group by columns.
+
+use crate::chain::{Chain, canonical_change};
+use crate::columns::ColumnBlock;
+use crate::convert::convert_row;
+use crate::decision::Span;
+use crate::ids::StationNumber;
+use crate::reject::Rejection;
+use crate::schema::{Fingerprint, Schema, Table};
+use crate::value::{ColumnType, SqliteValue, ValueRef};
+
+/// What a change does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Op {
+    /// A new row; carries all columns. Over an existing key it replaces.
+    Insert = 1,
+    /// A changed row; carries all columns, and heals a row whose insert was rejected.
+    Update = 2,
+    /// A row that is gone; carries key and time.
+    Delete = 3,
+    /// A marker that keeps the numbering gapless: the change was rejected on the station (code and message travel), or is void.
+    Void = 4,
+}
+
+impl Op {
+    /// The operation of this code.
+    #[must_use]
+    pub const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(Self::Insert),
+            2 => Some(Self::Update),
+            3 => Some(Self::Delete),
+            4 => Some(Self::Void),
+            _ => None,
+        }
+    }
+
+    /// The operation of a log row: `I`, `U` or `D`.
+    #[must_use]
+    pub const fn from_log(letter: &[u8]) -> Option<Self> {
+        match letter {
+            b"I" => Some(Self::Insert),
+            b"U" => Some(Self::Update),
+            b"D" => Some(Self::Delete),
+            _ => None,
+        }
+    }
+
+    /// A word for people.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Insert => "insert",
+            Self::Update => "update",
+            Self::Delete => "delete",
+            Self::Void => "void",
+        }
+    }
+}
+
+/// The code a void change carries when there is nothing to repair: the delete of a row that could never have travelled.
+pub const VOID_CODE: &str = "void";
+
+/// The table number of a void change whose table the schema does not have.
+pub const NO_TABLE: u32 = u32::MAX;
+
+/// All changes of one table and operation, in log order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    /// The table's number in the schema; [`NO_TABLE`] only with [`Op::Void`].
+    pub table: u32,
+    /// What the changes do.
+    pub op: Op,
+    /// How many there are.
+    pub rows: usize,
+    /// The columns [`group_columns`] names.
+    pub columns: Vec<ColumnBlock>,
+}
+
+/// The types of a group's columns: all of the table's (insert, update), key and time (delete), code and message (void).
+#[must_use]
+pub fn group_columns(table: Option<&Table>, op: Op) -> Vec<ColumnType> {
+    match (op, table) {
+        (Op::Void, _) => vec![ColumnType::Text, ColumnType::Text],
+        (Op::Delete, Some(table)) => table.identity().map(|index| table.columns[index].ty).collect(),
+        (Op::Insert | Op::Update, Some(table)) => table.columns.iter().map(|column| column.ty).collect(),
+        (_, None) => Vec::new(),
+    }
+}
+
+impl Group {
+    /// An empty group.
+    #[must_use]
+    pub fn new(schema: &Schema, table: u32, op: Op) -> Self {
+        let columns = group_columns(schema.tables().get(table as usize), op);
+        Self { table, op, rows: 0, columns: columns.into_iter().map(ColumnBlock::new).collect() }
+    }
+
+    /// Appends a row.
+    pub fn push(&mut self, values: &[ValueRef<'_>]) {
+        debug_assert_eq!(values.len(), self.columns.len());
+        for (column, value) in self.columns.iter_mut().zip(values) {
+            column.push(*value);
+        }
+        self.rows += 1;
+    }
+
+    /// The values of a row.
+    pub fn row(&self, row: usize) -> impl Iterator<Item = ValueRef<'_>> + Clone {
+        self.columns.iter().map(move |column| column.get(row))
+    }
+}
+
+/// A batch, decoded or about to be encoded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// Fingerprint of the schema its columns follow.
+    pub fingerprint: Fingerprint,
+    /// Whose log it is of.
+    pub station: StationNumber,
+    /// First seq, from 1.
+    pub first_seq: u64,
+    /// The chain before the first change.
+    pub chain_before: Chain,
+    /// The chain after the last.
+    pub chain_after: Chain,
+    /// The station's clock when it was cut, milliseconds since 1970 UTC.
+    pub sent_at_ms: i64,
+    /// The changes.
+    pub groups: Vec<Group>,
+    /// For each seq in turn, the group its next row comes from.
+    pub order: Vec<u32>,
+    /// For each seq in turn, the station's clock when it was captured, milliseconds since 1970 UTC.
+    pub at_ms: Vec<i64>,
+}
+
+/// Where one change of a batch is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChangeRef {
+    /// Its seq.
+    pub seq: u64,
+    /// When it was captured, by the station's clock.
+    pub at_ms: i64,
+    /// Index of its group.
+    pub group: usize,
+    /// Its row there.
+    pub row: usize,
+}
+
+impl Batch {
+    /// Which part of the log it is.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        Span {
+            first_seq: self.first_seq,
+            count: self.order.len() as u32,
+            chain_before: self.chain_before,
+            chain_after: self.chain_after,
+        }
+    }
+
+    /// Every change, in log order.
+    pub fn changes(&self) -> impl Iterator<Item = ChangeRef> + '_ {
+        let mut next_row = vec![0_usize; self.groups.len()];
+        (self.first_seq..).zip(self.order.iter().zip(&self.at_ms)).map(move |(seq, (&group, &at_ms))| {
+            let group = group as usize;
+            let row = next_row[group];
+            next_row[group] += 1;
+            ChangeRef { seq, at_ms, group, row }
+        })
+    }
+
+    /// The chain after every change from the first to `seq`, recomputed from the changes.
+    #[must_use]
+    pub fn chain_at(&self, schema: &Schema, seq: u64) -> Chain {
+        let mut canonical = Vec::new();
+        self.changes().take_while(|change| change.seq <= seq).fold(self.chain_before, |chain, change| {
+            let group = &self.groups[change.group];
+            canonical_change(
+                &mut canonical,
+                change.seq,
+                change.at_ms,
+                group.op as u8,
+                table_name(schema, group.table),
+                group.row(change.row),
+            );
+            chain.then(&canonical)
+        })
+    }
+}
+
+/// The table's name in canonical bytes; empty for [`NO_TABLE`].
+fn table_name(schema: &Schema, table: u32) -> &str {
+    schema.tables().get(table as usize).map_or("", |table| table.name.as_str())
+}
+
+/// One row of the log, as SQLite holds it.
+#[derive(Debug, Clone, Copy)]
+pub struct LogRow<'a> {
+    /// Its seq.
+    pub seq: u64,
+    /// When it was captured, milliseconds since 1970 UTC by the station's clock.
+    pub at_ms: i64,
+    /// The table's name.
+    pub table: &'a [u8],
+    /// `I`, `U` or `D`.
+    pub op: &'a [u8],
+    /// c0 … cN.
+    pub values: &'a [SqliteValue<'a>],
+}
+
+/// Cuts a batch out of a log: converts each row, keeps the chain, notes what had to be rejected.
+#[derive(Debug)]
+pub struct BatchBuilder<'s> {
+    schema: &'s Schema,
+    batch: Batch,
+    group_of: Vec<[Option<u32>; 4]>,
+    canonical: Vec<u8>,
+    body_bytes: usize,
+    cells: usize,
+    rejected: Vec<(u64, Rejection)>,
+}
+
+impl<'s> BatchBuilder<'s> {
+    /// Begins a batch after `first_seq - 1`, where the chain is `chain_before`.
+    #[must_use]
+    pub fn new(schema: &'s Schema, station: StationNumber, first_seq: u64, chain_before: Chain) -> Self {
+        Self {
+            schema,
+            batch: Batch {
+                fingerprint: schema.fingerprint(),
+                station,
+                first_seq,
+                chain_before,
+                chain_after: chain_before,
+                sent_at_ms: 0,
+                groups: Vec::new(),
+                order: Vec::new(),
+                at_ms: Vec::new(),
+            },
+            group_of: vec![[None; 4]; schema.tables().len() + 1],
+            canonical: Vec::new(),
+            body_bytes: 0,
+            cells: 0,
+            rejected: Vec::new(),
+        }
+    }
+
+    /// Appends the log's next row. A row that cannot travel becomes a void change, and is listed in [`BatchBuilder::rejected`].
+    ///
+    /// # Panics
+    /// BUG: when `row.seq` is not the next one; the reader of the log checks for gaps.
+    pub fn push(&mut self, row: &LogRow<'_>) {
+        assert_eq!(row.seq, self.next_seq(), "BUG: the batch must be contiguous");
+        let table_index = std::str::from_utf8(row.table).ok().and_then(|name| self.schema.table_index(name));
+        let op = Op::from_log(row.op);
+        let (Some(index), Some(op)) = (table_index, op) else {
+            let name = String::from_utf8_lossy(row.table);
+            let message = format!(
+                "the log names table {:?} and operation {:?}, which the schema {} does not have",
+                name,
+                String::from_utf8_lossy(row.op),
+                self.schema.name()
+            );
+            return self.push_rejected(row, NO_TABLE, Rejection::new(crate::reject::RejectCode::UnknownTable, message));
+        };
+        let table = &self.schema.tables()[index];
+        let mut values: Vec<ValueRef<'_>> = Vec::with_capacity(table.columns.len());
+        let converted = if op == Op::Delete {
+            convert_row(table, self.batch.station, row.values, table.identity(), &mut values)
+        } else {
+            convert_row(table, self.batch.station, row.values, 0..table.columns.len(), &mut values)
+        };
+        match converted {
+            Ok(()) => self.append(row.seq, row.at_ms, index as u32, op, &values),
+            // What never could travel upstream is not there, so its delete has nothing to do.
+            Err(_) if op == Op::Delete => {
+                self.append(
+                    row.seq,
+                    row.at_ms,
+                    index as u32,
+                    Op::Void,
+                    &[ValueRef::Text(VOID_CODE), ValueRef::Text("")],
+                );
+            }
+            Err(rejection) => self.push_rejected(row, index as u32, rejection),
+        }
+    }
+
+    fn push_rejected(&mut self, row: &LogRow<'_>, table: u32, rejection: Rejection) {
+        let values = [ValueRef::Text(rejection.code.as_str()), ValueRef::Text(&rejection.message)];
+        self.append(row.seq, row.at_ms, table, Op::Void, &values);
+        self.rejected.push((row.seq, rejection));
+    }
+
+    fn append(&mut self, seq: u64, at_ms: i64, table: u32, op: Op, values: &[ValueRef<'_>]) {
+        canonical_change(
+            &mut self.canonical,
+            seq,
+            at_ms,
+            op as u8,
+            table_name(self.schema, table),
+            values.iter().copied(),
+        );
+        self.batch.chain_after = self.batch.chain_after.then(&self.canonical);
+        self.body_bytes += self.canonical.len();
+        self.cells += values.len();
+        let slot = &mut self.group_of[(table as usize).min(self.schema.tables().len())][op as usize - 1];
+        let group = *slot.get_or_insert_with(|| {
+            self.batch.groups.push(Group::new(self.schema, table, op));
+            self.batch.groups.len() as u32 - 1
+        });
+        self.batch.groups[group as usize].push(values);
+        self.batch.order.push(group);
+        self.batch.at_ms.push(at_ms);
+    }
+
+    /// The seq that [`BatchBuilder::push`] expects.
+    #[must_use]
+    pub fn next_seq(&self) -> u64 {
+        self.batch.first_seq + self.batch.order.len() as u64
+    }
+
+    /// The chain after what was pushed.
+    #[must_use]
+    pub const fn chain(&self) -> Chain {
+        self.batch.chain_after
+    }
+
+    /// How many changes were pushed.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.batch.order.len()
+    }
+
+    /// How many bytes the canonical form of what was pushed has: no less than the body will have before compression.
+    #[must_use]
+    pub const fn body_bytes(&self) -> usize {
+        self.body_bytes
+    }
+
+    /// How many cells were pushed.
+    #[must_use]
+    pub const fn cells(&self) -> usize {
+        self.cells
+    }
+
+    /// The changes that had to be rejected on the station, by seq.
+    #[must_use]
+    pub fn rejected(&self) -> &[(u64, Rejection)] {
+        &self.rejected
+    }
+
+    /// The batch, stamped with the station's clock.
+    #[must_use]
+    pub fn finish(mut self, sent_at_ms: i64) -> Batch {
+        self.batch.sent_at_ms = sent_at_ms;
+        self.batch
+    }
+}

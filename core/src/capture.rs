@@ -1,0 +1,155 @@
+//! Capture: the log, and the triggers that append to it in the writer's own transaction.
+//!
+//! ```text
+//! INSERT ─ BEFORE: what would this row oust? → tidemark_ousted ─ row written ─ AFTER: log D for each ousted, log I
+//! UPDATE ─ BEFORE: the same when key or unique columns change   ─ row written ─ AFTER: log D for each ousted, log U
+//!                                                                              (or D old, I new when key or time changed)
+//! DELETE ─ AFTER: log D
+//! ```
+//!
+//! `INSERT OR REPLACE` and `UPDATE OR REPLACE` oust rows without firing delete triggers (unless a connection sets
+//! `recursive_triggers`, which is not ours to set). So a BEFORE trigger notes the rows that share the new row's key or a unique
+//! column, and the AFTER trigger, which fires only when the row was really written, logs a delete for those that are gone.
+//! When the statement is ignored or turned into an upsert's update, the note is stale and the next one clears it.
+//! A table whose only unique thing is its key and which has no time column needs no note: its `I` over an existing key replaces.
+//!
+//! Only built-ins of SQLite 3.35 are used, no custom functions, so any program is captured.
+
+use crate::schema::{Schema, Table};
+use crate::sqlite::quote;
+
+/// The log's table.
+pub const LOG_TABLE: &str = "tidemark_log";
+/// Notes of rows a statement is about to oust; empty between statements but for stale notes.
+pub const OUSTED_TABLE: &str = "tidemark_ousted";
+
+/// The writer's clock in milliseconds since 1970 UTC, with built-ins of SQLite 3.35 (`unixepoch('subsec')` came with 3.42).
+const NOW_MS: &str = "CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER)";
+
+/// The columns of a unique index of a table besides its key, by name.
+pub type UniqueColumns = Vec<String>;
+
+fn c_columns(count: usize) -> String {
+    (0..count).map(|n| format!("c{n}")).collect::<Vec<_>>().join(", ")
+}
+
+/// `CREATE TABLE` of the log for a schema. The c-columns have no type, so that SQLite copies values exactly.
+/// AUTOINCREMENT keeps seq from restarting when the log is trimmed to nothing.
+#[must_use]
+pub fn create_log(schema: &Schema) -> String {
+    format!(
+        "CREATE TABLE {LOG_TABLE} (seq INTEGER PRIMARY KEY AUTOINCREMENT, at, tbl, op, {})",
+        c_columns(schema.columns_max())
+    )
+}
+
+/// `CREATE TABLE` of the notes.
+#[must_use]
+pub fn create_ousted(schema: &Schema) -> String {
+    format!("CREATE TABLE {OUSTED_TABLE} (tbl, {})", c_columns(schema.columns_max()))
+}
+
+/// Names of all triggers a table can have; not every table has each.
+#[must_use]
+pub fn trigger_names(table: &Table) -> Vec<String> {
+    ["before_insert", "after_insert", "before_update", "after_update", "after_move", "after_delete"]
+        .iter()
+        .map(|when| trigger_name(table, when))
+        .collect()
+}
+
+fn trigger_name(table: &Table, when: &str) -> String {
+    format!("tidemark_{}_{when}", table.name)
+}
+
+/// The triggers of one table. `unique` are its unique indexes besides the key; tables made by `tidemark init` have none.
+#[must_use]
+pub fn create_triggers(table: &Table, unique: &[UniqueColumns]) -> Vec<String> {
+    let name = quote(&table.name);
+    let key = quote(&table.key_column().name);
+    let columns = |of: &str| {
+        table
+            .columns
+            .iter()
+            .map(|column| if of.is_empty() { quote(&column.name) } else { format!("{of}.{}", quote(&column.name)) })
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let cs = c_columns(table.columns.len());
+    let log = |op: &str, of: &str| {
+        format!(
+            "    INSERT INTO {LOG_TABLE} (at, tbl, op, {cs}) VALUES ({NOW_MS}, '{}', '{op}', {});\n",
+            table.name,
+            columns(of)
+        )
+    };
+    let trigger = |when: &str, event: &str, condition: &str, body: &str| {
+        let condition = if condition.is_empty() { String::new() } else { format!("WHEN {condition}\n") };
+        format!("CREATE TRIGGER {} {event} ON {name}\n{condition}BEGIN\n{body}END", quote(&trigger_name(table, when)))
+    };
+    let notes_inserts = table.time.is_some() || !unique.is_empty();
+
+    // Rows that share the new row's key, or all columns of a unique index: NULL never equals NULL there, as in the index.
+    let mut same: Vec<String> = vec![format!("{key} = NEW.{key}")];
+    same.extend(
+        unique.iter().map(|columns| {
+            columns.iter().map(|c| format!("{0} = NEW.{0}", quote(c))).collect::<Vec<_>>().join(" AND ")
+        }),
+    );
+    let note = |clash: &str| {
+        format!(
+            "    DELETE FROM {OUSTED_TABLE} WHERE 1;\n    INSERT INTO {OUSTED_TABLE} (tbl, {cs}) SELECT '{}', {} FROM {name} WHERE {clash};\n",
+            table.name,
+            columns("")
+        )
+    };
+    let noted_or =
+        |clash: &str| format!("EXISTS (SELECT 1 FROM {name} WHERE {clash}) OR EXISTS (SELECT 1 FROM {OUSTED_TABLE})");
+    let key_c = format!("c{}", table.key);
+    let gone = |replaced: &str| {
+        format!(
+            "    INSERT INTO {LOG_TABLE} (at, tbl, op, {cs}) SELECT {NOW_MS}, '{0}', 'D', {cs} FROM {OUSTED_TABLE}\n        WHERE tbl = '{0}' AND ({replaced}NOT EXISTS (SELECT 1 FROM {name} WHERE {key} = {OUSTED_TABLE}.{key_c}));\n    DELETE FROM {OUSTED_TABLE} WHERE 1;\n",
+            table.name
+        )
+    };
+
+    let mut triggers = Vec::new();
+    if notes_inserts {
+        let clash = same.join(" OR ");
+        triggers.push(trigger("before_insert", "BEFORE INSERT", &noted_or(&clash), &note(&clash)));
+    }
+    // A row of the same key was replaced: upstream it may lie in another chunk, so its delete is logged before the insert.
+    let ousted_by_insert = if notes_inserts { gone(&format!("{key_c} = NEW.{key} OR ")) } else { String::new() };
+    triggers.push(trigger("after_insert", "AFTER INSERT", "", &format!("{ousted_by_insert}{}", log("I", "NEW"))));
+
+    // An update ousts only when it changes the key or a unique column to one that is taken.
+    let changed = |columns: &[String]| {
+        columns.iter().map(|c| format!("NEW.{0} IS NOT OLD.{0}", quote(c))).collect::<Vec<_>>().join(" OR ")
+    };
+    let mut movers = vec![table.key_column().name.clone()];
+    movers.extend(unique.iter().flatten().cloned());
+    let clash = format!("({}) AND {key} IS NOT OLD.{key}", same.join(" OR "));
+    let condition = format!("({}) AND ({})", changed(&movers), noted_or(&clash));
+    triggers.push(trigger("before_update", "BEFORE UPDATE", &condition, &note(&clash)));
+    let mut place = vec![table.key_column().name.clone()];
+    place.extend(table.time_column().map(|time| time.name.clone()));
+    let moved = changed(&place);
+    let ousted_by_update = gone("");
+    let ousted_by_plain = if unique.is_empty() { "" } else { ousted_by_update.as_str() };
+    triggers.push(trigger(
+        "after_update",
+        "AFTER UPDATE",
+        &format!("NOT ({moved})"),
+        &format!("{ousted_by_plain}{}", log("U", "NEW")),
+    ));
+    // The row that had the new key is gone although the key exists again: it is this row's now.
+    let ousted_by_move = gone(&format!("{key_c} = NEW.{key} AND NEW.{key} IS NOT OLD.{key} OR "));
+    triggers.push(trigger(
+        "after_move",
+        "AFTER UPDATE",
+        &moved,
+        &format!("{ousted_by_move}{}{}", log("D", "OLD"), log("I", "NEW")),
+    ));
+    triggers.push(trigger("after_delete", "AFTER DELETE", "", &log("D", "OLD")));
+    triggers
+}

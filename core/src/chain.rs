@@ -1,0 +1,76 @@
+//! The chain: a running hash over a station's log.
+//!
+//! `chain₀ = blake3(station uuid)`, `chainₙ = blake3(chainₙ₋₁ ‖ canonical bytes of change n)`. Two logs with the same chain at n
+//! hold the same changes 1 … n; a copied or rewound file shows as the same seq with another chain.
+
+use crate::value::{ValueRef, hex, unhex};
+
+/// The chain's value at some seq.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Chain(pub [u8; 32]);
+
+impl Chain {
+    /// The chain before a station's first change.
+    #[must_use]
+    pub fn start(station_uuid: [u8; 16]) -> Self {
+        Self(*blake3::hash(&station_uuid).as_bytes())
+    }
+
+    /// The chain after one more change.
+    #[must_use]
+    pub fn then(self, canonical: &[u8]) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.0).update(canonical);
+        Self(*hasher.finalize().as_bytes())
+    }
+
+    /// Lower-case hex, as it travels in JSON.
+    #[must_use]
+    pub fn to_hex(self) -> String {
+        hex(&self.0)
+    }
+
+    /// Reads what [`Chain::to_hex`] wrote.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        unhex(text).map(Self)
+    }
+}
+
+impl std::fmt::Debug for Chain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Chain({}…)", hex(&self.0[..6]))
+    }
+}
+
+impl serde::Serialize for Chain {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.to_hex())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Chain {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+        Self::from_hex(&text).ok_or_else(|| serde::de::Error::custom("a chain is 64 hex digits"))
+    }
+}
+
+/// Writes the canonical bytes of one change into `out`, which is cleared first: seq, time, operation, table and values
+/// (docs/FORMAT.md, "Canonical bytes").
+pub fn canonical_change<'a>(
+    out: &mut Vec<u8>,
+    seq: u64,
+    at_ms: i64,
+    op: u8,
+    table: &str,
+    values: impl Iterator<Item = ValueRef<'a>>,
+) {
+    out.clear();
+    out.extend_from_slice(&seq.to_le_bytes());
+    out.extend_from_slice(&at_ms.to_le_bytes());
+    out.push(op);
+    out.push(table.len() as u8);
+    out.extend_from_slice(table.as_bytes());
+    values.for_each(|value| value.write_canonical(out));
+}

@@ -1,0 +1,43 @@
+//! Every bound of the format and the protocol. A limit is said here once; messages and docs quote it.
+
+/// Longest name of a schema, table or column, in bytes (PostgreSQL's identifier limit).
+pub const NAME_BYTES_MAX: usize = 63;
+/// Most tables in one schema.
+pub const TABLES_MAX: usize = 500;
+/// Most columns in one table. PostgreSQL stops at 1,600 and SQLite's default at 2,000.
+pub const COLUMNS_MAX: usize = 500;
+/// Largest schema file, in bytes.
+pub const SCHEMA_BYTES_MAX: usize = 1 << 20;
+
+/// Largest single text, JSON or bytes value that travels, in bytes; a larger one is rejected on the station.
+pub const VALUE_BYTES_MAX: usize = 16 << 20;
+/// Deepest nesting of a JSON value.
+pub const JSON_DEPTH_MAX: usize = 100;
+
+/// Bounds a receiver puts on one frame. A server advertises its own in every reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct FrameLimits {
+    /// Most changes in one frame.
+    pub rows_max: u32,
+    /// Most compressed bytes of one frame, header included.
+    pub frame_bytes_max: u32,
+    /// Most bytes of one body after decompression.
+    pub body_bytes_max: u32,
+    /// Most cells (rows × columns, over all groups) a body may unfold to: NULLs cost a bit on the wire and 8 bytes here.
+    pub cells_max: u32,
+}
+
+impl FrameLimits {
+    /// What a server accepts unless told otherwise.
+    pub const DEFAULT: Self =
+        Self { rows_max: 50_000, frame_bytes_max: 32 << 20, body_bytes_max: 64 << 20, cells_max: 8 << 20 };
+}
+
+impl Default for FrameLimits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// Most bytes of a JSON request or reply other than a frame.
+pub const MESSAGE_BYTES_MAX: usize = 16 << 20;

@@ -1,0 +1,123 @@
+//! SQL derived for SQLite: the station's tables, and the embedded upstream's.
+
+use crate::schema::{Column, DefaultValue, Schema, Table};
+use crate::value::ColumnType;
+
+/// Quotes a checked name.
+#[must_use]
+pub fn quote(name: &str) -> String {
+    format!("\"{name}\"")
+}
+
+/// The declared type of a station's column. They are the names SQLAlchemy knows, so that reflected models read times as times.
+const fn declared_type(ty: ColumnType) -> &'static str {
+    match ty {
+        ColumnType::Integer => "INTEGER",
+        ColumnType::Real => "REAL",
+        ColumnType::Text => "TEXT",
+        ColumnType::Boolean => "BOOLEAN",
+        ColumnType::Timestamp => "DATETIME",
+        ColumnType::Json => "JSON",
+        ColumnType::Bytes => "BLOB",
+        ColumnType::Uuid => "CHAR(36)",
+    }
+}
+
+/// The statement's time in microsecond form: SQLAlchemy would take a fraction of three digits for microseconds.
+const NOW: &str = "(strftime('%Y-%m-%d %H:%M:%f000', 'now'))";
+
+fn default_sql(default: &DefaultValue) -> String {
+    match default {
+        DefaultValue::Now => NOW.to_owned(),
+        DefaultValue::Integer(v) => v.to_string(),
+        DefaultValue::Real(v) => format!("{v:?}"),
+        DefaultValue::Text(v) => format!("'{}'", v.replace('\'', "''")),
+        DefaultValue::Boolean(v) => u8::from(*v).to_string(),
+    }
+}
+
+/// The rules a value breaks at once, where the writer can still see it; types are checked when a batch is cut.
+fn check_sql(column: &Column) -> Option<String> {
+    let name = quote(&column.name);
+    let mut rules = Vec::new();
+    rules.extend(column.min.map(|min| format!("{name} >= {min}")));
+    rules.extend(column.max.map(|max| format!("{name} <= {max}")));
+    rules.extend(column.max_bytes.map(|max| format!("length(CAST({name} AS BLOB)) <= {max}")));
+    (!rules.is_empty()).then(|| format!(" CHECK ({})", rules.join(" AND ")))
+}
+
+/// `CREATE TABLE` of one table on a station.
+#[must_use]
+pub fn create_table(schema: &Schema, table: &Table) -> String {
+    let mut lines = Vec::new();
+    for (index, column) in table.columns.iter().enumerate() {
+        let mut line = format!("    {} {}", quote(&column.name), declared_type(column.ty));
+        if index == table.key {
+            line.push_str(" NOT NULL PRIMARY KEY");
+            if column.ty == ColumnType::Integer {
+                line.push_str(" AUTOINCREMENT");
+            }
+        } else if column.required {
+            line.push_str(" NOT NULL");
+        }
+        if let Some(default) = &column.default {
+            line.push_str(" DEFAULT ");
+            line.push_str(&default_sql(default));
+        }
+        line.extend(check_sql(column));
+        if let Some(parent) = column.references {
+            let parent = &schema.tables()[parent];
+            line.push_str(&format!(" REFERENCES {} ({})", quote(&parent.name), quote(&parent.key_column().name)));
+        }
+        lines.push(line);
+    }
+    format!("CREATE TABLE {} (\n{}\n)", quote(&table.name), lines.join(",\n"))
+}
+
+/// `CREATE TABLE` of one table in the embedded upstream: strict types, the upstream id as key, and the row's station.
+/// References are checked by the server, set by set, as on PostgreSQL between hypertables.
+#[must_use]
+pub fn create_upstream_table(table: &Table) -> String {
+    let mut lines = Vec::new();
+    for (index, column) in table.columns.iter().enumerate() {
+        let ty = match column.ty {
+            ColumnType::Integer | ColumnType::Boolean => "INTEGER",
+            ColumnType::Real => "REAL",
+            ColumnType::Text | ColumnType::Timestamp | ColumnType::Json | ColumnType::Uuid => "TEXT",
+            ColumnType::Bytes => "BLOB",
+        };
+        let mut line = format!("    {} {ty}", quote(&column.name));
+        if table.is_not_null(index) {
+            line.push_str(" NOT NULL");
+        }
+        if index == table.key {
+            line.push_str(" PRIMARY KEY");
+        }
+        if let Some(default) = &column.default {
+            line.push_str(" DEFAULT ");
+            line.push_str(&default_sql(default));
+        }
+        line.extend(check_sql(column));
+        lines.push(line);
+    }
+    lines.push("    \"station\" INTEGER NOT NULL DEFAULT 0".to_owned());
+    format!("CREATE TABLE {} (\n{}\n) STRICT", quote(&table.name), lines.join(",\n"))
+}
+
+/// An index on every column that references an ordinary table from one, upstream: what the check before a parent's delete reads.
+#[must_use]
+pub fn create_upstream_indexes(schema: &Schema, table: &Table) -> Vec<String> {
+    if table.time.is_some() {
+        return Vec::new();
+    }
+    let references = table
+        .columns
+        .iter()
+        .filter(|column| column.references.is_some_and(|parent| schema.tables()[parent].time.is_none()));
+    references
+        .map(|column| {
+            let name = crate::postgres::derived_name(&table.name, &column.name, "idx");
+            format!("CREATE INDEX {} ON {} ({})", quote(&name), quote(&table.name), quote(&column.name))
+        })
+        .collect()
+}

@@ -1,0 +1,170 @@
+# shellcheck shell=bash
+# Helpers shared by the scripts of this folder. Source it; it runs nothing by itself.
+# Every setup script asks in this order: already there, the ordinary way, a fallback; and says in one line which it took.
+
+# Everything fetched or built for development lives here, never in the repository.
+tidemark_cache="${XDG_CACHE_HOME:-$HOME/.cache}/tidemark"
+mkdir -p "$tidemark_cache"
+
+# The oldest PostgreSQL that Tidemark supports.
+postgres_min=14
+wasm_target=wasm32-unknown-unknown
+
+say() { printf '%s: %s\n' "${0##*/}" "$*"; }
+
+# fail WHAT-IS-MISSING WHAT-TO-DO
+fail() {
+	printf '%s: %s\n' "${0##*/}" "$1" >&2
+	printf '%s: what to do: %s\n' "${0##*/}" "$2" >&2
+	exit 1
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# need_root COMMAND...: asks for sudo's password now, while it can be seen, or fails.
+need_root() {
+	((EUID == 0)) || { have sudo && sudo true; } ||
+		fail "root is needed for: $*" "run that as root, or give this user sudo, then start this script again"
+}
+
+# Runs a command as root: directly, or through sudo.
+as_root() {
+	if ((EUID == 0)); then "$@"; else sudo "$@"; fi
+}
+
+# quietly LOGNAME COMMAND...: runs a long command with its output in a log file; shows the log's end if it fails.
+quietly() {
+	local log="$tidemark_cache/$1.log"
+	shift
+	if ! "$@" >"$log" 2>&1; then
+		tail -n 30 "$log" >&2
+		fail "'$*' failed (whole output: $log)" "read the lines above"
+	fi
+}
+
+# one_at_a_time "$@": starts the calling script again under a lock, so that two clones can set up the same machine.
+# The lock is closed in the children (-o): a server that a package starts must not inherit it.
+one_at_a_time() {
+	if [[ -z ${TIDEMARK_SETUP_LOCKED-} ]] && have flock; then
+		TIDEMARK_SETUP_LOCKED=1 exec flock -o "$tidemark_cache/setup.lock" "$BASH" "$0" "$@"
+	fi
+}
+
+# ---- apt ---------------------------------------------------------------------------------------------------------
+
+apt_update() {
+	need_root apt-get update
+	quietly apt-update as_root apt-get update -q
+}
+
+# Images often come with empty package lists; then even common packages are unknown.
+apt_lists() {
+	[[ -n $(apt-cache madison apt 2>/dev/null) ]] || apt_update
+}
+
+# apt_knows PACKAGE: can apt install it from the machine's own sources?
+apt_knows() {
+	have apt-get || return 1
+	apt_lists
+	[[ -n $(apt-cache madison "$1" 2>/dev/null) ]]
+}
+
+# apt_install PACKAGE...: leaves alone what is installed. A stale list names versions that the mirror has dropped, so
+# one retry follows an update.
+apt_install() {
+	have apt-get || fail "this machine has no apt-get" "install these yourself: $*"
+	# shellcheck disable=SC2016 # dpkg-query expands ${…} here, not the shell
+	if (($(dpkg-query -W -f '${db:Status-Abbrev}\n' "$@" 2>/dev/null | grep -c '^ii') == $#)); then
+		return
+	fi
+	need_root apt-get install "$@"
+	apt_lists
+	local -a install=(env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@")
+	as_root "${install[@]}" >"$tidemark_cache/apt-install.log" 2>&1 && return
+	apt_update
+	quietly apt-install as_root "${install[@]}"
+}
+
+# os_release NAME: one value of the system's description, e.g. ID or VERSION_CODENAME.
+os_release() (
+	# shellcheck source=/dev/null
+	. /etc/os-release 2>/dev/null && printf '%s' "${!1-}"
+)
+
+# The machine's own Debian mirror, asked from apt.
+debian_mirror() {
+	local codename
+	codename=$(os_release VERSION_CODENAME)
+	# shellcheck disable=SC2016 # apt expands $(…) here, not the shell
+	apt-get indextargets --format '$(CODENAME) $(REPO_URI)' 'Created-By: Packages' 'Component: main' |
+		awk -v codename="$codename" '$1 == codename { print $2; exit }'
+}
+
+# debian_suite SUITE: afterwards "${suite_apt[@]}" COMMAND sees that suite and no other. The machine's own sources
+# stay untouched, signatures are checked against Debian's key ring, and no root is needed to download.
+debian_suite() {
+	local suite=$1 dir="$tidemark_cache/apt-$1" keyring=/usr/share/keyrings/debian-archive-keyring.gpg mirror
+	[[ $(os_release ID) == debian ]] ||
+		fail "the fallback takes packages from Debian's $suite, and this is not Debian" \
+			"install what is missing by this system's own means"
+	[[ -r $keyring ]] || apt_install debian-archive-keyring
+	apt_lists
+	mirror=$(debian_mirror)
+	[[ -n $mirror ]] || fail "apt names no Debian mirror on this machine" "add Debian's main archive to the apt sources"
+	mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial"
+	printf '%s [signed-by=%s] %s %s main\n' deb "$keyring" "$mirror" "$suite" deb-src "$keyring" "$mirror" "$suite" \
+		>"$dir/sources.list"
+	suite_apt=(-oDir::Etc::SourceList="$dir/sources.list" -oDir::Etc::SourceParts=/dev/null
+		-oDir::Etc::Preferences=/dev/null -oDir::Etc::PreferencesParts=/dev/null
+		-oDir::State::Lists="$dir/lists" -oDir::Cache="$dir/cache" -oAPT::Sandbox::User="$(id -un)")
+	quietly "apt-$suite" apt-get "${suite_apt[@]}" update -q
+}
+
+# ---- PostgreSQL --------------------------------------------------------------------------------------------------
+
+# Prints the folder that holds initdb, postgres, pg_dump and pg_config of the newest server, or fails.
+# TIDEMARK_PG_BIN chooses another.
+postgres_bin() {
+	local dir name
+	while read -r dir; do
+		for name in initdb postgres pg_dump pg_config; do
+			[[ -x $dir/$name ]] || continue 2
+		done
+		(($("$dir/postgres" --version | sed -E 's/[^0-9]*([0-9]+).*/\1/') >= postgres_min)) || continue
+		printf '%s\n' "$dir"
+		return
+	done < <(
+		if [[ -n ${TIDEMARK_PG_BIN-} ]]; then
+			printf '%s\n' "$TIDEMARK_PG_BIN"
+		else
+			dirname "$(command -v postgres || printf /none/postgres)"
+			printf '%s\n' /usr/lib/postgresql/*/bin /usr/pgsql-*/bin | sort -Vr
+		fi
+	)
+	return 1
+}
+
+# ---- Python ------------------------------------------------------------------------------------------------------
+
+# The Python that scripts/setup-python prepares for the tests.
+# shellcheck disable=SC2034 # used by the scripts that source this
+test_python="$tidemark_cache/venv/bin/python"
+
+# ---- WebAssembly -------------------------------------------------------------------------------------------------
+
+# Is the target's standard library there, ready (rustup) or as source to build along (-Zbuild-std)?
+wasm_std_ready() { compgen -G "$(rustc --print target-libdir --target "$wasm_target")/libstd-*.rlib" >/dev/null; }
+wasm_std_source() { [[ -f $(rustc --print sysroot)/lib/rustlib/src/rust/library/std/Cargo.toml ]]; }
+
+# Sets wasm_flags for cargo and exports what a build for the target needs: clang for C code (SQLite, zstd), and
+# leave to build the standard library along where it is there only as source.
+wasm_build_env() {
+	wasm_flags=(--target "$wasm_target")
+	if ! wasm_std_ready; then
+		wasm_std_source || fail "no standard library for $wasm_target" "run scripts/setup-wasm"
+		export RUSTC_BOOTSTRAP=1
+		wasm_flags+=('-Zbuild-std=std,panic_abort')
+	fi
+	export CC_wasm32_unknown_unknown=clang
+	export AR_wasm32_unknown_unknown=llvm-ar
+}
