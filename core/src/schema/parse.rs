@@ -441,7 +441,7 @@ fn parse_column(
     };
     // A stand-in keeps the column's number, so that the other problems of the file are found too.
     let known = ty.is_some();
-    let ty = ty.unwrap_or(ColumnType::Text);
+    let ty = ty.unwrap_or(ColumnType::Integer);
     let mut column = Column {
         name: name.to_owned(),
         ty,
