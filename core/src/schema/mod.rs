@@ -150,6 +150,16 @@ impl fmt::Display for Bound {
     }
 }
 
+impl Bound {
+    /// Its form in the fingerprint's text: reals by their bits, so that no two programs print one differently.
+    fn canonical(self) -> String {
+        match self {
+            Self::Integer(v) => v.to_string(),
+            Self::Real(v) => format!("{:016x}", v.to_bits()),
+        }
+    }
+}
+
 /// A column's default.
 #[derive(Debug, Clone, PartialEq)]
 pub enum DefaultValue {
@@ -163,6 +173,19 @@ pub enum DefaultValue {
     Text(String),
     /// A literal.
     Boolean(bool),
+}
+
+impl DefaultValue {
+    /// Its form in the fingerprint's text: text by its bytes' hex, reals by their bits.
+    fn canonical(&self) -> String {
+        match self {
+            Self::Now => "now".to_owned(),
+            Self::Integer(v) => v.to_string(),
+            Self::Real(v) => Bound::Real(*v).canonical(),
+            Self::Text(v) => format!("text {}", hex(v.as_bytes())),
+            Self::Boolean(v) => v.to_string(),
+        }
+    }
 }
 
 impl Schema {
@@ -304,13 +327,13 @@ fn canonical(name: &str, version: u32, tables: &[Table]) -> String {
                 let _ = write!(out, " references {}", tables[parent].name);
             }
             if let Some(default) = &column.default {
-                let _ = write!(out, " default {default:?}");
+                let _ = write!(out, " default {}", default.canonical());
             }
             if let Some(min) = column.min {
-                let _ = write!(out, " min {min}");
+                let _ = write!(out, " min {}", min.canonical());
             }
             if let Some(max) = column.max {
-                let _ = write!(out, " max {max}");
+                let _ = write!(out, " max {}", max.canonical());
             }
             if let Some(max_bytes) = column.max_bytes {
                 let _ = write!(out, " max_bytes {max_bytes}");
