@@ -4,7 +4,7 @@
 //! INSERT ─ BEFORE: what would this row oust? → tidemark_ousted ─ row written ─ AFTER: log D for each ousted, log I
 //! UPDATE ─ BEFORE: the same when key or unique columns change   ─ row written ─ AFTER: log D for each ousted, log U
 //!                                                                              (or D old, I new when key or time changed)
-//! DELETE ─ AFTER: log D
+//! DELETE ─ AFTER: log D, forget a note of the row
 //! ```
 //!
 //! `INSERT OR REPLACE` and `UPDATE OR REPLACE` oust rows without firing delete triggers (unless a connection sets
@@ -150,6 +150,8 @@ pub fn create_triggers(table: &Table, unique: &[UniqueColumns]) -> Vec<String> {
         &moved,
         &format!("{ousted_by_move}{}{}", log("D", "OLD"), log("I", "NEW")),
     ));
-    triggers.push(trigger("after_delete", "AFTER DELETE", "", &log("D", "OLD")));
+    // With `recursive_triggers` on, REPLACE fires this trigger for what it ousts: the delete is logged here, the note is done with.
+    let forget = format!("    DELETE FROM {OUSTED_TABLE} WHERE tbl = '{}' AND {key_c} = OLD.{key};\n", table.name);
+    triggers.push(trigger("after_delete", "AFTER DELETE", "", &format!("{}{forget}", log("D", "OLD"))));
     triggers
 }

@@ -1,6 +1,8 @@
 //! The SQL derived from a schema, to the letter. The files beside this one are what a reader checks; a change of them is a change
 //! of every user's database.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use tidemark_core::capture::{create_log, create_ousted, create_triggers};

@@ -1,5 +1,7 @@
 //! Frames: round trips, golden bytes, and every way in which bytes from outside can be wrong.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use proptest::prelude::*;

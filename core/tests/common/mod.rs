@@ -1,4 +1,6 @@
-//! A small log that uses every operation and type, shared by the tests of this crate.
+//! A small log that uses every operation and type, shared by the tests of this crate; not every test uses all of it.
+
+#![allow(dead_code)]
 
 use tidemark_core::batch::{Batch, BatchBuilder, LogRow};
 use tidemark_core::chain::Chain;

@@ -46,6 +46,7 @@ END;
 CREATE TRIGGER "tidemark_site_after_delete" AFTER DELETE ON "site"
 BEGIN
     INSERT INTO tidemark_log (at, tbl, op, c0, c1) VALUES (CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER), 'site', 'D', OLD."id", OLD."name");
+    DELETE FROM tidemark_ousted WHERE tbl = 'site' AND c0 = OLD."id";
 END;
 CREATE TRIGGER "tidemark_reading_before_insert" BEFORE INSERT ON "reading"
 WHEN EXISTS (SELECT 1 FROM "reading" WHERE "id" = NEW."id") OR EXISTS (SELECT 1 FROM tidemark_ousted)
@@ -83,6 +84,7 @@ END;
 CREATE TRIGGER "tidemark_reading_after_delete" AFTER DELETE ON "reading"
 BEGIN
     INSERT INTO tidemark_log (at, tbl, op, c0, c1, c2, c3, c4, c5, c6, c7, c8) VALUES (CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER), 'reading', 'D', OLD."id", OLD."site_id", OLD."measured_at", OLD."temperature", OLD."count", OLD."note", OLD."ok", OLD."extra", OLD."raw");
+    DELETE FROM tidemark_ousted WHERE tbl = 'reading' AND c0 = OLD."id";
 END;
 CREATE TRIGGER "tidemark_tag_after_insert" AFTER INSERT ON "tag"
 BEGIN
@@ -111,4 +113,5 @@ END;
 CREATE TRIGGER "tidemark_tag_after_delete" AFTER DELETE ON "tag"
 BEGIN
     INSERT INTO tidemark_log (at, tbl, op, c0, c1) VALUES (CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER), 'tag', 'D', OLD."uid", OLD."label");
+    DELETE FROM tidemark_ousted WHERE tbl = 'tag' AND c0 = OLD."uid";
 END;

@@ -37,4 +37,5 @@ END;
 CREATE TRIGGER "tidemark_site_after_delete" AFTER DELETE ON "site"
 BEGIN
     INSERT INTO tidemark_log (at, tbl, op, c0, c1) VALUES (CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER), 'site', 'D', OLD."id", OLD."name");
+    DELETE FROM tidemark_ousted WHERE tbl = 'site' AND c0 = OLD."id";
 END;
