@@ -5,7 +5,8 @@ use crate::columns::ColumnBlock;
 use crate::convert::convert_row;
 use crate::decision::Span;
 use crate::ids::StationNumber;
-use crate::reject::Rejection;
+use crate::limits::ROW_BYTES_MAX;
+use crate::reject::{RejectCode, Rejection};
 use crate::schema::{Fingerprint, Schema, Table};
 use crate::value::{ColumnType, SqliteValue, ValueRef};
 
@@ -263,7 +264,7 @@ impl<'s> BatchBuilder<'s> {
                 String::from_utf8_lossy(row.op),
                 self.schema.name()
             );
-            return self.push_rejected(row, NO_TABLE, Rejection::new(crate::reject::RejectCode::UnknownTable, message));
+            return self.push_rejected(row, NO_TABLE, Rejection::new(RejectCode::UnknownTable, message));
         };
         let table = &self.schema.tables()[index];
         let mut values: Vec<ValueRef<'_>> = Vec::with_capacity(table.columns.len());
@@ -272,6 +273,15 @@ impl<'s> BatchBuilder<'s> {
         } else {
             convert_row(table, self.batch.station, row.values, 0..table.columns.len(), &mut values)
         };
+        let converted = converted.and_then(|()| {
+            let bytes: usize = values.iter().map(|value| value.canonical_len()).sum();
+            if bytes <= ROW_BYTES_MAX {
+                return Ok(());
+            }
+            let message =
+                format!("{}: the row has {bytes} bytes, one that travels has at most {ROW_BYTES_MAX}", table.name);
+            Err(Rejection::new(RejectCode::TooLarge, message))
+        });
         match converted {
             Ok(()) => self.append(row.seq, row.at_ms, index as u32, op, &values),
             // What never could travel upstream is not there, so its delete has nothing to do.

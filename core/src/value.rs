@@ -153,6 +153,19 @@ impl ValueRef<'_> {
         }
     }
 
+    /// How many canonical bytes the value has.
+    #[must_use]
+    pub const fn canonical_len(self) -> usize {
+        match self {
+            Self::Null => 1,
+            Self::Boolean(_) => 2,
+            Self::Integer(_) | Self::Real(_) | Self::Timestamp(_) => 9,
+            Self::Uuid(_) => 17,
+            Self::Text(v) | Self::Json(v) => 5 + v.len(),
+            Self::Bytes(v) => 5 + v.len(),
+        }
+    }
+
     /// Appends the value's canonical bytes: a tag, then the payload; lengths are u32, everything little-endian.
     /// Chain and digest are hashes over these bytes (docs/FORMAT.md, "Canonical bytes").
     pub fn write_canonical(self, out: &mut Vec<u8>) {
@@ -306,5 +319,15 @@ mod tests {
         assert_ne!(bytes(&[ValueRef::Real(0.0)]), bytes(&[ValueRef::Real(-0.0)]));
         assert_ne!(bytes(&[ValueRef::Text("")]), bytes(&[ValueRef::Null]));
         assert_ne!(bytes(&[ValueRef::Integer(1)]), bytes(&[ValueRef::Timestamp(1)]));
+        for value in [
+            ValueRef::Null,
+            ValueRef::Real(1.5),
+            ValueRef::Text("рыба"),
+            ValueRef::Boolean(true),
+            ValueRef::Bytes(&[1, 2]),
+            ValueRef::Uuid([3; 16]),
+        ] {
+            assert_eq!(bytes(&[value]).len(), value.canonical_len());
+        }
     }
 }

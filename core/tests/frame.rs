@@ -226,15 +226,24 @@ fn a_header_can_be_read_before_the_schema_is_known() {
 }
 
 #[test]
-fn a_value_too_large_to_travel_is_rejected_on_the_station() {
-    let schema = common::schema();
-    let huge = vec![b'x'; tidemark_core::limits::VALUE_BYTES_MAX + 1];
-    let row = [SqliteValue::Integer(1), SqliteValue::Text(&huge)];
-    let tags = Schema::parse("name='w'\nversion=1\n[tables.t.columns]\nid={type='integer'}\ns={type='text'}").unwrap();
-    let mut builder = BatchBuilder::new(&tags, common::station(), 1, common::chain_start());
-    builder.push(&LogRow { seq: 1, at_ms: 0, table: b"t", op: b"I", values: &row });
-    assert_eq!(builder.rejected()[0].1.code, RejectCode::TooLarge);
-    drop(schema);
+fn a_value_or_row_too_large_to_travel_is_rejected_on_the_station() {
+    let (value_max, row_max) = (tidemark_core::limits::VALUE_BYTES_MAX, tidemark_core::limits::ROW_BYTES_MAX);
+    let columns = "id={type='integer'}\na={type='text'}\nb={type='text'}";
+    let schema = Schema::parse(&format!("name='w'\nversion=1\n[tables.t.columns]\n{columns}")).unwrap();
+    let code = |a: usize, b: usize| {
+        let (a, b) = (vec![b'a'; a], vec![b'b'; b]);
+        let row = [SqliteValue::Integer(1), SqliteValue::Text(&a), SqliteValue::Text(&b)];
+        let mut builder = BatchBuilder::new(&schema, common::station(), 1, common::chain_start());
+        builder.push(&LogRow { seq: 1, at_ms: 0, table: b"t", op: b"I", values: &row });
+        let rejected = builder.rejected().first().map(|(_, rejection)| rejection.code);
+        let frame = encode(&builder.finish(0), Compression::None).unwrap();
+        assert!(decode(&frame, &schema, &LIMITS).is_ok(), "any single change fits a frame");
+        rejected
+    };
+    assert_eq!(code(value_max + 1, 0), Some(RejectCode::TooLarge));
+    assert_eq!(code(value_max, 0), None);
+    assert_eq!(code(row_max / 2 - 9, row_max / 2 - 10), None);
+    assert_eq!(code(row_max / 2, row_max / 2), Some(RejectCode::TooLarge));
 }
 
 /// Any SQLite value, with a taste for the extremes.
