@@ -1,1 +1,20 @@
-//! Placeholder.
+//! The harness of the end-to-end tests: real servers, real stations, real networks that fail.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`postgres`] | private PostgreSQL clusters, with TimescaleDB or without, that can be killed |
+//! | [`process`] | the built programs `tidemark` and `tidemark-server` as child processes |
+//! | [`proxy`] | a network between them that loses what a script says |
+//! | [`field`] | a server and its stations, set up as a user would |
+//! | [`compare`] | stations against upstream, cell by cell, with no code of the product's digest |
+//! | [`world`] | the one place that reads the clock and waits |
+//!
+//! Nothing here is used by the product. A test that needs a program which the machine lacks fails and says which script
+//! brings it; none is skipped.
+
+pub mod compare;
+pub mod field;
+pub mod postgres;
+pub mod process;
+pub mod proxy;
+pub mod world;

@@ -1,0 +1,204 @@
+//! A server and its stations, set up with their command lines as a user would.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use rusqlite::Connection;
+use tidemark_core::schema::{SHRINKAGE_TOML, Schema};
+
+use crate::compare::{Seen, Upstream, assert_log_drained, assert_upstream_equals};
+use crate::process::{Ended, Running, ServerProcess, run};
+
+/// One deployment: a schema, an upstream database, a folder for everything else.
+#[derive(Debug)]
+pub struct Field {
+    folder: tempfile::TempDir,
+    schema: Schema,
+    /// The URL of the upstream database.
+    pub database: String,
+    env: BTreeMap<String, String>,
+}
+
+/// A station of a field.
+#[derive(Debug, Clone)]
+pub struct Station {
+    /// The name it was added with.
+    pub name: String,
+    /// Its file.
+    pub file: PathBuf,
+    folder: PathBuf,
+    env: BTreeMap<String, String>,
+}
+
+impl Field {
+    /// A field with the schema of a file's text; `database` is the upstream's URL, or `None` for the embedded one.
+    ///
+    /// # Errors
+    /// When the schema is not one, or the folder cannot be made.
+    pub fn new(schema: &str, database: Option<String>) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("tidemark-e2e-").tempdir()?;
+        std::fs::write(folder.path().join("schema.toml"), schema)?;
+        let embedded = || format!("sqlite:///{}", folder.path().join("upstream.db").display());
+        let database = database.unwrap_or_else(embedded);
+        Ok(Self { schema: Schema::parse(schema)?, folder, database, env: BTreeMap::new() })
+    }
+
+    /// A field with the shipped schema.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn shrinkage(database: Option<String>) -> Result<Self> {
+        Self::new(SHRINKAGE_TOML, database)
+    }
+
+    /// The schema.
+    #[must_use]
+    pub const fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// The folder of schema, stations and embedded upstream.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Sets a variable of the environment of all programs started from now on.
+    pub fn set_env(&mut self, key: &str, value: &str) {
+        self.env.insert(key.to_owned(), value.to_owned());
+    }
+
+    /// Runs `tidemark-server` with database and schema given.
+    ///
+    /// # Errors
+    /// When it cannot be started or does not end in time.
+    pub fn server_command(&self, args: &[&str]) -> Result<Ended> {
+        let end = ["--database", self.database.as_str(), "--schema", "schema.toml"];
+        run("tidemark-server", &[args, &end].concat(), self.folder(), &self.env)
+    }
+
+    /// Migrates the upstream database.
+    ///
+    /// # Errors
+    /// When the migration fails.
+    pub fn migrate(&self) -> Result<()> {
+        self.server_command(&["migrate", "up"])?.success().map(|_| ())
+    }
+
+    /// Starts a server on a free port.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn serve(&self) -> Result<ServerProcess> {
+        self.serve_on(SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    /// Starts a server on an address.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn serve_on(&self, address: SocketAddr) -> Result<ServerProcess> {
+        let args = ["--database", self.database.as_str(), "--schema", "schema.toml"];
+        ServerProcess::start(&args, address, self.folder(), &self.env)
+    }
+
+    /// Registers a station and returns its join code.
+    ///
+    /// # Errors
+    /// When the server's command fails.
+    pub fn add_station(&self, name: &str) -> Result<String> {
+        let args = ["station", "add", name, "--database", self.database.as_str()];
+        let ended = run("tidemark-server", &args, self.folder(), &self.env)?.success()?;
+        Ok(ended.last_line().trim().to_owned())
+    }
+
+    /// Makes the file of a station, without the server's knowledge.
+    ///
+    /// # Errors
+    /// When `tidemark init` fails.
+    pub fn init_station(&self, name: &str) -> Result<Station> {
+        let folder = self.folder().join(name);
+        std::fs::create_dir(&folder)?;
+        let station =
+            Station { name: name.to_owned(), file: folder.join("tidemark.db"), folder, env: self.env.clone() };
+        station.run(&["init", "--schema", "../schema.toml"])?.success()?;
+        Ok(station)
+    }
+
+    /// Makes the file of a station, registers it and joins it through `url`.
+    ///
+    /// # Errors
+    /// When one of the commands fails.
+    pub fn join_station(&self, name: &str, url: &str) -> Result<Station> {
+        let station = self.init_station(name)?;
+        let code = self.add_station(name)?;
+        station.run(&["join", &code, "--server", url])?.success()?;
+        Ok(station)
+    }
+
+    /// Checks that every log is drained and that upstream equals the stations, each row once.
+    ///
+    /// # Errors
+    /// What differs.
+    pub fn assert_upstream_equals(&self, stations: &[&Station]) -> Result<Seen> {
+        let mut numbered = Vec::new();
+        for station in stations {
+            assert_log_drained(&station.file)?;
+            numbered.push((station.number()?, station.file.as_path()));
+        }
+        let seen = assert_upstream_equals(&Upstream::open(&self.database)?, &self.schema, &numbered)?;
+        println!("equal: {} rows, {} cells of {} stations", seen.rows, seen.cells, stations.len());
+        Ok(seen)
+    }
+}
+
+impl Station {
+    /// Runs `tidemark` on this station's file.
+    ///
+    /// # Errors
+    /// When it cannot be started or does not end in time.
+    pub fn run(&self, args: &[&str]) -> Result<Ended> {
+        self.start(args)?.wait()
+    }
+
+    /// Starts `tidemark` on this station's file.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(&self, args: &[&str]) -> Result<Running> {
+        let file = self.file.to_str().context("the path of a station is text")?;
+        Running::start("tidemark", &[args, &["--db", file]].concat(), &self.folder, &self.env)
+    }
+
+    /// Opens the file as any program would: plain SQLite.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn open(&self) -> Result<Connection> {
+        let file = Connection::open(&self.file)?;
+        file.busy_timeout(std::time::Duration::from_secs(20))?;
+        Ok(file)
+    }
+
+    /// `tidemark status --json`.
+    ///
+    /// # Errors
+    /// When it fails or prints no JSON.
+    pub fn status(&self) -> Result<serde_json::Value> {
+        let ended = self.run(&["status", "--json"])?.success()?;
+        serde_json::from_str(&ended.stdout).with_context(|| format!("status --json printed {:?}", ended.stdout))
+    }
+
+    /// The number the server gave it.
+    ///
+    /// # Errors
+    /// When it has not joined.
+    pub fn number(&self) -> Result<u32> {
+        let status = self.status()?;
+        let number =
+            status.get("station").and_then(serde_json::Value::as_u64).context("status has no station number")?;
+        Ok(number.try_into()?)
+    }
+}

@@ -1,0 +1,418 @@
+//! Private PostgreSQL clusters: made in a temporary folder, on loopback and a free port, gone when dropped.
+//!
+//! Every connection logs in with a password (scram) that has to be percent-encoded in a URL, so that whoever handles URLs
+//! carelessly fails here. Databases belong to a role without superuser rights, as on a user's server.
+
+use std::fmt;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use tokio_postgres::{NoTls, Row, types::ToSql};
+
+use crate::world::wait_for;
+
+/// The password of every role of a private cluster. A test may look for it, or a piece of it, in output.
+pub const PASSWORD: &str = "tide:Ebb/Flow@100% Ж";
+/// The same inside a URL.
+const PASSWORD_IN_URL: &str = "tide%3AEbb%2FFlow%40100%25%20%D0%96";
+/// The role that owns the databases.
+pub const OWNER: &str = "harbour";
+/// The role that owns the cluster.
+const ADMIN: &str = "admin";
+
+/// What a cluster can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flavour {
+    /// TimescaleDB is preloaded, its telemetry off.
+    Timescale,
+    /// PostgreSQL alone: the extension cannot be created.
+    Plain,
+}
+
+/// A running private cluster.
+pub struct PostgresCluster {
+    folder: tempfile::TempDir,
+    bin: PathBuf,
+    as_root: bool,
+    flavour: Flavour,
+    port: u16,
+    postmaster: Option<Child>,
+}
+
+impl PostgresCluster {
+    /// Makes and starts a cluster.
+    ///
+    /// # Errors
+    /// When PostgreSQL or TimescaleDB is missing (run scripts/test, which installs them), or does not start.
+    pub fn start(flavour: Flavour) -> Result<Self> {
+        let bin = find_bin()?;
+        if flavour == Flavour::Timescale {
+            check_timescaledb(&bin)?;
+        }
+        let as_root = output_of(Command::new("id").arg("-u"))?.trim() == "0";
+        let folder = tempfile::Builder::new().prefix("tidemark-postgres-").tempdir()?;
+        let mut cluster = Self { folder, bin, as_root, flavour, port: 0, postmaster: None };
+        cluster.initialise()?;
+        cluster.restart()?;
+        cluster.admin("postgres")?.execute(&format!("CREATE ROLE {OWNER} LOGIN PASSWORD '{PASSWORD}'"), &[])?;
+        Ok(cluster)
+    }
+
+    /// Makes a database and returns its URL. The name must be a plain identifier.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub fn create_database(&self, name: &str) -> Result<String> {
+        self.admin("postgres")?.execute(&format!("CREATE DATABASE \"{name}\" OWNER {OWNER}"), &[])?;
+        Ok(self.url(name))
+    }
+
+    /// The URL of a database, with its owner's password.
+    #[must_use]
+    pub fn url(&self, database: &str) -> String {
+        format!("postgresql://{OWNER}:{PASSWORD_IN_URL}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// The port on loopback.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Connects as a database's owner.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub fn connect(&self, database: &str) -> Result<PgClient> {
+        PgClient::connect(self.port, OWNER, database)
+    }
+
+    /// Connects as superuser, who sees the statements of everyone.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub fn admin(&self, database: &str) -> Result<PgClient> {
+        PgClient::connect(self.port, ADMIN, database)
+    }
+
+    /// Kills every process of the cluster at once with SIGKILL, as when a machine loses power. Nothing is flushed.
+    ///
+    /// # Errors
+    /// When the processes are not found or do not go.
+    pub fn kill_hard(&mut self) -> Result<()> {
+        let postmaster = self.postmaster_pid()?;
+        let mut pids = vec![postmaster];
+        pids.extend(children_of(postmaster)?);
+        let status = Command::new("kill").arg("-9").args(pids.iter().map(u32::to_string)).status()?;
+        // A backend may have ended by itself meanwhile; what counts is that all are gone.
+        wait_for("killed PostgreSQL processes to go", Duration::from_secs(20), || {
+            Ok(pids.iter().all(|&pid| !is_running(pid)).then_some(()))
+        })
+        .with_context(|| format!("kill -9 of {pids:?}: {status}"))?;
+        self.reap()
+    }
+
+    /// Starts the cluster again, on the same port; recovery runs first when it was killed.
+    ///
+    /// # Errors
+    /// When it does not answer within a minute.
+    pub fn restart(&mut self) -> Result<()> {
+        let mut failure = anyhow!("BUG: no attempt was made");
+        // Another program may take a free port before PostgreSQL does; only the first start may choose another.
+        for _ in 0..if self.port == 0 { 5 } else { 1 } {
+            let first = self.port == 0;
+            if first {
+                self.port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+            }
+            match self.start_once() {
+                Ok(()) => return Ok(()),
+                Err(error) => failure = error,
+            }
+            if first {
+                self.port = 0;
+            }
+        }
+        Err(failure)
+    }
+
+    fn start_once(&mut self) -> Result<()> {
+        let log = std::fs::File::options().create(true).append(true).open(self.log())?;
+        let mut command = self.command("postgres");
+        command.arg("-D").arg(self.data()).arg("-p").arg(self.port.to_string());
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        self.postmaster = Some(command.spawn().context("postgres does not start")?);
+        wait_for("PostgreSQL to take connections", Duration::from_secs(60), || {
+            if let Some(status) = self.postmaster.as_mut().map(Child::try_wait).transpose()?.flatten() {
+                let log = std::fs::read_to_string(self.log()).unwrap_or_default();
+                bail!("PostgreSQL ended ({status}):\n{}", last_lines(&log));
+            }
+            Ok(self.admin("postgres").ok().map(|_| ()))
+        })
+    }
+
+    fn initialise(&self) -> Result<()> {
+        let passwords = self.folder.path().join("password");
+        std::fs::write(&passwords, format!("{PASSWORD}\n"))?;
+        if self.as_root {
+            output_of(Command::new("chown").arg("-R").arg("postgres").arg(self.folder.path()))
+                .context("PostgreSQL refuses to run as root and there is no user postgres; run scripts/test")?;
+        }
+        let mut initdb = self.command("initdb");
+        initdb.arg("-D").arg(self.data()).args(["-U", ADMIN, "-A", "scram-sha-256", "-E", "UTF8", "--locale=C"]);
+        initdb.arg("--no-sync").arg("--pwfile").arg(&passwords);
+        output_of(&mut initdb)?;
+        let mut settings = String::from(
+            "listen_addresses = '127.0.0.1'\nunix_socket_directories = ''\nshared_buffers = 64MB\nmax_connections = 60\n\
+             timezone = 'Pacific/Chatham'\ndatestyle = 'german'\nlog_min_messages = warning\n",
+        );
+        if self.flavour == Flavour::Timescale {
+            settings += "shared_preload_libraries = 'timescaledb'\ntimescaledb.telemetry_level = off\n\
+                         max_worker_processes = 16\ntimescaledb.max_background_workers = 2\n";
+        }
+        let file = self.data().join("postgresql.conf");
+        let defaults = std::fs::read_to_string(&file)?;
+        std::fs::write(&file, defaults + &settings)?;
+        Ok(())
+    }
+
+    /// A program of PostgreSQL, run as the user it wants.
+    fn command(&self, program: &str) -> Command {
+        let path = self.bin.join(program);
+        let mut command = if self.as_root {
+            let mut command = Command::new("runuser");
+            command.args(["-u", "postgres", "--"]).arg(path);
+            command
+        } else {
+            Command::new(path)
+        };
+        // The folder of the test may be closed to the user postgres.
+        command.current_dir(self.folder.path());
+        command
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    fn postmaster_pid(&self) -> Result<u32> {
+        let text = std::fs::read_to_string(self.data().join("postmaster.pid")).context("PostgreSQL is not running")?;
+        text.lines().next().and_then(|line| line.parse().ok()).context("postmaster.pid has no process id")
+    }
+
+    fn reap(&mut self) -> Result<()> {
+        if let Some(mut child) = self.postmaster.take() {
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        if self.postmaster.is_none() {
+            return Ok(());
+        }
+        let mut stop = self.command("pg_ctl");
+        stop.arg("-D").arg(self.data()).args(["-m", "immediate", "-w", "-t", "20", "stop"]);
+        output_of(&mut stop)?;
+        self.reap()
+    }
+}
+
+impl Drop for PostgresCluster {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop() {
+            eprintln!("private PostgreSQL on port {}: {error:#}", self.port);
+            let _ = self.kill_hard();
+        }
+        if std::thread::panicking()
+            && let Ok(log) = std::fs::read_to_string(self.log())
+        {
+            eprintln!("the PostgreSQL log ends:\n{}", last_lines(&log));
+        }
+    }
+}
+
+impl fmt::Debug for PostgresCluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PostgresCluster({:?}, port {})", self.flavour, self.port)
+    }
+}
+
+/// A connection for tests, without async.
+pub struct PgClient {
+    runtime: tokio::runtime::Runtime,
+    client: tokio_postgres::Client,
+}
+
+impl PgClient {
+    fn connect(port: u16, user: &str, database: &str) -> Result<Self> {
+        let mut config = tokio_postgres::Config::new();
+        config.host("127.0.0.1").port(port).user(user).password(PASSWORD).dbname(database);
+        Self::connect_with(&config)
+    }
+
+    /// Connects to the database of a URL.
+    ///
+    /// # Errors
+    /// When the URL is not one, or the server cannot be reached.
+    pub fn connect_url(url: &str) -> Result<Self> {
+        // The driver's message on a bad URL does not repeat it.
+        Self::connect_with(&url.parse().context("not a URL of a PostgreSQL database")?)
+    }
+
+    fn connect_with(config: &tokio_postgres::Config) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let client = runtime.block_on(async {
+            let (client, connection) = config.connect(NoTls).await?;
+            // Ends with the runtime, which ends with the client.
+            tokio::spawn(connection);
+            anyhow::Ok(client)
+        })?;
+        Ok(Self { runtime, client })
+    }
+
+    /// Rows of a statement.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn query(&self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
+        self.runtime.block_on(self.client.query(sql, values)).with_context(|| sql.to_owned())
+    }
+
+    /// The first column of the only row of a statement.
+    ///
+    /// # Errors
+    /// The database's; or when the value has another type.
+    pub fn value<T: for<'a> tokio_postgres::types::FromSql<'a>>(&self, sql: &str) -> Result<T> {
+        let row = self.runtime.block_on(self.client.query_one(sql, &[])).with_context(|| sql.to_owned())?;
+        row.try_get(0).with_context(|| sql.to_owned())
+    }
+
+    /// Runs a statement and returns how many rows it concerned.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn execute(&self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<u64> {
+        self.runtime.block_on(self.client.execute(sql, values)).with_context(|| sql.to_owned())
+    }
+
+    /// Runs several statements.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn batch(&self, sql: &str) -> Result<()> {
+        self.runtime.block_on(self.client.batch_execute(sql)).with_context(|| sql.to_owned())
+    }
+}
+
+impl fmt::Debug for PgClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PgClient")
+    }
+}
+
+fn find_bin() -> Result<PathBuf> {
+    let complete = |dir: &Path| ["initdb", "postgres", "pg_ctl"].iter().all(|name| dir.join(name).is_file());
+    if let Some(dir) = std::env::var_os("TIDEMARK_PG_BIN") {
+        let dir = PathBuf::from(dir);
+        if complete(&dir) {
+            return Ok(dir);
+        }
+        bail!("TIDEMARK_PG_BIN={} does not hold initdb, postgres and pg_ctl; correct or unset it", dir.display());
+    }
+    if let Ok(text) = output_of(Command::new("pg_config").arg("--bindir")) {
+        let dir = PathBuf::from(text.trim());
+        if complete(&dir) {
+            return Ok(dir);
+        }
+    }
+    let mut found: Vec<(u32, PathBuf)> = Vec::new();
+    for entry in std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten() {
+        let version = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        let dir = entry.path().join("bin");
+        if let Some(version) = version.filter(|_| complete(&dir)) {
+            found.push((version, dir));
+        }
+    }
+    let newest = found.into_iter().max().map(|(_, dir)| dir);
+    newest.context(
+        "PostgreSQL's initdb, postgres and pg_ctl are not on this machine; run scripts/test, which installs them",
+    )
+}
+
+fn check_timescaledb(bin: &Path) -> Result<()> {
+    let share = output_of(Command::new(bin.join("pg_config")).arg("--sharedir"))?;
+    if Path::new(share.trim()).join("extension/timescaledb.control").is_file() {
+        return Ok(());
+    }
+    bail!("TimescaleDB is not installed for the PostgreSQL in {}; run scripts/test, which installs it", bin.display())
+}
+
+fn output_of(command: &mut Command) -> Result<String> {
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("{command:?}"))?;
+    if !output.status.success() {
+        bail!("{command:?}: {}\n{}", output.status, last_lines(&String::from_utf8_lossy(&output.stderr)));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(30)..].join("\n")
+}
+
+/// The state and the parent of a process, from /proc.
+fn process_state(pid: u32) -> Option<(char, u32)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name stands in parentheses and may hold anything.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
+}
+
+fn is_running(pid: u32) -> bool {
+    process_state(pid).is_some_and(|(state, _)| state != 'Z')
+}
+
+fn children_of(parent: u32) -> Result<Vec<u32>> {
+    let processes = std::fs::read_dir("/proc").context("killing all of PostgreSQL at once needs /proc")?;
+    let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    Ok(pids.filter(|&pid| process_state(pid).is_some_and(|(_, of)| of == parent)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_killed_cluster_keeps_what_was_committed_and_leaves_nothing_behind() -> Result<()> {
+        let mut cluster = PostgresCluster::start(Flavour::Timescale)?;
+        let url = cluster.create_database("probe")?;
+        let client = PgClient::connect_url(&url)?;
+        client.batch("CREATE TABLE kept (n int); INSERT INTO kept VALUES (1)")?;
+        client.batch("BEGIN; INSERT INTO kept VALUES (2)")?;
+        cluster.kill_hard()?;
+        assert!(client.value::<i64>("SELECT count(*) FROM kept").is_err());
+        cluster.restart()?;
+        assert_eq!(cluster.connect("probe")?.value::<i64>("SELECT count(*) FROM kept")?, 1);
+        cluster.connect("probe")?.batch("CREATE EXTENSION timescaledb")?;
+        let (folder, pid) = (cluster.folder.path().to_owned(), cluster.postmaster_pid()?);
+        drop(cluster);
+        assert!(!folder.exists() && !is_running(pid));
+        Ok(())
+    }
+
+    #[test]
+    fn a_wrong_password_is_refused() -> Result<()> {
+        let cluster = PostgresCluster::start(Flavour::Plain)?;
+        let url = cluster.create_database("closed")?;
+        assert!(PgClient::connect_url(&url).is_ok());
+        assert!(PgClient::connect_url(&url.replace("Ebb", "Flood")).is_err());
+        Ok(())
+    }
+}
