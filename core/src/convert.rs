@@ -137,6 +137,11 @@ pub fn check_value(table: &Table, index: usize, value: ValueRef<'_>) -> Result<(
             check_json(v)?;
         }
         ValueRef::Bytes(v) => check_length(column, v.len())?,
+        // Text never parses to one, but a frame can carry any number, and PostgreSQL's range ends.
+        ValueRef::Timestamp(v) if !(crate::timestamp::FIRST_US..=crate::timestamp::LAST_US).contains(&v) => {
+            let message = format!("{v} µs since 1970 is outside the years 1 to 9999");
+            return Err(Rejection::new(RejectCode::Timestamp, message));
+        }
         ValueRef::Null | ValueRef::Boolean(_) | ValueRef::Timestamp(_) | ValueRef::Uuid(_) => {}
     }
     Ok(())

@@ -74,30 +74,39 @@ pub fn create_table(schema: &Schema, table: &Table) -> String {
     format!("CREATE TABLE {} (\n{}\n)", quote(&table.name), lines.join(",\n"))
 }
 
+/// One column of the embedded upstream, as `CREATE TABLE` and `ADD COLUMN` take it; without its default, which only HQ's own
+/// statements use.
+#[must_use]
+pub fn upstream_column_definition(table: &Table, index: usize) -> String {
+    let column = &table.columns[index];
+    let ty = match column.ty {
+        ColumnType::Integer | ColumnType::Boolean => "INTEGER",
+        ColumnType::Real => "REAL",
+        ColumnType::Text | ColumnType::Timestamp | ColumnType::Json | ColumnType::Uuid => "TEXT",
+        ColumnType::Bytes => "BLOB",
+    };
+    let mut line = format!("{} {ty}", quote(&column.name));
+    if table.is_not_null(index) {
+        line.push_str(" NOT NULL");
+    }
+    if index == table.key {
+        line.push_str(" PRIMARY KEY");
+    }
+    line.extend(check_sql(column));
+    line
+}
+
 /// `CREATE TABLE` of one table in the embedded upstream: strict types, the upstream id as key, and the row's station.
 /// References are checked by the server, set by set, as on PostgreSQL between hypertables.
 #[must_use]
 pub fn create_upstream_table(table: &Table) -> String {
     let mut lines = Vec::new();
     for (index, column) in table.columns.iter().enumerate() {
-        let ty = match column.ty {
-            ColumnType::Integer | ColumnType::Boolean => "INTEGER",
-            ColumnType::Real => "REAL",
-            ColumnType::Text | ColumnType::Timestamp | ColumnType::Json | ColumnType::Uuid => "TEXT",
-            ColumnType::Bytes => "BLOB",
-        };
-        let mut line = format!("    {} {ty}", quote(&column.name));
-        if table.is_not_null(index) {
-            line.push_str(" NOT NULL");
-        }
-        if index == table.key {
-            line.push_str(" PRIMARY KEY");
-        }
+        let mut line = format!("    {}", upstream_column_definition(table, index));
         if let Some(default) = &column.default {
             line.push_str(" DEFAULT ");
             line.push_str(&default_sql(default));
         }
-        line.extend(check_sql(column));
         lines.push(line);
     }
     lines.push("    \"station\" INTEGER NOT NULL DEFAULT 0".to_owned());

@@ -1,0 +1,203 @@
+//! The runner for PostgreSQL.
+//!
+//! Every step is one transaction that first takes an advisory lock and then reads where the database stands, so any number of
+//! runners may start at once, through a transaction-pooling proxy too.
+
+use tidemark_core::schema::Schema;
+use tidemark_core::value::hex;
+use tokio_postgres::{Client, Transaction};
+
+use crate::error::{MigrateError, postgres_message};
+use crate::plan::{Applied, Dialect, Migration, Registered, Status, pending};
+
+/// Advisory lock of the runners: "tidemark" in ASCII.
+const LOCK: i64 = 0x7469_6465_6d61_726b;
+
+/// Which TimescaleDB a database has: the version of the created extension.
+///
+/// # Errors
+/// When the database cannot be asked.
+pub async fn timescale_version(client: &Client) -> Result<Option<String>, MigrateError> {
+    let sql = "SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'timescaledb'";
+    Ok(client.query_opt(sql, &[]).await?.map(|row| row.get(0)))
+}
+
+/// Brings a database to `schema`; returns the names of what was applied. `say` hears one line about the partitioning.
+///
+/// # Errors
+/// See [`MigrateError`]. Steps before the one that failed stay.
+pub async fn up(
+    client: &mut Client,
+    schema: &Schema,
+    say: &mut (dyn FnMut(&str) + Send),
+) -> Result<Vec<String>, MigrateError> {
+    say(&ensure_timescale(client).await?);
+    let mut done = Vec::new();
+    loop {
+        let transaction = locked(client).await?;
+        let (applied, registered) = recorded(&transaction).await?;
+        let Some(step) = pending(Dialect::Postgres, &applied, &registered, schema)?.into_iter().next() else {
+            return Ok(done);
+        };
+        apply(&transaction, &step, applied.len() + 1, schema).await?;
+        transaction.commit().await?;
+        done.push(step.name);
+    }
+}
+
+/// Takes migrations away, the last first, until `to` are left; returns the names. All in one transaction.
+///
+/// # Errors
+/// When tables that would be dropped hold rows, unless `drop_data`; see [`MigrateError`].
+pub async fn down(client: &mut Client, to: usize, drop_data: bool) -> Result<Vec<String>, MigrateError> {
+    let transaction = locked(client).await?;
+    let (applied, registered) = recorded(&transaction).await?;
+    if to > applied.len() {
+        return Err(MigrateError::NoSuchStep { applied: applied.len(), to });
+    }
+    if !applied.is_empty() {
+        // Whoever applies a batch needs this table: from here on nobody writes.
+        transaction.batch_execute("LOCK TABLE tidemark.cursor IN ACCESS EXCLUSIVE MODE").await?;
+    }
+    if !drop_data && to < applied.len() {
+        let full = tables_with_rows(&transaction, &registered, to == 0).await?;
+        if !full.is_empty() {
+            return Err(MigrateError::HoldsRows(full));
+        }
+    }
+    let mut done = Vec::new();
+    for (position, step) in applied.iter().enumerate().skip(to).rev() {
+        if position > 0 {
+            let position = i32::try_from(position + 1).unwrap_or(i32::MAX);
+            transaction.execute("DELETE FROM tidemark.migration WHERE position = $1", &[&position]).await?;
+            transaction.execute("DELETE FROM tidemark.schema WHERE fingerprint = $1", &[&step.registers]).await?;
+        }
+        transaction.batch_execute(&step.down).await.map_err(|error| failed(&step.name, &error))?;
+        done.push(step.name.clone());
+    }
+    transaction.commit().await?;
+    Ok(done)
+}
+
+/// Where the database stands on the way to `schema`.
+///
+/// # Errors
+/// See [`MigrateError`].
+pub async fn status(client: &mut Client, schema: &Schema) -> Result<Status, MigrateError> {
+    let transaction = client.transaction().await?;
+    let (applied, registered) = recorded(&transaction).await?;
+    let pending = pending(Dialect::Postgres, &applied, &registered, schema)?;
+    Ok(Status { applied, pending })
+}
+
+async fn locked(client: &mut Client) -> Result<Transaction<'_>, MigrateError> {
+    let transaction = client.transaction().await?;
+    transaction.execute("SELECT pg_catalog.pg_advisory_xact_lock($1)", &[&LOCK]).await?;
+    Ok(transaction)
+}
+
+/// Creates the extension where that can be done, and says in one line what tables with a time column become.
+async fn ensure_timescale(client: &mut Client) -> Result<String, MigrateError> {
+    let plain = |why: &str| format!("plain PostgreSQL ({why}): tables with a time column become ordinary tables");
+    if timescale_version(client).await?.is_none() {
+        let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_available_extensions WHERE name = 'timescaledb'),
+            coalesce(pg_catalog.current_setting('shared_preload_libraries', true), '') LIKE '%timescaledb%'";
+        let row = client.query_one(sql, &[]).await?;
+        match (row.get(0), row.get(1)) {
+            (false, _) => return Ok(plain("TimescaleDB is not installed")),
+            (_, false) => return Ok(plain("TimescaleDB is not in shared_preload_libraries")),
+            (true, true) => {}
+        }
+        let transaction = locked(client).await?;
+        match transaction.batch_execute("CREATE EXTENSION IF NOT EXISTS timescaledb").await {
+            Ok(()) => transaction.commit().await?,
+            Err(error) if error.as_db_error().is_some() => {
+                let why = format!("CREATE EXTENSION timescaledb failed, {}", postgres_message(&error));
+                transaction.rollback().await?;
+                return Ok(plain(&why));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let version = timescale_version(client).await?.unwrap_or_default();
+    Ok(format!("TimescaleDB {version}: tables with a time column become hypertables"))
+}
+
+async fn recorded(transaction: &Transaction<'_>) -> Result<(Vec<Applied>, Vec<Registered>), MigrateError> {
+    let there: bool =
+        transaction.query_one("SELECT to_regclass('tidemark.migration') IS NOT NULL", &[]).await?.get(0);
+    if !there {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let sql = "SELECT name, checksum, down, registers, applied_at::text FROM tidemark.migration ORDER BY position";
+    let applied = transaction.query(sql, &[]).await?.into_iter().map(|row| Applied {
+        name: row.get(0),
+        checksum: row.get(1),
+        down: row.get(2),
+        registers: row.get(3),
+        applied_at: row.get(4),
+    });
+    let applied = applied.collect();
+    let sql = "SELECT fingerprint, name, version, toml, partitioning FROM tidemark.schema ORDER BY version";
+    let registered = transaction.query(sql, &[]).await?.into_iter().map(|row| Registered {
+        fingerprint: row.get(0),
+        name: row.get(1),
+        version: u32::try_from(row.get::<_, i64>(2)).unwrap_or(u32::MAX),
+        toml: row.get(3),
+        partitioning: row.get(4),
+    });
+    Ok((applied, registered.collect()))
+}
+
+async fn apply(
+    transaction: &Transaction<'_>,
+    step: &Migration,
+    position: usize,
+    schema: &Schema,
+) -> Result<(), MigrateError> {
+    transaction.batch_execute(&step.up).await.map_err(|error| failed(&step.name, &error))?;
+    let position = i32::try_from(position).unwrap_or(i32::MAX);
+    let registers = step.registers.map(|fingerprint| hex(&fingerprint.0));
+    transaction
+        .execute(
+            "INSERT INTO tidemark.migration (position, name, checksum, down, registers) VALUES ($1, $2, $3, $4, $5)",
+            &[&position, &step.name, &step.checksum(), &step.down, &registers],
+        )
+        .await?;
+    if let Some(fingerprint) = registers {
+        transaction
+            .execute(
+                "INSERT INTO tidemark.schema (fingerprint, name, version, toml, partitioning)
+                 SELECT $1, $2, $3, $4, CASE WHEN EXISTS
+                     (SELECT FROM pg_catalog.pg_extension WHERE extname = 'timescaledb') THEN 'hypertable' ELSE 'plain' END",
+                &[&fingerprint, &schema.name(), &i64::from(schema.version()), &schema.source()],
+            )
+            .await?;
+    }
+    Ok(())
+}
+
+async fn tables_with_rows(
+    transaction: &Transaction<'_>,
+    registered: &[Registered],
+    with_stations: bool,
+) -> Result<Vec<String>, MigrateError> {
+    let mut names: Vec<&str> = registered.iter().map(|schema| schema.name.as_str()).collect();
+    names.push("shrinkage");
+    let sql = "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c
+        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind IN ('r', 'p') AND (n.nspname = ANY ($1) OR ($2 AND n.nspname = 'tidemark' AND c.relname = 'station'))
+        ORDER BY 1";
+    let mut full = Vec::new();
+    for row in transaction.query(sql, &[&names, &with_stations]).await? {
+        let name: String = row.get(0);
+        if transaction.query_one(&format!("SELECT EXISTS (SELECT FROM {name})"), &[]).await?.get(0) {
+            full.push(name);
+        }
+    }
+    Ok(full)
+}
+
+fn failed(name: &str, error: &tokio_postgres::Error) -> MigrateError {
+    MigrateError::Step { name: name.to_owned(), message: postgres_message(error) }
+}

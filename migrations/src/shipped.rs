@@ -1,0 +1,50 @@
+//! The migrations that are files, embedded in the order of their numbers.
+
+/// One file pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct File {
+    /// The folder's name, `NNNN_name`.
+    pub name: &'static str,
+    /// `up.sql`.
+    pub up: &'static str,
+    /// `down.sql`.
+    pub down: &'static str,
+}
+
+macro_rules! files {
+    ($folder:literal: $($name:literal),* $(,)?) => {
+        &[$(File {
+            name: $name,
+            up: include_str!(concat!("../", $folder, "/", $name, "/up.sql")),
+            down: include_str!(concat!("../", $folder, "/", $name, "/down.sql")),
+        }),*]
+    };
+}
+
+/// Tidemark's own tables on PostgreSQL.
+pub const POSTGRES_SYSTEM: &[File] = files!("sql": "0001_tidemark");
+
+/// The shipped schema's tables on PostgreSQL.
+pub const POSTGRES_SHRINKAGE: &[File] = files!("sql": "0002_shrinkage_tables", "0003_shrinkage_hypertables");
+
+/// Tidemark's own tables in the embedded upstream; user tables there are always derived.
+pub const SQLITE_SYSTEM: &[File] = files!("sqlite": "0001_tidemark");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_on_disk_is_embedded_and_in_order() {
+        for (folder, embedded) in [("sql", [POSTGRES_SYSTEM, POSTGRES_SHRINKAGE].concat()), ("sqlite", SQLITE_SYSTEM.to_vec())] {
+            let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+            let mut on_disk: Vec<String> = std::fs::read_dir(path)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            on_disk.sort();
+            let names: Vec<&str> = embedded.iter().map(|file| file.name).collect();
+            assert_eq!(names, on_disk, "{folder}");
+        }
+    }
+}
