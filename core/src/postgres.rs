@@ -141,8 +141,7 @@ pub fn create_table(schema: &Schema, table: &Table) -> String {
     lines.push(format!("CONSTRAINT {key_name} PRIMARY KEY ({})", key.join(", ")));
     lines.extend(table.columns.iter().filter_map(|column| check_constraint(table, column)));
     lines.extend(
-        foreign_keys(schema, table)
-            .map(|(column, parent)| foreign_key_constraint(schema, table, column, parent)),
+        foreign_keys(schema, table).map(|(column, parent)| foreign_key_constraint(schema, table, column, parent)),
     );
     format!("CREATE TABLE {} (\n    {}\n)", qualified(schema, table), lines.join(",\n    "))
 }

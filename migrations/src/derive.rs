@@ -141,27 +141,39 @@ pub fn evolve(old: &Schema, new: &Schema, dialect: Dialect) -> Result<Sql, Vec<S
                             .map(|default| format!("ALTER TABLE {name} ALTER COLUMN {quoted} SET DEFAULT {default}")),
                     );
                     up.extend(
-                        postgres::check_constraint(table, column).map(|check| format!("ALTER TABLE {name} ADD {check}")),
+                        postgres::check_constraint(table, column)
+                            .map(|check| format!("ALTER TABLE {name} ADD {check}")),
                     );
-                    for (_, parent) in postgres::foreign_keys(new, table).filter(|(child, _)| child.name == column.name) {
+                    for (_, parent) in postgres::foreign_keys(new, table).filter(|(child, _)| child.name == column.name)
+                    {
                         let key = postgres::foreign_key_constraint(new, table, column, parent);
                         up.push(format!("ALTER TABLE {name} ADD {key}"));
                     }
                 }
                 Dialect::Sqlite => {
-                    up.push(format!("ALTER TABLE {name} ADD COLUMN {}", sqlite::upstream_column_definition(table, index)));
+                    up.push(format!(
+                        "ALTER TABLE {name} ADD COLUMN {}",
+                        sqlite::upstream_column_definition(table, index)
+                    ));
                 }
             }
             down.push(format!("ALTER TABLE {name} DROP COLUMN {quoted}"));
         }
         let (now, then) = match dialect {
             Dialect::Postgres => (postgres::create_indexes(new, table), postgres::create_indexes(old, before)),
-            Dialect::Sqlite => (sqlite::create_upstream_indexes(new, table), sqlite::create_upstream_indexes(old, before)),
+            Dialect::Sqlite => {
+                (sqlite::create_upstream_indexes(new, table), sqlite::create_upstream_indexes(old, before))
+            }
         };
         let added: Vec<String> = now.into_iter().filter(|index| !then.contains(index)).collect();
         if dialect == Dialect::Sqlite {
             // SQLite drops no column that an index names.
-            down.extend(added.iter().filter_map(|index| index.split_whitespace().nth(2)).map(|name| format!("DROP INDEX {name}")));
+            down.extend(
+                added
+                    .iter()
+                    .filter_map(|index| index.split_whitespace().nth(2))
+                    .map(|name| format!("DROP INDEX {name}")),
+            );
         }
         up.extend(added);
     }
@@ -190,7 +202,8 @@ pub fn not_additions(old: &Schema, new: &Schema) -> Vec<String> {
                 continue;
             };
             let now = &after.columns[at];
-            let parent = |schema: &Schema, parent: Option<usize>| parent.map(|parent| schema.tables()[parent].name.clone());
+            let parent =
+                |schema: &Schema, parent: Option<usize>| parent.map(|parent| schema.tables()[parent].name.clone());
             let same = column.ty == now.ty
                 && before.is_not_null(index) == after.is_not_null(at)
                 && (column.min, column.max, column.max_bytes) == (now.min, now.max, now.max_bytes)

@@ -144,7 +144,10 @@ fn user_tables(
             return Ok(files.map(|(n, file)| from_file(file, registers(n))).collect());
         }
         if shipped.iter().any(|file| is_applied(file.name)) {
-            return Err(MigrateError::OtherSchema { there: shrinkage().name().to_owned(), wanted: schema.name().to_owned() });
+            return Err(MigrateError::OtherSchema {
+                there: shrinkage().name().to_owned(),
+                wanted: schema.name().to_owned(),
+            });
         }
         return Ok(vec![derived(create(schema, dialect))]);
     };

@@ -124,8 +124,7 @@ async fn ensure_timescale(client: &mut Client) -> Result<String, MigrateError> {
 }
 
 async fn recorded(transaction: &Transaction<'_>) -> Result<(Vec<Applied>, Vec<Registered>), MigrateError> {
-    let there: bool =
-        transaction.query_one("SELECT to_regclass('tidemark.migration') IS NOT NULL", &[]).await?.get(0);
+    let there: bool = transaction.query_one("SELECT to_regclass('tidemark.migration') IS NOT NULL", &[]).await?.get(0);
     if !there {
         return Ok((Vec::new(), Vec::new()));
     }

@@ -36,7 +36,9 @@ mod tests {
 
     #[test]
     fn every_file_on_disk_is_embedded_and_in_order() {
-        for (folder, embedded) in [("sql", [POSTGRES_SYSTEM, POSTGRES_SHRINKAGE].concat()), ("sqlite", SQLITE_SYSTEM.to_vec())] {
+        for (folder, embedded) in
+            [("sql", [POSTGRES_SYSTEM, POSTGRES_SHRINKAGE].concat()), ("sqlite", SQLITE_SYSTEM.to_vec())]
+        {
             let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
             let mut on_disk: Vec<String> = std::fs::read_dir(path)
                 .unwrap()

@@ -112,7 +112,12 @@ fn recorded(transaction: &Transaction<'_>) -> Result<(Vec<Applied>, Vec<Register
     Ok((applied, registered))
 }
 
-fn apply(transaction: &Transaction<'_>, step: &Migration, position: usize, schema: &Schema) -> Result<(), MigrateError> {
+fn apply(
+    transaction: &Transaction<'_>,
+    step: &Migration,
+    position: usize,
+    schema: &Schema,
+) -> Result<(), MigrateError> {
     transaction.execute_batch(&step.up).map_err(|error| failed(&step.name, &error))?;
     let registers = step.registers.map(|fingerprint| hex(&fingerprint.0));
     transaction.execute(
