@@ -1,1 +1,23 @@
-//! Placeholder.
+//! Tidemark's server: takes frames over HTTP and applies them upstream, exactly once and in order.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`server`] | a running server, in this process or as a program |
+//! | [`http`] | the endpoint: requests in, problems or replies out |
+//! | [`ingest`] | from a frame to rows: decoded, judged, planned, applied |
+//! | [`upstream`] | the databases: PostgreSQL, embedded SQLite, memory |
+//! | [`stations`] | invitations, numbers, tokens |
+//! | [`config`], [`clock`] | database URLs and bounds; time and randomness |
+//! | [`cli`] | the command line |
+
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod http;
+pub mod ingest;
+pub mod server;
+pub mod stations;
+pub mod upstream;
+
+pub use config::{DatabaseUrl, ServerConfig};
+pub use server::{RunningServer, Server};

@@ -1,1 +1,5 @@
-fn main() {}
+//! The program `tidemark-server`.
+
+fn main() -> std::process::ExitCode {
+    tidemark_server::cli::main()
+}

@@ -1,0 +1,122 @@
+//! The command line of `tidemark-server`.
+
+mod migrate;
+mod rejects;
+mod serve;
+mod station;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{DEFAULT_DATABASE, DatabaseUrl, ServerConfig, load_schema};
+
+#[derive(Parser)]
+#[command(name = "tidemark-server", version, about = "Takes what field stations recorded, exactly once and in order.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve stations.
+    Serve(serve::ServeArgs),
+    /// Make, check or take away the database's tables.
+    #[command(subcommand)]
+    Migrate(migrate::MigrateCommand),
+    /// Invite, list and revoke stations.
+    #[command(subcommand)]
+    Station(station::StationCommand),
+    /// Changes that could not be applied.
+    #[command(subcommand)]
+    Rejects(rejects::RejectsCommand),
+}
+
+/// Which database, and which schema.
+#[derive(Args)]
+struct Place {
+    /// The database: sqlite:///relative.db, sqlite:////absolute.db or postgresql://user:password@host:port/database.
+    #[arg(long, env = "TIDEMARK_DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    database: Option<String>,
+    /// The schema file; the shipped schema without it.
+    #[arg(long, value_name = "FILE")]
+    schema: Option<PathBuf>,
+}
+
+impl Place {
+    fn database(&self) -> anyhow::Result<DatabaseUrl> {
+        Ok(self.database.as_deref().unwrap_or(DEFAULT_DATABASE).parse()?)
+    }
+
+    fn config(&self) -> anyhow::Result<ServerConfig> {
+        let mut config = ServerConfig::new(self.database()?);
+        config.schema = Arc::new(load_schema(self.schema.as_deref())?);
+        Ok(config)
+    }
+}
+
+/// Runs the program: 0 when it did what was asked, 1 when not, 2 when it was asked wrongly.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("tidemark-server: cannot start its threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(async {
+        match cli.command {
+            Command::Serve(args) => serve::run(args).await,
+            Command::Migrate(command) => migrate::run(command).await,
+            Command::Station(command) => station::run(command).await,
+            Command::Rejects(command) => rejects::run(command).await,
+        }
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tidemark-server: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The log goes to stderr; TIDEMARK_LOG says how much of it (`info`, `debug`, `tidemark_server=debug`).
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("TIDEMARK_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_target(false)
+        .try_init();
+}
+
+/// A time for people.
+fn shown_ms(ms: Option<i64>) -> String {
+    ms.map_or_else(|| "-".to_owned(), |ms| tidemark_core::timestamp::format(ms.saturating_mul(1000))[..19].to_owned())
+}
+
+/// Prints rows in columns.
+fn print_table(head: &[&str], rows: &[Vec<String>]) {
+    let widths: Vec<usize> = head
+        .iter()
+        .enumerate()
+        .map(|(at, name)| rows.iter().map(|row| row[at].chars().count()).chain([name.len()]).max().unwrap_or(0))
+        .collect();
+    let line = |cells: Vec<&str>| {
+        let padded: Vec<String> = cells.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
+        println!("{}", padded.join("  ").trim_end());
+    };
+    line(head.to_vec());
+    for row in rows {
+        line(row.iter().map(String::as_str).collect());
+    }
+}

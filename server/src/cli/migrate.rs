@@ -1,0 +1,110 @@
+//! `migrate up|down|status|plan`.
+
+use clap::{Args, Subcommand};
+use tidemark_core::schema::Schema;
+use tidemark_migrations::{Status, postgres, sqlite};
+
+use super::{Place, print_table};
+use crate::config::{DatabaseUrl, load_schema};
+use crate::upstream;
+
+#[derive(Subcommand)]
+pub(super) enum MigrateCommand {
+    /// Apply what is missing.
+    Up(Place),
+    /// Take migrations away, the last first.
+    Down(DownArgs),
+    /// What was applied, and what is missing.
+    Status(Place),
+    /// The SQL that `up` would run.
+    Plan(Place),
+}
+
+#[derive(Args)]
+pub(super) struct DownArgs {
+    #[command(flatten)]
+    place: Place,
+    /// How many migrations stay.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    to: usize,
+    /// Drop tables although they hold rows.
+    #[arg(long)]
+    yes_drop_data: bool,
+}
+
+pub(super) async fn run(command: MigrateCommand) -> anyhow::Result<()> {
+    match command {
+        MigrateCommand::Up(place) => up(&place).await,
+        MigrateCommand::Down(args) => down(&args).await,
+        MigrateCommand::Status(place) => {
+            print_status(&status(&place).await?);
+            Ok(())
+        }
+        MigrateCommand::Plan(place) => {
+            print_plan(&status(&place).await?);
+            Ok(())
+        }
+    }
+}
+
+fn schema(place: &Place) -> anyhow::Result<Schema> {
+    load_schema(place.schema.as_deref())
+}
+
+async fn up(place: &Place) -> anyhow::Result<()> {
+    let schema = schema(place)?;
+    let done = match place.database()? {
+        DatabaseUrl::Sqlite(path) => sqlite::up(&mut upstream::sqlite::connect(&path)?, &schema)?,
+        DatabaseUrl::Postgres(config) => {
+            let mut client = upstream::postgres::connect(&config).await?;
+            postgres::up(&mut client, &schema, &mut |line| println!("{line}")).await?
+        }
+    };
+    for name in &done {
+        println!("applied {name}");
+    }
+    println!("the database is up to date with schema {} version {}", schema.name(), schema.version());
+    Ok(())
+}
+
+async fn down(args: &DownArgs) -> anyhow::Result<()> {
+    let done = match args.place.database()? {
+        DatabaseUrl::Sqlite(path) => sqlite::down(&mut upstream::sqlite::connect(&path)?, args.to, args.yes_drop_data)?,
+        DatabaseUrl::Postgres(config) => {
+            let mut client = upstream::postgres::connect(&config).await?;
+            postgres::down(&mut client, args.to, args.yes_drop_data).await?
+        }
+    };
+    for name in &done {
+        println!("took away {name}");
+    }
+    println!("{} migrations taken away", done.len());
+    Ok(())
+}
+
+async fn status(place: &Place) -> anyhow::Result<Status> {
+    let schema = schema(place)?;
+    Ok(match place.database()? {
+        DatabaseUrl::Sqlite(path) => sqlite::status(&mut upstream::sqlite::connect(&path)?, &schema)?,
+        DatabaseUrl::Postgres(config) => {
+            let mut client = upstream::postgres::connect(&config).await?;
+            postgres::status(&mut client, &schema).await?
+        }
+    })
+}
+
+fn print_status(status: &Status) {
+    let applied =
+        status.applied.iter().map(|step| vec![step.name.clone(), "applied".to_owned(), step.applied_at.clone()]);
+    let pending = status.pending.iter().map(|step| vec![step.name.clone(), "pending".to_owned(), "-".to_owned()]);
+    print_table(&["migration", "state", "at"], &applied.chain(pending).collect::<Vec<_>>());
+}
+
+fn print_plan(status: &Status) {
+    if status.pending.is_empty() {
+        println!("-- nothing to do");
+    }
+    for step in &status.pending {
+        println!("-- {}\nBEGIN;\n{}COMMIT;\n", step.name, step.up);
+    }
+}

@@ -1,0 +1,71 @@
+//! `serve`.
+
+use std::io::Write as _;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use tidemark_core::timestamp::{self, DAY_US};
+
+use super::Place;
+use crate::config::DEFAULT_LISTEN;
+use crate::server::Server;
+
+#[derive(Args)]
+pub(super) struct ServeArgs {
+    #[command(flatten)]
+    place: Place,
+    /// The address to listen on; port 0 takes a free one.
+    #[arg(long, default_value = DEFAULT_LISTEN, value_name = "ADDR")]
+    listen: String,
+    /// Earliest time a table's time column may say.
+    #[arg(long, default_value = "1970-01-01", value_name = "DATE")]
+    clock_floor: String,
+    /// How many days ahead of the server's clock a table's time column may say.
+    #[arg(long, default_value_t = 7, value_name = "N")]
+    clock_skew_days: u32,
+    /// Most connections to PostgreSQL.
+    #[arg(long, default_value_t = 30, value_name = "N")]
+    pool_max: usize,
+}
+
+pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
+    let mut config = args.place.config()?;
+    config.listen = args.listen;
+    config.pool_max = args.pool_max;
+    let Ok(floor_us) = timestamp::parse(args.clock_floor.as_bytes()) else {
+        bail!("--clock-floor {:?} is not a date of the form YYYY-MM-DD", args.clock_floor);
+    };
+    config.window.floor_us = floor_us;
+    config.window.skew_us = i64::from(args.clock_skew_days).saturating_mul(DAY_US);
+    let stop = stop_signal().context("cannot listen for signals")?;
+    let server = Server::start(config).await?;
+    {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "listening on {}", server.url()).and_then(|()| out.flush()).context("cannot write to stdout")?;
+    }
+    stop.await;
+    tracing::info!("stopping: no new connections, running requests are finished");
+    server.shutdown().await;
+    Ok(())
+}
+
+/// Ends with the first SIGTERM or SIGINT.
+#[cfg(unix)]
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Ends with Ctrl-C.
+#[cfg(not(unix))]
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
+    })
+}

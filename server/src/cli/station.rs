@@ -1,0 +1,153 @@
+//! `station add|list|revoke`.
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use tidemark_core::joincode::JoinCode;
+
+use super::{Place, print_table, shown_ms};
+use crate::clock::{Clock as _, SystemClock, random_bytes};
+use crate::config::DEFAULT_LISTEN;
+use crate::server::open_upstream;
+use crate::stations::{NewStation, secret_hash};
+
+/// Longest name of a station, in bytes.
+const NAME_BYTES_MAX: usize = 200;
+/// Longest public URL, in bytes.
+const URL_BYTES_MAX: usize = 1000;
+
+#[derive(Subcommand)]
+pub(super) enum StationCommand {
+    /// Invite a station: prints its join code, alone on the last line.
+    Add(AddArgs),
+    /// Every station, how far it is and how many of its changes were rejected.
+    List(Place),
+    /// Take a station's access away for good; its rows stay.
+    Revoke(RevokeArgs),
+}
+
+#[derive(Args)]
+pub(super) struct AddArgs {
+    /// A name for people; each only once.
+    name: String,
+    /// The URL under which the station reaches this server.
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// How long the code can be used: 30m, 24h, 7d, or seconds.
+    #[arg(long, default_value = "7d", value_name = "TIME")]
+    expires: String,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Args)]
+pub(super) struct RevokeArgs {
+    /// The station's name.
+    name: String,
+    #[command(flatten)]
+    place: Place,
+}
+
+pub(super) async fn run(command: StationCommand) -> anyhow::Result<()> {
+    match command {
+        StationCommand::Add(args) => add(&args).await,
+        StationCommand::List(place) => list(&place).await,
+        StationCommand::Revoke(args) => revoke(&args).await,
+    }
+}
+
+/// A time span in milliseconds: `7d`, `24h`, `30m`, `10s`, or a bare number of seconds.
+fn span_ms(text: &str) -> Option<i64> {
+    let (digits, unit_ms) = match text.char_indices().last()? {
+        (at, 'd') => (&text[..at], 86_400_000),
+        (at, 'h') => (&text[..at], 3_600_000),
+        (at, 'm') => (&text[..at], 60_000),
+        (at, 's') => (&text[..at], 1000),
+        _ => (text, 1000),
+    };
+    let number: u32 = digits.parse().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
+    i64::from(number).checked_mul(unit_ms)
+}
+
+async fn add(args: &AddArgs) -> anyhow::Result<()> {
+    let Some(expires_ms) = span_ms(&args.expires) else {
+        bail!("--expires {:?} is not a time: write 30m, 24h or 7d", args.expires);
+    };
+    let name = args.name.trim();
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+        bail!("a station's name has 1 to {NAME_BYTES_MAX} bytes and no control characters");
+    }
+    let default = format!("http://{DEFAULT_LISTEN}");
+    let url = args.public_url.as_deref().unwrap_or(&default).trim_end_matches('/');
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    if rest.is_none_or(str::is_empty) || url.len() > URL_BYTES_MAX {
+        bail!("--public-url {url:?} is not one: write http://host:port or https://host");
+    }
+    let upstream = open_upstream(&args.place.config()?).await?;
+    let secret = random_bytes::<32>().context("the operating system gives no random bytes")?;
+    let now_ms = SystemClock.now_ms();
+    let station = NewStation {
+        name: name.to_owned(),
+        code_hash: secret_hash(&secret),
+        code_expires_at_ms: now_ms.saturating_add(expires_ms),
+        now_ms,
+    };
+    if !upstream.add_station(&station).await? {
+        bail!("there is a station {name:?} already; `tidemark-server station list` shows all");
+    }
+    println!("station {name:?} may join {url} until {} UTC.", shown_ms(Some(station.code_expires_at_ms)));
+    println!("The code works once. On the station: tidemark join CODE (or: tidemark join CODE --server URL)");
+    println!("{}", JoinCode { url: url.to_owned(), secret }.encode());
+    Ok(())
+}
+
+async fn list(place: &Place) -> anyhow::Result<()> {
+    let now_ms = SystemClock.now_ms();
+    let stations = open_upstream(&place.config()?).await?.stations().await?;
+    let rows: Vec<Vec<String>> = stations
+        .into_iter()
+        .map(|station| {
+            let record = station.record;
+            let state = match (record.revoked_at_ms, record.number) {
+                (Some(_), _) => "revoked",
+                (None, Some(_)) => "joined",
+                (None, None) if record.code_expires_at_ms <= now_ms => "code expired",
+                (None, None) => "invited",
+            };
+            vec![
+                record.name,
+                record.number.map_or_else(|| "-".to_owned(), |number| number.to_string()),
+                state.to_owned(),
+                station.tidemark.to_string(),
+                station.rejects.to_string(),
+                shown_ms(station.updated_at_ms),
+            ]
+        })
+        .collect();
+    print_table(&["name", "number", "state", "tidemark", "rejects", "last push (UTC)"], &rows);
+    Ok(())
+}
+
+async fn revoke(args: &RevokeArgs) -> anyhow::Result<()> {
+    let upstream = open_upstream(&args.place.config()?).await?;
+    if !upstream.revoke_station(&args.name, SystemClock.now_ms()).await? {
+        bail!("there is no station {:?}; `tidemark-server station list` shows all", args.name);
+    }
+    println!("station {:?} is revoked; its rows stay", args.name);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::span_ms;
+
+    #[test]
+    fn time_spans_have_units() {
+        assert_eq!(span_ms("7d"), Some(604_800_000));
+        assert_eq!(span_ms("24h"), Some(86_400_000));
+        assert_eq!(span_ms("1s"), Some(1000));
+        assert_eq!(span_ms("90"), Some(90_000));
+        for bad in ["", "d", "-1d", "+1d", "1w", "1.5h", "99999999999d"] {
+            assert_eq!(span_ms(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Request bodies: never more than the bounds in memory, never longer than the bounds in time.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use hyper::Request;
+use hyper::body::{Body as _, Incoming};
+use tidemark_core::limits::FrameLimits;
+use tidemark_core::protocol::{Problem, ProblemCode};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{BODY_UNIT_BYTES, Endpoint};
+
+/// Most bytes read and thrown away of a body that is refused, so that the client can read why.
+const DISCARD_BYTES_MAX: usize = 64 << 20;
+/// Longest time spent on that.
+const DISCARD_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// A body in memory, and its share of what may be.
+pub(super) struct Held {
+    pub bytes: Vec<u8>,
+    /// Gives the share back when it is dropped.
+    pub share: OwnedSemaphorePermit,
+}
+
+/// Reads a body of at most `bytes_max`.
+pub(super) async fn read(endpoint: &Endpoint, body: &mut Incoming, bytes_max: usize) -> Result<Held, Problem> {
+    // A declared length is judged before a byte is read.
+    let declared = body.size_hint().exact();
+    if declared.is_some_and(|length| length > bytes_max as u64) {
+        return Err(too_large(endpoint.ingest.limits(), bytes_max));
+    }
+    let expected = declared.and_then(|length| usize::try_from(length).ok()).unwrap_or(bytes_max);
+    let units = u32::try_from(expected.div_ceil(BODY_UNIT_BYTES)).unwrap_or(u32::MAX);
+    let Ok(share) = Arc::clone(&endpoint.body_units).try_acquire_many_owned(units) else {
+        return Err(Problem::new(
+            ProblemCode::Unavailable,
+            "the server holds as many bodies as it may; try again soon",
+        ));
+    };
+    let limits = &endpoint.limits;
+    let reading = async {
+        let mut bytes = Vec::with_capacity(declared.map_or(0, |_| expected.min(1 << 20)));
+        loop {
+            let next = tokio::time::timeout(limits.body_idle_timeout, body.frame());
+            let Ok(frame) = next.await else { return Err(slow()) };
+            let Some(frame) = frame else { return Ok(bytes) };
+            let frame = frame
+                .map_err(|error| Problem::new(ProblemCode::BadRequest, format!("the body ended early: {error}")))?;
+            let Ok(data) = frame.into_data() else { continue };
+            if bytes.len() + data.len() > bytes_max {
+                return Err(too_large(endpoint.ingest.limits(), bytes_max));
+            }
+            bytes.extend_from_slice(&data);
+        }
+    };
+    let bytes = tokio::time::timeout(limits.body_timeout, reading).await.map_err(|_| slow())??;
+    Ok(Held { bytes, share })
+}
+
+fn slow() -> Problem {
+    Problem::new(ProblemCode::Timeout, "the body came too slowly; send smaller batches over a slow network")
+}
+
+fn too_large(limits: FrameLimits, bytes_max: usize) -> Problem {
+    let detail =
+        format!("the body has more than the {bytes_max} bytes the server takes at once; send fewer changes at once");
+    Problem::new(ProblemCode::TooLarge, detail).with_limits(limits)
+}
+
+/// Reads on, within bounds, what the client is still sending: a server that closes instead may cut off its own reply.
+pub(super) async fn discard(request: &mut Request<Incoming>) {
+    let body = request.body_mut();
+    if body.is_end_stream() || body.size_hint().lower() > DISCARD_BYTES_MAX as u64 {
+        return;
+    }
+    let reading = async {
+        let mut bytes = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            bytes += frame.data_ref().map_or(0, Bytes::len);
+            if bytes > DISCARD_BYTES_MAX {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(DISCARD_TIMEOUT, reading).await;
+}

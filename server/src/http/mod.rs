@@ -1,0 +1,98 @@
+//! The endpoint: HTTP/1 by hyper. Everything a client sends is bounded in bytes and in time.
+
+mod body;
+mod join;
+mod problem;
+mod push;
+mod router;
+mod station;
+
+use std::sync::Arc;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+
+use crate::config::HttpLimits;
+use crate::ingest::Ingest;
+
+/// Bytes of bodies are counted in units of this many, so that they fit a semaphore.
+pub(crate) const BODY_UNIT_BYTES: usize = 1024;
+
+/// What a request is answered with.
+pub struct Endpoint {
+    pub(crate) ingest: Arc<Ingest>,
+    pub(crate) limits: HttpLimits,
+    /// Units of body bytes that may be in memory.
+    pub(crate) body_units: Arc<Semaphore>,
+    /// Batches that may be decoded and applied at once.
+    pub(crate) turns: Arc<Semaphore>,
+}
+
+impl Endpoint {
+    /// An endpoint for one upstream.
+    #[must_use]
+    pub fn new(ingest: Arc<Ingest>, limits: HttpLimits) -> Self {
+        let body_units = Arc::new(Semaphore::new(limits.body_bytes_total.div_ceil(BODY_UNIT_BYTES)));
+        let turns = Arc::new(Semaphore::new(limits.applies_max));
+        Self { ingest, limits, body_units, turns }
+    }
+}
+
+/// Serves connections until `stop` says so, then waits for the running requests.
+pub async fn serve(listener: TcpListener, endpoint: Arc<Endpoint>, mut stop: watch::Receiver<bool>) {
+    let graceful = GracefulShutdown::new();
+    let connections = Arc::new(Semaphore::new(endpoint.limits.connections_max));
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &connections) => accepted,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        let Some((stream, permit)) = accepted else { continue };
+        let service = {
+            let endpoint = Arc::clone(&endpoint);
+            service_fn(move |request| {
+                let endpoint = Arc::clone(&endpoint);
+                async move { Ok::<_, std::convert::Infallible>(router::route(&endpoint, request).await) }
+            })
+        };
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(endpoint.limits.head_timeout)
+            .max_header_size(32 << 10)
+            .serve_connection(TokioIo::new(stream), service);
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!("a connection ended: {error}");
+            }
+            drop(permit);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(endpoint.limits.drain_timeout, graceful.shutdown()).await.is_err() {
+        tracing::warn!("requests were still running when the time to stop was over");
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    connections: &Arc<Semaphore>,
+) -> Option<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let permit = Arc::clone(connections).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => {
+            let _ = stream.set_nodelay(true);
+            Some((stream, permit))
+        }
+        Err(error) => {
+            // Out of file descriptors, or a connection that is gone again: the next one may do better.
+            tracing::warn!("cannot accept a connection: {error}");
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            None
+        }
+    }
+}

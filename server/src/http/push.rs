@@ -1,0 +1,52 @@
+//! `POST /v1/push`: a frame in, the tidemark out.
+
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use tidemark_core::ids::StationNumber;
+use tidemark_core::protocol::{Problem, ProblemCode, PushReply};
+
+use super::{Endpoint, body};
+use crate::stations::StationRecord;
+
+pub(super) async fn push(
+    endpoint: &Endpoint,
+    station: &StationRecord,
+    body: &mut Incoming,
+) -> Result<PushReply, Problem> {
+    let number = number_of(station)?;
+    let limit = endpoint.ingest.limits().frame_bytes_max as usize;
+    let held = body::read(endpoint, body, limit).await?;
+    let turn = tokio::time::timeout(endpoint.limits.turn_timeout, Arc::clone(&endpoint.turns).acquire_owned()).await;
+    let Ok(Ok(turn)) = turn else {
+        return Err(Problem::new(
+            ProblemCode::Unavailable,
+            "the server applies as many batches as it can; try again soon",
+        ));
+    };
+    let ingest = Arc::clone(&endpoint.ingest);
+    // A task of its own: a client that hangs up drops this request, and must not cut a transaction in half.
+    let applying = tokio::spawn(async move {
+        let _turn = turn;
+        let header = ingest.open(number, &held.bytes)?;
+        let schema = ingest.schema_of(header.fingerprint).await?;
+        let decoding = Arc::clone(&ingest);
+        let job = tokio::task::spawn_blocking(move || {
+            let _share = held.share;
+            decoding.decode(schema, &held.bytes)
+        });
+        let job = job.await.map_err(|error| {
+            tracing::error!("decoding a frame of station {number} ended: {error}");
+            Problem::new(ProblemCode::Internal, "a fault of the server; its log says more")
+        })??;
+        ingest.apply(job).await
+    });
+    applying.await.unwrap_or_else(|error| {
+        tracing::error!("applying a frame of station {number} ended: {error}");
+        Err(Problem::new(ProblemCode::Internal, "a fault of the server; its log says more"))
+    })
+}
+
+pub(super) fn number_of(station: &StationRecord) -> Result<StationNumber, Problem> {
+    station.number.ok_or_else(|| Problem::new(ProblemCode::Unauthorized, "the station has not joined yet"))
+}

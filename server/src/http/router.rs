@@ -1,0 +1,84 @@
+//! Which request goes where, and whose it is.
+
+use hyper::body::Incoming;
+use hyper::header::AUTHORIZATION;
+use hyper::{Method, Request};
+use tidemark_core::protocol::{Problem, ProblemCode};
+use tidemark_core::value::unhex;
+
+use super::problem::{Reply, json, problem, text};
+use super::{Endpoint, body, join, push, station};
+use crate::ingest::store_problem;
+use crate::stations::{StationRecord, secret_hash};
+
+/// Answers one request.
+pub(super) async fn route(endpoint: &Endpoint, mut request: Request<Incoming>) -> Reply {
+    match answer(endpoint, &mut request).await {
+        Ok(reply) => reply,
+        Err(refusal) => {
+            body::discard(&mut request).await;
+            problem(&refusal)
+        }
+    }
+}
+
+async fn answer(endpoint: &Endpoint, request: &mut Request<Incoming>) -> Result<Reply, Problem> {
+    let path = request.uri().path().to_owned();
+    match (request.method(), path.as_str()) {
+        (&Method::GET, "/healthz") => Ok(text("ok\n")),
+        (&Method::GET, "/readyz") => ready(endpoint).await,
+        (&Method::POST, "/v1/join") => Ok(json(&join::join(endpoint, request.body_mut()).await?)),
+        (&Method::POST, "/v1/push") => {
+            let station = authenticate(endpoint, request).await?;
+            Ok(json(&push::push(endpoint, &station, request.body_mut()).await?))
+        }
+        (&Method::GET, "/v1/station") => {
+            let station = authenticate(endpoint, request).await?;
+            Ok(json(&station::station(endpoint, &station).await?))
+        }
+        (&Method::GET, "/v1/schema") => {
+            authenticate(endpoint, request).await?;
+            Ok(text(endpoint.ingest.schema().source().to_owned()))
+        }
+        (_, "/healthz" | "/readyz" | "/v1/join" | "/v1/push" | "/v1/station" | "/v1/schema") => {
+            Err(Problem::new(ProblemCode::MethodNotAllowed, format!("{} does not take {}", path, request.method())))
+        }
+        _ => Err(Problem::new(
+            ProblemCode::NotFound,
+            "there is nothing here; is this the address of the Tidemark server?",
+        )),
+    }
+}
+
+/// The station whose token the request carries. Looked up by the token's hash, so no comparison leaks how much of it was right.
+async fn authenticate(endpoint: &Endpoint, request: &Request<Incoming>) -> Result<StationRecord, Problem> {
+    let unauthorized = |detail: &str| Problem::new(ProblemCode::Unauthorized, detail);
+    let header = request
+        .headers()
+        .get(AUTHORIZATION)
+        .ok_or_else(|| unauthorized("the request has no token; let the station join first (`tidemark join CODE`)"))?;
+    let token = header.to_str().ok().and_then(|value| value.strip_prefix("Bearer ")).and_then(unhex::<32>);
+    let token = token.ok_or_else(|| unauthorized("the token is not of the form `Bearer` and 64 hex digits"))?;
+    let upstream = endpoint.ingest.upstream();
+    let station = upstream.station_by_token(secret_hash(&token)).await.map_err(store_problem)?;
+    let station = station.ok_or_else(|| {
+        unauthorized("the server does not know this token; let the station join again with a new code")
+    })?;
+    if station.revoked_at_ms.is_some() {
+        let detail = format!("station {:?} was revoked by the server's operator", station.name);
+        return Err(Problem::new(ProblemCode::Revoked, detail));
+    }
+    Ok(station)
+}
+
+async fn ready(endpoint: &Endpoint) -> Result<Reply, Problem> {
+    let differences = endpoint.ingest.upstream().ready().await.map_err(store_problem)?;
+    if differences.is_empty() {
+        return Ok(text("ready\n"));
+    }
+    tracing::error!("the upstream database does not match the schema: {}", differences.join("; "));
+    Err(Problem::new(
+        ProblemCode::Unavailable,
+        "the upstream database does not match the schema; the server's log says how",
+    ))
+}

@@ -1,0 +1,93 @@
+//! Verdicts that need nothing but the change itself: types, rules, whose key it is, what time it says. Order does not matter here.
+
+use std::collections::HashMap;
+
+use tidemark_core::batch::{Group, Op};
+use tidemark_core::convert::check_column;
+use tidemark_core::ids::StationNumber;
+use tidemark_core::reject::{RejectCode, Rejection};
+use tidemark_core::schema::{Schema, Table};
+use tidemark_core::timestamp;
+use tidemark_core::value::ValueRef;
+
+/// Which times a table's time column may say, microseconds since 1970 UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeRange {
+    /// Earliest.
+    pub first_us: i64,
+    /// Latest.
+    pub last_us: i64,
+}
+
+/// Where a row of a batch is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RowAt {
+    /// Index of its group.
+    pub group: u32,
+    /// Its row there.
+    pub row: u32,
+}
+
+/// The rows that cannot be applied, whatever else there is.
+pub type Refused = HashMap<RowAt, Rejection>;
+
+/// Checks every row of a batch, which follows `schema`.
+#[must_use]
+pub fn check(schema: &Schema, station: StationNumber, groups: &[Group], times: TimeRange) -> Refused {
+    let mut refused = Refused::new();
+    for (index, group) in groups.iter().enumerate() {
+        let Some(table) = schema.tables().get(group.table as usize) else { continue };
+        let columns: Vec<usize> = match group.op {
+            Op::Void => continue,
+            Op::Delete => table.identity().collect(),
+            Op::Insert | Op::Update => (0..table.columns.len()).collect(),
+        };
+        for row in 0..group.rows {
+            for (block, &column) in group.columns.iter().zip(&columns) {
+                let times = (group.op != Op::Delete).then_some(times);
+                if let Err(rejection) = check_cell(table, column, station, block.get(row), times) {
+                    refused.insert(RowAt { group: index as u32, row: row as u32 }, rejection);
+                    break;
+                }
+            }
+        }
+    }
+    refused
+}
+
+fn check_cell(
+    table: &Table,
+    column: usize,
+    station: StationNumber,
+    value: ValueRef<'_>,
+    times: Option<TimeRange>,
+) -> Result<(), Rejection> {
+    check_column(table, column, value)?;
+    let at = || format!("{}.{}", table.name, table.columns[column].name);
+    match value {
+        ValueRef::Integer(id) if column == table.key && !station.owns(id) => Err(Rejection::new(
+            RejectCode::IdRange,
+            format!("{}: the key {id} is not in the block of station {station}", at()),
+        )),
+        ValueRef::Integer(id) if table.columns[column].references.is_some() && !station.may_reference(id) => {
+            Err(Rejection::new(
+                RejectCode::IdRange,
+                format!("{}: the reference {id} is neither to a row of station {station} nor to one of HQ", at()),
+            ))
+        }
+        ValueRef::Timestamp(us) if Some(column) == table.time => match times {
+            Some(times) if us < times.first_us || us > times.last_us => Err(Rejection::new(
+                RejectCode::Clock,
+                format!(
+                    "{}: {} is outside {} … {}, the times the server takes; is the station's clock right?",
+                    at(),
+                    timestamp::format(us),
+                    timestamp::format(times.first_us),
+                    timestamp::format(times.last_us)
+                ),
+            )),
+            _ => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,225 @@
+//! From a frame to rows: decoded, judged, applied.
+//!
+//! ```text
+//! frame ─ decode (bytes → batch) ─ project (older schema → served one) ─ apply: lock cursor · decide · check · questions → facts · plan · write
+//! ```
+
+pub mod apply;
+pub mod check;
+pub mod plan;
+pub mod project;
+pub mod questions;
+
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+
+use tidemark_core::frame::{self, FrameError, FrameHeader};
+use tidemark_core::ids::StationNumber;
+use tidemark_core::limits::FrameLimits;
+use tidemark_core::protocol::{Problem, ProblemCode, PushReply};
+use tidemark_core::schema::{Fingerprint, Schema};
+
+use self::apply::{Job, Outcome};
+use self::check::TimeRange;
+use crate::clock::Clock;
+use crate::config::ClockWindow;
+use crate::upstream::{StoreError, Upstream};
+
+/// Takes frames for one upstream.
+pub struct Ingest {
+    upstream: Arc<dyn Upstream>,
+    current: Arc<Schema>,
+    known: RwLock<HashMap<Fingerprint, Arc<Schema>>>,
+    window: ClockWindow,
+    limits: FrameLimits,
+    clock: Arc<dyn Clock>,
+}
+
+impl Ingest {
+    /// Serves `schema` into `upstream`.
+    #[must_use]
+    pub fn new(
+        upstream: Arc<dyn Upstream>,
+        schema: Arc<Schema>,
+        window: ClockWindow,
+        limits: FrameLimits,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let known = RwLock::new(HashMap::from([(schema.fingerprint(), Arc::clone(&schema))]));
+        Self { upstream, current: schema, known, window, limits, clock }
+    }
+
+    /// The upstream.
+    #[must_use]
+    pub fn upstream(&self) -> &Arc<dyn Upstream> {
+        &self.upstream
+    }
+
+    /// The schema that is served.
+    #[must_use]
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.current
+    }
+
+    /// The bounds of one frame.
+    #[must_use]
+    pub const fn limits(&self) -> FrameLimits {
+        self.limits
+    }
+
+    /// The clock.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// The schema with this fingerprint; asks the database when it is not known yet, because another server may have brought it.
+    ///
+    /// # Errors
+    /// [`ProblemCode::UnknownSchema`], or that the database cannot be asked.
+    pub async fn schema_of(&self, fingerprint: Fingerprint) -> Result<Arc<Schema>, Problem> {
+        let known = |known: &HashMap<Fingerprint, Arc<Schema>>| known.get(&fingerprint).cloned();
+        if let Some(schema) = known(&self.known.read().unwrap_or_else(std::sync::PoisonError::into_inner)) {
+            return Ok(schema);
+        }
+        let stored = self.upstream.schemas().await.map_err(store_problem)?;
+        let wanted = fingerprint.to_hex();
+        let parsed =
+            stored.iter().find(|schema| schema.fingerprint == wanted).map(|schema| Schema::parse(&schema.toml));
+        match parsed {
+            Some(Ok(schema)) if schema.fingerprint() == fingerprint => {
+                let schema = Arc::new(schema);
+                let mut known = self.known.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+                known.insert(fingerprint, Arc::clone(&schema));
+                Ok(schema)
+            }
+            Some(_) => Err(Problem::new(
+                ProblemCode::Internal,
+                format!("the schema {fingerprint} recorded in the server's database is not readable"),
+            )),
+            None => Err(Problem::new(
+                ProblemCode::UnknownSchema,
+                format!(
+                    "the server does not know schema {fingerprint}; it serves {} version {} ({}): use the same schema file on both sides",
+                    self.current.name(),
+                    self.current.version(),
+                    self.current.fingerprint()
+                ),
+            )),
+        }
+    }
+
+    /// Whether a station with this schema can be served.
+    ///
+    /// # Errors
+    /// [`ProblemCode::UnknownSchema`] or [`ProblemCode::IncompatibleSchema`].
+    pub async fn accepts(&self, fingerprint: Fingerprint) -> Result<(), Problem> {
+        let schema = self.schema_of(fingerprint).await?;
+        match project::incompatible(&schema, &self.current) {
+            Some(reason) => Err(Problem::new(ProblemCode::IncompatibleSchema, reason)),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads the head of a frame and checks whose it is.
+    ///
+    /// # Errors
+    /// [`ProblemCode::BadFrame`], [`ProblemCode::TooLarge`] or [`ProblemCode::WrongStation`].
+    pub fn open(&self, station: StationNumber, frame: &[u8]) -> Result<FrameHeader, Problem> {
+        let header = FrameHeader::parse(frame, &self.limits).map_err(|error| self.frame_problem(&error))?;
+        if header.station != station {
+            return Err(Problem::new(
+                ProblemCode::WrongStation,
+                format!("the frame is of station {}, the token of station {station}", header.station),
+            ));
+        }
+        Ok(header)
+    }
+
+    /// Turns the bytes of a frame, opened before, into a batch that can be applied. Takes a while for a large one.
+    ///
+    /// # Errors
+    /// [`ProblemCode::BadFrame`], [`ProblemCode::TooLarge`] or [`ProblemCode::IncompatibleSchema`].
+    pub fn decode(&self, schema: Arc<Schema>, frame: &[u8]) -> Result<Job, Problem> {
+        let batch = frame::decode(frame, &schema, &self.limits).map_err(|error| self.frame_problem(&error))?;
+        let projected = if schema.fingerprint() == self.current.fingerprint() {
+            None
+        } else {
+            let projected = project::project(&batch, &schema, &self.current);
+            Some(projected.map_err(|reason| Problem::new(ProblemCode::IncompatibleSchema, reason))?)
+        };
+        let now_ms = self.clock.now_ms();
+        let last_us = now_ms.saturating_mul(1000).saturating_add(self.window.skew_us);
+        let times = TimeRange { first_us: self.window.floor_us, last_us };
+        Ok(Job { batch, schema, current: Arc::clone(&self.current), projected, times, now_ms })
+    }
+
+    /// Applies a decoded batch.
+    ///
+    /// # Errors
+    /// [`ProblemCode::Gap`], [`ProblemCode::Forked`], or that the database could not take it.
+    pub async fn apply(&self, job: Job) -> Result<PushReply, Problem> {
+        let (station, span) = (job.batch.station, job.batch.span());
+        match self.upstream.apply(Arc::new(job)).await.map_err(store_problem)? {
+            Outcome::Done { cursor, applied, duplicate, rejected } => {
+                tracing::debug!(%station, tidemark = cursor.seq, applied, duplicate, rejected = rejected.len(), "pushed");
+                let (tidemark, chain) = (cursor.seq, cursor.chain);
+                Ok(PushReply { tidemark, chain, applied, duplicate, rejected, limits: self.limits })
+            }
+            Outcome::Gap { cursor } => {
+                let detail = format!(
+                    "the batch begins at change {}, the server has changes up to {}: send from {} on",
+                    span.first_seq,
+                    cursor.seq,
+                    cursor.seq + 1
+                );
+                Err(Problem::new(ProblemCode::Gap, detail).at(cursor))
+            }
+            Outcome::Forked { cursor } => {
+                tracing::warn!(%station, tidemark = cursor.seq, "a batch continues another history: the station's file was copied, restored or altered");
+                let detail = format!(
+                    "the batch continues another history than the one the server has up to change {}: the station's file was copied, restored from a backup or altered",
+                    cursor.seq
+                );
+                Err(Problem::new(ProblemCode::Forked, detail).at(cursor))
+            }
+            Outcome::UnknownStation => {
+                Err(Problem::new(ProblemCode::Internal, format!("the server has no cursor of station {station}")))
+            }
+        }
+    }
+
+    /// All of it: what the endpoint does between a request's body and its reply.
+    ///
+    /// # Errors
+    /// See the steps.
+    pub async fn push(&self, station: StationNumber, frame: &[u8]) -> Result<PushReply, Problem> {
+        let header = self.open(station, frame)?;
+        let schema = self.schema_of(header.fingerprint).await?;
+        self.apply(self.decode(schema, frame)?).await
+    }
+
+    fn frame_problem(&self, error: &FrameError) -> Problem {
+        match error {
+            FrameError::TooLarge { .. } => {
+                Problem::new(ProblemCode::TooLarge, error.to_string()).with_limits(self.limits)
+            }
+            _ => Problem::new(ProblemCode::BadFrame, error.to_string()),
+        }
+    }
+}
+
+/// What a client hears of a store's failure. What only the operator may know goes to the log.
+#[must_use]
+pub fn store_problem(error: StoreError) -> Problem {
+    match error {
+        StoreError::Unavailable(_) | StoreError::Conflict(_) => {
+            tracing::warn!(%error, "the upstream database could not take a request");
+            Problem::new(ProblemCode::Unavailable, "the server's database cannot take it now; try again later")
+        }
+        StoreError::Fault(_) | StoreError::Violation(_) => {
+            tracing::error!(%error, "a request failed");
+            Problem::new(ProblemCode::Internal, "a fault of the server; its log says more")
+        }
+    }
+}

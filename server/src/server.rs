@@ -1,0 +1,97 @@
+//! A running server: upstream opened, address bound, connections served until it is told to stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::{DatabaseUrl, ServerConfig};
+use crate::http::{Endpoint, serve};
+use crate::ingest::Ingest;
+use crate::upstream::Upstream;
+use crate::upstream::postgres::PostgresUpstream;
+use crate::upstream::sqlite::SqliteUpstream;
+
+/// Starts servers.
+#[derive(Debug, Clone, Copy)]
+pub struct Server;
+
+/// A server that runs in this process. Dropped without [`RunningServer::shutdown`], it stops without waiting for running requests.
+#[derive(Debug)]
+pub struct RunningServer {
+    addr: SocketAddr,
+    stop: watch::Sender<bool>,
+    accepting: JoinHandle<()>,
+}
+
+/// Opens the database of a URL. The embedded one is made and migrated when it is new.
+///
+/// # Errors
+/// When it does not answer, refuses, or does not match the schema; never shows a password.
+pub async fn open_upstream(config: &ServerConfig) -> anyhow::Result<Arc<dyn Upstream>> {
+    let schema = Arc::clone(&config.schema);
+    Ok(match &config.database {
+        DatabaseUrl::Sqlite(path) => {
+            let path = path.clone();
+            Arc::new(tokio::task::spawn_blocking(move || SqliteUpstream::open(&path, schema)).await??)
+        }
+        DatabaseUrl::Postgres(postgres) => Arc::new(PostgresUpstream::open(postgres, schema, config.pool_max).await?),
+    })
+}
+
+impl Server {
+    /// Opens the database, binds the address and serves.
+    ///
+    /// # Errors
+    /// When the database cannot be used or the address cannot be bound.
+    pub async fn start(config: ServerConfig) -> anyhow::Result<RunningServer> {
+        let listener = TcpListener::bind(&config.listen)
+            .await
+            .with_context(|| format!("cannot listen on {}: is another server running there?", config.listen))?;
+        let upstream = open_upstream(&config).await?;
+        Self::serve(listener, upstream, &config, Arc::new(SystemClock))
+    }
+
+    /// Serves an upstream that is open already, on an address that is bound already.
+    ///
+    /// # Errors
+    /// When the address is not one.
+    pub fn serve(
+        listener: TcpListener,
+        upstream: Arc<dyn Upstream>,
+        config: &ServerConfig,
+        clock: Arc<dyn Clock>,
+    ) -> anyhow::Result<RunningServer> {
+        let addr = listener.local_addr()?;
+        tracing::info!("upstream: {}", upstream.describe());
+        let ingest = Ingest::new(upstream, Arc::clone(&config.schema), config.window, config.limits, clock);
+        let endpoint = Arc::new(Endpoint::new(Arc::new(ingest), config.http));
+        let (stop, stopped) = watch::channel(false);
+        let accepting = tokio::spawn(serve(listener, endpoint, stopped));
+        Ok(RunningServer { addr, stop, accepting })
+    }
+}
+
+impl RunningServer {
+    /// The address it listens on.
+    #[must_use]
+    pub const fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Its base URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// Takes no more connections, and waits for the running requests.
+    pub async fn shutdown(self) {
+        let _ = self.stop.send(true);
+        let _ = self.accepting.await;
+    }
+}

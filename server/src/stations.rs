@@ -1,0 +1,139 @@
+//! Stations: invited by a code, joined with a number, known by a token. Codes and tokens are kept only as hashes.
+
+use tidemark_core::chain::Chain;
+use tidemark_core::ids::{STATION_NUMBER_MAX, StationNumber};
+
+use crate::upstream::{StoreError, StoreTransaction};
+
+/// A station as the database knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StationRecord {
+    /// The name the operator gave it.
+    pub name: String,
+    /// Its number, once it joined.
+    pub number: Option<StationNumber>,
+    /// The uuid of its file, once it joined.
+    pub uuid: Option<[u8; 16]>,
+    /// Hash of its token, once it joined.
+    pub token_hash: Option<[u8; 32]>,
+    /// When its join code ends, milliseconds since 1970 UTC.
+    pub code_expires_at_ms: i64,
+    /// When it joined, milliseconds since 1970 UTC.
+    pub joined_at_ms: Option<i64>,
+    /// When it was revoked, milliseconds since 1970 UTC.
+    pub revoked_at_ms: Option<i64>,
+}
+
+/// A line of `station list`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StationSummary {
+    /// The station.
+    pub record: StationRecord,
+    /// Its tidemark.
+    pub tidemark: u64,
+    /// When its cursor last moved, milliseconds since 1970 UTC.
+    pub updated_at_ms: Option<i64>,
+    /// How many of its changes are kept as rejected.
+    pub rejects: u64,
+}
+
+/// An invitation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewStation {
+    /// The name.
+    pub name: String,
+    /// Hash of the join code's secret.
+    pub code_hash: [u8; 32],
+    /// When the code ends, milliseconds since 1970 UTC.
+    pub code_expires_at_ms: i64,
+    /// Now, milliseconds since 1970 UTC.
+    pub now_ms: i64,
+}
+
+/// A station asks to join.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinAsk {
+    /// Hash of the secret it was given.
+    pub code_hash: [u8; 32],
+    /// The uuid of its file.
+    pub uuid: [u8; 16],
+    /// Hash of the token it made.
+    pub token_hash: [u8; 32],
+    /// Now, milliseconds since 1970 UTC.
+    pub now_ms: i64,
+}
+
+/// What became of that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JoinOutcome {
+    /// It joined, now or by an earlier request with the same words.
+    Joined {
+        /// Its number.
+        number: StationNumber,
+        /// Its name.
+        name: String,
+    },
+    /// No such code.
+    Unknown,
+    /// Another file used the code.
+    Used,
+    /// The code's time is over.
+    Expired,
+    /// The station was revoked.
+    Revoked,
+    /// The file joined already, by another code.
+    JoinedAs(String),
+    /// There are no numbers left.
+    Exhausted,
+}
+
+/// The hash under which a secret is kept.
+#[must_use]
+pub fn secret_hash(secret: &[u8; 32]) -> [u8; 32] {
+    *blake3::hash(secret).as_bytes()
+}
+
+/// Lets a station join. Asking again with the same words gives the same answer, so a lost reply is repaired by asking.
+///
+/// # Errors
+/// When the store fails.
+pub async fn join<T: StoreTransaction + ?Sized>(tx: &mut T, ask: &JoinAsk) -> Result<JoinOutcome, StoreError> {
+    tx.lock_stations().await?;
+    let Some(station) = tx.station_by_code(ask.code_hash).await? else { return Ok(JoinOutcome::Unknown) };
+    if station.revoked_at_ms.is_some() {
+        return Ok(JoinOutcome::Revoked);
+    }
+    if let Some(number) = station.number {
+        let same = station.uuid == Some(ask.uuid) && station.token_hash == Some(ask.token_hash);
+        return Ok(if same { JoinOutcome::Joined { number, name: station.name } } else { JoinOutcome::Used });
+    }
+    if station.code_expires_at_ms <= ask.now_ms {
+        return Ok(JoinOutcome::Expired);
+    }
+    if let Some(other) = tx.station_by_uuid(ask.uuid).await? {
+        return Ok(JoinOutcome::JoinedAs(other.name));
+    }
+    let last = tx.last_number().await?;
+    let Some(number) = next_number(last) else { return Ok(JoinOutcome::Exhausted) };
+    tx.assign(&station.name, number, ask, Chain::start(ask.uuid)).await?;
+    Ok(JoinOutcome::Joined { number, name: station.name })
+}
+
+/// The number after `last`: never one past the limit, never one again.
+#[must_use]
+pub fn next_number(last: u32) -> Option<StationNumber> {
+    (last < STATION_NUMBER_MAX).then(|| StationNumber::new(last + 1).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_end_at_the_limit_and_never_wrap() {
+        assert_eq!(next_number(0).map(StationNumber::get), Some(1));
+        assert_eq!(next_number(STATION_NUMBER_MAX - 1).map(StationNumber::get), Some(STATION_NUMBER_MAX));
+        assert_eq!(next_number(STATION_NUMBER_MAX), None);
+        assert_eq!(next_number(u32::MAX), None);
+    }
+}

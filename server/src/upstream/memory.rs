@@ -1,0 +1,449 @@
+//! An upstream in memory, with the semantics of the others: for the simulation and for tests. Nothing here waits, so every future is ready
+//! at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tidemark_core::batch::Group;
+use tidemark_core::chain::Chain;
+use tidemark_core::decision::Cursor;
+use tidemark_core::digest::RowDigest;
+use tidemark_core::ids::StationNumber;
+use tidemark_core::protocol::RejectedChange;
+use tidemark_core::reject::RejectCode;
+use tidemark_core::schema::{Schema, Table};
+use tidemark_core::value::{Value, ValueRef};
+
+use super::{KnownSchema, Reject, StoreError, StoreTransaction, TableDigest, Upstream};
+use crate::ingest::apply::{Job, Outcome, apply};
+use crate::ingest::plan::TableWrites;
+use crate::ingest::questions::{ColumnAt, Facts, Identity, Key, Questions, identity_of};
+use crate::stations::{JoinAsk, JoinOutcome, NewStation, StationRecord, StationSummary, join};
+
+/// A row as it is kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredRow {
+    /// The station that wrote it.
+    pub station: u32,
+    /// Its values, in the schema's column order.
+    pub values: Vec<Value>,
+}
+
+/// A constraint beyond the schema: says why a row breaks it.
+pub type Constraint = Arc<dyn Fn(&Table, &[Value]) -> Result<(), String> + Send + Sync>;
+
+#[derive(Debug, Clone, Copy)]
+struct StoredCursor {
+    cursor: Cursor,
+    updated_at_ms: i64,
+}
+
+#[derive(Debug, Clone, Default)]
+struct State {
+    rows: Vec<BTreeMap<Identity, StoredRow>>,
+    stations: BTreeMap<String, StationRecord>,
+    cursors: BTreeMap<u32, StoredCursor>,
+    rejects: BTreeMap<(u32, u64), Reject>,
+}
+
+/// What undoes a write.
+enum Undo {
+    Row(usize, Identity, Option<StoredRow>),
+    Station(String, StationRecord),
+    Cursor(u32, Option<StoredCursor>),
+    Reject(u32, u64),
+}
+
+/// The store.
+#[derive(Clone)]
+pub struct MemoryUpstream {
+    schema: Arc<Schema>,
+    known: Vec<KnownSchema>,
+    state: Arc<Mutex<State>>,
+    constraint: Option<Constraint>,
+}
+
+impl MemoryUpstream {
+    /// An empty one.
+    #[must_use]
+    pub fn new(schema: Arc<Schema>) -> Self {
+        let known = vec![KnownSchema { fingerprint: schema.fingerprint().to_hex(), toml: schema.source().to_owned() }];
+        let state = State { rows: schema.tables().iter().map(|_| BTreeMap::new()).collect(), ..State::default() };
+        Self { schema, known, state: Arc::new(Mutex::new(state)), constraint: None }
+    }
+
+    /// Adds an older schema whose batches it takes.
+    #[must_use]
+    pub fn knowing(mut self, older: &Schema) -> Self {
+        self.known.push(KnownSchema { fingerprint: older.fingerprint().to_hex(), toml: older.source().to_owned() });
+        self
+    }
+
+    /// Adds a constraint beyond the schema.
+    #[must_use]
+    pub fn with_constraint(mut self, constraint: Constraint) -> Self {
+        self.constraint = Some(constraint);
+        self
+    }
+
+    /// Every row of a table.
+    #[must_use]
+    pub fn rows(&self, table: usize) -> Vec<StoredRow> {
+        self.state().rows.get(table).map(|rows| rows.values().cloned().collect()).unwrap_or_default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a transaction: what it wrote stays if it succeeds.
+    fn transact<R>(
+        &self,
+        run: impl for<'t> FnOnce(&'t mut MemoryTransaction<'_>) -> BoxFuture<'t, Result<R, StoreError>>,
+    ) -> Result<R, StoreError> {
+        let mut state = self.state();
+        let mut transaction = MemoryTransaction {
+            schema: &self.schema,
+            state: &mut state,
+            undo: Vec::new(),
+            marks: Vec::new(),
+            constraint: self.constraint.as_deref(),
+        };
+        let result = run(&mut transaction).now_or_never().expect("BUG: memory never waits");
+        if result.is_err() {
+            transaction.undo_to(0);
+        }
+        result
+    }
+}
+
+struct MemoryTransaction<'s> {
+    schema: &'s Schema,
+    state: &'s mut State,
+    undo: Vec<Undo>,
+    marks: Vec<usize>,
+    constraint: Option<&'s (dyn Fn(&Table, &[Value]) -> Result<(), String> + Send + Sync)>,
+}
+
+impl MemoryTransaction<'_> {
+    fn undo_to(&mut self, mark: usize) {
+        while self.undo.len() > mark {
+            match self.undo.pop() {
+                Some(Undo::Row(table, identity, Some(row))) => drop(self.state.rows[table].insert(identity, row)),
+                Some(Undo::Row(table, identity, None)) => drop(self.state.rows[table].remove(&identity)),
+                Some(Undo::Station(name, station)) => drop(self.state.stations.insert(name, station)),
+                Some(Undo::Cursor(station, Some(cursor))) => drop(self.state.cursors.insert(station, cursor)),
+                Some(Undo::Cursor(station, None)) => drop(self.state.cursors.remove(&station)),
+                Some(Undo::Reject(station, seq)) => drop(self.state.rejects.remove(&(station, seq))),
+                None => {}
+            }
+        }
+    }
+
+    fn set_row(&mut self, table: usize, identity: Identity, row: Option<StoredRow>) {
+        let before = match row {
+            Some(row) => self.state.rows[table].insert(identity, row),
+            None => self.state.rows[table].remove(&identity),
+        };
+        self.undo.push(Undo::Row(table, identity, before));
+    }
+
+    fn set_cursor(&mut self, station: StationNumber, cursor: Cursor, updated_at_ms: i64) {
+        let before = self.state.cursors.insert(station.get(), StoredCursor { cursor, updated_at_ms });
+        self.undo.push(Undo::Cursor(station.get(), before));
+    }
+
+    /// Rows of a table with one of these keys. Keys are found by walking the table: rows are ordered by time first.
+    fn with_keys<'k>(
+        &'k self,
+        table: usize,
+        keys: &'k BTreeSet<Key>,
+    ) -> Box<dyn Iterator<Item = (Identity, &'k StoredRow)> + 'k> {
+        let rows = &self.state.rows[table];
+        if self.schema.tables()[table].time.is_none() {
+            let identities = keys.iter().map(|&key| Identity { time_us: 0, key });
+            return Box::new(identities.filter_map(|identity| Some((identity, rows.get(&identity)?))));
+        }
+        Box::new(
+            rows.iter().filter(|(identity, _)| keys.contains(&identity.key)).map(|(identity, row)| (*identity, row)),
+        )
+    }
+}
+
+#[async_trait]
+impl StoreTransaction for MemoryTransaction<'_> {
+    async fn lock_cursor(&mut self, station: StationNumber) -> Result<Option<Cursor>, StoreError> {
+        Ok(self.state.cursors.get(&station.get()).map(|stored| stored.cursor))
+    }
+
+    async fn facts(&mut self, station: StationNumber, questions: &Questions) -> Result<Facts, StoreError> {
+        let mut facts = Facts::default();
+        for (&table, keys) in &questions.present {
+            for (identity, _) in self.with_keys(table, keys) {
+                facts.present.entry((table, identity.key)).or_default().insert(identity.time_us);
+            }
+        }
+        for (&table, keys) in &questions.foreign {
+            for (identity, row) in self.with_keys(table, keys).filter(|(_, row)| row.station != station.get()) {
+                facts.foreign.insert((table, identity.key), row.station);
+            }
+        }
+        for (&at, keys) in &questions.children {
+            for row in self.state.rows[at.table].values() {
+                if let Some(key) = Key::of(row.values[at.column].as_ref()).filter(|key| keys.contains(key)) {
+                    *facts.children.entry((at, key)).or_default() += 1;
+                }
+            }
+        }
+        for (&table, keys) in &questions.holders {
+            for column in questions.holder_columns(table) {
+                let at = ColumnAt { table, column };
+                for (identity, row) in self.with_keys(table, keys) {
+                    facts.holders.insert((at, identity.key), Key::of(row.values[column].as_ref()));
+                }
+            }
+        }
+        Ok(facts)
+    }
+
+    async fn savepoint(&mut self) -> Result<(), StoreError> {
+        self.marks.push(self.undo.len());
+        Ok(())
+    }
+
+    async fn rollback_to_savepoint(&mut self) -> Result<(), StoreError> {
+        let mark = self.marks.pop().expect("BUG: a savepoint was set");
+        self.undo_to(mark);
+        Ok(())
+    }
+
+    async fn release_savepoint(&mut self) -> Result<(), StoreError> {
+        self.marks.pop();
+        Ok(())
+    }
+
+    async fn write(
+        &mut self,
+        station: StationNumber,
+        groups: &[Group],
+        writes: &[TableWrites],
+    ) -> Result<(), StoreError> {
+        for write in writes {
+            let table = &self.schema.tables()[write.table];
+            for at in write.fresh.iter().chain(&write.upserts) {
+                let group = &groups[at.group as usize];
+                let identity = identity_of(table, group, at.row as usize).expect("BUG: a planned row has an identity");
+                let values: Vec<Value> = group.row(at.row as usize).map(ValueRef::to_owned).collect();
+                if let Some(constraint) = self.constraint {
+                    constraint(table, &values).map_err(StoreError::Violation)?;
+                }
+                if self.state.rows[write.table].get(&identity).is_some_and(|row| row.station != station.get()) {
+                    return Err(StoreError::Violation("the row belongs to another station".to_owned()));
+                }
+                self.set_row(write.table, identity, Some(StoredRow { station: station.get(), values }));
+            }
+        }
+        for write in writes.iter().rev() {
+            for identity in &write.deletes {
+                if self.state.rows[write.table].get(identity).is_some_and(|row| row.station == station.get()) {
+                    self.set_row(write.table, *identity, None);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn store_rejects(&mut self, rejects: &mut (dyn Iterator<Item = Reject> + Send)) -> Result<(), StoreError> {
+        for reject in rejects {
+            let key = (reject.station.get(), reject.seq);
+            self.undo.push(Undo::Reject(key.0, key.1));
+            self.state.rejects.insert(key, reject);
+        }
+        Ok(())
+    }
+
+    async fn rejected_between(
+        &mut self,
+        station: StationNumber,
+        first_seq: u64,
+        last_seq: u64,
+    ) -> Result<Vec<RejectedChange>, StoreError> {
+        let range = self.state.rejects.range((station.get(), first_seq)..=(station.get(), last_seq));
+        Ok(range.filter(|(_, reject)| reject.origin == "server").map(|(_, reject)| rejected_change(reject)).collect())
+    }
+
+    async fn advance(
+        &mut self,
+        station: StationNumber,
+        cursor: Cursor,
+        now_ms: i64,
+        _clock_offset_ms: i64,
+    ) -> Result<(), StoreError> {
+        self.set_cursor(station, cursor, now_ms);
+        Ok(())
+    }
+
+    async fn lock_stations(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn station_by_code(&mut self, code_hash: [u8; 32]) -> Result<Option<StationRecord>, StoreError> {
+        let code = CodeHash(code_hash).to_string();
+        Ok(self.state.stations.get(&code).cloned())
+    }
+
+    async fn station_by_uuid(&mut self, uuid: [u8; 16]) -> Result<Option<StationRecord>, StoreError> {
+        Ok(self.state.stations.values().find(|station| station.uuid == Some(uuid)).cloned())
+    }
+
+    async fn last_number(&mut self) -> Result<u32, StoreError> {
+        Ok(self.state.stations.values().filter_map(|station| station.number).max().map_or(0, StationNumber::get))
+    }
+
+    async fn assign(
+        &mut self,
+        _name: &str,
+        number: StationNumber,
+        ask: &JoinAsk,
+        start: Chain,
+    ) -> Result<(), StoreError> {
+        let code = CodeHash(ask.code_hash).to_string();
+        let before = self.state.stations.get(&code).cloned();
+        let before = before.ok_or_else(|| StoreError::Fault("the station is gone".to_owned()))?;
+        let joined = StationRecord {
+            number: Some(number),
+            uuid: Some(ask.uuid),
+            token_hash: Some(ask.token_hash),
+            joined_at_ms: Some(ask.now_ms),
+            ..before.clone()
+        };
+        self.state.stations.insert(code.clone(), joined);
+        self.undo.push(Undo::Station(code, before));
+        self.set_cursor(number, Cursor { seq: 0, chain: start }, ask.now_ms);
+        Ok(())
+    }
+}
+
+/// Stations are kept under the hash of their code.
+struct CodeHash([u8; 32]);
+
+impl std::fmt::Display for CodeHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&tidemark_core::value::hex(&self.0))
+    }
+}
+
+/// What a duplicate's reply says of a kept reject.
+#[must_use]
+pub(crate) fn rejected_change(reject: &Reject) -> RejectedChange {
+    let code = RejectCode::from_text(&reject.code).unwrap_or(RejectCode::Constraint);
+    RejectedChange { seq: reject.seq, code, message: reject.message.clone() }
+}
+
+#[async_trait]
+impl Upstream for MemoryUpstream {
+    fn describe(&self) -> String {
+        "memory: nothing outlives the process".to_owned()
+    }
+
+    async fn apply(&self, job: Arc<Job>) -> Result<Outcome, StoreError> {
+        self.transact(|tx| Box::pin(async move { apply(tx, &job).await }))
+    }
+
+    async fn knows_code(&self, code_hash: [u8; 32]) -> Result<bool, StoreError> {
+        Ok(self.state().stations.contains_key(&CodeHash(code_hash).to_string()))
+    }
+
+    async fn join(&self, ask: &JoinAsk) -> Result<JoinOutcome, StoreError> {
+        let ask = ask.clone();
+        self.transact(|tx| Box::pin(async move { join(tx, &ask).await }))
+    }
+
+    async fn add_station(&self, station: &NewStation) -> Result<bool, StoreError> {
+        let mut state = self.state();
+        if state.stations.values().any(|known| known.name == station.name) {
+            return Ok(false);
+        }
+        let record = StationRecord {
+            name: station.name.clone(),
+            number: None,
+            uuid: None,
+            token_hash: None,
+            code_expires_at_ms: station.code_expires_at_ms,
+            joined_at_ms: None,
+            revoked_at_ms: None,
+        };
+        state.stations.insert(CodeHash(station.code_hash).to_string(), record);
+        Ok(true)
+    }
+
+    async fn revoke_station(&self, name: &str, now_ms: i64) -> Result<bool, StoreError> {
+        let mut state = self.state();
+        let Some(station) = state.stations.values_mut().find(|station| station.name == name) else { return Ok(false) };
+        station.revoked_at_ms.get_or_insert(now_ms);
+        Ok(true)
+    }
+
+    async fn stations(&self) -> Result<Vec<StationSummary>, StoreError> {
+        let state = self.state();
+        let mut summaries: Vec<StationSummary> = state
+            .stations
+            .values()
+            .map(|record| {
+                let number = record.number.map_or(0, StationNumber::get);
+                let cursor = state.cursors.get(&number);
+                StationSummary {
+                    record: record.clone(),
+                    tidemark: cursor.map_or(0, |stored| stored.cursor.seq),
+                    updated_at_ms: cursor.map(|stored| stored.updated_at_ms),
+                    rejects: state.rejects.range((number, 0)..=(number, u64::MAX)).count() as u64,
+                }
+            })
+            .collect();
+        summaries.sort_by(|a, b| a.record.name.cmp(&b.record.name));
+        Ok(summaries)
+    }
+
+    async fn station_by_token(&self, token_hash: [u8; 32]) -> Result<Option<StationRecord>, StoreError> {
+        Ok(self.state().stations.values().find(|station| station.token_hash == Some(token_hash)).cloned())
+    }
+
+    async fn cursor(&self, station: StationNumber) -> Result<Option<Cursor>, StoreError> {
+        Ok(self.state().cursors.get(&station.get()).map(|stored| stored.cursor))
+    }
+
+    async fn schemas(&self) -> Result<Vec<KnownSchema>, StoreError> {
+        Ok(self.known.clone())
+    }
+
+    async fn rejects(&self, station: Option<StationNumber>, limit: u32) -> Result<Vec<Reject>, StoreError> {
+        let state = self.state();
+        let of = |reject: &&Reject| station.is_none_or(|station| reject.station == station);
+        let mut rejects: Vec<Reject> = state.rejects.values().filter(of).cloned().collect();
+        rejects.sort_by_key(|reject| std::cmp::Reverse((reject.received_at_ms, reject.station, reject.seq)));
+        rejects.truncate(limit as usize);
+        Ok(rejects)
+    }
+
+    async fn digest(&self, station: StationNumber) -> Result<Vec<TableDigest>, StoreError> {
+        let state = self.state();
+        let mut scratch = Vec::new();
+        let tables = self.schema.tables().iter().zip(&state.rows);
+        Ok(tables
+            .map(|(table, rows)| {
+                let mut digest = RowDigest::default();
+                for row in rows.values().filter(|row| row.station == station.get()) {
+                    digest.add(&mut scratch, &table.name, row.values.iter().map(Value::as_ref));
+                }
+                TableDigest { table: table.name.clone(), digest }
+            })
+            .collect())
+    }
+
+    async fn ready(&self) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+}

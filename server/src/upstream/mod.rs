@@ -1,0 +1,171 @@
+//! The databases the server applies to, behind one trait.
+//!
+//! What becomes of a batch is decided once ([`crate::ingest`]) and runs over [`StoreTransaction`], which asks and writes sets of rows;
+//! the stores differ in nothing else.
+
+pub mod memory;
+pub mod postgres;
+pub mod sqlite;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use thiserror::Error;
+use tidemark_core::batch::Group;
+use tidemark_core::chain::Chain;
+use tidemark_core::decision::Cursor;
+use tidemark_core::digest::RowDigest;
+use tidemark_core::ids::StationNumber;
+use tidemark_core::protocol::RejectedChange;
+
+use crate::ingest::apply::{Job, Outcome};
+use crate::ingest::plan::TableWrites;
+use crate::ingest::questions::{Facts, Questions};
+use crate::stations::{JoinAsk, JoinOutcome, NewStation, StationRecord, StationSummary};
+
+/// Why a store did not do what it was asked, and whose fault that is.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum StoreError {
+    /// A row breaks a constraint of the database: the change's fault.
+    #[error("{0}")]
+    Violation(String),
+    /// The transaction met another one and must be repeated.
+    #[error("the transaction met another one: {0}")]
+    Conflict(String),
+    /// The database cannot take it now; later it may.
+    #[error("the database is not available: {0}")]
+    Unavailable(String),
+    /// Something is wrong with the server or its database.
+    #[error("{0}")]
+    Fault(String),
+}
+
+/// A change that could not be applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reject {
+    /// Whose.
+    pub station: StationNumber,
+    /// Its seq.
+    pub seq: u64,
+    /// When it was captured, by the station's clock, milliseconds since 1970 UTC.
+    pub at_ms: i64,
+    /// When the server got it, milliseconds since 1970 UTC.
+    pub received_at_ms: i64,
+    /// Its table; empty when the schema has none of that name.
+    pub table: String,
+    /// `insert`, `update`, `delete` or `void`.
+    pub op: String,
+    /// Why, in one word.
+    pub code: String,
+    /// Why, for people.
+    pub message: String,
+    /// The change's values as JSON; none when it was rejected on the station, which keeps them.
+    pub image: Option<String>,
+    /// `server` or `station`.
+    pub origin: String,
+}
+
+/// A transaction on a store: questions about sets of rows, and writes of sets of rows. Dropped without a commit, nothing of it remains.
+#[async_trait]
+pub trait StoreTransaction: Send {
+    /// The station's cursor, locked until the transaction ends.
+    async fn lock_cursor(&mut self, station: StationNumber) -> Result<Option<Cursor>, StoreError>;
+    /// Answers questions about rows.
+    async fn facts(&mut self, station: StationNumber, questions: &Questions) -> Result<Facts, StoreError>;
+    /// Sets a mark to come back to.
+    async fn savepoint(&mut self) -> Result<(), StoreError>;
+    /// Undoes everything since the mark, and takes it away.
+    async fn rollback_to_savepoint(&mut self) -> Result<(), StoreError>;
+    /// Takes the mark away.
+    async fn release_savepoint(&mut self) -> Result<(), StoreError>;
+    /// Writes rows: upserts in the order given, then deletes in the reverse order of tables.
+    async fn write(
+        &mut self,
+        station: StationNumber,
+        groups: &[Group],
+        writes: &[TableWrites],
+    ) -> Result<(), StoreError>;
+    /// Keeps rejected changes.
+    async fn store_rejects(&mut self, rejects: &mut (dyn Iterator<Item = Reject> + Send)) -> Result<(), StoreError>;
+    /// Which changes of a range the server rejected, in seq order.
+    async fn rejected_between(
+        &mut self,
+        station: StationNumber,
+        first_seq: u64,
+        last_seq: u64,
+    ) -> Result<Vec<RejectedChange>, StoreError>;
+    /// Moves the cursor. `clock_offset_ms` is the server's clock minus the station's.
+    async fn advance(
+        &mut self,
+        station: StationNumber,
+        cursor: Cursor,
+        now_ms: i64,
+        clock_offset_ms: i64,
+    ) -> Result<(), StoreError>;
+
+    /// Locks the list of stations until the transaction ends.
+    async fn lock_stations(&mut self) -> Result<(), StoreError>;
+    /// The station that was invited with this code.
+    async fn station_by_code(&mut self, code_hash: [u8; 32]) -> Result<Option<StationRecord>, StoreError>;
+    /// The station with this uuid.
+    async fn station_by_uuid(&mut self, uuid: [u8; 16]) -> Result<Option<StationRecord>, StoreError>;
+    /// The highest number given so far; 0 before the first.
+    async fn last_number(&mut self) -> Result<u32, StoreError>;
+    /// Gives a station its number, and its cursor at the beginning of its log.
+    async fn assign(
+        &mut self,
+        name: &str,
+        number: StationNumber,
+        ask: &JoinAsk,
+        start: Chain,
+    ) -> Result<(), StoreError>;
+}
+
+/// The digest of one station's rows in one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableDigest {
+    /// The table's name.
+    pub table: String,
+    /// Over the schema's columns in order, as upstream values.
+    pub digest: RowDigest,
+}
+
+/// A schema that was served once, by its file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownSchema {
+    /// Fingerprint, hex.
+    pub fingerprint: String,
+    /// The file's text.
+    pub toml: String,
+}
+
+/// An upstream database.
+#[async_trait]
+pub trait Upstream: Send + Sync + 'static {
+    /// One line for the log: what kind of database this is.
+    fn describe(&self) -> String;
+    /// Applies a batch: all of it, in one transaction, or nothing.
+    async fn apply(&self, job: Arc<Job>) -> Result<Outcome, StoreError>;
+    /// Whether a station was invited with this code.
+    async fn knows_code(&self, code_hash: [u8; 32]) -> Result<bool, StoreError>;
+    /// Lets a station join.
+    async fn join(&self, ask: &JoinAsk) -> Result<JoinOutcome, StoreError>;
+    /// Invites a station; `false` when the name is taken.
+    async fn add_station(&self, station: &NewStation) -> Result<bool, StoreError>;
+    /// Takes a station's token away for good; `false` when there is none of that name.
+    async fn revoke_station(&self, name: &str, now_ms: i64) -> Result<bool, StoreError>;
+    /// Every station, by name.
+    async fn stations(&self) -> Result<Vec<StationSummary>, StoreError>;
+    /// The station whose token has this hash.
+    async fn station_by_token(&self, token_hash: [u8; 32]) -> Result<Option<StationRecord>, StoreError>;
+    /// How far a station's log is durable here.
+    async fn cursor(&self, station: StationNumber) -> Result<Option<Cursor>, StoreError>;
+    /// Every schema this database has known.
+    async fn schemas(&self) -> Result<Vec<KnownSchema>, StoreError>;
+    /// Rejected changes, the newest first, at most `limit`; of one station, or of all.
+    async fn rejects(&self, station: Option<StationNumber>, limit: u32) -> Result<Vec<Reject>, StoreError>;
+    /// The digest of a station's rows, table by table in the schema's order.
+    async fn digest(&self, station: StationNumber) -> Result<Vec<TableDigest>, StoreError>;
+    /// Whether the database answers and matches the schema; the differences when it does not.
+    async fn ready(&self) -> Result<Vec<String>, StoreError>;
+}

@@ -1,0 +1,350 @@
+//! The PostgreSQL upstream, with TimescaleDB or without.
+//!
+//! | file | what lives there |
+//! |---|---|
+//! | `copy` | binary COPY, encoded by hand |
+//! | `transaction` | the store transaction: sets of rows asked and written |
+//! | `inspect` | what of the schema a database has not |
+
+mod copy;
+mod inspect;
+mod transaction;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
+use futures_util::TryStreamExt as _;
+use futures_util::future::BoxFuture;
+use tidemark_core::decision::Cursor;
+use tidemark_core::digest::RowDigest;
+use tidemark_core::ids::StationNumber;
+use tidemark_core::schema::{Schema, Table};
+use tokio_postgres::NoTls;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
+
+use self::transaction::{
+    PostgresTransaction, REJECT_COLUMNS, STATION_COLUMNS, StampMs, cell, cursor_of, reject_of, station_of,
+};
+use super::{KnownSchema, Reject, StoreError, TableDigest, Upstream};
+use crate::ingest::apply::{Job, Outcome, apply};
+use crate::stations::{JoinAsk, JoinOutcome, NewStation, StationRecord, StationSummary, join};
+
+/// Idle connections that are kept.
+const CONNECTIONS_KEPT: usize = 10;
+/// How long an idle connection over that number stays.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+/// How long a request waits for a connection, and a connection for its server.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a transaction that met another one is repeated.
+const ATTEMPTS: u32 = 6;
+
+/// Set in every transaction. Not for the session, so that a transaction-pooling proxy may stand between.
+const SETTINGS: &str = "SET LOCAL synchronous_commit = on; SET LOCAL statement_timeout = '120s'; \
+    SET LOCAL lock_timeout = '30s'; SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL TIME ZONE 'UTC'";
+
+/// The store.
+#[derive(Clone)]
+pub struct PostgresUpstream {
+    schema: Arc<Schema>,
+    pool: Pool,
+    description: String,
+}
+
+/// What the driver says, with the server's own words and without the values of rows.
+pub(crate) fn message_of(error: &tokio_postgres::Error) -> String {
+    if let Some(db) = error.as_db_error() {
+        return match db.constraint() {
+            Some(constraint) => format!("{} (constraint {constraint}, SQLSTATE {})", db.message(), db.code().code()),
+            None => format!("{} (SQLSTATE {})", db.message(), db.code().code()),
+        };
+    }
+    let mut message = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        message.push_str(": ");
+        message.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    message
+}
+
+/// Whose fault an error is.
+pub(crate) fn failed(error: tokio_postgres::Error) -> StoreError {
+    let message = message_of(&error);
+    let Some(state) = error.code() else { return StoreError::Unavailable(message) };
+    if *state == SqlState::T_R_SERIALIZATION_FAILURE || *state == SqlState::T_R_DEADLOCK_DETECTED {
+        return StoreError::Conflict(message);
+    }
+    match &state.code()[..2] {
+        // Bad data, a constraint, a trigger's own RAISE, an index row too large.
+        "22" | "23" | "44" | "P0" | "54" => StoreError::Violation(message),
+        "08" | "53" | "55" | "57" | "58" => StoreError::Unavailable(message),
+        _ if *state == SqlState::READ_ONLY_SQL_TRANSACTION
+            || *state == SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT =>
+        {
+            StoreError::Unavailable(message)
+        }
+        _ => StoreError::Fault(message),
+    }
+}
+
+/// Connects once, outside a pool: for migrations.
+///
+/// # Errors
+/// When the server does not answer or refuses; the password is not shown.
+pub async fn connect(config: &tokio_postgres::Config) -> anyhow::Result<tokio_postgres::Client> {
+    let shown = crate::config::DatabaseUrl::Postgres(Box::new(config.clone()));
+    let mut config = config.clone();
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(CONNECT_TIMEOUT);
+    }
+    let (client, connection) = config
+        .connect(NoTls)
+        .await
+        .map_err(|error| anyhow::anyhow!("cannot connect to {shown}: {}", message_of(&error)))?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!("the connection to PostgreSQL ended: {}", message_of(&error));
+        }
+    });
+    Ok(client)
+}
+
+impl PostgresUpstream {
+    /// Connects, and checks that the database matches the schema.
+    ///
+    /// # Errors
+    /// When the server does not answer or refuses, or the database does not match; lists the differences.
+    pub async fn open(config: &tokio_postgres::Config, schema: Arc<Schema>, pool_max: usize) -> anyhow::Result<Self> {
+        let shown = crate::config::DatabaseUrl::Postgres(Box::new(config.clone()));
+        let mut client = connect(config).await?;
+        let differences = inspect::differences(&mut client, &schema).await?;
+        if !differences.is_empty() {
+            anyhow::bail!(
+                "the database {shown} does not match schema {} version {}:\n  {}\nrun `tidemark-server migrate up` with the same --database and --schema (`migrate plan` shows the SQL)",
+                schema.name(),
+                schema.version(),
+                differences.join("\n  ")
+            );
+        }
+        let description = inspect::describe(&client, &schema).await?;
+        drop(client);
+        let mut config = config.clone();
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT_TIMEOUT);
+        }
+        if config.get_application_name().is_none() {
+            config.application_name("tidemark-server");
+        }
+        let manager = Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+        let timeouts =
+            Timeouts { wait: Some(CONNECT_TIMEOUT), create: Some(CONNECT_TIMEOUT), recycle: Some(CONNECT_TIMEOUT) };
+        let pool =
+            Pool::builder(manager).max_size(pool_max.max(1)).timeouts(timeouts).runtime(Runtime::Tokio1).build()?;
+        tokio::spawn(shrink(pool.weak()));
+        Ok(Self { schema, pool, description })
+    }
+
+    async fn client(&self) -> Result<Object, StoreError> {
+        self.pool.get().await.map_err(|error| match error {
+            deadpool_postgres::PoolError::Backend(error) => StoreError::Unavailable(message_of(&error)),
+            other => StoreError::Unavailable(other.to_string()),
+        })
+    }
+
+    /// Runs one transaction; repeats it when it met another one.
+    async fn transact<R>(
+        &self,
+        run: impl for<'t> Fn(&'t mut PostgresTransaction<'_>) -> BoxFuture<'t, Result<R, StoreError>>,
+    ) -> Result<R, StoreError> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            match self.attempt(&run).await {
+                Err(StoreError::Conflict(message)) if attempt < ATTEMPTS => {
+                    tracing::debug!(attempt, "the transaction is repeated: {message}");
+                    // Full jitter over a doubling window, so that those who met do not meet again.
+                    let window_ms = 10_u64 << attempt;
+                    let [random] = crate::clock::random_bytes::<1>().unwrap_or([128]);
+                    tokio::time::sleep(Duration::from_millis(window_ms * u64::from(random) / 255)).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn attempt<R>(
+        &self,
+        run: &impl for<'t> Fn(&'t mut PostgresTransaction<'_>) -> BoxFuture<'t, Result<R, StoreError>>,
+    ) -> Result<R, StoreError> {
+        let mut client = self.client().await?;
+        let inner = client.transaction().await.map_err(failed)?;
+        inner.batch_execute(SETTINGS).await.map_err(failed)?;
+        let mut transaction = PostgresTransaction::new(&self.schema, &inner);
+        let result = run(&mut transaction).await?;
+        inner.commit().await.map_err(failed)?;
+        Ok(result)
+    }
+}
+
+/// Lets connections go that stand idle beyond the kept ones.
+async fn shrink(pool: deadpool_postgres::WeakPool) {
+    loop {
+        tokio::time::sleep(IDLE_MAX / 2).await;
+        let Some(pool) = pool.upgrade() else { return };
+        let mut kept = 0;
+        pool.retain(|_, metrics| {
+            kept += 1;
+            kept <= CONNECTIONS_KEPT || metrics.last_used() < IDLE_MAX
+        });
+    }
+}
+
+#[async_trait]
+impl Upstream for PostgresUpstream {
+    fn describe(&self) -> String {
+        self.description.clone()
+    }
+
+    async fn apply(&self, job: Arc<Job>) -> Result<Outcome, StoreError> {
+        self.transact(|tx| {
+            let job = Arc::clone(&job);
+            Box::pin(async move { apply(tx, &job).await })
+        })
+        .await
+    }
+
+    async fn knows_code(&self, code_hash: [u8; 32]) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT FROM tidemark.station WHERE code_hash = $1)";
+        let client = self.client().await?;
+        let row = client.query_typed_one(sql, &[(&code_hash.as_slice(), Type::BYTEA)]).await.map_err(failed)?;
+        Ok(row.get(0))
+    }
+
+    async fn join(&self, ask: &JoinAsk) -> Result<JoinOutcome, StoreError> {
+        self.transact(|tx| {
+            let ask = ask.clone();
+            Box::pin(async move { join(tx, &ask).await })
+        })
+        .await
+    }
+
+    async fn add_station(&self, station: &NewStation) -> Result<bool, StoreError> {
+        let sql = "INSERT INTO tidemark.station (name, code_hash, code_expires_at, created_at) VALUES ($1, $2, $3, $4)
+                   ON CONFLICT (name) DO NOTHING";
+        let client = self.client().await?;
+        let (expires, now) = (StampMs(station.code_expires_at_ms), StampMs(station.now_ms));
+        let rows = client
+            .execute_typed(
+                sql,
+                &[
+                    (&station.name, Type::TEXT),
+                    (&station.code_hash.as_slice(), Type::BYTEA),
+                    (&expires, Type::TIMESTAMPTZ),
+                    (&now, Type::TIMESTAMPTZ),
+                ],
+            )
+            .await;
+        Ok(rows.map_err(failed)? == 1)
+    }
+
+    async fn revoke_station(&self, name: &str, now_ms: i64) -> Result<bool, StoreError> {
+        let sql = "UPDATE tidemark.station SET revoked_at = coalesce(revoked_at, $2) WHERE name = $1";
+        let client = self.client().await?;
+        let rows = client.execute_typed(sql, &[(&name, Type::TEXT), (&StampMs(now_ms), Type::TIMESTAMPTZ)]).await;
+        Ok(rows.map_err(failed)? == 1)
+    }
+
+    async fn stations(&self) -> Result<Vec<StationSummary>, StoreError> {
+        let sql = format!(
+            "SELECT {STATION_COLUMNS}, c.seq, c.updated_at,
+                 (SELECT count(*) FROM tidemark.rejects r WHERE r.station = number)
+             FROM tidemark.station LEFT JOIN tidemark.cursor c ON c.station = number ORDER BY name"
+        );
+        let client = self.client().await?;
+        let rows = client.query_typed(&sql, &[]).await.map_err(failed)?;
+        Ok(rows
+            .iter()
+            .map(|row| StationSummary {
+                record: station_of(row),
+                tidemark: row.get::<_, Option<i64>>(7).unwrap_or(0).unsigned_abs(),
+                updated_at_ms: row.get::<_, Option<StampMs>>(8).map(|stamp| stamp.0),
+                rejects: row.get::<_, i64>(9).unsigned_abs(),
+            })
+            .collect())
+    }
+
+    async fn station_by_token(&self, token_hash: [u8; 32]) -> Result<Option<StationRecord>, StoreError> {
+        let sql = format!("SELECT {STATION_COLUMNS} FROM tidemark.station WHERE token_hash = $1");
+        let client = self.client().await?;
+        let row = client.query_typed_opt(&sql, &[(&token_hash.as_slice(), Type::BYTEA)]).await.map_err(failed)?;
+        Ok(row.as_ref().map(station_of))
+    }
+
+    async fn cursor(&self, station: StationNumber) -> Result<Option<Cursor>, StoreError> {
+        let sql = "SELECT seq, chain FROM tidemark.cursor WHERE station = $1";
+        let client = self.client().await?;
+        let number = station.get().cast_signed();
+        client.query_typed_opt(sql, &[(&number, Type::INT4)]).await.map_err(failed)?.as_ref().map(cursor_of).transpose()
+    }
+
+    async fn schemas(&self) -> Result<Vec<KnownSchema>, StoreError> {
+        let client = self.client().await?;
+        let rows = client.query_typed("SELECT fingerprint, toml FROM tidemark.schema", &[]).await.map_err(failed)?;
+        Ok(rows.iter().map(|row| KnownSchema { fingerprint: row.get(0), toml: row.get(1) }).collect())
+    }
+
+    async fn rejects(&self, station: Option<StationNumber>, limit: u32) -> Result<Vec<Reject>, StoreError> {
+        let sql = format!(
+            "SELECT {REJECT_COLUMNS} FROM tidemark.rejects WHERE $1 IS NULL OR station = $1
+             ORDER BY received_at DESC, station DESC, seq DESC LIMIT $2"
+        );
+        let client = self.client().await?;
+        let number = station.map(|station| station.get().cast_signed());
+        let limit = i64::from(limit);
+        let rows = client.query_typed(&sql, &[(&number, Type::INT4), (&limit, Type::INT8)]).await.map_err(failed)?;
+        Ok(rows.iter().filter_map(reject_of).collect())
+    }
+
+    async fn digest(&self, station: StationNumber) -> Result<Vec<TableDigest>, StoreError> {
+        let client = self.client().await?;
+        let mut digests = Vec::new();
+        for table in self.schema.tables() {
+            let digest = digest_table(&client, &self.schema, table, station).await?;
+            digests.push(TableDigest { table: table.name.clone(), digest });
+        }
+        Ok(digests)
+    }
+
+    async fn ready(&self) -> Result<Vec<String>, StoreError> {
+        let mut client = self.client().await?;
+        inspect::differences(&mut client, &self.schema).await.map_err(|error| match error {
+            inspect::InspectError::Postgres(error) => failed(error),
+            inspect::InspectError::Migrate(error) => StoreError::Fault(error.to_string()),
+        })
+    }
+}
+
+async fn digest_table(
+    client: &Object,
+    schema: &Schema,
+    table: &Table,
+    station: StationNumber,
+) -> Result<RowDigest, StoreError> {
+    use tidemark_core::{postgres::qualified, sqlite::quote};
+    let columns: Vec<String> = table.columns.iter().map(|column| quote(&column.name)).collect();
+    let sql = format!("SELECT {} FROM {} WHERE \"station\" = $1", columns.join(", "), qualified(schema, table));
+    let number = station.get().cast_signed();
+    let rows = client.query_typed_raw(&sql, [(number, Type::INT4)]).await.map_err(failed)?;
+    let mut rows = std::pin::pin!(rows);
+    let (mut digest, mut scratch) = (RowDigest::default(), Vec::new());
+    while let Some(row) = rows.try_next().await.map_err(failed)? {
+        let values = table.columns.iter().enumerate().map(|(at, column)| cell(&row, at, column.ty));
+        let values: Vec<_> = values.collect::<Result<_, _>>().map_err(failed)?;
+        digest.add(&mut scratch, &table.name, values.into_iter());
+    }
+    Ok(digest)
+}
