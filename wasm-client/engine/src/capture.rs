@@ -55,14 +55,14 @@ pub(crate) fn unique_indexes(db: &Connection, file: &str, table: &Table) -> Resu
         ),
     };
     let mut list = db
-        .prepare("SELECT name, origin, partial FROM pragma_index_list(?1) WHERE \"unique\" = 1 ORDER BY name")
+        .prepare("SELECT name, partial FROM pragma_index_list(?1) WHERE \"unique\" = 1 ORDER BY name")
         .map_err(sql)?;
     let indexes = list
-        .query_map([&table.name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-        .and_then(Iterator::collect::<rusqlite::Result<Vec<(String, String, bool)>>>)
+        .query_map([&table.name], |row| Ok((row.get(0)?, row.get(1)?)))
+        .and_then(Iterator::collect::<rusqlite::Result<Vec<(String, bool)>>>)
         .map_err(sql)?;
     let mut unique = Vec::new();
-    for (index, origin, partial) in indexes {
+    for (index, partial) in indexes {
         let mut info =
             db.prepare("SELECT name, coll FROM pragma_index_xinfo(?1) WHERE key = 1 ORDER BY seqno").map_err(sql)?;
         let columns = info
@@ -79,7 +79,7 @@ pub(crate) fn unique_indexes(db: &Connection, file: &str, table: &Table) -> Resu
         let names = names.ok_or_else(|| unsupported(&index, "is over an expression"))?;
         // The key itself, whether by PRIMARY KEY or by an index somebody added beside it.
         let is_key = matches!(names.as_slice(), [name] if *name == table.key_column().name);
-        if !(origin == "pk" && is_key) && !is_key && !unique.contains(&names) {
+        if !is_key && !unique.contains(&names) {
             unique.push(names);
         }
     }

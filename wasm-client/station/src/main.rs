@@ -1,2 +1,5 @@
-//! Placeholder.
-fn main() {}
+//! The program `tidemark`.
+
+fn main() -> std::process::ExitCode {
+    tidemark_station::cli::main()
+}
