@@ -5,7 +5,7 @@
 //! the same log twice gives the same batch.
 
 use crate::ids::StationNumber;
-use crate::limits::{JSON_DEPTH_MAX, VALUE_BYTES_MAX};
+use crate::limits::{JSON_DEPTH_MAX, ROW_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::reject::{RejectCode, Rejection};
 use crate::schema::{Bound, Column, Table};
 use crate::value::{ColumnType, SqliteValue, ValueRef};
@@ -23,6 +23,7 @@ pub fn convert_row<'a>(
     out: &mut Vec<ValueRef<'a>>,
 ) -> Result<(), Rejection> {
     out.clear();
+    let mut row_bytes = 0;
     for index in wanted {
         let raw = row.get(index).copied().unwrap_or(SqliteValue::Null);
         let value = convert_value(&table.columns[index], raw).and_then(|value| {
@@ -30,7 +31,19 @@ pub fn convert_row<'a>(
             check_value(table, index, value)?;
             Ok(value)
         });
-        out.push(value.map_err(|rejection| at_column(table, index, rejection))?);
+        let value = value.map_err(|rejection| at_column(table, index, rejection))?;
+        row_bytes += match value {
+            ValueRef::Text(v) | ValueRef::Json(v) => v.len(),
+            ValueRef::Bytes(v) => v.len(),
+            _ => 0,
+        };
+        out.push(value);
+    }
+    if row_bytes > ROW_BYTES_MAX {
+        return Err(Rejection::new(
+            RejectCode::TooLarge,
+            format!("{}: the row has {row_bytes} bytes, a row that travels has at most {ROW_BYTES_MAX}", table.name),
+        ));
     }
     Ok(())
 }
@@ -312,6 +325,15 @@ mod tests {
                 convert_row(&schema.tables()[0], StationNumber::new(1).unwrap(), &row, 0..2, &mut Vec::new());
             assert_eq!(converted.is_ok(), ok, "{v}");
         }
+    }
+
+    #[test]
+    fn a_row_too_large_for_a_frame_is_refused_as_a_whole() {
+        let half = vec![b'1'; 13 << 20];
+        let refused = convert(&[("j", SqliteValue::Text(&half)), ("y", SqliteValue::Blob(&half))]).unwrap_err();
+        assert_eq!(refused.code, RejectCode::TooLarge);
+        assert!(refused.message.contains("the row has 27262976 bytes"), "{refused}");
+        assert!(convert(&[("y", SqliteValue::Blob(&half))]).is_ok());
     }
 
     #[test]

@@ -11,6 +11,9 @@ pub const SCHEMA_BYTES_MAX: usize = 1 << 20;
 
 /// Largest single text, JSON or bytes value that travels, in bytes; a larger one is rejected on the station.
 pub const VALUE_BYTES_MAX: usize = 16 << 20;
+/// Largest row that travels: bytes of all its text, JSON and bytes values. Below every default of [`FrameLimits`], so that no single change
+/// can block the changes behind it; a larger one is rejected on the station.
+pub const ROW_BYTES_MAX: usize = 24 << 20;
 /// Deepest nesting of a JSON value.
 pub const JSON_DEPTH_MAX: usize = 100;
 
