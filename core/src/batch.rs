@@ -257,11 +257,11 @@ impl<'s> BatchBuilder<'s> {
         let table_index = std::str::from_utf8(row.table).ok().and_then(|name| self.schema.table_index(name));
         let op = Op::from_log(row.op);
         let (Some(index), Some(op)) = (table_index, op) else {
-            let name = String::from_utf8_lossy(row.table);
+            // Shown as values are: shortened, since a program may have written anything into the log.
             let message = format!(
-                "the log names table {:?} and operation {:?}, which the schema {} does not have",
-                name,
-                String::from_utf8_lossy(row.op),
+                "the log names as table the {} and as operation the {}, which the schema {} does not have",
+                SqliteValue::Text(row.table),
+                SqliteValue::Text(row.op),
                 self.schema.name()
             );
             return self.push_rejected(row, NO_TABLE, Rejection::new(RejectCode::UnknownTable, message));

@@ -1,1 +1,20 @@
-//! Placeholder.
+//! Tidemark on a field station: the library behind the program `tidemark`.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`Station`] | open a file, write, join, push |
+//! | [`import`] | CSV files into tables |
+//! | [`daemon`] | pushing in the background |
+//! | [`transport`], [`clock`], [`entropy`] | the network, the time and the randomness of this machine |
+//! | [`cli`] | the command line, one file per verb |
+
+pub mod cli;
+pub mod clock;
+pub mod daemon;
+pub mod entropy;
+pub mod import;
+mod station;
+pub mod transport;
+
+pub use station::{PATIENCE, Station, StationError};
+pub use tidemark_client as client;

@@ -1,0 +1,83 @@
+//! The one transaction of an acknowledgement: rejects kept with their image, tidemark moved, log trimmed.
+
+use rusqlite::params;
+use tidemark_core::decision::Cursor;
+use tidemark_core::limits::FrameLimits;
+use tidemark_core::protocol::RejectedChange;
+use tidemark_core::reject::Rejection;
+
+use crate::error::{Error, Result, printable};
+use crate::meta;
+use crate::rejects::{Origin, keep};
+use crate::store::Store;
+
+/// What is durable upstream now, and what became of it.
+#[derive(Debug)]
+pub struct Ack<'a> {
+    /// The tidemark the batch followed.
+    pub base: Cursor,
+    /// The new tidemark: verified against the station's own chain, within the batch.
+    pub upto: Cursor,
+    /// Changes rejected here when the batch was cut, in seq order.
+    pub rejected_here: &'a [(u64, Rejection)],
+    /// Changes the server says it rejected.
+    pub rejected_by_server: &'a [RejectedChange],
+    /// The bounds of a frame the server told.
+    pub limits: FrameLimits,
+    /// The station's clock.
+    pub now_ms: i64,
+}
+
+/// What [`acknowledge`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acked {
+    /// The tidemark moved.
+    Moved {
+        /// Changes trimmed.
+        changes: u64,
+        /// Of them rejected here.
+        rejected_here: u64,
+        /// Of them rejected by the server.
+        rejected_by_server: u64,
+    },
+    /// Another process moved the tidemark meanwhile; nothing was done.
+    Stale,
+}
+
+/// Applies an acknowledgement.
+///
+/// # Errors
+/// SQLite's; nothing is changed then, and the batch may be sent again.
+pub fn acknowledge(store: &mut Store, ack: &Ack<'_>) -> Result<Acked> {
+    let file = store.file().to_owned();
+    let schema = store.schema().clone();
+    store.transaction(|tx| {
+        let sql = |error| Error::sqlite(&file, "move the tidemark", error);
+        if meta::read(tx, &file)?.tidemark != ack.base || ack.upto.seq <= ack.base.seq {
+            return Ok(Acked::Stale);
+        }
+        let trimmed = |seq: u64| seq > ack.base.seq && seq <= ack.upto.seq;
+        let (mut rejected_here, mut rejected_by_server) = (0, 0);
+        {
+            let mut keep = keep(tx, &schema).map_err(sql)?;
+            for (seq, rejection) in ack.rejected_here.iter().filter(|(seq, _)| trimmed(*seq)) {
+                keep(*seq, rejection.code.as_str(), &rejection.message, Origin::Station, ack.now_ms).map_err(sql)?;
+                rejected_here += 1;
+            }
+            for change in ack.rejected_by_server.iter().filter(|change| trimmed(change.seq)) {
+                let message = printable(&change.message);
+                keep(change.seq, change.code.as_str(), &message, Origin::Server, ack.now_ms).map_err(sql)?;
+                rejected_by_server += 1;
+            }
+        }
+        let limits = serde_json::to_string(&ack.limits).expect("BUG: four numbers serialise");
+        tx.execute(
+            "UPDATE tidemark_station SET tidemark = ?1, chain = ?2, limits = ?3, last_contact_ms = ?4, last_error = NULL, \
+             last_error_ms = NULL",
+            params![ack.upto.seq as i64, ack.upto.chain.0, limits, ack.now_ms],
+        )
+        .map_err(sql)?;
+        tx.execute("DELETE FROM tidemark_log WHERE seq <= ?1", [ack.upto.seq as i64]).map_err(sql)?;
+        Ok(Acked::Moved { changes: ack.upto.seq - ack.base.seq, rejected_here, rejected_by_server })
+    })
+}

@@ -1,0 +1,181 @@
+//! Capture on a real file: derives the triggers, checks them at open, and repairs what other programs changed.
+//!
+//! The triggers depend on the tables' unique indexes, which programs may add or drop. A tool that rebuilds a table (copy, drop,
+//! rename) takes its triggers along: they are made anew, and the caller is told that changes in between were not captured.
+
+use rusqlite::{Connection, OptionalExtension as _};
+use tidemark_core::capture::{UniqueColumns, create_triggers, trigger_names};
+use tidemark_core::schema::{Schema, Table};
+use tidemark_core::sqlite::quote;
+
+use crate::error::{Error, Result};
+
+/// What [`repair`] did to one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Repair {
+    /// Its unique indexes had changed; the triggers follow them now.
+    Indexes {
+        /// The table.
+        table: String,
+    },
+    /// Its triggers were gone or altered; changes made meanwhile may be missing in the log.
+    Triggers {
+        /// The table.
+        table: String,
+    },
+}
+
+impl std::fmt::Display for Repair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Indexes { table } => {
+                write!(f, "table {table}: its unique indexes have changed; capture follows them now")
+            }
+            Self::Triggers { table } => write!(
+                f,
+                "table {table}: the capture triggers were missing or altered and are made anew; rows written in between are not in the \
+                 log: write them once more, with an UPDATE that sets a column to itself"
+            ),
+        }
+    }
+}
+
+/// The unique indexes of a table besides its key.
+///
+/// # Errors
+/// When one is over expressions, a part of the rows or another collation: what such an index ousts, triggers cannot foresee.
+pub(crate) fn unique_indexes(db: &Connection, file: &str, table: &Table) -> Result<Vec<UniqueColumns>> {
+    let sql = |error| Error::sqlite(file, "read the indexes of a table", error);
+    let unsupported = |index: &str, what: &str| Error::Tables {
+        file: file.to_owned(),
+        detail: format!(
+            "table {}: the unique index {index} {what}; rows that INSERT OR REPLACE ousts through it could not be captured. \
+             Make it a plain unique index over columns, or drop it",
+            table.name
+        ),
+    };
+    let mut list = db
+        .prepare("SELECT name, partial FROM pragma_index_list(?1) WHERE \"unique\" = 1 ORDER BY name")
+        .map_err(sql)?;
+    let indexes = list
+        .query_map([&table.name], |row| Ok((row.get(0)?, row.get(1)?)))
+        .and_then(Iterator::collect::<rusqlite::Result<Vec<(String, bool)>>>)
+        .map_err(sql)?;
+    let mut unique = Vec::new();
+    for (index, partial) in indexes {
+        let mut info =
+            db.prepare("SELECT name, coll FROM pragma_index_xinfo(?1) WHERE key = 1 ORDER BY seqno").map_err(sql)?;
+        let columns = info
+            .query_map([&index], |row| Ok((row.get(0)?, row.get(1)?)))
+            .and_then(Iterator::collect::<rusqlite::Result<Vec<(Option<String>, String)>>>)
+            .map_err(sql)?;
+        if partial {
+            return Err(unsupported(&index, "covers a part of the rows only (WHERE)"));
+        }
+        if columns.iter().any(|(_, collation)| !collation.eq_ignore_ascii_case("binary")) {
+            return Err(unsupported(&index, "has a collation other than BINARY"));
+        }
+        let names: Option<UniqueColumns> = columns.into_iter().map(|(name, _)| name).collect();
+        let names = names.ok_or_else(|| unsupported(&index, "is over an expression"))?;
+        // The key itself, whether by PRIMARY KEY or by an index somebody added beside it.
+        let is_key = matches!(names.as_slice(), [name] if *name == table.key_column().name);
+        if !is_key && !unique.contains(&names) {
+            unique.push(names);
+        }
+    }
+    unique.sort();
+    Ok(unique)
+}
+
+/// The triggers a table should have.
+pub(crate) fn derived(db: &Connection, file: &str, table: &Table) -> Result<Vec<String>> {
+    Ok(create_triggers(table, &unique_indexes(db, file, table)?))
+}
+
+/// The triggers of ours a table has, in the order of [`trigger_names`].
+fn existing(db: &Connection, table: &Table) -> rusqlite::Result<Vec<String>> {
+    let mut query = db.prepare(
+        "SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND name = ?1 AND tbl_name = ?2 COLLATE NOCASE",
+    )?;
+    let mut found = Vec::new();
+    for name in trigger_names(table) {
+        found.extend(query.query_row([&name, &table.name], |row| row.get::<_, String>(0)).optional()?);
+    }
+    Ok(found)
+}
+
+/// Whether every table has exactly the derived triggers.
+pub(crate) fn is_intact(db: &Connection, file: &str, schema: &Schema) -> Result<bool> {
+    for table in schema.tables() {
+        let has = existing(db, table).map_err(|error| Error::sqlite(file, "read the triggers", error))?;
+        if !same(&has, &derived(db, file, table)?) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn same(a: &[String], b: &[String]) -> bool {
+    a.len() == b.len() && a.iter().all(|sql| b.contains(sql))
+}
+
+/// Makes anew the triggers of tables whose triggers are not the derived ones. To be called inside a write transaction.
+pub(crate) fn repair(db: &Connection, file: &str, schema: &Schema) -> Result<Vec<Repair>> {
+    let sql = |error| Error::sqlite(file, "repair the capture triggers", error);
+    let mut repairs = Vec::new();
+    for table in schema.tables() {
+        let has = existing(db, table).map_err(sql)?;
+        let derived = derived(db, file, table)?;
+        if same(&has, &derived) {
+            continue;
+        }
+        for name in trigger_names(table) {
+            db.execute_batch(&format!("DROP TRIGGER IF EXISTS {}", quote(&name))).map_err(sql)?;
+        }
+        for trigger in &derived {
+            db.execute_batch(trigger).map_err(sql)?;
+        }
+        // Triggers that log every insert, update and delete were there all the time: only what they oust has changed.
+        let logged = |when: &str| {
+            let name = format!("CREATE TRIGGER {}", quote(&format!("tidemark_{}_{when}", table.name)));
+            has.iter().any(|sql| sql.starts_with(&name) && sql.contains("INSERT INTO tidemark_log"))
+        };
+        let table_name = table.name.clone();
+        repairs.push(if ["after_insert", "after_update", "after_move", "after_delete"].into_iter().all(logged) {
+            Repair::Indexes { table: table_name }
+        } else {
+            Repair::Triggers { table: table_name }
+        });
+    }
+    Ok(repairs)
+}
+
+/// Checks that the tables have the schema's columns.
+pub(crate) fn check_tables(db: &Connection, file: &str, schema: &Schema) -> Result<()> {
+    let sql = |error| Error::sqlite(file, "read the tables' columns", error);
+    let mut query = db.prepare("SELECT name FROM pragma_table_info(?1)").map_err(sql)?;
+    for table in schema.tables() {
+        let columns = query
+            .query_map([&table.name], |row| row.get(0))
+            .and_then(Iterator::collect::<rusqlite::Result<Vec<String>>>)
+            .map_err(sql)?;
+        let missing: Vec<&str> = table
+            .columns
+            .iter()
+            .map(|column| column.name.as_str())
+            .filter(|name| !columns.iter().any(|column| column.eq_ignore_ascii_case(name)))
+            .collect();
+        if columns.is_empty() || !missing.is_empty() {
+            let what = if columns.is_empty() {
+                format!("the table {} of the schema {} is gone", table.name, schema.name())
+            } else {
+                format!("the table {} has lost these columns of the schema: {}", table.name, missing.join(", "))
+            };
+            return Err(Error::Tables {
+                file: file.to_owned(),
+                detail: format!("{what}; bring it back as `tidemark info --sql` shows it, then try again"),
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,198 @@
+//! What can go wrong with a station's file. Every message says what, where and what to do.
+
+use std::fmt;
+
+use thiserror::Error;
+
+/// An error of the store.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// There is no such file.
+    #[error("{file}: no such file; make one with `tidemark init --db FILE`, or name another with --db")]
+    Missing {
+        /// Where.
+        file: String,
+    },
+    /// The folder the file should be in does not exist.
+    #[error("{file}: its folder does not exist; make the folder first, or name another file with --db")]
+    FolderMissing {
+        /// Where.
+        file: String,
+    },
+    /// The file is something else.
+    #[error("{file}: not an SQLite database; name another file with --db")]
+    NotSqlite {
+        /// Where.
+        file: String,
+    },
+    /// An SQLite database without Tidemark's tables.
+    #[error(
+        "{file}: an SQLite database, but not a Tidemark file (it has no table tidemark_station); make one with `tidemark init`"
+    )]
+    NotTidemark {
+        /// Where.
+        file: String,
+    },
+    /// `init` over a file that is one already.
+    #[error("{file}: a Tidemark file already, of schema {schema} version {version}; nothing was changed")]
+    AlreadyTidemark {
+        /// Where.
+        file: String,
+        /// Name of its schema.
+        schema: String,
+        /// And its version.
+        version: u32,
+    },
+    /// `init` where tables of these names exist.
+    #[error("{file}: has tables of these names already: {tables}; nothing was changed. Name a new file with --db")]
+    TablesExist {
+        /// Where.
+        file: String,
+        /// Their names.
+        tables: String,
+    },
+    /// Written by a later version of Tidemark.
+    #[error(
+        "{file}: written by a newer Tidemark (file format {found}, this program knows up to {known}); upgrade this program"
+    )]
+    Newer {
+        /// Where.
+        file: String,
+        /// The file's format number.
+        found: i64,
+        /// The newest this build reads.
+        known: i64,
+    },
+    /// The file, or the folder it is in, cannot be written.
+    #[error("{file}: read-only; allow this user to write the file and its folder (SQLite keeps its journal beside it)")]
+    ReadOnly {
+        /// Where.
+        file: String,
+    },
+    /// Another program holds the write lock for longer than we wait.
+    #[error("{file}: locked by another program; end the transaction it left open, then try again")]
+    Locked {
+        /// Where.
+        file: String,
+    },
+    /// SQLite finds the file damaged.
+    #[error(
+        "{file}: the database is damaged ({detail}); keep the file, copy what is readable with `sqlite3 FILE .recover`"
+    )]
+    Corrupt {
+        /// Where.
+        file: String,
+        /// SQLite's words.
+        detail: String,
+    },
+    /// Tidemark's own row in the file is not what Tidemark wrote.
+    #[error(
+        "{file}: the table tidemark_station is damaged: {detail}; restore the file from a backup, and do not edit that table"
+    )]
+    StationRow {
+        /// Where.
+        file: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The tables are not those of the file's schema any more.
+    #[error("{file}: {detail}")]
+    Tables {
+        /// Where.
+        file: String,
+        /// What is wrong and what to do.
+        detail: String,
+    },
+    /// The log has been edited.
+    #[error(
+        "{file}: the change log was tampered with: {detail}. Nothing is sent from this file any more, since changes would be missing upstream; \
+         restore tidemark_log and sqlite_sequence from a backup"
+    )]
+    LogTampered {
+        /// Where.
+        file: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// Needs a station number, and the station has none yet.
+    #[error(
+        "{file}: this station has not joined a server; run `tidemark join CODE` (the server's operator makes the code)"
+    )]
+    NotJoined {
+        /// Where.
+        file: String,
+    },
+    /// The schema, or a table or column of it, is not what the caller takes it for.
+    #[error("{0}")]
+    Schema(String),
+    /// A frame could not be encoded.
+    #[error("cannot encode a batch: {0}")]
+    Frame(#[from] tidemark_core::frame::FrameError),
+    /// Another error of SQLite.
+    #[error("{file}: cannot {doing}: {source}")]
+    Sqlite {
+        /// Where.
+        file: String,
+        /// What was being done.
+        doing: &'static str,
+        /// SQLite's words.
+        source: rusqlite::Error,
+    },
+}
+
+impl Error {
+    /// Sorts an error of SQLite by what a person can do about it.
+    #[must_use]
+    pub fn sqlite(file: &str, doing: &'static str, source: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode as Code;
+        let file = file.to_owned();
+        match source.sqlite_error_code() {
+            Some(Code::NotADatabase) => Self::NotSqlite { file },
+            Some(Code::DatabaseBusy | Code::DatabaseLocked) => Self::Locked { file },
+            Some(Code::ReadOnly) => Self::ReadOnly { file },
+            Some(Code::DatabaseCorrupt) => Self::Corrupt { file, detail: source.to_string() },
+            _ => Self::Sqlite { file, doing, source },
+        }
+    }
+
+    /// Whether trying again later may help.
+    #[must_use]
+    pub const fn can_retry(&self) -> bool {
+        matches!(self, Self::Locked { .. })
+    }
+}
+
+/// The result of what touches the store.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Longest text from outside that is shown or stored, in characters.
+const SHOWN_CHARS_MAX: usize = 1000;
+
+/// Text from outside (a server's message) as it may be shown and stored: bounded, without control characters.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let clean = |c: char| if c.is_control() { ' ' } else { c };
+    let mut shown: String = text.chars().take(SHOWN_CHARS_MAX).map(clean).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// A secret: never shown by `Debug` or in messages.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub [u8; 32]);
+
+impl Secret {
+    /// Lower-case hex, as it travels.
+    #[must_use]
+    pub fn to_hex(&self) -> String {
+        tidemark_core::value::hex(&self.0)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}

@@ -1,0 +1,116 @@
+//! Reading the log and the images it holds.
+
+use rusqlite::types::{Value, ValueRef};
+use rusqlite::{Row, types::Type};
+use tidemark_core::schema::Schema;
+use tidemark_core::value::{SqliteValue, hex};
+
+use crate::error::Result;
+use crate::store::Store;
+
+/// A captured change, as the log has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageRow {
+    /// Its number in the log.
+    pub seq: u64,
+    /// When it was captured by the writer's clock, milliseconds since 1970 UTC.
+    pub at_ms: i64,
+    /// The table.
+    pub table: String,
+    /// `I`, `U` or `D`.
+    pub op: String,
+    /// The row: column name and value. For a table the schema does not have, the names are c0, c1, ….
+    pub values: Vec<(String, Value)>,
+}
+
+/// A value as SQLite hands it out.
+pub(crate) const fn sqlite_value(value: ValueRef<'_>) -> SqliteValue<'_> {
+    match value {
+        ValueRef::Null => SqliteValue::Null,
+        ValueRef::Integer(v) => SqliteValue::Integer(v),
+        ValueRef::Real(v) => SqliteValue::Real(v),
+        ValueRef::Text(v) => SqliteValue::Text(v),
+        ValueRef::Blob(v) => SqliteValue::Blob(v),
+    }
+}
+
+/// Text of a cell, whatever SQLite holds there.
+fn lossy(value: ValueRef<'_>) -> String {
+    match value {
+        ValueRef::Text(v) => String::from_utf8_lossy(v).into_owned(),
+        other => sqlite_value(other).to_string(),
+    }
+}
+
+/// The milliseconds of an `at` cell; a program that edits the log may have put anything there.
+pub(crate) fn at_ms(value: ValueRef<'_>) -> i64 {
+    match value {
+        ValueRef::Integer(ms) => ms,
+        _ => 0,
+    }
+}
+
+/// Reads seq, at, tbl, op and c0 … of a row of the log or the rejects. Text that is not UTF-8 becomes a blob.
+pub(crate) fn read_image(schema: &Schema, row: &Row<'_>) -> rusqlite::Result<ImageRow> {
+    let table_name = lossy(row.get_ref("tbl")?);
+    let table = schema.table(&table_name);
+    let count = table.map_or(schema.columns_max(), |table| table.columns.len());
+    let mut values = Vec::with_capacity(count);
+    for n in 0..count {
+        let name = table.map_or_else(|| format!("c{n}"), |table| table.columns[n].name.clone());
+        let value = match row.get_ref(format!("c{n}").as_str())? {
+            ValueRef::Text(v) => match std::str::from_utf8(v) {
+                Ok(text) => Value::Text(text.to_owned()),
+                Err(_) => Value::Blob(v.to_vec()),
+            },
+            other => other
+                .try_into()
+                .map_err(|error| rusqlite::Error::FromSqlConversionFailure(n, Type::Null, Box::new(error)))?,
+        };
+        values.push((name, value));
+    }
+    Ok(ImageRow {
+        seq: row.get::<_, i64>("seq")?.unsigned_abs(),
+        at_ms: at_ms(row.get_ref("at")?),
+        table: table_name,
+        op: lossy(row.get_ref("op")?),
+        values,
+    })
+}
+
+/// A value as a person reads it: text quoted and shortened, bytes as hex.
+#[must_use]
+pub fn show_value(value: &Value) -> String {
+    const SHOWN: usize = 60;
+    match value {
+        Value::Null => "NULL".to_owned(),
+        Value::Integer(v) => v.to_string(),
+        Value::Real(v) => format!("{v:?}"),
+        Value::Text(v) => {
+            let head: String = v.chars().take(SHOWN).collect();
+            let more = if head.len() < v.len() { format!("… ({} bytes)", v.len()) } else { String::new() };
+            format!("{head:?}{more}")
+        }
+        Value::Blob(v) => {
+            let more = if v.len() > SHOWN / 2 { format!("… ({} bytes)", v.len()) } else { String::new() };
+            format!("x'{}'{more}", hex(&v[..v.len().min(SHOWN / 2)]))
+        }
+    }
+}
+
+impl Store {
+    /// The last `limit` changes of the log that are not upstream yet, in seq order.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn log(&self, limit: u64) -> Result<Vec<ImageRow>> {
+        let sql = self.sqlite("read the log");
+        let mut query = self
+            .connection()
+            .prepare("SELECT * FROM (SELECT * FROM tidemark_log ORDER BY seq DESC LIMIT ?1) ORDER BY seq")
+            .map_err(&sql)?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = query.query_and_then([limit], |row| read_image(self.schema(), row)).map_err(&sql)?;
+        rows.collect::<rusqlite::Result<_>>().map_err(&sql)
+    }
+}

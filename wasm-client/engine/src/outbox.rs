@@ -1,0 +1,201 @@
+//! The outbox: cuts batches out of the log, in bounded memory, and compares the log with what a server says.
+
+use rusqlite::Connection;
+use tidemark_core::batch::{Batch, BatchBuilder, LogRow};
+use tidemark_core::chain::Chain;
+use tidemark_core::decision::Cursor;
+use tidemark_core::ids::StationNumber;
+use tidemark_core::reject::Rejection;
+use tidemark_core::value::SqliteValue;
+
+use crate::error::{Error, Result};
+use crate::log::{at_ms, sqlite_value};
+use crate::meta::{self, Identity};
+use crate::store::{Store, last_seq};
+
+/// Bounds of one batch. A single change is cut whatever its size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caps {
+    /// Most changes.
+    pub rows: u32,
+    /// Most bytes of the changes' canonical form, which the body before compression does not exceed.
+    pub body_bytes: usize,
+    /// Most cells.
+    pub cells: usize,
+}
+
+/// A batch cut out of the log.
+#[derive(Debug)]
+pub struct Cut {
+    /// The changes.
+    pub batch: Batch,
+    /// The tidemark it follows.
+    pub base: Cursor,
+    /// Changes in it that were rejected here: they travel as markers.
+    pub rejected: Vec<(u64, Rejection)>,
+    /// Whether a cap ended it, and not the log.
+    pub capped: bool,
+}
+
+/// How a server's cursor compares with the station's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Agreement {
+    /// Same history up to there.
+    Same,
+    /// Another history: the station's chain there is this.
+    Differs(Chain),
+    /// The server stands before the station's tidemark: it has lost changes that it acknowledged.
+    Behind,
+    /// The server stands after the last change of the log: this file has lost changes.
+    Beyond {
+        /// The log's last seq.
+        last: u64,
+    },
+    /// Another process has moved the station's tidemark meanwhile: nothing to compare.
+    Moved,
+}
+
+/// Room kept below the cap for the message of a rejected change, which may be longer than the values it replaces.
+const MESSAGE_ROOM_BYTES: usize = 2048;
+
+/// At most this many bytes does a row have in canonical form, unless it is rejected.
+fn canonical_bytes_max(row: &LogRow<'_>) -> usize {
+    let values = row.values.iter().map(|value| match value {
+        SqliteValue::Null => 1,
+        SqliteValue::Integer(_) | SqliteValue::Real(_) => 9,
+        SqliteValue::Text(v) | SqliteValue::Blob(v) => 5 + v.len(),
+    });
+    18 + row.table.len() + values.sum::<usize>()
+}
+
+/// The log, read in order from after a cursor.
+struct Reader<'a> {
+    db: &'a Connection,
+    file: &'a str,
+    identity: &'a Identity,
+    number: StationNumber,
+}
+
+impl<'a> Reader<'a> {
+    fn tampered(&self, detail: String) -> Error {
+        Error::LogTampered { file: self.file.to_owned(), detail }
+    }
+
+    /// Cuts what follows `base`, up to seq `upto`. `None` when there is nothing.
+    fn cut(&self, base: Cursor, upto: u64, caps: &Caps) -> Result<Option<(BatchBuilder<'a>, bool)>> {
+        let sql = |error| Error::sqlite(self.file, "read the log", error);
+        let columns = self.identity.schema.columns_max();
+        let names: Vec<String> = (0..columns).map(|n| format!("c{n}")).collect();
+        let mut query = self
+            .db
+            .prepare(&format!(
+                "SELECT seq, at, tbl, op, {} FROM tidemark_log WHERE seq > ?1 AND seq <= ?2 ORDER BY seq",
+                names.join(", ")
+            ))
+            .map_err(sql)?;
+        let as_i64 = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
+        let mut rows = query.query((as_i64(base.seq), as_i64(upto))).map_err(sql)?;
+        let mut builder = BatchBuilder::new(&self.identity.schema, self.number, base.seq + 1, base.chain);
+        let mut capped = false;
+        while let Some(row) = rows.next().map_err(sql)? {
+            let seq: i64 = row.get(0).map_err(sql)?;
+            let seq = seq.unsigned_abs();
+            if seq != builder.next_seq() {
+                let (expected, found) = (builder.next_seq(), seq);
+                return Err(self.tampered(format!("after change {} comes {found}, not {expected}", expected - 1)));
+            }
+            let mut values = Vec::with_capacity(columns);
+            for n in 0..columns {
+                values.push(sqlite_value(row.get_ref(4 + n).map_err(sql)?));
+            }
+            let bytes = |n| match row.get_ref(n) {
+                Ok(rusqlite::types::ValueRef::Text(v) | rusqlite::types::ValueRef::Blob(v)) => v,
+                _ => &[],
+            };
+            let at_ms = at_ms(row.get_ref(1).map_err(sql)?);
+            let change = LogRow { seq, at_ms, table: bytes(2), op: bytes(3), values: &values };
+            let over = builder.rows() >= caps.rows as usize
+                || builder.body_bytes() + canonical_bytes_max(&change) + MESSAGE_ROOM_BYTES > caps.body_bytes
+                || builder.cells() + columns > caps.cells;
+            if over && builder.rows() > 0 {
+                capped = true;
+                break;
+            }
+            builder.push(&change);
+        }
+        if !capped && builder.next_seq() <= upto {
+            let first = builder.next_seq();
+            return Err(self.tampered(format!("changes {first} to {upto} are missing at its end")));
+        }
+        Ok((builder.rows() > 0).then_some((builder, capped)))
+    }
+
+    /// What is always true of a log nobody edited.
+    fn check(&self, tidemark: u64) -> Result<u64> {
+        let sql = |error| Error::sqlite(self.file, "read the log", error);
+        let last = last_seq(self.db).map_err(sql)?;
+        if last < tidemark {
+            return Err(self.tampered(format!(
+                "its numbering restarted: the last seq is {last}, but {tidemark} changes are upstream already"
+            )));
+        }
+        let first: Option<i64> =
+            self.db.query_row("SELECT min(seq) FROM tidemark_log", [], |row| row.get(0)).map_err(sql)?;
+        match first {
+            Some(first) if first <= tidemark as i64 => Err(self.tampered(format!(
+                "change {first} stands in it, but it ends at {tidemark} upstream: its numbering restarted"
+            ))),
+            _ => Ok(last),
+        }
+    }
+}
+
+/// Cuts the next batch: what follows the tidemark, within `caps`. `None` when everything is upstream.
+///
+/// The same log gives the same changes and the same chain, however often and at whatever caps it is cut.
+///
+/// # Errors
+/// [`Error::NotJoined`], [`Error::LogTampered`], SQLite's.
+pub fn cut(store: &mut Store, caps: &Caps, now_ms: i64) -> Result<Option<Cut>> {
+    let (tx, file, identity) = store.read()?;
+    let meta = meta::read(&tx, file)?;
+    let number = meta.membership.ok_or_else(|| Error::NotJoined { file: file.to_owned() })?.number;
+    let reader = Reader { db: &tx, file, identity, number };
+    let last = reader.check(meta.tidemark.seq)?;
+    let cut = reader.cut(meta.tidemark, last, caps)?;
+    Ok(cut.map(|(builder, capped)| Cut {
+        base: meta.tidemark,
+        rejected: builder.rejected().to_vec(),
+        capped,
+        batch: builder.finish(now_ms),
+    }))
+}
+
+/// Compares a server's cursor with the log. `base` is the tidemark when the server was asked.
+///
+/// # Errors
+/// As [`cut`].
+pub fn compare(store: &mut Store, base: Cursor, server: Cursor) -> Result<Agreement> {
+    /// Bounds of the pieces in which the log is read.
+    const PIECE: Caps = Caps { rows: 5_000, body_bytes: 8 << 20, cells: 1 << 20 };
+    let (tx, file, identity) = store.read()?;
+    let meta = meta::read(&tx, file)?;
+    let number = meta.membership.ok_or_else(|| Error::NotJoined { file: file.to_owned() })?.number;
+    if meta.tidemark != base {
+        return Ok(Agreement::Moved);
+    }
+    if server.seq < base.seq {
+        return Ok(Agreement::Behind);
+    }
+    let reader = Reader { db: &tx, file, identity, number };
+    let last = reader.check(base.seq)?;
+    if server.seq > last {
+        return Ok(Agreement::Beyond { last });
+    }
+    let mut at = base;
+    while at.seq < server.seq {
+        let Some((builder, _)) = reader.cut(at, server.seq, &PIECE)? else { break };
+        at = Cursor { seq: builder.next_seq() - 1, chain: builder.chain() };
+    }
+    Ok(if at.chain == server.chain { Agreement::Same } else { Agreement::Differs(at.chain) })
+}

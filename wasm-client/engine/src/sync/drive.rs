@@ -1,0 +1,118 @@
+//! Driving an engine until everything is upstream, on a blocking transport.
+
+use super::{Action, Engine, Event, Failure, Reply, Request, Stop};
+use crate::error::Result;
+use crate::store::Store;
+
+/// Performs requests.
+pub trait Transport {
+    /// One HTTP exchange: no redirects, no retries, the body of the reply bounded.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    fn send(&mut self, request: &Request) -> std::result::Result<Reply, Failure>;
+}
+
+/// The time.
+pub trait Clock {
+    /// Milliseconds since 1970 UTC.
+    fn now_ms(&mut self) -> i64;
+    /// Sleeps until then, or less long.
+    fn sleep_until(&mut self, at_ms: i64);
+}
+
+/// When to give up.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Failures in a row.
+    pub failures: u32,
+    /// The longest single wait a server may ask for, in milliseconds.
+    pub wait_ms: i64,
+}
+
+/// What was done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Changes that are upstream now and were not before.
+    pub changes: u64,
+    /// Of them rejected on this station.
+    pub rejected_here: u64,
+    /// Of them rejected by the server.
+    pub rejected_by_server: u64,
+    /// Requests made.
+    pub requests: u64,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Drained {
+    /// Everything that was in the log at the beginning is upstream.
+    Done(Summary),
+    /// The server could not be reached, or not be moved to answer; the rest stays in the log.
+    Unreachable {
+        /// What was done before.
+        summary: Summary,
+        /// What happened last.
+        message: String,
+    },
+    /// It cannot go on by itself.
+    Stopped {
+        /// What was done before.
+        summary: Summary,
+        /// Why.
+        stop: Stop,
+    },
+}
+
+/// Pushes until everything that is in the log now is upstream. `watch` sees every event.
+///
+/// # Errors
+/// What the store says.
+pub fn drain(
+    store: &mut Store,
+    engine: &mut Engine,
+    transport: &mut dyn Transport,
+    clock: &mut dyn Clock,
+    patience: Patience,
+    watch: &mut dyn FnMut(&Event),
+) -> Result<Drained> {
+    let goal = store.last_seq()?;
+    let mut summary = Summary::default();
+    loop {
+        let now_ms = clock.now_ms();
+        let request = match engine.next(store, now_ms)? {
+            Action::Send(request) => request,
+            Action::WaitUntil(at_ms) => {
+                clock.sleep_until(at_ms);
+                continue;
+            }
+            Action::Idle => return Ok(Drained::Done(summary)),
+            Action::Stopped(stop) => return Ok(Drained::Stopped { summary, stop }),
+        };
+        summary.requests += 1;
+        let outcome = transport.send(&request);
+        let now_ms = clock.now_ms();
+        let event = match outcome {
+            Ok(reply) => engine.on_reply(store, now_ms, request.id, &reply)?,
+            Err(failure) => engine.on_failure(store, now_ms, request.id, &failure)?,
+        };
+        watch(&event);
+        match event {
+            Event::Acked { tidemark, changes, rejected_here, rejected_by_server } => {
+                summary.changes += changes;
+                summary.rejected_here += rejected_here;
+                summary.rejected_by_server += rejected_by_server;
+                if tidemark >= goal {
+                    return Ok(Drained::Done(summary));
+                }
+            }
+            Event::Failed { message, retry_at_ms } => {
+                if engine.failures() >= patience.failures || retry_at_ms - now_ms > patience.wait_ms {
+                    return Ok(Drained::Unreachable { summary, message });
+                }
+            }
+            Event::Stopped(stop) => return Ok(Drained::Stopped { summary, stop }),
+            Event::Agreed | Event::Smaller { .. } | Event::Ignored => {}
+        }
+    }
+}

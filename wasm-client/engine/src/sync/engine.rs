@@ -1,0 +1,524 @@
+//! The engine: a state machine over the store. One request is in flight at a time; everything else is read from the store when needed.
+
+use tidemark_core::chain::Chain;
+use tidemark_core::decision::{Cursor, Span};
+use tidemark_core::frame::{self, Compression, FrameError, FrameHeader, HEADER_BYTES};
+use tidemark_core::limits::FrameLimits;
+use tidemark_core::protocol::{FRAME_MEDIA_TYPE, Problem, ProblemCode, PushReply, StationReply};
+use tidemark_core::reject::Rejection;
+
+use super::backoff::{Backoff, BackoffBounds, retry_after_ms};
+use super::reply::{Read, read, stop_of};
+use super::{Action, Event, Failure, Method, Pace, Reply, Request, ServerUrl, Stop, StopKind};
+use crate::ack::{Ack, Acked, acknowledge};
+use crate::error::{Error, Result};
+use crate::meta::Meta;
+use crate::outbox::{Agreement, Cut, compare, cut};
+use crate::store::Store;
+
+/// How an engine behaves.
+#[derive(Debug, Clone, Copy)]
+pub struct Config {
+    /// Bounds of the waits between failures.
+    pub backoff: BackoffBounds,
+    /// Makes stations wait differently: any random number.
+    pub seed: u64,
+}
+
+impl Config {
+    /// For a process that stays: waits from 1 s to 5 min.
+    #[must_use]
+    pub const fn daemon(seed: u64) -> Self {
+        Self { backoff: BackoffBounds { first_ms: 1_000, max_ms: 300_000 }, seed }
+    }
+
+    /// For somebody who watches: waits from 0.25 s to 5 s.
+    #[must_use]
+    pub const fn interactive(seed: u64) -> Self {
+        Self { backoff: BackoffBounds { first_ms: 250, max_ms: 5_000 }, seed }
+    }
+}
+
+/// Frames the server found damaged, in a row, before the engine stops: bytes can be altered on the way, but not every time.
+const BAD_FRAMES_MAX: u32 = 4;
+/// A request has this long, and for a frame the time it needs at [`SLOWEST_BYTES_PER_MS`] on top.
+const TIMEOUT_MS: u64 = 30_000;
+/// The slowest network on which a frame still gets through: 4 KB/s.
+const SLOWEST_BYTES_PER_MS: u64 = 4;
+/// While the network is said to be down, it is tried this rarely: such hints are often wrong.
+const OFFLINE_RETRY_MS: i64 = 60_000;
+
+#[derive(Debug)]
+enum State {
+    Ready,
+    InFlight(InFlight),
+    Waiting { since_ms: i64, until_ms: i64 },
+    Stopped(Stop),
+}
+
+#[derive(Debug)]
+struct InFlight {
+    id: u64,
+    since_ms: i64,
+    deadline_ms: i64,
+    asked: Asked,
+}
+
+#[derive(Debug)]
+enum Asked {
+    Push(Sent),
+    /// `GET /v1/station`, with the tidemark when it was asked.
+    Station {
+        base: Cursor,
+    },
+}
+
+#[derive(Debug)]
+struct Sent {
+    base: Cursor,
+    span: Span,
+    rejected: Vec<(u64, Rejection)>,
+    capped: bool,
+}
+
+/// What pushes a store's changes. See [`crate::sync`] for how to drive it.
+#[derive(Debug)]
+pub struct Engine {
+    state: State,
+    pace: Option<Pace>,
+    backoff: Backoff,
+    next_id: u64,
+    bad_frames: u32,
+    /// The next thing to do is to ask the server where it stands.
+    ask_station: bool,
+    /// A server cursor beyond the last batch that was compared with the log and agreed; it need not be compared again.
+    agreed: Option<Cursor>,
+    offline: bool,
+}
+
+impl Engine {
+    /// A new engine; it knows nothing but what the store holds.
+    #[must_use]
+    pub const fn new(config: Config) -> Self {
+        Self {
+            state: State::Ready,
+            pace: None,
+            backoff: Backoff::new(config.backoff, config.seed),
+            next_id: 1,
+            bad_frames: 0,
+            ask_station: false,
+            agreed: None,
+            offline: false,
+        }
+    }
+
+    /// Failures since the last success.
+    #[must_use]
+    pub const fn failures(&self) -> u32 {
+        self.backoff.failures()
+    }
+
+    /// Hint: the network is up. A wait after failures ends.
+    pub fn online(&mut self) {
+        self.offline = false;
+        if matches!(self.state, State::Waiting { .. }) {
+            self.state = State::Ready;
+        }
+    }
+
+    /// Hint: the network is down. It is tried rarely until [`Engine::online`].
+    pub const fn offline(&mut self) {
+        self.offline = true;
+    }
+
+    /// Goes on after [`Action::Stopped`]. After a fork the server is asked first, and the state ends only if it agrees by now.
+    pub fn resume(&mut self, store: &Store) -> Result<()> {
+        if matches!(self.state, State::Stopped(_)) {
+            self.state = State::Ready;
+        }
+        self.ask_station = store.meta()?.forked.is_some();
+        self.bad_frames = 0;
+        Ok(())
+    }
+
+    /// What to do now.
+    ///
+    /// # Errors
+    /// What the store says; the engine can be asked again.
+    pub fn next(&mut self, store: &mut Store, now_ms: i64) -> Result<Action> {
+        match &self.state {
+            State::Stopped(stop) => return Ok(Action::Stopped(stop.clone())),
+            State::InFlight(flight) if (flight.since_ms..flight.deadline_ms).contains(&now_ms) => {
+                return Ok(Action::WaitUntil(flight.deadline_ms));
+            }
+            State::InFlight(flight) => {
+                // Whoever performs the request has forgotten it, or the clock was set: its reply, if any, will be ignored.
+                let id = flight.id;
+                let failure = Failure { timeout: true, message: "the server did not answer in time".into() };
+                self.on_failure(store, now_ms, id, &failure)?;
+                return self.next(store, now_ms);
+            }
+            // A clock that was set back ends the wait.
+            State::Waiting { since_ms, until_ms } if (*since_ms..*until_ms).contains(&now_ms) => {
+                return Ok(Action::WaitUntil(*until_ms));
+            }
+            State::Waiting { .. } | State::Ready => self.state = State::Ready,
+        }
+        let meta = store.meta()?;
+        let stop = |kind, message: String| Ok(Action::Stopped(Stop::new(kind, message)));
+        let (Some(token), Some(server), Some(_)) = (&meta.token, &meta.server, &meta.membership) else {
+            return stop(StopKind::NotJoined, Error::NotJoined { file: store.file().to_owned() }.to_string());
+        };
+        let server = match ServerUrl::parse(server) {
+            Ok(server) => server,
+            Err(error) => return stop(StopKind::Refused, format!("{}: {error}", store.file())),
+        };
+        if let (Some(forked), false) = (&meta.forked, self.ask_station) {
+            return stop(StopKind::Forked, forked.clone());
+        }
+        let mut request = Request {
+            id: self.next_id,
+            method: Method::Get,
+            url: server.join("/v1/station"),
+            token: Some(token.clone()),
+            content_type: None,
+            body: Vec::new(),
+            timeout_ms: TIMEOUT_MS,
+        };
+        let asked = if self.ask_station {
+            Asked::Station { base: meta.tidemark }
+        } else {
+            let Some((sent, body)) = self.cut_frame(store, &meta, now_ms)? else {
+                return Ok(self.after_cut());
+            };
+            request.method = Method::Post;
+            request.url = server.join("/v1/push");
+            request.content_type = Some(FRAME_MEDIA_TYPE);
+            request.timeout_ms += body.len() as u64 / SLOWEST_BYTES_PER_MS;
+            request.body = body;
+            Asked::Push(sent)
+        };
+        self.next_id += 1;
+        self.state = State::InFlight(InFlight {
+            id: request.id,
+            since_ms: now_ms,
+            // The transport's own timeout should come first.
+            deadline_ms: now_ms.saturating_add((request.timeout_ms + TIMEOUT_MS) as i64),
+            asked,
+        });
+        Ok(Action::Send(request))
+    }
+
+    /// Nothing was cut: either there is nothing, or cutting ended in a stop.
+    fn after_cut(&self) -> Action {
+        match &self.state {
+            State::Stopped(stop) => Action::Stopped(stop.clone()),
+            _ => Action::Idle,
+        }
+    }
+
+    /// Cuts the next batch and encodes it so that the server takes it. `None`: nothing to send, or stopped.
+    fn cut_frame(&mut self, store: &mut Store, meta: &Meta, now_ms: i64) -> Result<Option<(Sent, Vec<u8>)>> {
+        let pace = self.pace.get_or_insert_with(|| Pace::new(meta.limits.unwrap_or_default()));
+        let compression = if cfg!(feature = "zstd") { Compression::Zstd } else { Compression::Deflate };
+        loop {
+            let Some(Cut { batch, base, rejected, capped }) = cut(store, &pace.caps(), now_ms)? else {
+                return Ok(None);
+            };
+            let span = batch.span();
+            let frame = frame::encode(&batch, compression)?;
+            drop(batch);
+            match FrameHeader::parse(&frame, pace.limits()) {
+                Ok(_) => {}
+                Err(FrameError::TooLarge { what, have, max }) => {
+                    if pace.was_too_much(span.count) {
+                        continue;
+                    }
+                    self.stop_too_large(
+                        store,
+                        now_ms,
+                        span.first_seq,
+                        &format!("it has {what} {have}, the server takes {max}"),
+                    )?;
+                    return Ok(None);
+                }
+                Err(error) => return Err(error.into()),
+            }
+            // Everything up to here must survive a power cut before a server sees it, or the file would seem rewound afterwards. The commit
+            // is synchronous, and its fsync covers all that other programs committed to the WAL before it.
+            if span.last_seq() > meta.sent_seq {
+                store.update_station("sent_seq = max(sent_seq, ?1)", [span.last_seq() as i64])?;
+            }
+            debug_assert!(frame.len() >= HEADER_BYTES);
+            return Ok(Some((Sent { base, span, rejected, capped }, frame)));
+        }
+    }
+
+    fn stop_too_large(&mut self, store: &Store, now_ms: i64, seq: u64, why: &str) -> Result<Event> {
+        let message = format!(
+            "change {seq} alone is more than the server takes at once ({why}); ask its operator to raise the limit, or make the row smaller \
+             (`tidemark log` shows it). Nothing is lost, the changes stay in the log"
+        );
+        self.stop(store, now_ms, Stop::new(StopKind::TooLarge, message))
+    }
+
+    /// The request got no answer; whether it did anything is unknown, and asking again is safe.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn on_failure(&mut self, store: &mut Store, now_ms: i64, id: u64, failure: &Failure) -> Result<Event> {
+        let Some(flight) = self.land(id) else { return Ok(Event::Ignored) };
+        if let (true, Asked::Push(sent), Some(pace)) = (failure.timeout, &flight.asked, &mut self.pace) {
+            pace.was_too_much(sent.span.count);
+        }
+        self.fail(store, now_ms, &failure.message, None)
+    }
+
+    /// The request was answered.
+    ///
+    /// # Errors
+    /// What the store says; the batch will be sent again then.
+    pub fn on_reply(&mut self, store: &mut Store, now_ms: i64, id: u64, reply: &Reply) -> Result<Event> {
+        let Some(flight) = self.land(id) else { return Ok(Event::Ignored) };
+        let took_ms = now_ms.saturating_sub(flight.since_ms);
+        match &flight.asked {
+            Asked::Push(sent) => match read::<PushReply>(reply) {
+                Read::Done(done) => self.on_pushed(store, now_ms, took_ms, sent, &done),
+                Read::Problem(problem) => self.on_problem(store, now_ms, reply, &flight.asked, &problem),
+                Read::Other(message) => self.on_other(store, now_ms, reply, &flight.asked, &message),
+            },
+            Asked::Station { base } => match read::<StationReply>(reply) {
+                Read::Done(done) => self.on_station(store, now_ms, *base, &done),
+                Read::Problem(problem) => self.on_problem(store, now_ms, reply, &flight.asked, &problem),
+                Read::Other(message) => self.on_other(store, now_ms, reply, &flight.asked, &message),
+            },
+        }
+    }
+
+    /// Takes the request out of flight, if it is the one that is.
+    fn land(&mut self, id: u64) -> Option<InFlight> {
+        match std::mem::replace(&mut self.state, State::Ready) {
+            State::InFlight(flight) if flight.id == id => Some(flight),
+            other => {
+                self.state = other;
+                None
+            }
+        }
+    }
+
+    fn on_pushed(
+        &mut self,
+        store: &mut Store,
+        now_ms: i64,
+        took_ms: i64,
+        sent: &Sent,
+        reply: &PushReply,
+    ) -> Result<Event> {
+        let server = Cursor { seq: reply.tidemark, chain: reply.chain };
+        let last = sent.span.last_seq();
+        let agreement = if server.seq == last {
+            if server.chain == sent.span.chain_after {
+                Agreement::Same
+            } else {
+                Agreement::Differs(sent.span.chain_after)
+            }
+        } else if self.agreed == Some(server) && server.seq > last {
+            Agreement::Same
+        } else {
+            compare(store, sent.base, server)?
+        };
+        match agreement {
+            Agreement::Same => {}
+            Agreement::Moved => return Ok(Event::Ignored),
+            other => return self.fork(store, now_ms, sent.base, server, other),
+        }
+        if server.seq <= sent.base.seq {
+            return self.fail(store, now_ms, "the server answered success, but its tidemark did not move", None);
+        }
+        // A tidemark beyond the batch is trimmed batch by batch: each duplicate reports the rejects of its own range.
+        if server.seq > last {
+            self.agreed = Some(server);
+        }
+        let upto = if server.seq >= last { Cursor { seq: last, chain: sent.span.chain_after } } else { server };
+        let ack = Ack {
+            base: sent.base,
+            upto,
+            rejected_here: &sent.rejected,
+            rejected_by_server: &reply.rejected,
+            limits: reply.limits,
+            now_ms,
+        };
+        let acked = acknowledge(store, &ack)?;
+        self.backoff.reset();
+        self.bad_frames = 0;
+        if let Some(pace) = &mut self.pace {
+            pace.set_limits(reply.limits);
+            pace.went_through(sent.span.count, sent.capped, took_ms);
+        }
+        Ok(match acked {
+            Acked::Stale => Event::Ignored,
+            Acked::Moved { changes, rejected_here, rejected_by_server } => {
+                Event::Acked { tidemark: upto.seq, changes, rejected_here, rejected_by_server }
+            }
+        })
+    }
+
+    fn on_station(&mut self, store: &mut Store, now_ms: i64, base: Cursor, reply: &StationReply) -> Result<Event> {
+        let server = Cursor { seq: reply.tidemark, chain: reply.chain };
+        let ours = store.meta()?.membership.map(|membership| membership.number);
+        if ours != Some(reply.station) {
+            let message = format!(
+                "the server takes this station for number {}; was the file's station row edited?",
+                reply.station
+            );
+            return self.stop(store, now_ms, Stop::new(StopKind::WrongStation, message));
+        }
+        match compare(store, base, server)? {
+            Agreement::Same => {}
+            Agreement::Moved => return Ok(Event::Ignored),
+            other => return self.fork(store, now_ms, base, server, other),
+        }
+        self.ask_station = false;
+        self.backoff.reset();
+        if let Some(pace) = &mut self.pace {
+            pace.set_limits(reply.limits);
+        }
+        store
+            .update_station("forked = NULL, last_contact_ms = ?1, last_error = NULL, last_error_ms = NULL", [now_ms])?;
+        Ok(Event::Agreed)
+    }
+
+    /// The histories differ: kept in the file, so that no process sends from it until that is settled.
+    fn fork(&mut self, store: &Store, now_ms: i64, base: Cursor, server: Cursor, found: Agreement) -> Result<Event> {
+        let short = |chain: Chain| chain.to_hex()[..12].to_owned();
+        let what = match found {
+            Agreement::Behind => format!(
+                "the server stands at change {}, but had acknowledged {}: it has lost changes, most likely it was restored from an older backup",
+                server.seq, base.seq
+            ),
+            Agreement::Beyond { last } => format!(
+                "the server has {} changes of this station, this file only {last}: the file was put back to an older copy",
+                server.seq
+            ),
+            Agreement::Differs(ours) => format!(
+                "at change {} the server has another history (chain {}, here {}): two copies of this file were written to, or it was put back \
+                 to an older copy and written to since",
+                server.seq,
+                short(server.chain),
+                short(ours)
+            ),
+            Agreement::Same | Agreement::Moved => return Ok(Event::Ignored),
+        };
+        let message = format!(
+            "forked: {what}. Nothing was sent or trimmed, all rows and changes are still here. What to do: put the file or the server's \
+             database back to the state that fits, then run `tidemark push`, which asks the server again"
+        );
+        self.ask_station = false;
+        store.update_station("forked = ?1, last_contact_ms = ?2", (&message, now_ms))?;
+        self.stop(store, now_ms, Stop::new(StopKind::Forked, message))
+    }
+
+    fn on_problem(
+        &mut self,
+        store: &mut Store,
+        now_ms: i64,
+        reply: &Reply,
+        asked: &Asked,
+        problem: &Problem,
+    ) -> Result<Event> {
+        if let Some(stop) = stop_of(problem) {
+            return self.stop(store, now_ms, stop);
+        }
+        let wait_ms = retry_after_ms(reply.retry_after.as_deref());
+        match (problem.code, asked) {
+            (ProblemCode::Gap | ProblemCode::Forked, Asked::Push(sent)) => {
+                let (Some(seq), Some(chain)) = (problem.tidemark, problem.chain) else {
+                    // It does not say where it stands: ask.
+                    self.ask_station = true;
+                    return self.fail(store, now_ms, &problem.detail, None);
+                };
+                let server = Cursor { seq, chain };
+                match compare(store, sent.base, server)? {
+                    Agreement::Moved => Ok(Event::Ignored),
+                    // Its own words say that the histories agree: the batch was damaged on its way, or somebody was faster. Send again.
+                    Agreement::Same => self.fail(store, now_ms, &problem.detail, None),
+                    other => self.fork(store, now_ms, sent.base, server, other),
+                }
+            }
+            (ProblemCode::TooLarge, Asked::Push(sent)) => {
+                self.too_large(store, now_ms, sent, problem.limits, &problem.detail)
+            }
+            (ProblemCode::Timeout, Asked::Push(sent)) => {
+                if let Some(pace) = &mut self.pace {
+                    pace.was_too_much(sent.span.count);
+                }
+                self.fail(store, now_ms, &problem.detail, wait_ms)
+            }
+            (ProblemCode::BadFrame | ProblemCode::BadRequest, _) => {
+                self.bad_frames += 1;
+                if self.bad_frames >= BAD_FRAMES_MAX {
+                    let message = format!(
+                        "the server refuses what this station sends, {BAD_FRAMES_MAX} times in a row: {}. Compare the versions of both programs; \
+                         nothing is lost, the changes stay in the log",
+                        problem.detail
+                    );
+                    return self.stop(store, now_ms, Stop::new(StopKind::Refused, message));
+                }
+                self.fail(store, now_ms, &problem.detail, None)
+            }
+            _ => self.fail(store, now_ms, &format!("the server answered: {}", problem.detail), wait_ms),
+        }
+    }
+
+    /// A reply nobody of ours wrote: a proxy's, a portal's, a broken server's.
+    fn on_other(
+        &mut self,
+        store: &mut Store,
+        now_ms: i64,
+        reply: &Reply,
+        asked: &Asked,
+        message: &str,
+    ) -> Result<Event> {
+        match (reply.status, asked) {
+            (413, Asked::Push(sent)) => self.too_large(store, now_ms, sent, None, message),
+            (300..=399 | 404 | 405, _) => {
+                let message = format!("{message}: is the server's URL right? `tidemark status` shows it");
+                self.stop(store, now_ms, Stop::new(StopKind::Refused, message))
+            }
+            _ => self.fail(store, now_ms, message, retry_after_ms(reply.retry_after.as_deref())),
+        }
+    }
+
+    fn too_large(
+        &mut self,
+        store: &Store,
+        now_ms: i64,
+        sent: &Sent,
+        limits: Option<FrameLimits>,
+        why: &str,
+    ) -> Result<Event> {
+        let Some(pace) = &mut self.pace else { return Ok(Event::Ignored) };
+        if let Some(limits) = limits {
+            pace.set_limits(limits);
+        }
+        if pace.was_too_much(sent.span.count) {
+            return Ok(Event::Smaller { rows: pace.caps().rows });
+        }
+        self.stop_too_large(store, now_ms, sent.span.first_seq, why)
+    }
+
+    fn fail(&mut self, store: &Store, now_ms: i64, message: &str, retry_after_ms: Option<u64>) -> Result<Event> {
+        let wait_ms = self.backoff.next_wait_ms(retry_after_ms) as i64;
+        let wait_ms = if self.offline { wait_ms.max(OFFLINE_RETRY_MS) } else { wait_ms };
+        let until_ms = now_ms.saturating_add(wait_ms);
+        self.state = State::Waiting { since_ms: now_ms, until_ms };
+        store.note_error(now_ms, message)?;
+        Ok(Event::Failed { message: message.to_owned(), retry_at_ms: until_ms })
+    }
+
+    fn stop(&mut self, store: &Store, now_ms: i64, stop: Stop) -> Result<Event> {
+        self.state = State::Stopped(stop.clone());
+        store.note_error(now_ms, &stop.message)?;
+        Ok(Event::Stopped(stop))
+    }
+}

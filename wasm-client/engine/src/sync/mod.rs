@@ -1,0 +1,168 @@
+//! The sync engine's contract: what it asks for, and what it is told.
+//!
+//! ```text
+//! loop:  engine.next(store, now) ─┬─ Send(request) ── perform it ── engine.on_reply / engine.on_failure ─┐
+//!                                 ├─ WaitUntil(ms)   nothing to do until then                          │
+//!                                 ├─ Idle            everything is upstream: ask again when the log grew │
+//!                                 └─ Stopped(stop)   needs a person (or, some of them, time)             │
+//!        ◄───────────────────────────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! The engine is level-triggered: every call of [`Engine::next`] looks at the store itself, so no lost hint can stall it. It holds no
+//! change in memory between calls: after a failure the batch is cut again, and gives the same chain. Only the server's tidemark,
+//! checked against the station's own chain, ever removes a change from the log.
+
+mod backoff;
+mod drive;
+mod engine;
+pub mod join;
+mod pace;
+mod reply;
+mod url;
+
+pub use backoff::{Backoff, BackoffBounds};
+pub use drive::{Clock, Drained, Patience, Summary, Transport, drain};
+pub use engine::{Config, Engine};
+pub use pace::Pace;
+pub use url::{ServerUrl, UrlError};
+
+use crate::error::Secret;
+
+/// How a request is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Without a body.
+    Get,
+    /// With one.
+    Post,
+}
+
+/// A request to perform: one HTTP exchange, without following redirects.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Names the request in [`Engine::on_reply`] and [`Engine::on_failure`].
+    pub id: u64,
+    /// The method.
+    pub method: Method,
+    /// The whole URL.
+    pub url: String,
+    /// Goes into `Authorization: Bearer …`.
+    pub token: Option<Secret>,
+    /// Media type of the body.
+    pub content_type: Option<&'static str>,
+    /// The body.
+    pub body: Vec<u8>,
+    /// Give up after this long, in milliseconds.
+    pub timeout_ms: u64,
+}
+
+/// What a server answered.
+#[derive(Debug, Clone, Default)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// The header `Retry-After`, as it came.
+    pub retry_after: Option<String>,
+    /// The body; a transport reads at most [`tidemark_core::limits::MESSAGE_BYTES_MAX`] of it.
+    pub body: Vec<u8>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// Whether the time was over: then less is sent at once.
+    pub timeout: bool,
+    /// What happened, for people.
+    pub message: String,
+}
+
+/// What to do next.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Perform this request and report its outcome.
+    Send(Request),
+    /// Ask again at this time (milliseconds since 1970 UTC), or when a hint says so.
+    WaitUntil(i64),
+    /// Everything is upstream. Ask again when the log grew.
+    Idle,
+    /// It cannot go on by itself.
+    Stopped(Stop),
+}
+
+/// What an outcome led to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// Changes are durable upstream, and out of the log.
+    Acked {
+        /// The tidemark.
+        tidemark: u64,
+        /// How many changes it moved over.
+        changes: u64,
+        /// Of them rejected on this station.
+        rejected_here: u64,
+        /// Of them rejected by the server.
+        rejected_by_server: u64,
+    },
+    /// The server was asked where it stands, and its history is the station's.
+    Agreed,
+    /// The server takes less at once, or took too long: the next batch is smaller.
+    Smaller {
+        /// Most changes of the next batch.
+        rows: u32,
+    },
+    /// It did not work; the engine tries again.
+    Failed {
+        /// What happened.
+        message: String,
+        /// When it tries again.
+        retry_at_ms: i64,
+    },
+    /// The engine stopped.
+    Stopped(Stop),
+    /// A late reply, or another process was faster: nothing to do.
+    Ignored,
+}
+
+/// Why an engine stopped, for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopKind {
+    /// The station has no server yet.
+    NotJoined,
+    /// Station and server hold different histories.
+    Forked,
+    /// The server's operator revoked the station.
+    Revoked,
+    /// The server does not know the station's token.
+    Unauthorized,
+    /// The token is another station's.
+    WrongStation,
+    /// The server does not take this schema.
+    Schema,
+    /// One change alone is more than the server takes.
+    TooLarge,
+    /// The server does not take what we send, or is no Tidemark server.
+    Refused,
+}
+
+/// Why an engine stopped.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Stop {
+    /// For programs.
+    pub kind: StopKind,
+    /// What happened, where, what to do.
+    pub message: String,
+}
+
+impl Stop {
+    pub(crate) fn new(kind: StopKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    /// Whether only somebody at this station can repair it. The others may pass when the server is put right.
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        matches!(self.kind, StopKind::NotJoined | StopKind::Forked | StopKind::Revoked)
+    }
+}

@@ -1,0 +1,82 @@
+//! Replies, read with suspicion: a proxy, a captive portal or a broken server may say anything.
+
+use serde::de::DeserializeOwned;
+use tidemark_core::limits::MESSAGE_BYTES_MAX;
+use tidemark_core::protocol::{Problem, ProblemCode};
+
+use super::{Reply, Stop, StopKind};
+use crate::error::printable;
+
+/// A reply's body as `T`, when the status says success.
+pub(super) enum Read<T> {
+    /// It is one.
+    Done(T),
+    /// A problem of ours, well formed.
+    Problem(Problem),
+    /// Anything else, in words.
+    Other(String),
+}
+
+pub(super) fn read<T: DeserializeOwned>(reply: &Reply) -> Read<T> {
+    if reply.body.len() > MESSAGE_BYTES_MAX {
+        return Read::Other(format!("the reply has more than {MESSAGE_BYTES_MAX} bytes"));
+    }
+    if reply.status == 200 {
+        return match serde_json::from_slice(&reply.body) {
+            Ok(done) => Read::Done(done),
+            Err(error) => Read::Other(format!(
+                "the reply is not a Tidemark server's ({}); is something between this station and its server?",
+                printable(&error.to_string())
+            )),
+        };
+    }
+    match serde_json::from_slice::<Problem>(&reply.body) {
+        Ok(problem) if problem.status == reply.status && problem.code.status() == reply.status => {
+            Read::Problem(Problem { detail: printable(&problem.detail), ..problem })
+        }
+        _ => Read::Other(format!("HTTP status {} without a word of a Tidemark server", reply.status)),
+    }
+}
+
+/// Problems that asking again does not solve. `None`: the others.
+pub(super) fn stop_of(problem: &Problem) -> Option<Stop> {
+    let detail = &problem.detail;
+    let stop = |kind, what_to_do: &str| Some(Stop::new(kind, format!("{detail} — {what_to_do}")));
+    match problem.code {
+        ProblemCode::Unauthorized => stop(
+            StopKind::Unauthorized,
+            "the server does not know this station's token; is it the right server and database? Nothing is lost, the changes stay in the log",
+        ),
+        ProblemCode::Revoked => stop(
+            StopKind::Revoked,
+            "the server's operator revoked this station; ask them. Nothing is lost, the changes stay in the log",
+        ),
+        ProblemCode::WrongStation => stop(
+            StopKind::WrongStation,
+            "the server takes this token for another station's; was the file's station row edited?",
+        ),
+        ProblemCode::UnknownSchema | ProblemCode::IncompatibleSchema => stop(
+            StopKind::Schema,
+            "give the server this station's schema (`tidemark info --schema` prints it; then `tidemark-server migrate up --schema FILE`). \
+             Nothing is lost, the changes stay in the log",
+        ),
+        ProblemCode::NotFound | ProblemCode::MethodNotAllowed => stop(
+            StopKind::Refused,
+            "check the server's URL in `tidemark status`; the server may be older than this program",
+        ),
+        ProblemCode::JoinCodeUnknown
+        | ProblemCode::JoinCodeUsed
+        | ProblemCode::JoinCodeExpired
+        | ProblemCode::StationsExhausted => {
+            stop(StopKind::Refused, "ask the server's operator for a new code: `tidemark-server station add NAME`")
+        }
+        ProblemCode::BadFrame
+        | ProblemCode::BadRequest
+        | ProblemCode::Gap
+        | ProblemCode::Forked
+        | ProblemCode::TooLarge
+        | ProblemCode::Timeout
+        | ProblemCode::Internal
+        | ProblemCode::Unavailable => None,
+    }
+}

@@ -1,0 +1,43 @@
+//! `tidemark import`
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use super::{Fatal, show};
+use crate::import::import_csv;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The table.
+    #[arg(long, value_name = "TABLE")]
+    table: String,
+    /// The CSV file; `-` is standard input. Its first line names the columns; empty and NA are NULL.
+    #[arg(value_name = "FILE.csv")]
+    file: PathBuf,
+}
+
+pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
+    let mut store = super::open(db)?;
+    let (name, input, size): (String, Box<dyn Read>, Option<u64>) = if args.file == Path::new("-") {
+        ("standard input".to_owned(), Box::new(io::stdin().lock()), None)
+    } else {
+        let name = args.file.display().to_string();
+        let file = File::open(&args.file).map_err(|error| Fatal::new(format!("{name}: cannot open it: {error}")))?;
+        let size = file.metadata().ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.len());
+        (name, Box::new(BufReader::new(file)), size)
+    };
+    let template = match size {
+        Some(_) => "{bar:30} {percent:>3} %  {msg} rows  {elapsed}, {eta} left",
+        None => "{spinner} {msg} rows  {elapsed}",
+    };
+    let bar = show::bar(size, template);
+    let imported = import_csv(&mut store, &args.table, &name, input, |rows, bytes| {
+        bar.set_position(bytes);
+        bar.set_message(rows.to_string());
+    });
+    bar.finish_and_clear();
+    let rows = imported.map_err(|error| Fatal::new(format!("{error}. Nothing was imported")))?;
+    show::line(&format!("{}: {} imported from {name}", args.table, show::count(rows, "row")));
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! `tidemark init`
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use tidemark_core::limits::SCHEMA_BYTES_MAX;
+use tidemark_core::schema::{Schema, shrinkage};
+
+use super::{Fatal, show};
+use crate::station::Station;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The schema file; without it, the shipped schema of the shrinkage system.
+    #[arg(long, value_name = "FILE")]
+    schema: Option<PathBuf>,
+}
+
+pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
+    let schema = match &args.schema {
+        Some(path) => read_schema(path)?,
+        None => shrinkage(),
+    };
+    Station::init(db, &schema)?;
+    show::line(&format!(
+        "{}: made, schema {} version {}, {}. Any program may write to it now; `tidemark join CODE` connects it to a server",
+        db.display(),
+        schema.name(),
+        schema.version(),
+        show::count(schema.tables().len() as u64, "table")
+    ));
+    Ok(())
+}
+
+fn read_schema(path: &Path) -> Result<Schema, Fatal> {
+    let shown = path.display();
+    let mut text = String::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(SCHEMA_BYTES_MAX as u64 + 1).read_to_string(&mut text))
+        .map_err(|error| Fatal::new(format!("{shown}: cannot read the schema file: {error}")))?;
+    Schema::parse(&text).map_err(|error| Fatal::new(format!("{shown}: {error}")))
+}

@@ -1,0 +1,53 @@
+//! `tidemark run`
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use tidemark_client::sync::Event;
+
+use super::{Fatal, show};
+use crate::clock::now_ms;
+use crate::daemon::{self, Ended, News};
+use crate::entropy;
+use crate::transport::HttpTransport;
+
+pub(super) fn run(db: &Path) -> Result<(), Fatal> {
+    let mut store = super::open(db)?;
+    let end = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        // Whoever asks twice does not want to wait: the second signal ends the process at once, which is safe.
+        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&end))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&end)))
+            .map_err(|error| Fatal::new(format!("cannot listen for signals: {error}")))?;
+    }
+    let file = db.display();
+    let tell = |text: &str| show::error(&format!("{} {text}", show::time(now_ms())));
+    tell(&format!("tidemark watches {file}"));
+    let ended = daemon::run(&mut store, entropy::seed()?, HttpTransport::new(), &end, &mut |news| match news {
+        News::Event(Event::Acked { tidemark, changes, rejected_here, rejected_by_server }) => {
+            let rejected = rejected_here + rejected_by_server;
+            let rejected = if rejected > 0 { format!(", {rejected} of them rejected") } else { String::new() };
+            tell(&format!("pushed {}{rejected}; tidemark {tidemark}", show::count(*changes, "change")));
+        }
+        News::Event(Event::Failed { message, retry_at_ms }) => {
+            tell(&format!("{message}; trying again in {:.1} s", (retry_at_ms - now_ms()).max(0) as f64 / 1000.0));
+        }
+        News::Event(Event::Smaller { rows }) => {
+            tell(&format!("the server takes less at once; sending {rows} changes now"))
+        }
+        News::Event(Event::Agreed) => tell("the server was asked and agrees with this file"),
+        News::Event(Event::Stopped(_) | Event::Ignored) => {}
+        News::Busy(error) => tell(&format!("{error}; trying again")),
+        News::Repaired(repair) => tell(&repair.to_string()),
+        News::StoppedForNow(stop) => tell(&format!("{stop}; trying again in 5 min")),
+    })?;
+    match ended {
+        Ended::Asked => {
+            tell("ended");
+            Ok(())
+        }
+        Ended::Stopped(stop) => Err(Fatal::new(stop.message)),
+    }
+}

@@ -1,0 +1,50 @@
+//! How things are written to people. A reader that goes away (`tidemark log | head`) ends the program quietly.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// One line to stdout.
+pub(super) fn line(text: &str) {
+    if writeln!(std::io::stdout(), "{text}").is_err() {
+        std::process::exit(0);
+    }
+}
+
+/// One line to stderr.
+pub(super) fn error(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// A progress bar on stderr, when that is a terminal.
+pub(super) fn bar(length: Option<u64>, template: &str) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = length.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+    bar.set_style(ProgressStyle::with_template(template).expect("BUG: the template is ours"));
+    bar
+}
+
+/// A time as people read it, UTC.
+pub(super) fn time(ms: i64) -> String {
+    let text = tidemark_core::timestamp::format(ms.saturating_mul(1000));
+    format!("{} UTC", &text[..19])
+}
+
+/// How long ago, in words.
+pub(super) fn ago(ms: i64, now_ms: i64) -> String {
+    let seconds = now_ms.saturating_sub(ms) / 1000;
+    match seconds {
+        ..0 => "in the future, by this machine's clock".to_owned(),
+        0..60 => format!("{seconds} s ago"),
+        60..3600 => format!("{} min ago", seconds / 60),
+        3600..86_400 => format!("{} h ago", seconds / 3600),
+        _ => format!("{} days ago", seconds / 86_400),
+    }
+}
+
+/// `1 change`, `2 changes`.
+pub(super) fn count(n: u64, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}

@@ -1,0 +1,45 @@
+//! The one place of this program that reads the clock.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tidemark_client::sync::Clock;
+
+/// Milliseconds since 1970 UTC.
+#[must_use]
+#[allow(clippy::disallowed_methods)] // This module is the program's clock.
+pub fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// How finely a sleep looks whether it should end.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// Sleeps up to `ms` milliseconds, or until `ended` says so.
+pub fn sleep_ms(ms: u64, ended: impl Fn() -> bool) {
+    let mut left = Duration::from_millis(ms);
+    while !left.is_zero() && !ended() {
+        let slice = left.min(SLICE);
+        std::thread::sleep(slice);
+        left -= slice;
+    }
+}
+
+/// The machine's clock, whose sleeps end early when a flag is raised.
+#[derive(Debug, Default)]
+pub struct SystemClock<'a> {
+    /// Ends sleeps.
+    pub interrupted: Option<&'a AtomicBool>,
+}
+
+impl Clock for SystemClock<'_> {
+    fn now_ms(&mut self) -> i64 {
+        now_ms()
+    }
+
+    fn sleep_until(&mut self, at_ms: i64) {
+        let ms = u64::try_from(at_ms.saturating_sub(now_ms())).unwrap_or(0);
+        sleep_ms(ms, || self.interrupted.is_some_and(|flag| flag.load(Ordering::Relaxed)));
+    }
+}

@@ -1,0 +1,5 @@
+//! The program `tidemark`.
+
+fn main() -> std::process::ExitCode {
+    tidemark_station::cli::main()
+}

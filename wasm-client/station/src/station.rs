@@ -1,0 +1,196 @@
+//! A station on this machine: its file, the machine's clock, and the network.
+
+use std::path::Path;
+
+use tidemark_client::meta::Membership;
+use tidemark_client::rusqlite::types::Value;
+use tidemark_client::rusqlite::{Params, Transaction};
+use tidemark_client::sync::join::{self, Begin, JoinError};
+use tidemark_client::sync::{Config, Drained, Engine, Event, Patience, Transport, drain};
+use tidemark_client::{Error, Result, Status, Store};
+use tidemark_core::schema::Schema;
+
+use crate::clock::{self, SystemClock};
+use crate::entropy::{self, NoEntropy};
+use crate::transport::HttpTransport;
+
+/// When a push gives up: after so many failures in a row, or when a server asks for a longer wait.
+pub const PATIENCE: Patience = Patience { failures: 4, wait_ms: 30_000 };
+
+/// What can go wrong with a station.
+#[derive(Debug, thiserror::Error)]
+pub enum StationError {
+    /// The file.
+    #[error(transparent)]
+    Store(#[from] Error),
+    /// Joining.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// The server cannot be reached; nothing is lost.
+    #[error("{0}")]
+    Unreachable(String),
+    /// No randomness.
+    #[error(transparent)]
+    Entropy(#[from] NoEntropy),
+}
+
+/// A station: open its file, write, push.
+///
+/// Any other program may write to the same file at the same time, and push from it.
+///
+/// ```
+/// use tidemark_station::Station;
+/// use tidemark_core::schema::Schema;
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("field.db");
+/// let schema = Schema::parse(r#"
+///     name = "weather"
+///     version = 1
+///     [tables.reading]
+///     time = "measured_at"
+///     [tables.reading.columns]
+///     id = { type = "integer" }
+///     measured_at = { type = "timestamp", default = "now" }
+///     temperature = { type = "real", unit = "°C", min = -90, max = 60 }
+/// "#).unwrap();
+/// let mut station = Station::init(&path, &schema)?;
+/// station.insert("reading", &[("temperature", 21.5.into())])?;
+/// station.transaction(|tx| {
+///     tx.execute("INSERT INTO reading (temperature) VALUES (?1), (?2)", (20.5, 19.75))?;
+///     tx.execute("DELETE FROM reading WHERE temperature < 20", [])
+/// })?;
+/// assert_eq!(station.status()?.pending, 4);
+///
+/// // With a server: `station.join(&code, None)?;` once, then whenever there is a network:
+/// match station.push()? {
+///     tidemark_client::sync::Drained::Done(summary) => println!("{} changes are upstream", summary.changes),
+///     tidemark_client::sync::Drained::Unreachable { message, .. } => println!("later: {message}"),
+///     tidemark_client::sync::Drained::Stopped { stop, .. } => println!("{stop}"), // here: has not joined a server
+/// }
+/// # Ok::<(), tidemark_station::StationError>(())
+/// ```
+#[derive(Debug)]
+pub struct Station {
+    store: Store,
+}
+
+impl From<Store> for Station {
+    fn from(store: Store) -> Self {
+        Self { store }
+    }
+}
+
+impl Station {
+    /// Makes a station's file from a schema.
+    ///
+    /// # Errors
+    /// See [`Error`]; nothing is changed then.
+    pub fn init(path: impl AsRef<Path>, schema: &Schema) -> std::result::Result<Self, StationError> {
+        Ok(Self { store: Store::init(path, schema, entropy::station_uuid()?)? })
+    }
+
+    /// Opens a station's file.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Ok(Self { store: Store::open(path)? })
+    }
+
+    /// The file: schema, log, rejects, digests, and the SQLite connection.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The file, to change it.
+    pub const fn store_mut(&mut self) -> &mut Store {
+        &mut self.store
+    }
+
+    /// Runs one statement; returns how many rows it changed.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn execute(&self, sql: &str, params: impl Params) -> Result<usize> {
+        self.store.execute(sql, params)
+    }
+
+    /// Inserts a row; returns its rowid. Columns left out take their defaults.
+    ///
+    /// # Errors
+    /// When the schema has no such table or column, or SQLite refuses the row.
+    pub fn insert(&self, table: &str, row: &[(&str, Value)]) -> Result<i64> {
+        self.store.insert(table, row)
+    }
+
+    /// Runs `work` in one write transaction: all of it is committed, or, when it returns an error, nothing.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn transaction<T>(
+        &mut self,
+        work: impl FnOnce(&Transaction<'_>) -> tidemark_client::rusqlite::Result<T>,
+    ) -> Result<T> {
+        let file = self.store.file().to_owned();
+        self.store.transaction(|tx| work(tx).map_err(|error| Error::sqlite(&file, "run a transaction", error)))
+    }
+
+    /// Where the station stands.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn status(&mut self) -> Result<Status> {
+        self.store.status()
+    }
+
+    /// Joins the server that made `code`; `server` overrides the code's URL. After a lost reply the same call repairs it.
+    ///
+    /// # Errors
+    /// A bad code, an unreachable server, or what the server said.
+    pub fn join(&mut self, code: &str, server: Option<&str>) -> std::result::Result<Membership, StationError> {
+        self.join_with(&mut HttpTransport::new(), code, server)
+    }
+
+    /// [`Station::join`] over another transport.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn join_with(
+        &mut self,
+        transport: &mut dyn Transport,
+        code: &str,
+        server: Option<&str>,
+    ) -> std::result::Result<Membership, StationError> {
+        let request = match join::begin(&mut self.store, code, server, entropy::token()?)? {
+            Begin::Joined(membership) => return Ok(membership),
+            Begin::Ask(request) => request,
+        };
+        match transport.send(&request) {
+            Ok(reply) => Ok(join::finish(&mut self.store, clock::now_ms(), &reply)?),
+            Err(failure) => Err(StationError::Unreachable(failure.message)),
+        }
+    }
+
+    /// Pushes everything that is in the log now.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn push(&mut self) -> std::result::Result<Drained, StationError> {
+        self.push_with(&mut HttpTransport::new(), &mut |_| ())
+    }
+
+    /// [`Station::push`] over another transport; `watch` sees every event.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn push_with(
+        &mut self,
+        transport: &mut dyn Transport,
+        watch: &mut dyn FnMut(&Event),
+    ) -> std::result::Result<Drained, StationError> {
+        let mut engine = Engine::new(Config::interactive(entropy::seed()?));
+        engine.resume(&self.store)?;
+        Ok(drain(&mut self.store, &mut engine, transport, &mut SystemClock::default(), PATIENCE, watch)?)
+    }
+}

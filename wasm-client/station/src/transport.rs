@@ -1,0 +1,154 @@
+//! HTTP, blocking, with TLS by rustls.
+
+use std::time::Duration;
+
+use tidemark_client::sync::{Failure, Method, Reply, Request, Transport};
+use tidemark_core::limits::MESSAGE_BYTES_MAX;
+use ureq::Agent;
+use ureq::http::Response;
+use ureq::{Body, Error};
+
+/// A connection is made within this time or not at all.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A server that sends nothing for so long is gone.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The machine's network.
+#[derive(Debug)]
+pub struct HttpTransport {
+    agent: Agent,
+}
+
+impl Default for HttpTransport {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl HttpTransport {
+    /// A transport that keeps its connection between requests.
+    #[must_use]
+    pub fn new() -> Self {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_recv_response(Some(READ_TIMEOUT))
+            .user_agent(concat!("tidemark/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Self { agent: config.new_agent() }
+    }
+
+    fn exchange(&self, request: &Request) -> Result<Reply, Error> {
+        let timeout = Some(Duration::from_millis(request.timeout_ms));
+        let bearer = request.token.as_ref().map(|token| format!("Bearer {}", token.to_hex()));
+        let response = match request.method {
+            Method::Get => {
+                let mut get = self.agent.get(&request.url).config().timeout_global(timeout).build();
+                if let Some(bearer) = bearer {
+                    get = get.header("authorization", bearer);
+                }
+                get.call()?
+            }
+            Method::Post => {
+                let mut post = self.agent.post(&request.url).config().timeout_global(timeout).build();
+                if let Some(bearer) = bearer {
+                    post = post.header("authorization", bearer);
+                }
+                if let Some(content_type) = request.content_type {
+                    post = post.header("content-type", content_type);
+                }
+                post.send(&request.body[..])?
+            }
+        };
+        read(response)
+    }
+}
+
+fn read(response: Response<Body>) -> Result<Reply, Error> {
+    let (head, mut body) = response.into_parts();
+    let retry_after = head.headers.get("retry-after").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let body = body.with_config().limit(MESSAGE_BYTES_MAX as u64).read_to_vec()?;
+    Ok(Reply { status: head.status.as_u16(), retry_after, body })
+}
+
+impl Transport for HttpTransport {
+    fn send(&mut self, request: &Request) -> Result<Reply, Failure> {
+        self.exchange(request).map_err(|error| {
+            let timeout = matches!(error, Error::Timeout(_));
+            // Only scheme, host and port: what a person checks first.
+            let server = request.url.find("/v1/").map_or(request.url.as_str(), |end| &request.url[..end]);
+            Failure { timeout, message: format!("cannot reach the server at {server}: {error}") }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    /// Answers one connection with these bytes and closes it.
+    fn answering(reply: Vec<u8>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/v1/station", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = [0; 4096];
+            let _ = stream.read(&mut head);
+            let _ = stream.write_all(&reply);
+        });
+        url
+    }
+
+    fn get(url: String) -> Result<Reply, Failure> {
+        let request = Request {
+            id: 1,
+            method: Method::Get,
+            url,
+            token: None,
+            content_type: None,
+            body: Vec::new(),
+            timeout_ms: 2_000,
+        };
+        HttpTransport::new().send(&request)
+    }
+
+    #[test]
+    fn a_status_is_a_reply_and_redirects_are_not_followed() {
+        let url = answering(b"HTTP/1.1 503 Busy\r\nretry-after: 7\r\ncontent-length: 2\r\n\r\nno".to_vec());
+        let reply = get(url).unwrap();
+        assert_eq!((reply.status, reply.retry_after.as_deref(), &reply.body[..]), (503, Some("7"), &b"no"[..]));
+        let url =
+            answering(b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n".to_vec());
+        assert_eq!(get(url).unwrap().status, 302);
+    }
+
+    #[test]
+    fn a_body_without_end_is_given_up_at_the_bound() {
+        let mut reply = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
+        reply.resize(reply.len() + MESSAGE_BYTES_MAX + 1, b' ');
+        let failure = get(answering(reply)).unwrap_err();
+        assert!(!failure.timeout, "{failure}");
+    }
+
+    #[test]
+    fn silence_is_a_timeout_and_a_cut_body_a_failure() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let failure = get(format!("http://{}/v1/station", listener.local_addr().unwrap())).unwrap_err();
+        assert!(failure.timeout, "{failure}");
+        let failure = get(answering(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf".to_vec())).unwrap_err();
+        assert!(!failure.timeout, "{failure}");
+    }
+
+    #[test]
+    fn nobody_there_names_the_server() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let failure = get(format!("{server}/v1/station")).unwrap_err();
+        assert!(failure.message.starts_with(&format!("cannot reach the server at {server}: ")), "{failure}");
+    }
+}
