@@ -100,8 +100,10 @@ async fn locked(client: &mut Client) -> Result<Transaction<'_>, MigrateError> {
 async fn ensure_timescale(client: &mut Client) -> Result<String, MigrateError> {
     let plain = |why: &str| format!("plain PostgreSQL ({why}): tables with a time column become ordinary tables");
     if timescale_version(client).await?.is_none() {
+        // Who may not read shared_preload_libraries still sees the setting that the preloaded library brings. (One that only stands in the
+        // configuration file is a placeholder, which pg_settings leaves out.)
         let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_available_extensions WHERE name = 'timescaledb'),
-            coalesce(pg_catalog.current_setting('shared_preload_libraries', true), '') LIKE '%timescaledb%'";
+            EXISTS (SELECT FROM pg_catalog.pg_settings WHERE name = 'timescaledb.max_background_workers')";
         let row = client.query_one(sql, &[]).await?;
         match (row.get(0), row.get(1)) {
             (false, _) => return Ok(plain("TimescaleDB is not installed")),
