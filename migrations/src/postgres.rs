@@ -90,6 +90,16 @@ pub async fn status(client: &mut Client, schema: &Schema) -> Result<Status, Migr
     Ok(Status { applied, pending })
 }
 
+/// The file of the schema this database was last migrated to; `None` before the first migration.
+///
+/// # Errors
+/// See [`MigrateError`].
+pub async fn newest_schema(client: &mut Client) -> Result<Option<String>, MigrateError> {
+    let transaction = client.transaction().await?;
+    let (_, registered) = recorded(&transaction).await?;
+    Ok(registered.into_iter().last().map(|schema| schema.toml))
+}
+
 async fn locked(client: &mut Client) -> Result<Transaction<'_>, MigrateError> {
     let transaction = client.transaction().await?;
     transaction.execute("SELECT pg_catalog.pg_advisory_xact_lock($1)", &[&LOCK]).await?;

@@ -71,6 +71,15 @@ pub fn status(connection: &mut Connection, schema: &Schema) -> Result<Status, Mi
     Ok(Status { applied, pending })
 }
 
+/// The file of the schema this database was last migrated to; `None` before the first migration.
+///
+/// # Errors
+/// See [`MigrateError`].
+pub fn newest_schema(connection: &mut Connection) -> Result<Option<String>, MigrateError> {
+    let (_, registered) = recorded(&connection.transaction()?)?;
+    Ok(registered.into_iter().last().map(|schema| schema.toml))
+}
+
 fn has_table(transaction: &Transaction<'_>, name: &str) -> Result<bool, MigrateError> {
     let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1)";
     Ok(transaction.query_row(sql, [name], |row| row.get(0))?)

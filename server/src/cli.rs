@@ -12,6 +12,8 @@ use std::sync::Arc;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{DEFAULT_DATABASE, DatabaseUrl, ServerConfig, load_schema};
+use crate::server::{open_upstream, schema_of_database};
+use crate::upstream::Upstream;
 
 #[derive(Parser)]
 #[command(name = "tidemark-server", version, about = "Takes what field stations recorded, exactly once and in order.")]
@@ -49,6 +51,17 @@ struct Place {
 impl Place {
     fn database(&self) -> anyhow::Result<DatabaseUrl> {
         Ok(self.database.as_deref().unwrap_or(DEFAULT_DATABASE).parse()?)
+    }
+
+    /// For commands about what the database holds: without `--schema`, the schema it was migrated to.
+    async fn upstream(&self) -> anyhow::Result<Arc<dyn Upstream>> {
+        let mut config = self.config()?;
+        if self.schema.is_none()
+            && let Some(schema) = schema_of_database(&config.database).await?
+        {
+            config.schema = Arc::new(schema);
+        }
+        open_upstream(&config).await
     }
 
     fn config(&self) -> anyhow::Result<ServerConfig> {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use tidemark_core::schema::Schema;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -13,8 +14,8 @@ use crate::config::{DatabaseUrl, ServerConfig};
 use crate::http::{Endpoint, serve};
 use crate::ingest::Ingest;
 use crate::upstream::Upstream;
-use crate::upstream::postgres::PostgresUpstream;
-use crate::upstream::sqlite::SqliteUpstream;
+use crate::upstream::postgres::{self, PostgresUpstream};
+use crate::upstream::sqlite::{self, SqliteUpstream};
 
 /// Starts servers.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +42,26 @@ pub async fn open_upstream(config: &ServerConfig) -> anyhow::Result<Arc<dyn Upst
         }
         DatabaseUrl::Postgres(postgres) => Arc::new(PostgresUpstream::open(postgres, schema, config.pool_max).await?),
     })
+}
+
+/// The schema a database was last migrated to: what commands go by that concern the database and not a schema file.
+/// `None` for one that is new.
+///
+/// # Errors
+/// When it cannot be opened or its record is not readable; never shows a password.
+pub async fn schema_of_database(database: &DatabaseUrl) -> anyhow::Result<Option<Schema>> {
+    let newest = match database {
+        DatabaseUrl::Sqlite(path) => {
+            let path = path.clone();
+            let read = move || anyhow::Ok(tidemark_migrations::sqlite::newest_schema(&mut sqlite::connect(&path)?)?);
+            tokio::task::spawn_blocking(read).await??
+        }
+        DatabaseUrl::Postgres(config) => {
+            tidemark_migrations::postgres::newest_schema(&mut postgres::connect(config).await?).await?
+        }
+    };
+    let schema = newest.map(|toml| Schema::parse(&toml)).transpose();
+    schema.with_context(|| format!("the schema recorded in {database} is not readable"))
 }
 
 impl Server {

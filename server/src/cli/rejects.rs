@@ -3,7 +3,6 @@
 use clap::{Args, Subcommand};
 
 use super::{Place, print_table, shown_ms};
-use crate::server::open_upstream;
 
 #[derive(Subcommand)]
 pub(super) enum RejectsCommand {
@@ -22,7 +21,7 @@ pub(super) struct ListArgs {
 
 pub(super) async fn run(command: RejectsCommand) -> anyhow::Result<()> {
     let RejectsCommand::List(args) = command;
-    let rejects = open_upstream(&args.place.config()?).await?.rejects(None, args.limit).await?;
+    let rejects = args.place.upstream().await?.rejects(None, args.limit).await?;
     let rows: Vec<Vec<String>> = rejects
         .into_iter()
         .map(|reject| {

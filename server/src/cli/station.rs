@@ -7,7 +7,6 @@ use tidemark_core::joincode::JoinCode;
 use super::{Place, print_table, shown_ms};
 use crate::clock::{Clock as _, SystemClock, random_bytes};
 use crate::config::DEFAULT_LISTEN;
-use crate::server::open_upstream;
 use crate::stations::{NewStation, secret_hash};
 
 /// Longest name of a station, in bytes.
@@ -82,7 +81,7 @@ async fn add(args: &AddArgs) -> anyhow::Result<()> {
     if rest.is_none_or(str::is_empty) || url.len() > URL_BYTES_MAX {
         bail!("--public-url {url:?} is not one: write http://host:port or https://host");
     }
-    let upstream = open_upstream(&args.place.config()?).await?;
+    let upstream = args.place.upstream().await?;
     let secret = random_bytes::<32>().context("the operating system gives no random bytes")?;
     let now_ms = SystemClock.now_ms();
     let station = NewStation {
@@ -102,7 +101,7 @@ async fn add(args: &AddArgs) -> anyhow::Result<()> {
 
 async fn list(place: &Place) -> anyhow::Result<()> {
     let now_ms = SystemClock.now_ms();
-    let stations = open_upstream(&place.config()?).await?.stations().await?;
+    let stations = place.upstream().await?.stations().await?;
     let rows: Vec<Vec<String>> = stations
         .into_iter()
         .map(|station| {
@@ -128,7 +127,7 @@ async fn list(place: &Place) -> anyhow::Result<()> {
 }
 
 async fn revoke(args: &RevokeArgs) -> anyhow::Result<()> {
-    let upstream = open_upstream(&args.place.config()?).await?;
+    let upstream = args.place.upstream().await?;
     if !upstream.revoke_station(&args.name, SystemClock.now_ms()).await? {
         bail!("there is no station {:?}; `tidemark-server station list` shows all", args.name);
     }
