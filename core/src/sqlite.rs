@@ -81,7 +81,8 @@ pub fn upstream_column_definition(table: &Table, index: usize) -> String {
     let column = &table.columns[index];
     let ty = match column.ty {
         ColumnType::Integer | ColumnType::Boolean => "INTEGER",
-        ColumnType::Real => "REAL",
+        // A column declared REAL stores −0.0 as 0; one declared ANY in a strict table stores what it is given.
+        ColumnType::Real => "ANY",
         ColumnType::Text | ColumnType::Timestamp | ColumnType::Json | ColumnType::Uuid => "TEXT",
         ColumnType::Bytes => "BLOB",
     };

@@ -7,7 +7,7 @@ CREATE TABLE "reading" (
     "id" INTEGER NOT NULL PRIMARY KEY,
     "site_id" INTEGER NOT NULL,
     "measured_at" TEXT NOT NULL DEFAULT (strftime('%Y-%m-%d %H:%M:%f000', 'now')),
-    "temperature" REAL CHECK ("temperature" >= -90.0 AND "temperature" <= 60.0),
+    "temperature" ANY CHECK ("temperature" >= -90.0 AND "temperature" <= 60.0),
     "count" INTEGER,
     "note" TEXT,
     "ok" INTEGER DEFAULT 1,

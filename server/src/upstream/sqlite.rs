@@ -150,6 +150,7 @@ fn typed(ty: ColumnType, value: SqlValue<'_>) -> Option<ValueRef<'_>> {
         (ColumnType::Integer, SqlValue::Integer(v)) => ValueRef::Integer(v),
         (ColumnType::Boolean, SqlValue::Integer(v)) => ValueRef::Boolean(v != 0),
         (ColumnType::Real, SqlValue::Real(v)) => ValueRef::Real(v),
+        (ColumnType::Real, SqlValue::Integer(v)) => ValueRef::Real(v as f64),
         (ColumnType::Text, SqlValue::Text(v)) => ValueRef::Text(std::str::from_utf8(v).ok()?),
         (ColumnType::Json, SqlValue::Text(v)) => ValueRef::Json(std::str::from_utf8(v).ok()?),
         (ColumnType::Timestamp, SqlValue::Text(v)) => ValueRef::Timestamp(timestamp::parse(v).ok()?),

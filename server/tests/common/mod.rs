@@ -1,0 +1,76 @@
+//! What the server's tests share: private PostgreSQL clusters, stations that cut batches, stores to run a contract against.
+#![allow(dead_code, reason = "every test program uses a part")]
+
+pub mod client;
+pub mod cluster;
+pub mod station;
+pub mod stores;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use tidemark_core::schema::Schema;
+use tidemark_server::clock::Clock;
+
+/// 2026-01-15 12:00:00 UTC, where the tests' clocks begin.
+pub const NOON_MS: i64 = 1_768_478_400_000;
+
+/// A clock that stands still until it is moved.
+pub struct TestClock(AtomicI64);
+
+impl TestClock {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self(AtomicI64::new(NOON_MS)))
+    }
+
+    pub fn forward_ms(&self, ms: i64) {
+        self.0.fetch_add(ms, Ordering::Relaxed);
+    }
+}
+
+impl Clock for TestClock {
+    fn now_ms(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Every type, both kinds of key, both kinds of table, references of every kind, a reference to itself.
+pub const FIELD_TOML: &str = r#"
+name = "field"
+version = 1
+[tables.site.columns]
+id        = { type = "integer" }
+name      = { type = "text", required = true, max_bytes = 100 }
+parent_id = { type = "integer", references = "site" }
+[tables.reading]
+time = "measured_at"
+chunk = "7 days"
+[tables.reading.columns]
+id          = { type = "integer" }
+site_id     = { type = "integer", references = "site" }
+measured_at = { type = "timestamp" }
+temperature = { type = "real", min = -90, max = 60, unit = "°C" }
+level       = { type = "real" }
+count       = { type = "integer" }
+note        = { type = "text" }
+ok          = { type = "boolean" }
+extra       = { type = "json" }
+raw         = { type = "bytes" }
+tag_uid     = { type = "uuid", references = "tag" }
+checked_at  = { type = "timestamp" }
+[tables.tag]
+key = "uid"
+[tables.tag.columns]
+uid     = { type = "uuid" }
+label   = { type = "text" }
+site_id = { type = "integer", references = "site" }
+[tables.remark]
+[tables.remark.columns]
+id         = { type = "integer" }
+reading_id = { type = "integer", references = "reading" }
+body       = { type = "text" }
+"#;
+
+pub fn field() -> Arc<Schema> {
+    Arc::new(Schema::parse(FIELD_TOML).unwrap())
+}

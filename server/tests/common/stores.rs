@@ -1,0 +1,170 @@
+//! The stores that a contract is run against, each new and empty, each with one constraint beyond the schema.
+
+use std::sync::Arc;
+
+use tidemark_core::batch::Batch;
+use tidemark_core::ids::StationNumber;
+use tidemark_core::limits::FrameLimits;
+use tidemark_core::protocol::{Problem, PushReply};
+use tidemark_core::schema::Schema;
+use tidemark_core::value::Value;
+use tidemark_server::config::{ClockWindow, DatabaseUrl};
+use tidemark_server::ingest::Ingest;
+use tidemark_server::stations::{JoinAsk, JoinOutcome, NewStation};
+use tidemark_server::upstream::memory::MemoryUpstream;
+use tidemark_server::upstream::postgres::PostgresUpstream;
+use tidemark_server::upstream::sqlite::SqliteUpstream;
+use tidemark_server::upstream::{Reject, Upstream};
+
+use super::cluster::{Cluster, connect};
+use super::station::{Station, frame};
+use super::{NOON_MS, TestClock};
+
+/// Which store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Memory,
+    Sqlite,
+    PlainPostgres,
+    Timescale,
+}
+
+/// A store, and the server's ingest over it.
+pub struct Store {
+    pub kind: Kind,
+    pub schema: Arc<Schema>,
+    pub upstream: Arc<dyn Upstream>,
+    pub ingest: Arc<Ingest>,
+    pub clock: Arc<TestClock>,
+    pub url: Option<String>,
+    _folder: tempfile::TempDir,
+}
+
+/// The note that a constraint beyond the schema refuses.
+pub const POISON: &str = "poison";
+
+pub async fn migrate(url: &str, schema: &Schema) {
+    let mut client = connect(url).await;
+    tidemark_migrations::postgres::up(&mut client, schema, &mut |_| {}).await.unwrap();
+}
+
+pub async fn open_postgres(url: &str, schema: &Arc<Schema>) -> anyhow::Result<PostgresUpstream> {
+    let DatabaseUrl::Postgres(config) = url.parse()? else { panic!("not a PostgreSQL URL") };
+    PostgresUpstream::open(&config, Arc::clone(schema), 12).await
+}
+
+pub fn ingest(upstream: &Arc<dyn Upstream>, schema: &Arc<Schema>, clock: &Arc<TestClock>) -> Arc<Ingest> {
+    let clock: Arc<dyn tidemark_server::clock::Clock> = Arc::<TestClock>::clone(clock);
+    Arc::new(Ingest::new(Arc::clone(upstream), Arc::clone(schema), ClockWindow::DEFAULT, FrameLimits::DEFAULT, clock))
+}
+
+impl Store {
+    /// Schemas are applied in order; the last is served.
+    pub async fn open(kind: Kind, schemas: &[Arc<Schema>]) -> Self {
+        let schema = Arc::clone(schemas.last().unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let mut url = None;
+        let upstream: Arc<dyn Upstream> = match kind {
+            Kind::Memory => {
+                let mut memory = MemoryUpstream::new(Arc::clone(&schema)).with_constraint(Arc::new(|table, values| {
+                    let note = table.column_index("note").filter(|_| table.name == "reading");
+                    let bad = note.is_some_and(|at| values[at] == Value::Text(POISON.into()));
+                    if bad { Err("poison is not allowed".into()) } else { Ok(()) }
+                }));
+                for older in &schemas[..schemas.len() - 1] {
+                    memory = memory.knowing(older);
+                }
+                Arc::new(memory)
+            }
+            Kind::Sqlite => {
+                let path = folder.path().join("upstream.db");
+                for schema in schemas {
+                    let mut connection = tidemark_server::upstream::sqlite::connect(&path).unwrap();
+                    tidemark_migrations::sqlite::up(&mut connection, schema).unwrap();
+                }
+                let connection = tidemark_server::upstream::sqlite::connect(&path).unwrap();
+                if schema.table("reading").is_some() {
+                    connection
+                        .execute_batch(
+                            "CREATE TRIGGER no_poison BEFORE INSERT ON reading WHEN NEW.note = 'poison'
+                             BEGIN SELECT RAISE(ABORT, 'poison is not allowed'); END",
+                        )
+                        .unwrap();
+                }
+                Arc::new(SqliteUpstream::open(&path, Arc::clone(&schema)).unwrap())
+            }
+            Kind::PlainPostgres | Kind::Timescale => {
+                let cluster = if kind == Kind::Timescale { Cluster::timescale() } else { Cluster::plain() };
+                let database = cluster.database().await;
+                for schema in schemas {
+                    migrate(&database, schema).await;
+                }
+                if schema.table("reading").is_some() {
+                    let sql = format!("ALTER TABLE {}.reading ADD CONSTRAINT no_poison CHECK (note <> 'poison')", schema.name());
+                    connect(&database).await.batch_execute(&sql).await.unwrap();
+                }
+                let upstream = open_postgres(&database, &schema).await.unwrap();
+                url = Some(database);
+                Arc::new(upstream)
+            }
+        };
+        let clock = TestClock::new();
+        let ingest = ingest(&upstream, &schema, &clock);
+        Self { kind, schema, upstream, ingest, clock, url, _folder: folder }
+    }
+
+    /// A station that has joined.
+    pub async fn join(&self, name: &str) -> Station {
+        let mut uuid = [0; 16];
+        uuid.copy_from_slice(&blake3::hash(name.as_bytes()).as_bytes()[..16]);
+        let code_hash = *blake3::hash(format!("code of {name}").as_bytes()).as_bytes();
+        let token_hash = *blake3::hash(format!("token of {name}").as_bytes()).as_bytes();
+        let invited = NewStation {
+            name: name.to_owned(),
+            code_hash,
+            code_expires_at_ms: NOON_MS + 1000,
+            now_ms: NOON_MS,
+        };
+        assert!(self.upstream.add_station(&invited).await.unwrap());
+        let ask = JoinAsk { code_hash, uuid, token_hash, now_ms: NOON_MS };
+        match self.upstream.join(&ask).await.unwrap() {
+            JoinOutcome::Joined { number, .. } => Station::new(&self.schema, number.get(), uuid),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn push(&self, batch: &Batch) -> Result<PushReply, Problem> {
+        self.ingest.push(batch.station, &frame(batch)).await
+    }
+
+    /// Pushes a batch that is taken; the codes of its rejected changes by seq.
+    #[track_caller]
+    pub fn pushed<'a>(&'a self, batch: &'a Batch) -> impl Future<Output = Vec<(u64, &'static str)>> + 'a {
+        let caller = std::panic::Location::caller();
+        async move {
+            let reply = self.push(batch).await.unwrap_or_else(|problem| panic!("{caller}: {problem:?}"));
+            assert_eq!(reply.tidemark, batch.span().last_seq(), "{caller}");
+            assert_eq!(reply.chain, batch.chain_after, "{caller}");
+            reply.rejected.iter().map(|rejected| (rejected.seq, rejected.code.as_str())).collect()
+        }
+    }
+
+    /// Compares a station's rows of a table upstream, bit for bit.
+    #[track_caller]
+    pub fn has<'a>(&'a self, station: &'a Station, table: &'a str, rows: &'a [Vec<Value>]) -> impl Future<Output = ()> + 'a {
+        let caller = std::panic::Location::caller();
+        async move {
+            let digests = self.upstream.digest(station.number).await.unwrap();
+            let there = digests.iter().find(|digest| digest.table == table).unwrap().digest;
+            let wanted = station.digest(table, rows);
+            assert_eq!(there.rows(), wanted.rows(), "{caller}: rows of {table} on {:?}", self.kind);
+            assert_eq!(there, wanted, "{caller}: {table} on {:?} holds other values", self.kind);
+        }
+    }
+
+    pub async fn rejects(&self, station: StationNumber) -> Vec<Reject> {
+        let mut rejects = self.upstream.rejects(Some(station), 1000).await.unwrap();
+        rejects.sort_by_key(|reject| reject.seq);
+        rejects
+    }
+}
