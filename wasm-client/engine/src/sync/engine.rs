@@ -464,6 +464,8 @@ impl Engine {
                     );
                     return self.stop(store, now_ms, Stop::new(StopKind::Refused, message));
                 }
+                // Perhaps its limits have changed: it tells them when it is asked where it stands.
+                self.ask_station = true;
                 self.fail(store, now_ms, &problem.detail, None)
             }
             _ => self.fail(store, now_ms, &format!("the server answered: {}", problem.detail), wait_ms),

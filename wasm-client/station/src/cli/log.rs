@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use tidemark_client::rusqlite::types::Value;
 use tidemark_client::{ImageRow, show_value};
 
 use super::{Fatal, show};
@@ -29,7 +30,7 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
     Ok(())
 }
 
-/// One change on one line: seq, time, what, image.
+/// One change on one line: seq, time, what, and the image without its NULLs.
 pub(super) fn change_line(change: &ImageRow) -> String {
     let op = match change.op.as_str() {
         "I" => "insert",
@@ -37,7 +38,7 @@ pub(super) fn change_line(change: &ImageRow) -> String {
         "D" => "delete",
         other => other,
     };
-    let values: Vec<String> =
-        change.values.iter().map(|(name, value)| format!("{name}={}", show_value(value))).collect();
+    let values = change.values.iter().filter(|(_, value)| *value != Value::Null);
+    let values: Vec<String> = values.map(|(name, value)| format!("{name}={}", show_value(value))).collect();
     format!("{}  {}  {op} {}  {}", change.seq, show::time(change.at_ms), change.table, values.join(" "))
 }
