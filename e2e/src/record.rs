@@ -202,7 +202,8 @@ fn corrections(db: &Transaction<'_>) -> Result<()> {
         "UPDATE forecasts SET actual_value = forecast_value * 1.02, deviation = forecast_value * 0.02 WHERE id % 5 = 0;
          UPDATE calculation_data SET manual_review_required = 1, validation_errors = 'проверить весы №2' WHERE id % 17 = 0;
          -- Another day is another chunk upstream: logged as a delete and an insert.
-         UPDATE calculation_data SET calculation_date = datetime(calculation_date, '+9 days') WHERE id % 23 = 0;
+         UPDATE calculation_data SET calculation_date = datetime(calculation_date, '+9 days')
+            WHERE id % 23 = 0 AND calculation_date < '2025-11-30';
          INSERT OR REPLACE INTO nomenclature (id, name, product_type) VALUES (8, 'ЩУКА СУШЁНАЯ', 'сушёная рыба');
          DELETE FROM forecasts WHERE id % 29 = 0;
          DELETE FROM coefficients WHERE id % 31 = 0 AND id NOT IN (SELECT coefficient_id FROM forecasts);
