@@ -163,6 +163,12 @@ impl Field {
 }
 
 impl Station {
+    /// The same station with another file: what a copied or restored database is.
+    #[must_use]
+    pub fn with_file(&self, file: PathBuf) -> Self {
+        Self { file, ..self.clone() }
+    }
+
     /// Runs `tidemark` on this station's file.
     ///
     /// # Errors

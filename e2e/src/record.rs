@@ -120,13 +120,11 @@ fn inventory_record(db: &Transaction<'_>, dice: &mut Dice, file: i64, n: u32) ->
     let rate = shrinkage / initial;
     let at = moment(n);
     let batches = format!(r#"[{{"партия": "{n}-А", "кг": {initial}}}, {{"партия": "{n}-Б", "кг": {incoming}}}]"#);
-    db.prepare_cached(
+    db.execute(
         "INSERT INTO calculation_data (source_data_id, nomenclature_id, initial_balance, incoming, outgoing, final_balance, storage_days,
             calculation_date, inventory_confidence, inventory_period_start, inventory_period_end, is_valid_inventory_period,
             is_preliminary_forecast, inventory_shrinkage_total, adjusted_shrinkage_rate, fifo_principle_applied, fifo_batch_sequence)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, datetime(?8, '-' || ?7 || ' days'), ?8, 1, 0, ?10, ?11, ?12, ?13)",
-    )?
-    .execute(params![
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, datetime(?8, '-' || ?7 || ' days'), ?8, 1, 0, ?10, ?11, ?12, ?13)", params![
         file,
         product as i64 + 1,
         initial,
@@ -144,15 +142,16 @@ fn inventory_record(db: &Transaction<'_>, dice: &mut Dice, file: i64, n: u32) ->
     let record = db.last_insert_rowid();
     for (model, coefficients) in fitted(rate, days as f64) {
         let [a, b, c] = coefficients;
-        db.prepare_cached(
+        let r2 = r_squared(model, coefficients, curve, days);
+        db.execute(
             "INSERT INTO coefficients (calculation_data_id, model_id, coefficient_a, coefficient_b, coefficient_c, accuracy_r2,
-                calculation_date, effective_shrinkage_rate) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        )?
-        .execute(params![record, model, a, b, c, r_squared(model, coefficients, curve, days), at, rate])?;
+                calculation_date, effective_shrinkage_rate) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)", params![record, model, a, b, c, r2, at, rate])?;
         let coefficient = db.last_insert_rowid();
         let forecast = initial * shrinkage_fraction(model, coefficients, days as f64 + 7.0);
-        db.prepare_cached("INSERT INTO forecasts (coefficient_id, forecast_value, forecast_date) VALUES (?1, ?2, ?3)")?
-            .execute(params![coefficient, forecast, at])?;
+        db.execute(
+            "INSERT INTO forecasts (coefficient_id, forecast_value, forecast_date) VALUES (?1, ?2, ?3)",
+            params![coefficient, forecast, at],
+        )?;
     }
     Ok(())
 }

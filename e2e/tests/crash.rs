@@ -223,7 +223,9 @@ fn a_running_station_outlives_everything_and_drains_by_itself() -> Result<()> {
     // What another program commits is noticed within a second, and pushed.
     let at_rest = tidemark_e2e::world::now();
     station.open()?.execute("INSERT INTO models (name) VALUES ('замечено')", [])?;
-    wait_for("the daemon to push a single row", Duration::from_secs(10), || Ok((station.waiting()? == 0).then_some(())))?;
+    wait_for("the daemon to push a single row", Duration::from_secs(10), || {
+        Ok((station.waiting()? == 0).then_some(()))
+    })?;
     println!("a row of another program was upstream after {} ms", at_rest.elapsed().as_millis());
     daemon.terminate()?.success().context("SIGTERM ends the daemon cleanly")?;
     field.assert_upstream_equals(&[&station])?;

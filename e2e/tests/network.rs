@@ -49,7 +49,11 @@ fn every_fault_of_the_network_leaves_each_row_once(database: Option<String>) -> 
         field.assert_upstream_equals(&stations.each_ref()).with_context(|| format!("after {fault:?}"))?;
     }
     let exchanges = proxy.exchanges();
-    println!("{} pushes, {} of them with a fault", exchanges.len(), exchanges.iter().filter(|e| !matches!(e.act, Act::Pass)).count());
+    println!(
+        "{} pushes, {} of them with a fault",
+        exchanges.len(),
+        exchanges.iter().filter(|e| !matches!(e.act, Act::Pass)).count()
+    );
     ensure!(exchanges.iter().filter(|e| !matches!(e.act, Act::Pass)).count() == 14 * 2 * 2);
     Ok(())
 }

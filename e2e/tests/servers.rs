@@ -30,7 +30,10 @@ fn two_servers_on_one_database_apply_each_row_once() -> Result<()> {
                 std::thread::yield_now();
             }
             pushes.into_iter().try_for_each(|push| {
-                push.join().map_err(|_| anyhow!("a push panicked"))?.map(|_| ()).with_context(|| format!("round {round}"))
+                push.join()
+                    .map_err(|_| anyhow!("a push panicked"))?
+                    .map(|_| ())
+                    .with_context(|| format!("round {round}"))
             })
         })?;
     }
