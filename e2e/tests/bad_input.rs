@@ -112,7 +112,7 @@ fn a_password_is_never_printed_right_or_wrong() -> Result<()> {
     let unreachable = right.replace(&format!(":{}/", cluster.port()), ":1/");
     let mut field = Field::shrinkage(None)?;
     // As much as the server can say.
-    field.set_env("RUST_LOG", "trace");
+    field.set_env("TIDEMARK_LOG", "trace");
     let pieces = [PASSWORD, "Ebb", "Flut", "%D0%96", "Flow@", "Flow%40", "Ж"];
     let check = |ended: &str| -> Result<()> {
         for piece in pieces {
