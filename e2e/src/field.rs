@@ -4,12 +4,17 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use rusqlite::Connection;
 use tidemark_core::schema::{SHRINKAGE_TOML, Schema};
 
 use crate::compare::{Seen, Upstream, assert_log_drained, assert_upstream_equals};
 use crate::process::{Ended, Running, ServerProcess, run};
+use crate::record::{Plan, season};
+use crate::world::Dice;
+
+/// The server cannot be reached (sysexits' EX_TEMPFAIL): nothing is lost, try again.
+pub const EXIT_UNREACHABLE: i32 = 75;
 
 /// One deployment: a schema, an upstream database, a folder for everything else.
 #[derive(Debug)]
@@ -18,6 +23,8 @@ pub struct Field {
     schema: Schema,
     /// The URL of the upstream database.
     pub database: String,
+    /// Further arguments of `tidemark-server serve`.
+    pub serve_args: Vec<String>,
     env: BTreeMap<String, String>,
 }
 
@@ -42,7 +49,7 @@ impl Field {
         std::fs::write(folder.path().join("schema.toml"), schema)?;
         let embedded = || format!("sqlite:///{}", folder.path().join("upstream.db").display());
         let database = database.unwrap_or_else(embedded);
-        Ok(Self { schema: Schema::parse(schema)?, folder, database, env: BTreeMap::new() })
+        Ok(Self { schema: Schema::parse(schema)?, folder, database, serve_args: Vec::new(), env: BTreeMap::new() })
     }
 
     /// A field with the shipped schema.
@@ -100,7 +107,8 @@ impl Field {
     /// # Errors
     /// When it does not start.
     pub fn serve_on(&self, address: SocketAddr) -> Result<ServerProcess> {
-        let args = ["--database", self.database.as_str(), "--schema", "schema.toml"];
+        let mut args = vec!["--database", self.database.as_str(), "--schema", "schema.toml"];
+        args.extend(self.serve_args.iter().map(String::as_str));
         ServerProcess::start(&args, address, self.folder(), &self.env)
     }
 
@@ -155,6 +163,12 @@ impl Field {
 }
 
 impl Station {
+    /// The same station with another file: what a copied or restored database is.
+    #[must_use]
+    pub fn with_file(&self, file: PathBuf) -> Self {
+        Self { file, ..self.clone() }
+    }
+
     /// Runs `tidemark` on this station's file.
     ///
     /// # Errors
@@ -170,6 +184,39 @@ impl Station {
     pub fn start(&self, args: &[&str]) -> Result<Running> {
         let file = self.file.to_str().context("the path of a station is text")?;
         Running::start("tidemark", &[args, &["--db", file]].concat(), &self.folder, &self.env)
+    }
+
+    /// Pushes until the log is drained, as often as the server cannot be reached meanwhile; returns how often it was run.
+    ///
+    /// # Errors
+    /// When it fails in another way, or 50 runs were not enough.
+    pub fn push_until_drained(&self) -> Result<u32> {
+        for runs in 1..=50 {
+            let ended = self.run(&["push"])?;
+            match ended.code {
+                Some(0) => return Ok(runs),
+                Some(EXIT_UNREACHABLE) => {}
+                _ => return ended.success().map(|_| runs),
+            }
+        }
+        bail!("{}: 50 pushes did not drain the log", self.name)
+    }
+
+    /// Records inventory of the shrinkage schema, twenty records to a commit.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn record(&self, dice: &mut Dice, records: u32) -> Result<()> {
+        season(&mut self.open()?, dice, Plan { records, records_per_commit: 20 }, |_| ())
+    }
+
+    /// How many changes wait in the log.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn waiting(&self) -> Result<u64> {
+        let count: i64 = self.open()?.query_row("SELECT count(*) FROM tidemark_log", [], |row| row.get(0))?;
+        Ok(u64::try_from(count)?)
     }
 
     /// Opens the file as any program would: plain SQLite.

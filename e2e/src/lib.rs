@@ -7,6 +7,7 @@
 //! | [`proxy`] | a network between them that loses what a script says |
 //! | [`field`] | a server and its stations, set up as a user would |
 //! | [`compare`] | stations against upstream, cell by cell, with no code of the product's digest |
+//! | [`record`] | what a station of the shrinkage system writes, with plain SQL |
 //! | [`world`] | the one place that reads the clock and waits |
 //!
 //! Nothing here is used by the product. A test that needs a program which the machine lacks fails and says which script
@@ -17,4 +18,5 @@ pub mod field;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
+pub mod record;
 pub mod world;

@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use tidemark_core::limits::FrameLimits;
 use tidemark_core::timestamp::{self, DAY_US};
 
 use super::Place;
@@ -23,6 +24,9 @@ pub(super) struct ServeArgs {
     /// How many days ahead of the server's clock a table's time column may say.
     #[arg(long, default_value_t = 7, value_name = "N")]
     clock_skew_days: u32,
+    /// Most changes in one batch; stations cut their logs by it.
+    #[arg(long, default_value_t = FrameLimits::DEFAULT.rows_max, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    batch_rows_max: u32,
     /// Most connections to PostgreSQL.
     #[arg(long, default_value_t = 30, value_name = "N")]
     pool_max: usize,
@@ -32,6 +36,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let mut config = args.place.config()?;
     config.listen = args.listen;
     config.pool_max = args.pool_max;
+    config.limits.rows_max = args.batch_rows_max;
     let Ok(floor_us) = timestamp::parse(args.clock_floor.as_bytes()) else {
         bail!("--clock-floor {:?} is not a date of the form YYYY-MM-DD", args.clock_floor);
     };
