@@ -1,5 +1,7 @@
 //! Migrations against real databases: no drift, nothing left behind, nothing lost by mistake.
 
+#![allow(clippy::unwrap_used, reason = "a panic is a test's way to fail")]
+
 mod common;
 
 use std::sync::Arc;

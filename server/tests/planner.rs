@@ -1,6 +1,8 @@
 //! The planner against a naive model: whatever the changes, wherever the batches are cut, verdicts and rows are as if every change came
 //! alone.
 
+#![allow(clippy::unwrap_used, reason = "a panic is a test's way to fail")]
+
 mod common;
 
 use std::collections::BTreeMap;
