@@ -59,14 +59,19 @@ impl FromStr for DatabaseUrl {
                 .ok_or_else(|| DatabaseUrlError::SqlitePath(hide_password(url)));
         }
         if url.starts_with("postgresql://") || url.starts_with("postgres://") {
-            return match url.parse::<tokio_postgres::Config>() {
-                Ok(config) => Ok(Self::Postgres(Box::new(config))),
-                // The driver's own words could quote the text; its kind of error is enough.
-                Err(_) => Err(DatabaseUrlError::Postgres {
-                    url: hide_password(url),
-                    message: "host, port or an option is not well formed".to_owned(),
-                }),
+            let bad =
+                |message: &str| DatabaseUrlError::Postgres { url: hide_password(url), message: message.to_owned() };
+            // The driver's own words could quote the text; that it is wrong is enough.
+            let config: tokio_postgres::Config =
+                url.parse().map_err(|_| bad("host, port or an option is not well formed"))?;
+            let cut = |host: &tokio_postgres::config::Host| match host {
+                tokio_postgres::config::Host::Tcp(name) => name.contains('@'),
+                tokio_postgres::config::Host::Unix(_) => false,
             };
+            if config.get_hosts().iter().any(cut) {
+                return Err(bad("an @ in the password is written %40"));
+            }
+            return Ok(Self::Postgres(Box::new(config)));
         }
         Err(DatabaseUrlError::Scheme(hide_password(url)))
     }

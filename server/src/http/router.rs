@@ -16,7 +16,10 @@ pub(super) async fn route(endpoint: &Endpoint, mut request: Request<Incoming>) -
     match answer(endpoint, &mut request).await {
         Ok(reply) => reply,
         Err(refusal) => {
-            body::discard(&mut request).await;
+            // A client that is too slow would be slow to be read out, too.
+            if refusal.code != ProblemCode::Timeout {
+                body::discard(&mut request).await;
+            }
             problem(&refusal)
         }
     }

@@ -3,7 +3,8 @@
 //!
 //! What the planner did not foresee (a constraint the database has beyond the schema, a row that another station wrote meanwhile) shows as a
 //! violation while writing. Then the range is halved until the change at fault stands alone; halves run in order and are planned
-//! anew on what is there, so verdicts are as if the changes came one by one.
+//! anew on what is there, so verdicts are as if the changes came one by one. Only an image that a later change of the same range replaces
+//! is never written, and so is never seen by a constraint beyond the schema.
 
 use std::sync::Arc;
 

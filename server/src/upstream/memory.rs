@@ -33,7 +33,8 @@ pub struct StoredRow {
 }
 
 /// A constraint beyond the schema: says why a row breaks it.
-pub type Constraint = Arc<dyn Fn(&Table, &[Value]) -> Result<(), String> + Send + Sync>;
+pub type Constraint = Arc<ConstraintFn>;
+type ConstraintFn = dyn Fn(&Table, &[Value]) -> Result<(), String> + Send + Sync;
 
 #[derive(Debug, Clone, Copy)]
 struct StoredCursor {
@@ -125,7 +126,7 @@ struct MemoryTransaction<'s> {
     state: &'s mut State,
     undo: Vec<Undo>,
     marks: Vec<usize>,
-    constraint: Option<&'s (dyn Fn(&Table, &[Value]) -> Result<(), String> + Send + Sync)>,
+    constraint: Option<&'s ConstraintFn>,
 }
 
 impl MemoryTransaction<'_> {

@@ -1,0 +1,334 @@
+//! Migrations against real databases: no drift, nothing left behind, nothing lost by mistake.
+
+#![allow(clippy::unwrap_used, reason = "a panic is a test's way to fail")]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::cluster::{Cluster, connect};
+use common::stores::{migrate, open_postgres};
+use common::{FIELD_TOML, field};
+use tidemark_core::postgres::{TimePartitioning, create_all};
+use tidemark_core::schema::{Schema, shrinkage};
+use tidemark_migrations::{MigrateError, postgres, sqlite};
+use tidemark_server::upstream::Upstream as _;
+
+async fn up(url: &str, schema: &Schema) -> Result<Vec<String>, MigrateError> {
+    postgres::up(&mut connect(url).await, schema, &mut |_| {}).await
+}
+
+/// What a database holds beside what PostgreSQL and its extensions bring.
+async fn leftovers(url: &str) -> Vec<String> {
+    let sql = "SELECT 'schema ' || nspname FROM pg_namespace n
+            WHERE nspname !~ '^(pg_|information_schema|_timescaledb|timescaledb|public$|toolkit)'
+        UNION ALL SELECT 'relation ' || c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE n.nspname IN ('public', '_timescaledb_internal') AND c.relkind IN ('r', 'p', 'S', 'v')
+            AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')";
+    connect(url).await.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+#[tokio::test]
+async fn all_migrations_equal_the_derived_ddl() {
+    for (cluster, partitioning) in
+        [(Cluster::timescale(), TimePartitioning::Hypertable), (Cluster::plain(), TimePartitioning::Plain)]
+    {
+        let (migrated, derived) = (cluster.database().await, cluster.database().await);
+        let done = up(&migrated, &shrinkage()).await.unwrap();
+        assert_eq!(done, ["0001_tidemark", "0002_shrinkage_tables", "0003_shrinkage_hypertables"]);
+        assert!(up(&migrated, &shrinkage()).await.unwrap().is_empty(), "a second run does nothing");
+        let client = connect(&derived).await;
+        if partitioning == TimePartitioning::Hypertable {
+            client.batch_execute("CREATE EXTENSION timescaledb").await.unwrap();
+        }
+        for statement in create_all(&shrinkage(), partitioning) {
+            client.batch_execute(&statement).await.unwrap();
+        }
+        let dump = cluster.dump(&migrated);
+        assert!(dump.contains("CREATE TABLE shrinkage.calculation_data"), "{dump}");
+        assert_eq!(dump, cluster.dump(&derived), "{partitioning:?}");
+        // What pg_dump does not say: which tables are hypertables, by which column, in which steps.
+        if partitioning == TimePartitioning::Hypertable {
+            let sql = "SELECT string_agg(concat_ws(' ', hypertable_name, column_name, time_interval), E'\n' ORDER BY 1)
+                FROM (SELECT * FROM timescaledb_information.dimensions ORDER BY hypertable_name) AS d";
+            let mut said = Vec::new();
+            for url in [&migrated, &derived] {
+                said.push(connect(url).await.query_one(sql, &[]).await.unwrap().get::<_, String>(0));
+            }
+            assert_eq!(said[0].lines().count(), 5, "{}", said[0]);
+            assert_eq!(said[0], said[1]);
+        }
+        assert_eq!(
+            open_postgres(&migrated, &Arc::new(shrinkage())).await.unwrap().ready().await.unwrap(),
+            Vec::<String>::new()
+        );
+    }
+}
+
+#[tokio::test]
+async fn down_leaves_an_empty_database_and_up_again_the_same_tables() {
+    for cluster in [Cluster::timescale(), Cluster::plain()] {
+        for schema in [shrinkage(), (*field()).clone()] {
+            let url = cluster.database().await;
+            migrate(&url, &schema).await;
+            let before = cluster.dump(&url);
+            let applied = postgres::status(&mut connect(&url).await, &schema).await.unwrap().applied.len();
+            // One step at a time, there and back.
+            for to in (0..applied).rev() {
+                assert_eq!(postgres::down(&mut connect(&url).await, to, false).await.unwrap().len(), 1);
+                up(&url, &schema).await.unwrap();
+                assert_eq!(cluster.dump(&url), before, "down to {to} and up");
+                postgres::down(&mut connect(&url).await, to, false).await.unwrap();
+            }
+            assert_eq!(leftovers(&url).await, Vec::<String>::new());
+            let error = postgres::down(&mut connect(&url).await, 1, false).await.unwrap_err();
+            assert!(matches!(error, MigrateError::NoSuchStep { applied: 0, to: 1 }), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_extension_is_created_where_it_can_be_and_kept() {
+    let url = Cluster::timescale().database().await;
+    let mut said = Vec::new();
+    let mut client = connect(&url).await;
+    postgres::up(&mut client, &shrinkage(), &mut |line| said.push(line.to_owned())).await.unwrap();
+    assert!(said.len() == 1 && said[0].starts_with("TimescaleDB 2."), "{said:?}");
+    postgres::down(&mut client, 0, false).await.unwrap();
+    assert!(postgres::timescale_version(&client).await.unwrap().is_some(), "the extension may be others' too");
+
+    let url = Cluster::plain().database().await;
+    let mut client = connect(&url).await;
+    said.clear();
+    postgres::up(&mut client, &shrinkage(), &mut |line| said.push(line.to_owned())).await.unwrap();
+    assert!(
+        said.len() == 1 && said[0].starts_with("plain PostgreSQL (TimescaleDB is not in shared_preload_libraries)"),
+        "{said:?}"
+    );
+    let upstream = open_postgres(&url, &Arc::new(shrinkage())).await.unwrap();
+    assert!(upstream.describe().contains("plain PostgreSQL: tables with a time column are ordinary tables"));
+}
+
+#[tokio::test]
+async fn an_edited_file_is_refused_by_name() {
+    let url = Cluster::plain().database().await;
+    migrate(&url, &shrinkage()).await;
+    let client = connect(&url).await;
+    client.batch_execute("UPDATE tidemark.migration SET checksum = 'abc' WHERE position = 2").await.unwrap();
+    let error = up(&url, &shrinkage()).await.unwrap_err();
+    assert!(matches!(&error, MigrateError::Edited { name, .. } if name == "0002_shrinkage_tables"), "{error}");
+    client.batch_execute("UPDATE tidemark.migration SET name = '0007_later' WHERE position = 2").await.unwrap();
+    let error = up(&url, &shrinkage()).await.unwrap_err();
+    assert!(matches!(&error, MigrateError::Newer(name) if name == "0007_later"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runners_at_once_apply_every_migration_once() {
+    for cluster in [Cluster::timescale(), Cluster::plain()] {
+        let url = cluster.database().await;
+        let runners: Vec<_> = (0..6)
+            .map(|_| {
+                let url = url.clone();
+                tokio::spawn(async move { up(&url, &shrinkage()).await.unwrap() })
+            })
+            .collect();
+        let mut done = Vec::new();
+        for runner in runners {
+            done.extend(runner.await.unwrap());
+        }
+        done.sort();
+        assert_eq!(done, ["0001_tidemark", "0002_shrinkage_tables", "0003_shrinkage_hypertables"]);
+    }
+}
+
+#[tokio::test]
+async fn tables_with_rows_are_not_dropped_by_mistake() {
+    let url = Cluster::timescale().database().await;
+    migrate(&url, &shrinkage()).await;
+    let mut client = connect(&url).await;
+    client.batch_execute("INSERT INTO shrinkage.calculation_data DEFAULT VALUES").await.unwrap();
+    for to in [0, 1, 2] {
+        let error = postgres::down(&mut client, to, false).await.unwrap_err();
+        let MigrateError::HoldsRows(tables) = &error else { panic!("{error}") };
+        assert_eq!(tables, &["shrinkage.calculation_data"]);
+    }
+    assert_eq!(client.query("SELECT FROM shrinkage.calculation_data", &[]).await.unwrap().len(), 1);
+    postgres::down(&mut client, 0, true).await.unwrap();
+    assert_eq!(leftovers(&url).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_failing_step_leaves_nothing_of_itself() {
+    let url = Cluster::plain().database().await;
+    let client = connect(&url).await;
+    client.batch_execute("CREATE SCHEMA shrinkage; CREATE TABLE shrinkage.models (id text)").await.unwrap();
+    let error = up(&url, &shrinkage()).await.unwrap_err();
+    assert!(error.to_string().starts_with("migration 0002_shrinkage_tables: 42P06"), "{error}");
+    let status = postgres::status(&mut connect(&url).await, &shrinkage()).await.unwrap();
+    assert_eq!(status.applied.len(), 1, "what came before stays");
+    assert_eq!(client.query("SELECT FROM shrinkage.models", &[]).await.unwrap().len(), 0);
+}
+
+fn version(version: u32, edit: impl Fn(&str) -> String) -> Schema {
+    Schema::parse(&edit(FIELD_TOML).replace("version = 1", &format!("version = {version}"))).unwrap()
+}
+
+/// The field schema with more to it, as a new version must be.
+fn grown() -> Schema {
+    version(2, |toml| {
+        let toml = toml.replace("parent_id = {", "height = { type = \"real\", min = 0, default = 3.5 }\nowner_id = { type = \"integer\", references = \"site\" }\nparent_id = {");
+        format!(
+            "{toml}\n[tables.event]\ntime = \"at\"\n[tables.event.columns]\nid = {{ type = \"integer\" }}\nat = {{ type = \"timestamp\" }}\nsite_id = {{ type = \"integer\", references = \"site\" }}\n"
+        )
+    })
+}
+
+#[tokio::test]
+async fn a_schema_grows_by_tables_and_nullable_columns() {
+    for cluster in [Cluster::timescale(), Cluster::plain()] {
+        let url = cluster.database().await;
+        migrate(&url, &field()).await;
+        let before = cluster.dump(&url);
+        let client = connect(&url).await;
+        client.batch_execute("INSERT INTO field.site (id, name) VALUES (1, 's')").await.unwrap();
+        assert_eq!(up(&url, &grown()).await.unwrap(), ["derived:field:v2"]);
+        let upstream = open_postgres(&url, &Arc::new(grown())).await.unwrap();
+        assert_eq!(upstream.schemas().await.unwrap().len(), 2, "the older schema stays known");
+        let row = client.query_one("SELECT height IS NULL, owner_id IS NULL FROM field.site", &[]).await.unwrap();
+        assert!(row.get::<_, bool>(0) && row.get::<_, bool>(1), "rows that were there have NULL");
+        // As if it had been made so at once, but for the order of columns.
+        let fresh = cluster.database().await;
+        migrate(&fresh, &grown()).await;
+        let sorted = |url: &str| {
+            let dump = cluster.dump(url);
+            let mut lines: Vec<String> = dump.lines().map(|line| line.trim_end_matches(',').to_owned()).collect();
+            lines.sort();
+            lines
+        };
+        assert_eq!(sorted(&url), sorted(&fresh));
+        client.batch_execute("DELETE FROM field.site").await.unwrap();
+        postgres::down(&mut connect(&url).await, 2, false).await.unwrap();
+        assert_eq!(cluster.dump(&url), before);
+    }
+}
+
+#[tokio::test]
+async fn other_steps_between_schemas_are_refused_with_their_reasons() {
+    let url = Cluster::plain().database().await;
+    migrate(&url, &grown()).await;
+    let refused = async |schema: Schema| up(&url, &schema).await.unwrap_err().to_string();
+    assert!(refused(version(1, str::to_owned)).await.contains("at version 2"), "an older file");
+    assert!(refused(version(2, str::to_owned)).await.contains("higher `version`"), "the same version");
+    let message =
+        refused(version(3, |toml| toml.replace("count       = { type = \"integer\" }", "count = { type = \"real\" }")))
+            .await;
+    for reason in ["column site.height is gone", "table event is gone", "column reading.count has another type or rule"]
+    {
+        assert!(message.contains(reason), "{message}");
+    }
+    assert!(refused(shrinkage()).await.contains("holds the tables of schema field"), "another schema");
+}
+
+#[tokio::test]
+async fn a_server_does_not_start_on_a_database_that_differs() {
+    let cluster = Cluster::timescale();
+    let schema = Arc::new(shrinkage());
+    let url = cluster.database().await;
+    let differs = async || open_postgres(&url, &schema).await.map(|_| ()).unwrap_err().to_string();
+    let message = differs().await;
+    assert!(message.contains("migration 0001_tidemark is not applied") && message.contains("migrate up"), "{message}");
+    assert!(!message.contains(common::cluster::PASSWORD), "{message}");
+    migrate(&url, &schema).await;
+    let client = connect(&url).await;
+    let cases = [
+        ("ALTER TABLE shrinkage.models DROP COLUMN version", "column models.version is missing"),
+        (
+            "ALTER TABLE shrinkage.models ADD COLUMN version integer",
+            "column models.version is of type integer, the schema needs text",
+        ),
+        (
+            "ALTER TABLE shrinkage.models ALTER COLUMN name DROP NOT NULL",
+            "column models.name is nullable, the schema needs it NOT NULL",
+        ),
+        (
+            "ALTER TABLE shrinkage.models ADD COLUMN extra text NOT NULL",
+            "column models.extra is NOT NULL without a default",
+        ),
+        (
+            "ALTER TABLE shrinkage.ai_patterns DROP CONSTRAINT ai_patterns_pkey",
+            "table ai_patterns: the primary key is ()",
+        ),
+        (
+            "ALTER TABLE shrinkage.analytics DROP CONSTRAINT analytics_model_id_fkey",
+            "table analytics: the foreign key model_id to models is missing",
+        ),
+        ("DROP TABLE shrinkage.data_lineage", "table shrinkage.data_lineage is missing"),
+        ("CREATE TABLE shrinkage.data_lineage AS SELECT 1 AS id", "table data_lineage is not a hypertable"),
+    ];
+    for (change, said) in cases {
+        client.batch_execute(change).await.unwrap();
+        let message = differs().await;
+        assert!(message.contains(said), "{change}: {message}");
+    }
+    // More than the schema needs is no difference.
+    let url = cluster.database().await;
+    migrate(&url, &schema).await;
+    connect(&url)
+        .await
+        .batch_execute("ALTER TABLE shrinkage.models ADD COLUMN extra text; CREATE INDEX ON shrinkage.models (name)")
+        .await
+        .unwrap();
+    open_postgres(&url, &schema).await.unwrap();
+}
+
+#[test]
+fn the_embedded_upstream_has_the_same_verbs() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut connection = rusqlite::Connection::open(folder.path().join("u.db")).unwrap();
+    let tables = |connection: &rusqlite::Connection| -> Vec<String> {
+        let sql = "SELECT sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' AND sql IS NOT NULL ORDER BY name";
+        connection.prepare(sql).unwrap().query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    };
+    assert_eq!(sqlite::up(&mut connection, &field()).unwrap(), ["0001_tidemark", "derived:field:v1"]);
+    assert!(sqlite::up(&mut connection, &field()).unwrap().is_empty());
+    let before = tables(&connection);
+    assert_eq!(sqlite::up(&mut connection, &grown()).unwrap(), ["derived:field:v2"]);
+    assert_eq!(sqlite::down(&mut connection, 2, false).unwrap(), ["derived:field:v2"]);
+    assert_eq!(tables(&connection), before);
+    connection.execute_batch("INSERT INTO site (id, name) VALUES (1, 's')").unwrap();
+    let error = sqlite::down(&mut connection, 0, false).unwrap_err();
+    assert!(matches!(&error, MigrateError::HoldsRows(tables) if tables == &["\"site\""]), "{error}");
+    assert_eq!(sqlite::status(&mut connection, &field()).unwrap().applied.len(), 2);
+    connection.execute_batch("UPDATE tidemark_migration SET checksum = 'x' WHERE position = 1").unwrap();
+    assert!(
+        matches!(sqlite::up(&mut connection, &field()), Err(MigrateError::Edited { name, .. }) if name == "0001_tidemark")
+    );
+    sqlite::down(&mut connection, 0, true).unwrap();
+    assert_eq!(tables(&connection), Vec::<String>::new());
+}
+
+#[test]
+fn a_stations_file_is_no_upstream() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut connection = rusqlite::Connection::open(folder.path().join("tidemark.db")).unwrap();
+    connection.execute_batch("CREATE TABLE tidemark_log (seq INTEGER PRIMARY KEY)").unwrap();
+    assert!(matches!(sqlite::up(&mut connection, &field()), Err(MigrateError::StationFile)));
+}
+
+#[test]
+fn runners_at_once_on_one_embedded_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("u.db");
+    let done: Vec<String> = std::thread::scope(|scope| {
+        let runners: Vec<_> = (0..6)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut connection = tidemark_server::upstream::sqlite::connect(&path).unwrap();
+                    sqlite::up(&mut connection, &field()).unwrap()
+                })
+            })
+            .collect();
+        runners.into_iter().flat_map(|runner| runner.join().unwrap()).collect()
+    });
+    assert_eq!(done.len(), 2, "{done:?}");
+}

@@ -1,0 +1,167 @@
+//! The program `tidemark-server`, as its operator sees it.
+
+#![allow(clippy::unwrap_used, reason = "a panic is a test's way to fail")]
+
+mod common;
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use common::cluster::{Cluster, PASSWORD};
+use tidemark_core::joincode::JoinCode;
+
+fn server(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidemark-server"));
+    command.args(args).current_dir(folder).env_remove("TIDEMARK_DATABASE_URL").env_remove("TIDEMARK_LOG");
+    command
+}
+
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn run(folder: &Path, args: &[&str]) -> Ran {
+    let Output { status, stdout, stderr } = server(folder, args).output().unwrap();
+    let (out, err) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
+    assert!(!out.contains(PASSWORD) && !err.contains(PASSWORD), "the password is shown: {out}{err}");
+    Ran { code: status.code(), out, err }
+}
+
+#[track_caller]
+fn fails(folder: &Path, args: &[&str], said: &str) {
+    let ran = run(folder, args);
+    assert_eq!(ran.code, Some(1), "{args:?}: {}{}", ran.out, ran.err);
+    assert!(ran.err.contains(said), "{args:?}: {}", ran.err);
+    assert!(ran.err.starts_with("tidemark-server: ") || ran.err.contains("\ntidemark-server: "), "{}", ran.err);
+}
+
+#[track_caller]
+fn works(folder: &Path, args: &[&str]) -> String {
+    let ran = run(folder, args);
+    assert_eq!(ran.code, Some(0), "{args:?}: {}{}", ran.out, ran.err);
+    ran.out
+}
+
+#[test]
+fn serve_says_where_it_listens_and_stops_on_a_signal() {
+    for signal in ["TERM", "INT"] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = server(folder.path(), &["serve", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let addr = line.trim_end().strip_prefix("listening on http://").unwrap();
+        assert!(std::net::TcpStream::connect(addr).is_ok(), "{line}");
+        assert!(folder.path().join("tidemark-upstream.db").exists(), "the default database");
+        Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert!(log.contains("embedded SQLite") && log.contains("stopping"), "{log}");
+    }
+}
+
+#[test]
+fn wrong_databases_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    for (url, said) in [
+        (format!("mysql://u:{PASSWORD}@h/d"), "names no database"),
+        ("upstream.db".to_owned(), "names no database"),
+        ("sqlite://upstream.db".to_owned(), "three slashes"),
+        ("sqlite:///no/such/folder/x.db".to_owned(), "no/such/folder/x.db"),
+        (format!("postgres://u:{PASSWORD}@h:port/d"), "is not a PostgreSQL URL"),
+        (format!("postgres://u:{PASSWORD}@127.0.0.1:1/d"), "cannot connect to postgresql://u@127.0.0.1:1/d"),
+    ] {
+        for verb in [&["serve", "--listen", "127.0.0.1:0"][..], &["migrate", "status"], &["station", "list"]] {
+            fails(here, &[verb, &["--database", &url]].concat(), said);
+        }
+    }
+    let cluster = Cluster::plain();
+    let wrong = cluster.url_of("postgres").replace(PASSWORD, "wr0ng-pass");
+    let ran = run(here, &["serve", "--database", &wrong]);
+    assert!(ran.code == Some(1) && ran.err.contains("password authentication failed"), "{}", ran.err);
+    assert!(!ran.err.contains("wr0ng-pass"), "{}", ran.err);
+    fails(here, &["serve", "--database", &cluster.url_of("nowhere")], "database \"nowhere\" does not exist");
+}
+
+#[test]
+fn wrong_usage_exits_with_2() {
+    let folder = tempfile::tempdir().unwrap();
+    for args in [&[][..], &["fly"], &["serve", "--frequency", "5"], &["migrate", "down", "--to", "x"]] {
+        assert_eq!(run(folder.path(), args).code, Some(2), "{args:?}");
+    }
+    // Help shows that the variable exists, never what is in it.
+    let output = server(folder.path(), &["serve", "--help"])
+        .env("TIDEMARK_DATABASE_URL", format!("postgres://u:{PASSWORD}@h/d"))
+        .output()
+        .unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    assert!(help.contains("TIDEMARK_DATABASE_URL") && !help.contains(PASSWORD), "{help}");
+}
+
+#[test]
+fn wrong_schema_files_are_refused_with_line_and_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("s.toml");
+    std::fs::write(&file, "name = 'w'\nversion = 1\n[tables.\"x; drop table y\".columns]\nid = { type = 'number' }")
+        .unwrap();
+    for said in ["s.toml:\nline 3", "is not an identifier", "unknown type \"number\""] {
+        fails(folder.path(), &["serve", "--schema", "s.toml"], said);
+    }
+    fails(folder.path(), &["migrate", "plan", "--schema", "none.toml"], "schema file none.toml");
+}
+
+#[test]
+fn stations_are_invited_listed_and_revoked() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let out = works(here, &["station", "add", "north pier", "--public-url", "https://hq.example/", "--expires", "1h"]);
+    let code = JoinCode::decode(out.lines().last().unwrap()).unwrap();
+    assert_eq!(code.url, "https://hq.example");
+    let default = works(here, &["station", "add", "south"]);
+    assert_eq!(JoinCode::decode(default.lines().last().unwrap()).unwrap().url, "http://127.0.0.1:8787");
+    fails(here, &["station", "add", "south"], "there is a station \"south\" already");
+    fails(here, &["station", "add", " "], "a station's name has");
+    fails(here, &["station", "add", "x", "--expires", "soon"], "write 30m, 24h or 7d");
+    fails(here, &["station", "add", "x", "--public-url", "ftp://h"], "write http://");
+    fails(here, &["station", "revoke", "east"], "there is no station \"east\"");
+    works(here, &["station", "revoke", "south"]);
+    let list = works(here, &["station", "list"]);
+    let lines: Vec<&str> = list.lines().collect();
+    assert!(lines.len() == 3 && lines[1].starts_with("north pier  -       invited"), "{list}");
+    assert!(lines[2].contains("revoked"), "{list}");
+    assert_eq!(works(here, &["rejects", "list"]).lines().count(), 1);
+}
+
+#[test]
+fn postgres_is_migrated_before_it_is_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let url = runtime.block_on(Cluster::timescale().database());
+    fails(here, &["serve", "--database", &url], "migration 0001_tidemark is not applied");
+    fails(here, &["serve", "--database", &url], "run `tidemark-server migrate up`");
+    fails(here, &["station", "add", "a", "--database", &url], "migrate up");
+    let plan = works(here, &["migrate", "plan", "--database", &url]);
+    assert!(plan.contains("CREATE TABLE \"shrinkage\".\"models\"") && plan.contains("create_hypertable"), "{plan}");
+    let status = works(here, &["migrate", "status", "--database", &url]);
+    assert_eq!(status.matches("pending").count(), 3, "{status}");
+    let up = works(here, &["migrate", "up", "--database", &url]);
+    assert!(up.contains("TimescaleDB 2.") && up.contains("applied 0003_shrinkage_hypertables"), "{up}");
+    assert!(works(here, &["migrate", "plan", "--database", &url]).contains("nothing to do"));
+    // The variable names the database too.
+    let output = server(here, &["station", "add", "a"]).env("TIDEMARK_DATABASE_URL", &url).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(!log.contains(PASSWORD), "{log}");
+    fails(here, &["migrate", "down", "--database", &url], "tidemark.station");
+    works(here, &["migrate", "down", "--database", &url, "--yes-drop-data"]);
+    assert_eq!(works(here, &["migrate", "status", "--database", &url]).matches("pending").count(), 3);
+}
