@@ -1,5 +1,7 @@
 //! Joining: single-use codes, lost replies, slips.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::{FakeServer, Fault, World, answer, code, problem};

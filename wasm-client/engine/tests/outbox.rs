@@ -1,5 +1,7 @@
 //! Cutting batches out of real logs, and the transaction of an acknowledgement.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::{World, changes};

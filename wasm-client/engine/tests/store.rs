@@ -1,5 +1,7 @@
 //! Files that are not what they should be, each with its own error; and capture that follows what other programs do to the tables.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::path::Path;

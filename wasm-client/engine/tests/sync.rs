@@ -1,5 +1,7 @@
 //! The engine against a server that loses, repeats, refuses and lies.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::cell::RefCell;
@@ -153,6 +155,25 @@ fn the_slower_of_two_processes_hears_first() {
     assert!(matches!(event, Event::Acked { tidemark: 100, .. }), "{event:?}");
     assert_eq!(other_engine.on_reply(&mut other, now_ms, second.id, &second_reply).unwrap(), Event::Ignored);
     assert_eq!(changes(&world.push()), 50);
+    world.assert_in_sync();
+}
+
+#[test]
+fn the_slower_process_is_acknowledged_after_the_faster_has_trimmed_past_it() {
+    let mut world = World::joined();
+    world.write(100);
+    let now_ms = world.clock.0;
+    let mut other = Store::open(world.path()).unwrap();
+    let mut other_engine = Engine::new(Config::interactive(3));
+    let Action::Send(first) = world.engine.next(&mut world.store, now_ms).unwrap() else { panic!() };
+    world.write(50);
+    let Action::Send(second) = other_engine.next(&mut other, now_ms).unwrap() else { panic!() };
+    let second_reply = world.server.send(&second).unwrap();
+    other_engine.on_reply(&mut other, now_ms, second.id, &second_reply).unwrap();
+    // The server stands at 150, the log is empty, and nothing is wrong with that.
+    let first_reply = world.server.send(&first).unwrap();
+    assert_eq!(world.engine.on_reply(&mut world.store, now_ms, first.id, &first_reply).unwrap(), Event::Ignored);
+    assert_eq!(world.store.status().unwrap().state, State::InSync);
     world.assert_in_sync();
 }
 
@@ -528,6 +549,10 @@ fn a_clock_that_is_set_back_does_not_stall_the_engine() {
     world.engine.on_failure(&mut world.store, now_ms, request.id, &failure).unwrap();
     let a_year_ago = now_ms - 365 * 86_400_000;
     assert!(matches!(world.engine.next(&mut world.store, a_year_ago).unwrap(), Action::Send(_)));
+    // Nor with a request in flight: it is given up.
+    let two_years_ago = a_year_ago - 365 * 86_400_000;
+    let Action::WaitUntil(until_ms) = world.engine.next(&mut world.store, two_years_ago).unwrap() else { panic!() };
+    assert!(until_ms - two_years_ago < 1_000);
 }
 
 #[test]

@@ -103,6 +103,14 @@ mod tests {
     }
 
     #[test]
+    fn bytes_stay_below_what_the_server_takes_even_if_they_do_not_compress() {
+        let caps = |limits| Pace::new(limits).caps().body_bytes;
+        assert_eq!(caps(FrameLimits::DEFAULT), BODY_BYTES_MAX);
+        assert_eq!(caps(FrameLimits { body_bytes_max: 10_000, ..FrameLimits::DEFAULT }), 10_000);
+        assert!((9_000..9_900).contains(&caps(FrameLimits { frame_bytes_max: 10_000, ..FrameLimits::DEFAULT })));
+    }
+
+    #[test]
     fn slow_batches_shrink_to_one_change_and_no_further() {
         let mut pace = Pace::new(FrameLimits::DEFAULT);
         pace.went_through(5_000, true, 5_000);

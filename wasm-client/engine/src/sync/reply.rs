@@ -31,7 +31,7 @@ pub(super) fn read<T: DeserializeOwned>(reply: &Reply) -> Read<T> {
         };
     }
     match serde_json::from_slice::<Problem>(&reply.body) {
-        Ok(problem) if problem.status == reply.status && problem.code.status() == reply.status => {
+        Ok(problem) if problem.code.status() == reply.status => {
             Read::Problem(Problem { detail: printable(&problem.detail), ..problem })
         }
         _ => Read::Other(format!("HTTP status {} without a word of a Tidemark server", reply.status)),
