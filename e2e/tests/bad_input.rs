@@ -53,7 +53,7 @@ fn a_join_code_that_is_none_is_damaged_unknown_used_or_expired_says_so() -> Resu
         "UPDATE tidemark_station SET code_expires_at = '2020-01-01 00:00:00.000000' WHERE name = 'other'",
         [],
     )?;
-    join(&other, &late)?.fails_saying(&["expired"])?;
+    join(&other, &late)?.fails_saying(&["time is over"])?;
     ensure!(upstream_rows(&field)? == 0);
     Ok(())
 }
@@ -75,7 +75,7 @@ fn a_url_of_another_scheme_is_refused_on_both_sides() -> Result<()> {
     let station = field.init_station("one")?;
     let code = field.add_station("one")?;
     for url in ["ftp://127.0.0.1", "127.0.0.1:8787", "", "http://", "file:///etc/passwd"] {
-        station.run(&["join", &code, "--server", url])?.fails_saying(&["http://"])?;
+        station.run(&["join", &code, "--server", url])?.fails_saying(&["URL", "://"])?;
     }
     for url in
         ["mysql://u:geheim77@h/db", "sqlite://", "upstream.db", "http://127.0.0.1", "postgresql://u:geheim77@h:x/db"]
@@ -208,24 +208,36 @@ fn a_copied_station_file_is_found_out() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn serve_refuses_a_database_that_does_not_match_and_prints_the_difference() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
-    for database in [Some(cluster.create_database("other")?), None] {
-        let field = Field::shrinkage(database)?;
-        let serve = || field.server_command(&["serve", "--listen", "127.0.0.1:0"]);
-        serve()?.fails_saying(&["migrate up"])?;
-        field.migrate()?;
-        match Upstream::open(&field.database)? {
-            Upstream::Postgres(_) => cluster.connect("other")?.batch(
-                "ALTER TABLE shrinkage.forecasts DROP COLUMN deviation; ALTER TABLE shrinkage.models ADD extra text",
-            )?,
-            Upstream::Sqlite(_) => embedded(&field)?
-                .execute_batch("ALTER TABLE forecasts DROP COLUMN deviation; ALTER TABLE models ADD extra TEXT")?,
-        }
-        serve()?.fails_saying(&["forecasts", "deviation", "models", "extra"])?;
-    }
+fn serve_refuses_a_database_that_does_not_match(field: &Field, change: impl FnOnce() -> Result<()>) -> Result<()> {
+    let serve = || field.server_command(&["serve", "--listen", "127.0.0.1:0"]);
+    field.migrate()?;
+    change()?;
+    serve()?.fails_saying(&["does not match", "forecasts", "deviation", "models", "version", "migrate"])?;
     Ok(())
+}
+
+#[test]
+fn serve_refuses_a_postgresql_database_that_does_not_match_and_prints_the_difference() -> Result<()> {
+    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let field = Field::shrinkage(Some(cluster.create_database("other")?))?;
+    let ended = field.server_command(&["serve", "--listen", "127.0.0.1:0"])?.fails_saying(&["migrate up"])?;
+    ensure!(ended.stderr.contains("0001_tidemark"), "{}", ended.output());
+    serve_refuses_a_database_that_does_not_match(&field, || {
+        cluster.connect("other")?.batch(
+            "ALTER TABLE shrinkage.forecasts DROP COLUMN deviation; ALTER TABLE shrinkage.models ALTER version TYPE varchar(5)",
+        )
+    })
+}
+
+#[test]
+fn serve_refuses_an_embedded_database_that_does_not_match_and_prints_the_difference() -> Result<()> {
+    let field = Field::shrinkage(None)?;
+    serve_refuses_a_database_that_does_not_match(&field, || {
+        Ok(embedded(&field)?.execute_batch(
+            "ALTER TABLE forecasts DROP COLUMN deviation; ALTER TABLE models DROP COLUMN version;
+             ALTER TABLE models ADD COLUMN version INTEGER",
+        )?)
+    })
 }
 
 #[test]
