@@ -104,7 +104,10 @@ async fn a_gap_and_a_fork_change_nothing(store: &Store) {
     let fork = copied.cut(&[copied.site(7)]);
     for batch in [&fork, &copied.peek(&[copied.site(8)]), &begin.peek(&[begin.site(7), begin.site(8)])] {
         let problem = store.push(batch).await.unwrap_err();
-        assert_eq!((problem.code, problem.tidemark, problem.chain), (ProblemCode::Forked, Some(1), Some(station.chain)));
+        assert_eq!(
+            (problem.code, problem.tidemark, problem.chain),
+            (ProblemCode::Forked, Some(1), Some(station.chain))
+        );
     }
     store.has(&station, "site", &[station.site(1).values]).await;
 }
@@ -276,8 +279,10 @@ async fn poison_is_isolated_and_kept(store: &Store) {
     let maker = station.clone();
     let note = |n: i64, note: &str| maker.reading(n, day(n % 28 + 1) - 30 * 86_400_000_000, &[("note", text(note))]);
     let poisoned = [13, 14, 40];
-    let changes: Vec<Change> =
-        (1..=50).map(|n| note(n, if poisoned.contains(&n) { POISON } else { "fine" })).chain([station.site(1)]).collect();
+    let changes: Vec<Change> = (1..=50)
+        .map(|n| note(n, if poisoned.contains(&n) { POISON } else { "fine" }))
+        .chain([station.site(1)])
+        .collect();
     let batch = station.cut(&changes);
     let wanted: Vec<(u64, &str)> = poisoned.iter().map(|&n| (n.unsigned_abs(), "constraint")).collect();
     assert_eq!(store.pushed(&batch).await, wanted);
@@ -362,16 +367,16 @@ async fn a_parent_goes_only_after_its_children(store: &Store) {
     let first = [station.site(1), station.site(2), tag(Op::Insert, 1, Some(1)), tag(Op::Insert, 2, Some(1))];
     assert!(store.pushed(&station.cut(&first)).await.is_empty());
     let changes = [
-        station.delete("site", 1),     // 5: two tags
-        tag(Op::Delete, 1, None),      // 6
-        station.delete("site", 1),     // 7: one tag
-        tag(Op::Update, 2, Some(2)),   // 8: moved away
-        station.delete("site", 1),     // 9
-        station.delete("site", 2),     // 10: the tag moved here
-        tag(Op::Insert, 3, Some(1)),   // 11: no such site any more
-        station.site(1),               // 12
-        tag(Op::Insert, 3, Some(1)),   // 13
-        station.delete("site", 1),     // 14
+        station.delete("site", 1),   // 5: two tags
+        tag(Op::Delete, 1, None),    // 6
+        station.delete("site", 1),   // 7: one tag
+        tag(Op::Update, 2, Some(2)), // 8: moved away
+        station.delete("site", 1),   // 9
+        station.delete("site", 2),   // 10: the tag moved here
+        tag(Op::Insert, 3, Some(1)), // 11: no such site any more
+        station.site(1),             // 12
+        tag(Op::Insert, 3, Some(1)), // 13
+        station.delete("site", 1),   // 14
     ];
     let wanted = [(5, "referenced"), (7, "referenced"), (10, "referenced"), (11, "reference"), (14, "referenced")];
     assert_eq!(store.pushed(&station.cut(&changes)).await, wanted);
@@ -416,7 +421,9 @@ async fn changes_rejected_on_the_station_are_kept(store: &Store) {
     let wanted =
         [(1, "site", "void", "type"), (4, "", "void", "unknown-table"), (5, "reading", "void", "a-later-code")];
     assert_eq!(short, wanted);
-    assert!(kept.iter().all(|reject| reject.origin == "station" && reject.image.is_none() && reject.message.len() < 300));
+    assert!(
+        kept.iter().all(|reject| reject.origin == "station" && reject.image.is_none() && reject.message.len() < 300)
+    );
 }
 
 async fn joining_is_idempotent_and_a_code_is_used_once(store: &Store) {
@@ -448,7 +455,9 @@ async fn joining_is_idempotent_and_a_code_is_used_once(store: &Store) {
     assert_eq!(upstream.join(&ask(1, 2, 1, 9)).await.unwrap(), JoinOutcome::Used);
     assert_eq!(upstream.join(&ask(1, 1, 2, 9)).await.unwrap(), JoinOutcome::Used);
     assert_eq!(upstream.join(&ask(2, 1, 5, 9)).await.unwrap(), JoinOutcome::JoinedAs("a".into()));
-    assert!(matches!(upstream.join(&ask(2, 2, 2, 9)).await.unwrap(), JoinOutcome::Joined { number, .. } if number.get() == 2));
+    assert!(
+        matches!(upstream.join(&ask(2, 2, 2, 9)).await.unwrap(), JoinOutcome::Joined { number, .. } if number.get() == 2)
+    );
     assert!(upstream.revoke_station("c", NOON_MS).await.unwrap());
     assert!(!upstream.revoke_station("nobody", NOON_MS).await.unwrap());
     assert_eq!(upstream.join(&ask(3, 3, 3, 9)).await.unwrap(), JoinOutcome::Revoked);
@@ -554,12 +563,17 @@ async fn batches_of_an_older_schema_are_taken(kind: Kind) {
     let store = Store::open(kind, &[Arc::clone(&old), Arc::clone(&new)]).await;
     let mut station = store.join("north").await;
     let rows = vec![
-        station.insert("site", 1, &[("name", text("new")), ("depth", Value::Real(2.0)), ("twin_id", Value::Null)]).values,
+        station
+            .insert("site", 1, &[("name", text("new")), ("depth", Value::Real(2.0)), ("twin_id", Value::Null)])
+            .values,
         station.insert("site", 2, &[("name", text("old"))]).values,
     ];
-    store.pushed(&station.cut(&[station.insert("site", 1, &[("name", text("new")), ("depth", Value::Real(2.0))])])).await;
+    store
+        .pushed(&station.cut(&[station.insert("site", 1, &[("name", text("new")), ("depth", Value::Real(2.0))])]))
+        .await;
     let mut before = Station { schema: Arc::clone(&old), ..station.clone() };
-    let changes = [before.insert("site", 2, &[("name", text("old"))]), before.delete("site", 3), before.reading(1, day(1), &[])];
+    let changes =
+        [before.insert("site", 2, &[("name", text("old"))]), before.delete("site", 3), before.reading(1, day(1), &[])];
     let batch = before.cut(&changes);
     assert!(store.pushed(&batch).await.is_empty());
     assert_eq!(store.push(&batch).await.unwrap().duplicate, 3);

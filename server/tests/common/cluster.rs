@@ -55,9 +55,9 @@ fn bin_dir() -> PathBuf {
         versions.sort();
         dirs.extend(versions.into_iter().rev());
     }
-    dirs.into_iter()
-        .find(|dir| holds_postgres(dir))
-        .expect("no PostgreSQL server here: run scripts/setup-postgres, or set TIDEMARK_PG_BIN to the folder with initdb")
+    dirs.into_iter().find(|dir| holds_postgres(dir)).expect(
+        "no PostgreSQL server here: run scripts/setup-postgres, or set TIDEMARK_PG_BIN to the folder with initdb",
+    )
 }
 
 fn is_root() -> bool {
@@ -130,7 +130,10 @@ impl Cluster {
             .expect("pg_dump is there");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout).unwrap();
-        text.lines().filter(|line| !line.starts_with("--") && !line.starts_with('\\') && !line.is_empty()).collect::<Vec<_>>().join("\n")
+        text.lines()
+            .filter(|line| !line.starts_with("--") && !line.starts_with('\\') && !line.is_empty())
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 }
 

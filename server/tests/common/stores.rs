@@ -100,7 +100,10 @@ impl Store {
                     migrate(&database, schema).await;
                 }
                 if schema.table("reading").is_some() {
-                    let sql = format!("ALTER TABLE {}.reading ADD CONSTRAINT no_poison CHECK (note <> 'poison')", schema.name());
+                    let sql = format!(
+                        "ALTER TABLE {}.reading ADD CONSTRAINT no_poison CHECK (note <> 'poison')",
+                        schema.name()
+                    );
                     connect(&database).await.batch_execute(&sql).await.unwrap();
                 }
                 let upstream = open_postgres(&database, &schema).await.unwrap();
@@ -119,12 +122,8 @@ impl Store {
         uuid.copy_from_slice(&blake3::hash(name.as_bytes()).as_bytes()[..16]);
         let code_hash = *blake3::hash(format!("code of {name}").as_bytes()).as_bytes();
         let token_hash = *blake3::hash(format!("token of {name}").as_bytes()).as_bytes();
-        let invited = NewStation {
-            name: name.to_owned(),
-            code_hash,
-            code_expires_at_ms: NOON_MS + 1000,
-            now_ms: NOON_MS,
-        };
+        let invited =
+            NewStation { name: name.to_owned(), code_hash, code_expires_at_ms: NOON_MS + 1000, now_ms: NOON_MS };
         assert!(self.upstream.add_station(&invited).await.unwrap());
         let ask = JoinAsk { code_hash, uuid, token_hash, now_ms: NOON_MS };
         match self.upstream.join(&ask).await.unwrap() {
@@ -151,7 +150,12 @@ impl Store {
 
     /// Compares a station's rows of a table upstream, bit for bit.
     #[track_caller]
-    pub fn has<'a>(&'a self, station: &'a Station, table: &'a str, rows: &'a [Vec<Value>]) -> impl Future<Output = ()> + 'a {
+    pub fn has<'a>(
+        &'a self,
+        station: &'a Station,
+        table: &'a str,
+        rows: &'a [Vec<Value>],
+    ) -> impl Future<Output = ()> + 'a {
         let caller = std::panic::Location::caller();
         async move {
             let digests = self.upstream.digest(station.number).await.unwrap();
