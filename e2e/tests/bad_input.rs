@@ -262,17 +262,18 @@ fn values_that_cannot_travel_are_refused_with_a_code_and_the_rest_goes_on() -> R
     let station = field.join_station("one", &server.url())?;
     station.record(&mut Dice::new(1), 10)?;
     let file = station.open()?;
+    // Keys that no correction of a season touches.
     let bad = [
         ("timestamp", "INSERT INTO forecasts (id, forecast_date) VALUES (9001, 'infinity')"),
         ("timestamp", "INSERT INTO forecasts (id, forecast_date) VALUES (9002, '10000-01-01 00:00:00')"),
         ("clock", "INSERT INTO forecasts (id, forecast_date) VALUES (9003, '9999-12-31 23:59:59')"),
         ("clock", "INSERT INTO forecasts (id, forecast_date) VALUES (9004, '1969-12-31 23:59:59')"),
-        ("required", "INSERT INTO forecasts (id, forecast_date) VALUES (9005, NULL)"),
+        ("required", "INSERT INTO forecasts (id, forecast_date) VALUES (9041, NULL)"),
         ("nul", "INSERT INTO models (id, name) VALUES (9006, 'a' || char(0) || 'b')"),
         ("utf8", "INSERT INTO models (id, name) VALUES (9007, CAST(x'ff41' AS TEXT))"),
         ("json", r#"INSERT INTO ai_patterns (id, pattern_data) VALUES (9008, '{"a": "\u0000"}')"#),
         ("json", "INSERT INTO ai_patterns (id, pattern_data) VALUES (9009, '{broken')"),
-        ("type", "INSERT INTO calculation_data (id, storage_days) VALUES (9010, 'seven')"),
+        ("type", "INSERT INTO calculation_data (id, storage_days) VALUES (9011, 'seven')"),
         ("type", "INSERT INTO models (id, name) VALUES (9011, x'00')"),
         ("type", "INSERT INTO priority_periods (id, active) VALUES (9012, 2)"),
         ("reference", "INSERT INTO coefficients (id, model_id) VALUES (9013, 777)"),
@@ -302,10 +303,10 @@ fn values_that_cannot_travel_are_refused_with_a_code_and_the_rest_goes_on() -> R
 
     // Repaired rows travel as updates; deleted ones are gone; then both sides are equal.
     file.execute_batch(
-        "UPDATE forecasts SET forecast_date = '2025-05-05 05:05:05' WHERE id BETWEEN 9001 AND 9005;
+        "UPDATE forecasts SET forecast_date = '2025-05-05 05:05:05' WHERE id BETWEEN 9001 AND 9041;
          UPDATE models SET name = 'repariert' WHERE id IN (9006, 9007, 9011);
          UPDATE ai_patterns SET pattern_data = '{}' WHERE id IN (9008, 9009);
-         UPDATE calculation_data SET storage_days = 7 WHERE id = 9010;
+         UPDATE calculation_data SET storage_days = 7 WHERE id = 9011;
          UPDATE priority_periods SET active = 1 WHERE id = 9012;
          UPDATE coefficients SET model_id = 1 WHERE id = 9013;
          DELETE FROM models WHERE id = 4294967296 OR id = -5;",
