@@ -219,13 +219,15 @@ impl Station {
         Ok(u64::try_from(count)?)
     }
 
-    /// Opens the file as any program would: plain SQLite.
+    /// Opens the file as any program would: plain SQLite, which does not enforce references unless told to.
     ///
     /// # Errors
     /// SQLite's.
     pub fn open(&self) -> Result<Connection> {
         let file = Connection::open(&self.file)?;
         file.busy_timeout(std::time::Duration::from_secs(20))?;
+        // The library bundled here was built with another default than SQLite's own.
+        file.pragma_update(None, "foreign_keys", false)?;
         Ok(file)
     }
 

@@ -106,7 +106,8 @@ impl PostgresCluster {
         let postmaster = self.postmaster_pid()?;
         let mut pids = vec![postmaster];
         pids.extend(children_of(postmaster)?);
-        let status = Command::new("kill").arg("-9").args(pids.iter().map(u32::to_string)).status()?;
+        let status =
+            Command::new("kill").arg("-9").args(pids.iter().map(u32::to_string)).stderr(Stdio::null()).status()?;
         // A backend may have ended by itself meanwhile; what counts is that all are gone.
         wait_for("killed PostgreSQL processes to go", Duration::from_secs(20), || {
             Ok(pids.iter().all(|&pid| !is_running(pid)).then_some(()))

@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use crate::world::wait_for;
 
 /// How long a program may run before the harness takes it for stuck.
-pub const PATIENCE: Duration = Duration::from_secs(180);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The path of a built program of this workspace, built first when it is missing or older than its sources.
 ///

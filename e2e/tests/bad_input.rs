@@ -53,7 +53,7 @@ fn a_join_code_that_is_none_is_damaged_unknown_used_or_expired_says_so() -> Resu
         "UPDATE tidemark_station SET code_expires_at = '2020-01-01 00:00:00.000000' WHERE name = 'other'",
         [],
     )?;
-    join(&other, &late)?.fails_saying(&["expired"])?;
+    join(&other, &late)?.fails_saying(&["time is over"])?;
     ensure!(upstream_rows(&field)? == 0);
     Ok(())
 }
@@ -75,7 +75,7 @@ fn a_url_of_another_scheme_is_refused_on_both_sides() -> Result<()> {
     let station = field.init_station("one")?;
     let code = field.add_station("one")?;
     for url in ["ftp://127.0.0.1", "127.0.0.1:8787", "", "http://", "file:///etc/passwd"] {
-        station.run(&["join", &code, "--server", url])?.fails_saying(&["http://"])?;
+        station.run(&["join", &code, "--server", url])?.fails_saying(&["URL", "://"])?;
     }
     for url in
         ["mysql://u:geheim77@h/db", "sqlite://", "upstream.db", "http://127.0.0.1", "postgresql://u:geheim77@h:x/db"]
@@ -208,24 +208,36 @@ fn a_copied_station_file_is_found_out() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn serve_refuses_a_database_that_does_not_match_and_prints_the_difference() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
-    for database in [Some(cluster.create_database("other")?), None] {
-        let field = Field::shrinkage(database)?;
-        let serve = || field.server_command(&["serve", "--listen", "127.0.0.1:0"]);
-        serve()?.fails_saying(&["migrate up"])?;
-        field.migrate()?;
-        match Upstream::open(&field.database)? {
-            Upstream::Postgres(_) => cluster.connect("other")?.batch(
-                "ALTER TABLE shrinkage.forecasts DROP COLUMN deviation; ALTER TABLE shrinkage.models ADD extra text",
-            )?,
-            Upstream::Sqlite(_) => embedded(&field)?
-                .execute_batch("ALTER TABLE forecasts DROP COLUMN deviation; ALTER TABLE models ADD extra TEXT")?,
-        }
-        serve()?.fails_saying(&["forecasts", "deviation", "models", "extra"])?;
-    }
+fn serve_refuses_a_database_that_does_not_match(field: &Field, change: impl FnOnce() -> Result<()>) -> Result<()> {
+    let serve = || field.server_command(&["serve", "--listen", "127.0.0.1:0"]);
+    field.migrate()?;
+    change()?;
+    serve()?.fails_saying(&["does not match", "forecasts", "deviation", "models", "version", "migrate"])?;
     Ok(())
+}
+
+#[test]
+fn serve_refuses_a_postgresql_database_that_does_not_match_and_prints_the_difference() -> Result<()> {
+    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let field = Field::shrinkage(Some(cluster.create_database("other")?))?;
+    let ended = field.server_command(&["serve", "--listen", "127.0.0.1:0"])?.fails_saying(&["migrate up"])?;
+    ensure!(ended.stderr.contains("0001_tidemark"), "{}", ended.output());
+    serve_refuses_a_database_that_does_not_match(&field, || {
+        cluster.connect("other")?.batch(
+            "ALTER TABLE shrinkage.forecasts DROP COLUMN deviation; ALTER TABLE shrinkage.models ALTER version TYPE varchar(5)",
+        )
+    })
+}
+
+#[test]
+fn serve_refuses_an_embedded_database_that_does_not_match_and_prints_the_difference() -> Result<()> {
+    let field = Field::shrinkage(None)?;
+    serve_refuses_a_database_that_does_not_match(&field, || {
+        Ok(embedded(&field)?.execute_batch(
+            "ALTER TABLE forecasts DROP COLUMN deviation; ALTER TABLE models DROP COLUMN version;
+             ALTER TABLE models ADD COLUMN version INTEGER",
+        )?)
+    })
 }
 
 #[test]
@@ -250,17 +262,18 @@ fn values_that_cannot_travel_are_refused_with_a_code_and_the_rest_goes_on() -> R
     let station = field.join_station("one", &server.url())?;
     station.record(&mut Dice::new(1), 10)?;
     let file = station.open()?;
+    // Keys that no correction of a season touches.
     let bad = [
         ("timestamp", "INSERT INTO forecasts (id, forecast_date) VALUES (9001, 'infinity')"),
         ("timestamp", "INSERT INTO forecasts (id, forecast_date) VALUES (9002, '10000-01-01 00:00:00')"),
         ("clock", "INSERT INTO forecasts (id, forecast_date) VALUES (9003, '9999-12-31 23:59:59')"),
         ("clock", "INSERT INTO forecasts (id, forecast_date) VALUES (9004, '1969-12-31 23:59:59')"),
-        ("required", "INSERT INTO forecasts (id, forecast_date) VALUES (9005, NULL)"),
+        ("required", "INSERT INTO forecasts (id, forecast_date) VALUES (9041, NULL)"),
         ("nul", "INSERT INTO models (id, name) VALUES (9006, 'a' || char(0) || 'b')"),
         ("utf8", "INSERT INTO models (id, name) VALUES (9007, CAST(x'ff41' AS TEXT))"),
         ("json", r#"INSERT INTO ai_patterns (id, pattern_data) VALUES (9008, '{"a": "\u0000"}')"#),
         ("json", "INSERT INTO ai_patterns (id, pattern_data) VALUES (9009, '{broken')"),
-        ("type", "INSERT INTO calculation_data (id, storage_days) VALUES (9010, 'seven')"),
+        ("type", "INSERT INTO calculation_data (id, storage_days) VALUES (9011, 'seven')"),
         ("type", "INSERT INTO models (id, name) VALUES (9011, x'00')"),
         ("type", "INSERT INTO priority_periods (id, active) VALUES (9012, 2)"),
         ("reference", "INSERT INTO coefficients (id, model_id) VALUES (9013, 777)"),
@@ -290,10 +303,10 @@ fn values_that_cannot_travel_are_refused_with_a_code_and_the_rest_goes_on() -> R
 
     // Repaired rows travel as updates; deleted ones are gone; then both sides are equal.
     file.execute_batch(
-        "UPDATE forecasts SET forecast_date = '2025-05-05 05:05:05' WHERE id BETWEEN 9001 AND 9005;
+        "UPDATE forecasts SET forecast_date = '2025-05-05 05:05:05' WHERE id BETWEEN 9001 AND 9041;
          UPDATE models SET name = 'repariert' WHERE id IN (9006, 9007, 9011);
          UPDATE ai_patterns SET pattern_data = '{}' WHERE id IN (9008, 9009);
-         UPDATE calculation_data SET storage_days = 7 WHERE id = 9010;
+         UPDATE calculation_data SET storage_days = 7 WHERE id = 9011;
          UPDATE priority_periods SET active = 1 WHERE id = 9012;
          UPDATE coefficients SET model_id = 1 WHERE id = 9013;
          DELETE FROM models WHERE id = 4294967296 OR id = -5;",

@@ -200,6 +200,29 @@ fn postgres_killed_at_random_moments_loses_and_doubles_nothing() -> Result<()> {
 }
 
 #[test]
+fn what_was_acknowledged_survives_a_power_cut_whatever_the_database_was_set_to() -> Result<()> {
+    let mut cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let field = field(Some(cluster.create_database("durable")?))?;
+    // Commits that are not waited for, and a writer that hardly ever writes: all of it would be lost.
+    let admin = cluster.admin("postgres")?;
+    admin.execute("ALTER DATABASE durable SET synchronous_commit = off", &[])?;
+    admin.execute("ALTER SYSTEM SET wal_writer_delay = '10s'", &[])?;
+    admin.execute("ALTER SYSTEM SET wal_writer_flush_after = '1GB'", &[])?;
+    admin.execute("SELECT pg_reload_conf()", &[])?;
+    drop(admin);
+    let server = field.serve()?;
+    let station = field.join_station("one", &server.url())?;
+    for round in 0..3 {
+        station.record(&mut Dice::new(round), 10)?;
+        station.run(&["push"])?.success()?;
+        cluster.kill_hard()?;
+        cluster.restart()?;
+        field.assert_upstream_equals(&[&station]).with_context(|| format!("round {round}"))?;
+    }
+    Ok(())
+}
+
+#[test]
 fn a_running_station_outlives_everything_and_drains_by_itself() -> Result<()> {
     let field = field(None)?;
     let mut server = field.serve()?;

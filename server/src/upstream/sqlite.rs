@@ -1,5 +1,7 @@
 //! The embedded upstream: one SQLite file, nothing to install. WAL, every commit synced; one writer, in a thread that may block.
 
+mod inspect;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -43,7 +45,8 @@ impl SqliteUpstream {
     /// Opens a file; makes and migrates it when it is new.
     ///
     /// # Errors
-    /// When the file cannot be opened or written, is no SQLite file, or holds something else.
+    /// When the file cannot be opened or written, is no SQLite file, holds something else, or does not match the schema; lists the
+    /// differences.
     pub fn open(path: &Path, schema: Arc<Schema>) -> anyhow::Result<Self> {
         let mut writer = connect(path)?;
         let done = tidemark_migrations::sqlite::up(&mut writer, &schema)
@@ -52,6 +55,17 @@ impl SqliteUpstream {
             tracing::info!(migration = %name, "applied");
         }
         let reader = connect(path)?;
+        let differences = inspect::differences(&reader, &schema)?;
+        if !differences.is_empty() {
+            anyhow::bail!(
+                "the database file {} does not match schema {} version {}, although every migration was applied:\n  {}\n\
+                 bring the tables back to what `tidemark-server migrate plan` prints for a new file, or restore a backup",
+                path.display(),
+                schema.name(),
+                schema.version(),
+                differences.join("\n  ")
+            );
+        }
         Ok(Self { schema, writer: Arc::new(Mutex::new(writer)), reader: Arc::new(Mutex::new(reader)) })
     }
 
@@ -581,11 +595,8 @@ impl Upstream for SqliteUpstream {
     }
 
     async fn ready(&self) -> Result<Vec<String>, StoreError> {
-        Self::with(&self.reader, |connection| {
-            connection.query_row("SELECT count(*) FROM tidemark_migration", [], |_| Ok(())).map_err(failed)?;
-            Ok(Vec::new())
-        })
-        .await
+        let schema = Arc::clone(&self.schema);
+        Self::with(&self.reader, move |connection| inspect::differences(connection, &schema).map_err(failed)).await
     }
 }
 

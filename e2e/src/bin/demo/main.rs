@@ -26,7 +26,8 @@ use crate::hq::Headquarters;
 #[command(name = "cargo demo --", version)]
 struct Args {
     /// Apply to this database instead of an embedded one: postgresql://user:password@host:port/database, or sqlite:///file.db
-    #[arg(long, env = "TIDEMARK_DATABASE_URL", hide_env_values = true)]
+    // Not from TIDEMARK_DATABASE_URL: a demo must not end up in the database that the environment names for real work.
+    #[arg(long, value_name = "URL")]
     database: Option<String>,
     /// Inventory records per station; each brings about seven changes
     #[arg(long, default_value_t = 1200, value_parser = clap::value_parser!(u32).range(10..=100_000))]
