@@ -10,7 +10,7 @@ use tidemark_core::sqlite::quote;
 
 use crate::error::{Error, Result};
 
-/// What [`repair`] did to one table.
+/// What opening a file had to repair on one table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Repair {
     /// Its unique indexes had changed; the triggers follow them now.
