@@ -4,7 +4,10 @@
 //! result. [`shrinkage`] is the schema this crate ships.
 
 mod check;
+mod column;
 mod parse;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
