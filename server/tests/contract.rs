@@ -628,6 +628,28 @@ async fn rows_lie_in_the_chunks_of_their_weeks() {
     assert_eq!(client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0), 6);
 }
 
+/// A COPY of many buffers that the database stops at its first row: what it said is heard, and acted on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_batch_that_fails_at_its_first_row_is_taken_all_the_same() {
+    let store = Store::open(Kind::Timescale, &[field()]).await;
+    let mut station = store.join("north").await;
+    let long = "x".repeat(200);
+    let maker = station.clone();
+    let row = |n: i64, note: &str| maker.reading(n, day(1) + n, &[("note", text(note))]);
+    let first: Vec<Change> = (1..=15_000).map(|n| row(n, &long)).collect();
+    assert!(store.pushed(&station.cut(&first)).await.is_empty());
+    // Every key is there already: the COPY fails, the upsert does it.
+    let again: Vec<Change> = (1..=15_000).map(|n| row(n, &long[1..])).collect();
+    assert!(store.pushed(&station.cut(&again)).await.is_empty());
+    let rows: Vec<_> = again.iter().map(|change| change.values.clone()).collect();
+    store.has(&station, "reading", &rows).await;
+    // The first row is refused for good, the others are not.
+    let poisoned: Vec<Change> = (20_001..=35_000).map(|n| row(n, if n == 20_001 { POISON } else { &long })).collect();
+    assert_eq!(store.pushed(&station.cut(&poisoned)).await, [(30_001, "constraint")]);
+    let rows: Vec<_> = again.iter().chain(&poisoned[1..]).map(|change| change.values.clone()).collect();
+    store.has(&station, "reading", &rows).await;
+}
+
 /// Two servers, each with its own pool, before one database.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_servers_on_one_database_apply_everything_once() {
