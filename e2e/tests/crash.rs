@@ -227,10 +227,12 @@ fn a_running_station_outlives_everything_and_drains_by_itself() -> Result<()> {
     let field = field(None)?;
     let mut server = field.serve()?;
     let address = server.address;
-    let station = field.join_station("daemon", &server.url())?;
+    let proxy = Proxy::start(address)?;
+    let station = field.join_station("daemon", &proxy.url())?;
     let mut dice = Dice::from_env();
     let mut daemon = station.start(&["run"])?;
     for round in 0..4 {
+        proxy.script([Act::CutBody(1000), Act::DropReply]);
         station.record(&mut dice, 40)?;
         pause(Duration::from_millis(dice.below(300)));
         if round % 2 == 0 {
