@@ -102,6 +102,8 @@ fn a_lost_answer_to_where_do_we_stand_is_asked_again() -> Result<()> {
     let station = field.join_station("asking", &proxy.url())?;
     for fault in [Act::DropReply, Act::CutReply(40), Act::Close, Act::Answer(500), Act::Answer(503)] {
         station.record(&mut Dice::new(2), 10)?;
+        // A station asks when its file is marked as forked: the server's word may lift the mark.
+        station.open()?.execute("UPDATE tidemark_station SET forked = 'in doubt'", [])?;
         proxy.script([fault.clone()]);
         station.push_until_drained()?;
         ensure!(proxy.acts_left() == 0, "{fault:?} met no request");
