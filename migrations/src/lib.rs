@@ -7,7 +7,7 @@
 //! | module | what lives there |
 //! |---|---|
 //! | [`shipped`] | the embedded files |
-//! | [`derive`] | SQL derived from a schema: its tables, and the step from one version to the next |
+//! | [`mod@derive`] | SQL derived from a schema: its tables, and the step from one version to the next |
 //! | [`plan`] | which migrations a database still needs; pure |
 //! | [`postgres`], [`sqlite`] | the runners |
 
