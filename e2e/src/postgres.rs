@@ -76,6 +76,12 @@ impl PostgresCluster {
         format!("postgresql://{OWNER}:{PASSWORD_IN_URL}@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// The cluster's folder; the server's own user can write there.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The port on loopback.
     #[must_use]
     pub const fn port(&self) -> u16 {
