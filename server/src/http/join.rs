@@ -68,6 +68,6 @@ pub(super) async fn join(endpoint: &Endpoint, body: &mut Incoming) -> Result<Joi
 fn unknown() -> Problem {
     Problem::new(
         ProblemCode::JoinCodeUnknown,
-        "the server does not know this join code; is it of this server, and copied whole?",
+        "the server does not know this join code: is it of this server? Its operator makes a new one with `tidemark-server station add NAME`",
     )
 }

@@ -83,9 +83,9 @@ fn slips_in_code_and_url_change_nothing() {
 fn what_the_server_says_is_told_and_the_station_stays_as_it_was() {
     let reply = |status, body: &str| Reply { status, retry_after: None, body: body.as_bytes().to_vec() };
     for (reply, refused, says) in [
-        (problem(ProblemCode::JoinCodeUsed), true, "ask the server's operator for a new code"),
-        (problem(ProblemCode::JoinCodeExpired), true, "ask the server's operator for a new code"),
-        (problem(ProblemCode::JoinCodeUnknown), true, "ask the server's operator for a new code"),
+        (problem(ProblemCode::JoinCodeUsed), true, "because"),
+        (problem(ProblemCode::JoinCodeExpired), true, "because"),
+        (problem(ProblemCode::JoinCodeUnknown), true, "because"),
         (problem(ProblemCode::StationsExhausted), true, "because"),
         (problem(ProblemCode::UnknownSchema), true, "tidemark-server migrate up"),
         (problem(ProblemCode::BadRequest), true, "because"),

@@ -68,7 +68,8 @@ pub(super) fn stop_of(problem: &Problem) -> Option<Stop> {
         | ProblemCode::JoinCodeUsed
         | ProblemCode::JoinCodeExpired
         | ProblemCode::StationsExhausted => {
-            stop(StopKind::Refused, "ask the server's operator for a new code: `tidemark-server station add NAME`")
+            // The server's own words say what to do: what helps against one of these makes another worse.
+            Some(Stop::new(StopKind::Refused, detail.clone()))
         }
         ProblemCode::BadFrame
         | ProblemCode::BadRequest
