@@ -44,7 +44,9 @@ fn a_join_code_that_is_none_is_damaged_unknown_used_or_expired_says_so() -> Resu
     join(&station, &invented)?.fails_saying(&["join code", "tidemark-server station add"])?;
 
     join(&station, &code)?.success()?;
-    join(&other, &code)?.fails_saying(&["join code", "used"])?;
+    let used =
+        join(&other, &code)?.fails_saying(&["another station used this join code", "tidemark-server station add"])?;
+    ensure!(used.stderr.matches("station add").count() == 1, "says what to do twice: {}", used.stderr);
     // The station itself may say it again.
     join(&station, &code)?.success()?;
 
