@@ -1,0 +1,56 @@
+//! Typed values as SQLite holds them upstream: times as text, uuids as text, booleans as 0 and 1.
+
+use rusqlite::types::{ToSqlOutput, ValueRef as SqlValue};
+use rusqlite::{Row, ToSql};
+use tidemark_core::schema::Table;
+use tidemark_core::timestamp;
+use tidemark_core::value::{ColumnType, ValueRef, format_uuid, parse_uuid};
+
+use crate::ingest::questions::Key;
+
+/// A typed value as a parameter.
+pub(super) struct Parameter<'a>(pub(super) ValueRef<'a>);
+
+impl ToSql for Parameter<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self.0 {
+            ValueRef::Null => ToSqlOutput::Borrowed(SqlValue::Null),
+            ValueRef::Integer(v) => v.into(),
+            ValueRef::Real(v) => v.into(),
+            ValueRef::Text(v) | ValueRef::Json(v) => ToSqlOutput::Borrowed(SqlValue::Text(v.as_bytes())),
+            ValueRef::Boolean(v) => i64::from(v).into(),
+            ValueRef::Timestamp(v) => timestamp::format(v).into(),
+            ValueRef::Bytes(v) => ToSqlOutput::Borrowed(SqlValue::Blob(v)),
+            ValueRef::Uuid(v) => format_uuid(v).into(),
+        })
+    }
+}
+
+/// A stored value by its column's type.
+pub(super) fn typed(ty: ColumnType, value: SqlValue<'_>) -> Option<ValueRef<'_>> {
+    Some(match (ty, value) {
+        (_, SqlValue::Null) => ValueRef::Null,
+        (ColumnType::Integer, SqlValue::Integer(v)) => ValueRef::Integer(v),
+        (ColumnType::Boolean, SqlValue::Integer(v)) => ValueRef::Boolean(v != 0),
+        (ColumnType::Real, SqlValue::Real(v)) => ValueRef::Real(v),
+        (ColumnType::Real, SqlValue::Integer(v)) => ValueRef::Real(v as f64),
+        (ColumnType::Text, SqlValue::Text(v)) => ValueRef::Text(std::str::from_utf8(v).ok()?),
+        (ColumnType::Json, SqlValue::Text(v)) => ValueRef::Json(std::str::from_utf8(v).ok()?),
+        (ColumnType::Timestamp, SqlValue::Text(v)) => ValueRef::Timestamp(timestamp::parse(v).ok()?),
+        (ColumnType::Uuid, SqlValue::Text(v)) => ValueRef::Uuid(parse_uuid(v)?),
+        (ColumnType::Bytes, SqlValue::Blob(v)) => ValueRef::Bytes(v),
+        _ => return None,
+    })
+}
+
+pub(super) fn key_of(table: &Table, column: usize, row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Key>> {
+    Ok(typed(table.columns[column].ty, row.get_ref(at)?).and_then(Key::of))
+}
+
+pub(super) fn at_text(ms: i64) -> String {
+    timestamp::format(ms.saturating_mul(1000))
+}
+
+pub(super) fn ms_of(text: &str) -> i64 {
+    timestamp::parse(text.as_bytes()).map_or(0, |us| us.div_euclid(1000))
+}
