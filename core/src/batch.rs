@@ -5,7 +5,6 @@ use crate::columns::ColumnBlock;
 use crate::convert::convert_row;
 use crate::decision::Span;
 use crate::ids::StationNumber;
-use crate::limits::ROW_BYTES_MAX;
 use crate::reject::{RejectCode, Rejection};
 use crate::schema::{Fingerprint, Schema, Table};
 use crate::value::{ColumnType, SqliteValue, ValueRef};
@@ -273,15 +272,6 @@ impl<'s> BatchBuilder<'s> {
         } else {
             convert_row(table, self.batch.station, row.values, 0..table.columns.len(), &mut values)
         };
-        let converted = converted.and_then(|()| {
-            let bytes: usize = values.iter().map(|value| value.canonical_len()).sum();
-            if bytes <= ROW_BYTES_MAX {
-                return Ok(());
-            }
-            let message =
-                format!("{}: the row has {bytes} bytes, one that travels has at most {ROW_BYTES_MAX}", table.name);
-            Err(Rejection::new(RejectCode::TooLarge, message))
-        });
         match converted {
             Ok(()) => self.append(row.seq, row.at_ms, index as u32, op, &values),
             // What never could travel upstream is not there, so its delete has nothing to do.

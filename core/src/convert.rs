@@ -5,7 +5,7 @@
 //! the same log twice gives the same batch.
 
 use crate::ids::StationNumber;
-use crate::limits::{JSON_DEPTH_MAX, VALUE_BYTES_MAX};
+use crate::limits::{JSON_DEPTH_MAX, ROW_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::reject::{RejectCode, Rejection};
 use crate::schema::{Bound, Column, Table};
 use crate::value::{ColumnType, SqliteValue, ValueRef};
@@ -14,7 +14,7 @@ use crate::value::{ColumnType, SqliteValue, ValueRef};
 /// station's id block. `out` is cleared first.
 ///
 /// # Errors
-/// The first value that does not convert, with its column.
+/// The first value that does not convert, with its column; or that the row as a whole is too large to travel.
 pub fn convert_row<'a>(
     table: &Table,
     station: StationNumber,
@@ -31,6 +31,12 @@ pub fn convert_row<'a>(
             Ok(value)
         });
         out.push(value.map_err(|rejection| at_column(table, index, rejection))?);
+    }
+    let bytes: usize = out.iter().map(|value| value.canonical_len()).sum();
+    if bytes > ROW_BYTES_MAX {
+        let message =
+            format!("{}: the row has {bytes} bytes, one that travels has at most {ROW_BYTES_MAX}", table.name);
+        return Err(Rejection::new(RejectCode::TooLarge, message));
     }
     Ok(())
 }

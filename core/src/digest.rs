@@ -26,14 +26,6 @@ impl RowDigest {
         self.rows += 1;
     }
 
-    /// Adds all rows of another digest.
-    pub fn merge(&mut self, other: &Self) {
-        for (lane, part) in self.lanes.iter_mut().zip(other.lanes) {
-            *lane = lane.wrapping_add(part);
-        }
-        self.rows += other.rows;
-    }
-
     /// How many rows went in.
     #[must_use]
     pub const fn rows(&self) -> u64 {

@@ -102,6 +102,19 @@ pub enum MigrateError {
     Database(String),
 }
 
+/// An error's message with those of its causes behind it: the driver's own often says only where it happened.
+#[must_use]
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        message.push_str(": ");
+        message.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    message
+}
+
 /// What a PostgreSQL error says, with the server's own words.
 pub(crate) fn postgres_message(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
@@ -109,16 +122,7 @@ pub(crate) fn postgres_message(error: &tokio_postgres::Error) -> String {
             let detail = db.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
             format!("{}: {}{detail}", db.code().code(), db.message())
         }
-        None => {
-            let mut message = error.to_string();
-            let mut source = std::error::Error::source(error);
-            while let Some(cause) = source {
-                message.push_str(": ");
-                message.push_str(&cause.to_string());
-                source = cause.source();
-            }
-            message
-        }
+        None => with_causes(error),
     }
 }
 

@@ -18,5 +18,5 @@ pub mod postgres;
 pub mod shipped;
 pub mod sqlite;
 
-pub use error::MigrateError;
+pub use error::{MigrateError, with_causes};
 pub use plan::{Applied, Migration, Registered, Status};

@@ -2,7 +2,6 @@
 
 use tidemark_core::convert::convert_row;
 use tidemark_core::digest::RowDigest;
-use tidemark_core::limits::ROW_BYTES_MAX;
 use tidemark_core::sqlite::quote;
 
 use crate::error::{Error, Result};
@@ -47,10 +46,6 @@ impl Store {
                 }
                 let mut values = Vec::with_capacity(names.len());
                 match convert_row(table, number, &raw, 0..names.len(), &mut values) {
-                    // The outbox refuses such a row as well.
-                    Ok(()) if values.iter().map(|value| value.canonical_len()).sum::<usize>() > ROW_BYTES_MAX => {
-                        excluded += 1
-                    }
                     Ok(()) => digest.add(&mut scratch, &table.name, values.into_iter()),
                     Err(_) => excluded += 1,
                 }

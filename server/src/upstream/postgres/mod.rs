@@ -21,6 +21,7 @@ use tidemark_core::decision::Cursor;
 use tidemark_core::digest::RowDigest;
 use tidemark_core::ids::StationNumber;
 use tidemark_core::schema::{Schema, Table};
+use tidemark_migrations::with_causes;
 use tokio_postgres::NoTls;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
@@ -61,14 +62,7 @@ pub(crate) fn message_of(error: &tokio_postgres::Error) -> String {
             None => format!("{} (SQLSTATE {})", db.message(), db.code().code()),
         };
     }
-    let mut message = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        message.push_str(": ");
-        message.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    message
+    with_causes(error)
 }
 
 /// Whose fault an error is.
