@@ -5,6 +5,7 @@
 //! | module | what lives there |
 //! |---|---|
 //! | [`Store`] (`store`, `open`, `status`, `log`, `rejects`, `digest`) | a station's file |
+//! | [`format`](mod@format) | the formats a file has had, and the way from each to the next |
 //! | [`capture`] | the triggers on a real file: checked at open, repaired |
 //! | [`outbox`], [`ack`] | batches out of the log; the transaction of an acknowledgement |
 //! | [`sync`] | the engine: events in, actions out |
@@ -13,6 +14,7 @@ pub mod ack;
 pub mod capture;
 mod digest;
 mod error;
+pub mod format;
 mod log;
 pub mod meta;
 mod open;

@@ -8,11 +8,10 @@ use tidemark_core::limits::FrameLimits;
 use tidemark_core::schema::{Fingerprint, Schema};
 
 use crate::error::{Error, Result, Secret};
+use crate::format::FORMAT;
 
 /// The table's name.
 pub const STATION_TABLE: &str = "tidemark_station";
-/// The format of the file this build writes, and the newest it reads.
-pub const FORMAT: i64 = 1;
 
 /// `CREATE TABLE` of the station's row.
 pub(crate) const CREATE_STATION: &str = "CREATE TABLE tidemark_station (
@@ -101,18 +100,30 @@ pub(crate) fn read_format(db: &Connection) -> rusqlite::Result<Option<i64>> {
 }
 
 pub(crate) fn read_identity(db: &Connection, file: &str) -> Result<Identity> {
-    let damaged = |detail: String| Error::StationRow { file: file.to_owned(), detail };
-    let (uuid, toml, fingerprint): (Vec<u8>, String, String) = db
-        .query_row("SELECT station_uuid, schema, fingerprint FROM tidemark_station", [], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })
+    let uuid: Vec<u8> = db
+        .query_row("SELECT station_uuid FROM tidemark_station", [], |row| row.get(0))
         .map_err(|error| row_error(file, error))?;
-    let uuid = uuid.try_into().map_err(|_| damaged("station_uuid is not 16 bytes".into()))?;
-    let schema = Schema::parse(&toml).map_err(|error| damaged(format!("its schema does not parse: {error}")))?;
-    if Fingerprint::from_hex(&fingerprint) != Some(schema.fingerprint()) {
+    let uuid = uuid
+        .try_into()
+        .map_err(|_| Error::StationRow { file: file.to_owned(), detail: "station_uuid is not 16 bytes".into() })?;
+    Ok(Identity { uuid, schema: read_schema(db, file)? })
+}
+
+/// The schema the file follows now.
+pub(crate) fn read_schema(db: &Connection, file: &str) -> Result<Schema> {
+    let (toml, fingerprint): (String, String) = db
+        .query_row("SELECT schema, fingerprint FROM tidemark_station", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .map_err(|error| row_error(file, error))?;
+    parse_schema(file, &toml, &fingerprint)
+}
+
+fn parse_schema(file: &str, toml: &str, fingerprint: &str) -> Result<Schema> {
+    let damaged = |detail: String| Error::StationRow { file: file.to_owned(), detail };
+    let schema = Schema::parse(toml).map_err(|error| damaged(format!("its schema does not parse: {error}")))?;
+    if Fingerprint::from_hex(fingerprint) != Some(schema.fingerprint()) {
         return Err(damaged("its schema does not have the fingerprint that stands beside it".into()));
     }
-    Ok(Identity { uuid, schema })
+    Ok(schema)
 }
 
 /// A value of another type than the column's is damage; the rest are SQLite's own errors.
