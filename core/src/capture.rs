@@ -155,3 +155,17 @@ pub fn create_triggers(table: &Table, unique: &[UniqueColumns]) -> Vec<String> {
     triggers.push(trigger("after_delete", "AFTER DELETE", "", &format!("{}{forget}", log("D", "OLD"))));
     triggers
 }
+
+/// The statement that logs, as if just written, the rows of a table that were there before it was captured; `of` picks some of them.
+/// In key order, so that a parent in the same table mostly comes first.
+#[must_use]
+pub fn log_rows(table: &Table, op: char, of: &str) -> String {
+    let columns = table.columns.iter().map(|column| quote(&column.name)).collect::<Vec<_>>().join(", ");
+    format!(
+        "INSERT INTO {LOG_TABLE} (at, tbl, op, {}) SELECT {NOW_MS}, '{name}', '{op}', {columns} FROM {} WHERE {of} ORDER BY {}",
+        c_columns(table.columns.len()),
+        quote(&table.name),
+        quote(&table.key_column().name),
+        name = table.name,
+    )
+}

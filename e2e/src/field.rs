@@ -60,6 +60,15 @@ impl Field {
         Self::new(SHRINKAGE_TOML, database)
     }
 
+    /// Gives the server another version of the schema, from its next start on.
+    ///
+    /// # Errors
+    /// When it is no schema, or cannot be written.
+    pub fn follow(&mut self, schema: &str) -> Result<()> {
+        self.schema = Schema::parse(schema)?;
+        Ok(std::fs::write(self.folder().join("schema.toml"), schema)?)
+    }
+
     /// The schema.
     #[must_use]
     pub const fn schema(&self) -> &Schema {

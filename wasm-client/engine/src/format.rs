@@ -10,8 +10,7 @@ use crate::meta;
 /// The format of the file this build writes, and the newest it reads.
 pub const FORMAT: i64 = 2;
 
-/// `CREATE TABLE` of the schemas a file followed before its current one. Changes up to seq `upto` that no other row covers were captured
-/// under `toml`.
+/// `CREATE TABLE` of the schemas a file followed before its current one, each with the last seq captured under it.
 pub(crate) const CREATE_SCHEMAS: &str =
     "CREATE TABLE tidemark_schema (upto INTEGER PRIMARY KEY, toml TEXT NOT NULL, fingerprint TEXT NOT NULL)";
 

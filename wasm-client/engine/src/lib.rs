@@ -4,7 +4,7 @@
 //!
 //! | module | what lives there |
 //! |---|---|
-//! | [`Store`] (`store`, `open`, `status`, `log`, `rejects`, `digest`) | a station's file |
+//! | [`Store`] (`store`, `open`, `evolve`, `status`, `log`, `rejects`, `digest`) | a station's file |
 //! | [`format`](mod@format) | the formats a file has had, and the way from each to the next |
 //! | [`capture`] | the triggers on a real file: checked at open, repaired |
 //! | [`outbox`], [`ack`] | batches out of the log; the transaction of an acknowledgement |
@@ -14,6 +14,7 @@ pub mod ack;
 pub mod capture;
 mod digest;
 mod error;
+mod evolve;
 pub mod format;
 mod log;
 pub mod meta;
@@ -26,6 +27,7 @@ pub mod sync;
 
 pub use digest::TableDigest;
 pub use error::{Error, Result, Secret, printable};
+pub use evolve::Evolved;
 pub use log::{ImageRow, show_value};
 pub use open::{BUSY_TIMEOUT_MS, OpenOptions};
 pub use rejects::{Origin, Reject};

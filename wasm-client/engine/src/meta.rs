@@ -71,11 +71,33 @@ pub struct Meta {
     pub last_error_ms: Option<i64>,
 }
 
-/// What never changes after `init`.
+/// What changes rarely, and is kept in memory beside an open file: [`crate::Store`] reads it anew when another process changed it.
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
     pub(crate) uuid: [u8; 16],
+    /// The schema the file follows now.
     pub(crate) schema: Schema,
+    /// The ones it followed before, each with the last seq captured under it; in order.
+    older: Vec<(u64, Schema)>,
+}
+
+impl Identity {
+    /// The schema that change `seq` was captured under, and the last seq of which that is true if it is not the current one.
+    pub(crate) fn schema_of(&self, seq: u64) -> (&Schema, Option<u64>) {
+        let older = self.older.iter().find(|(upto, _)| seq <= *upto);
+        older.map_or((&self.schema, None), |(upto, schema)| (schema, Some(*upto)))
+    }
+
+    /// Whether it is still what the file says.
+    pub(crate) fn is_current(&self, db: &Connection, file: &str) -> Result<bool> {
+        crate::format::check(db, file)?;
+        let (uuid, fingerprint): (Vec<u8>, String) = db
+            .query_row("SELECT station_uuid, fingerprint FROM tidemark_station", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .map_err(|error| row_error(file, error))?;
+        Ok(uuid == self.uuid && Fingerprint::from_hex(&fingerprint) == Some(self.schema.fingerprint()))
+    }
 }
 
 pub(crate) fn insert(db: &Connection, schema: &Schema, uuid: [u8; 16]) -> rusqlite::Result<()> {
@@ -106,7 +128,17 @@ pub(crate) fn read_identity(db: &Connection, file: &str) -> Result<Identity> {
     let uuid = uuid
         .try_into()
         .map_err(|_| Error::StationRow { file: file.to_owned(), detail: "station_uuid is not 16 bytes".into() })?;
-    Ok(Identity { uuid, schema: read_schema(db, file)? })
+    let mut query = db
+        .prepare("SELECT upto, toml, fingerprint FROM tidemark_schema ORDER BY upto")
+        .map_err(|error| row_error(file, error))?;
+    let older = query
+        .query_map([], |row| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?, row.get(2)?)))
+        .and_then(Iterator::collect::<rusqlite::Result<Vec<(u64, String, String)>>>)
+        .map_err(|error| row_error(file, error))?
+        .into_iter()
+        .map(|(upto, toml, fingerprint)| Ok((upto, parse_schema(file, &toml, &fingerprint)?)))
+        .collect::<Result<_>>()?;
+    Ok(Identity { uuid, schema: read_schema(db, file)?, older })
 }
 
 /// The schema the file follows now.

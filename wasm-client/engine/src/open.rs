@@ -163,7 +163,7 @@ impl Store {
 
 fn check_init(db: &Connection, file: &str, schema: &Schema) -> Result<()> {
     if format::check(db, file)?.is_some() {
-        let there = meta::read_identity(db, file)?.schema;
+        let there = meta::read_schema(db, file)?;
         return Err(Error::AlreadyTidemark {
             file: file.to_owned(),
             schema: there.name().to_owned(),

@@ -81,10 +81,13 @@ impl<'a> Reader<'a> {
         Error::LogTampered { file: self.file.to_owned(), detail }
     }
 
-    /// Cuts what follows `base`, up to seq `upto`. `None` when there is nothing.
+    /// Cuts what follows `base`, up to seq `upto`; a batch follows one schema, so it ends where the file's schema was upgraded.
+    /// `None` when there is nothing.
     fn cut(&self, base: Cursor, upto: u64, caps: &Caps) -> Result<Option<(BatchBuilder<'a>, bool)>> {
         let sql = |error| Error::sqlite(self.file, "read the log", error);
-        let columns = self.identity.schema.columns_max();
+        let (schema, schema_upto) = self.identity.schema_of(base.seq + 1);
+        let upto = schema_upto.map_or(upto, |schema_upto| upto.min(schema_upto));
+        let columns = schema.columns_max();
         let names: Vec<String> = (0..columns).map(|n| format!("c{n}")).collect();
         let mut query = self
             .db
@@ -95,7 +98,7 @@ impl<'a> Reader<'a> {
             .map_err(sql)?;
         let as_i64 = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
         let mut rows = query.query((as_i64(base.seq), as_i64(upto))).map_err(sql)?;
-        let mut builder = BatchBuilder::new(&self.identity.schema, self.number, base.seq + 1, base.chain);
+        let mut builder = BatchBuilder::new(schema, self.number, base.seq + 1, base.chain);
         let mut capped = false;
         while let Some(row) = rows.next().map_err(sql)? {
             let seq: i64 = row.get(0).map_err(sql)?;

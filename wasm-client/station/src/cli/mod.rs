@@ -10,6 +10,7 @@ mod rejects;
 mod run;
 mod show;
 mod status;
+mod upgrade;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,6 +37,8 @@ struct Cli {
 enum Verb {
     /// Make a station's file from a schema.
     Init(init::Args),
+    /// Follow a newer version of the schema: tables and nullable columns are added, the log stays.
+    Upgrade(upgrade::Args),
     /// Join the server that made a join code.
     Join(join::Args),
     /// Import a CSV file into a table: all of it or nothing.
@@ -82,6 +85,7 @@ pub fn main() -> ExitCode {
     let db = cli.db;
     let done = match cli.verb {
         Verb::Init(args) => init::run(&db, &args),
+        Verb::Upgrade(args) => upgrade::run(&db, &args),
         Verb::Join(args) => join::run(&db, &args),
         Verb::Import(args) => import::run(&db, &args),
         Verb::Push => push::run(&db),

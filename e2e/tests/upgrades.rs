@@ -1,0 +1,231 @@
+//! Upgrades never wipe: files of every format open, migrate and push; a station follows a newer schema with changes still unsent; old
+//! stations push to upgraded servers; a file of the future is left alone.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use rusqlite::Connection;
+use tidemark_e2e::compare::{Upstream, assert_log_drained, assert_upstream_equals};
+use tidemark_e2e::field::{Field, Station};
+use tidemark_e2e::postgres::{Flavour, PostgresCluster};
+use tidemark_e2e::process::run;
+use tidemark_e2e::proxy::{Act, Proxy};
+
+const VERSION_1: &str = include_str!("../golden/schema.toml");
+
+/// Version 2 of the golden schema: a table more, and columns in between so that layouts shift.
+fn version_2() -> String {
+    VERSION_1
+        .replace("version = 1", "version = 2")
+        .replace("value       = {", "depth       = { type = \"real\", default = 1.5 }\nvalue       = {")
+        .replace("name = { type", "code = { type = \"text\" }\nname = { type")
+        + "[tables.visit.columns]\nid = { type = \"integer\" }\nsite_id = { type = \"integer\", references = \"site\" }\n"
+}
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden")
+}
+
+fn text(file: &Path, sql: &str) -> Result<String> {
+    let db = Connection::open(file)?;
+    db.query_row(sql, [], |row| row.get::<_, Option<String>>(0))
+        .map(Option::unwrap_or_default)
+        .with_context(|| format!("{}: {sql}", file.display()))
+}
+
+/// Copies a golden file into the field as a station of that name.
+fn station_of(field: &Field, name: &str, golden: &Path) -> Result<Station> {
+    let station = field.init_station(name)?;
+    std::fs::copy(golden, &station.file)?;
+    for rest in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(format!("{}{rest}", station.file.display()));
+    }
+    Ok(station)
+}
+
+#[test]
+fn files_of_every_format_open_migrate_and_push() -> Result<()> {
+    let mut formats: Vec<PathBuf> =
+        std::fs::read_dir(golden())?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    formats.retain(|path| path.is_dir());
+    formats.sort();
+    ensure!(!formats.is_empty(), "no golden files");
+    for format in formats {
+        let says = || format!("{}", format.display());
+        let field = Field::new(VERSION_1, None)?;
+        std::fs::copy(format.join("upstream.db"), field.folder().join("upstream.db"))?;
+        field.migrate().with_context(says)?;
+        let server = field.serve().with_context(says)?;
+
+        let station = station_of(&field, "norderney", &format.join("station.db"))?;
+        // Its server has moved since.
+        station.open()?.execute("UPDATE tidemark_station SET server = ?1", [server.url()])?;
+        let status = station.status().with_context(says)?;
+        ensure!(status["pending"] == 8 && status["rejects"] == 2, "{}: {status}", says());
+        station
+            .open()?
+            .execute_batch("INSERT INTO reading (site_id, measured_at, value) VALUES (3, '2026-07-03', 8)")?;
+        let pushed = station.run(&["push"])?.success().with_context(says)?;
+        ensure!(pushed.output().contains("9 changes"), "{}", pushed.output());
+
+        let alone = station_of(&field, "alone", &format.join("never-joined.db"))?;
+        let code = field.add_station("alone")?;
+        alone.run(&["join", &code, "--server", &server.url()])?.success().with_context(says)?;
+        alone.run(&["push"])?.success().with_context(says)?;
+        server.process.terminate()?.success()?;
+
+        let upstream = field.folder().join("upstream.db");
+        for (sql, expected) in [
+            ("SELECT group_concat(name, ', ') FROM (SELECT name FROM site WHERE station = 1 ORDER BY id)", "Norderney, Baltrum Hafen, Juist"),
+            ("SELECT group_concat(name, ', ') FROM (SELECT name FROM site WHERE station = 2 ORDER BY id)", "Wangerooge, Spiekeroog"),
+            (
+                "SELECT group_concat((id & 4294967295) || ':' || coalesce(value, '') || ':' || coalesce(checked, ''), ' ')
+                 FROM (SELECT * FROM reading ORDER BY id)",
+                "1:11.5:1 3:: 5:12.125: 6:9.0: 7:8.0:",
+            ),
+            ("SELECT count(*) || '' FROM picture", "0"),
+            ("SELECT group_concat(seq || ' ' || code, ', ') FROM (SELECT * FROM tidemark_rejects ORDER BY seq)", "6 clock, 8 json"),
+            ("SELECT group_concat(seq, ', ') FROM (SELECT seq FROM tidemark_cursor ORDER BY station)", "17, 2"),
+        ] {
+            let found = text(&upstream, sql)?;
+            ensure!(found == expected, "{}: {sql}: {found:?}, not {expected:?}", says());
+        }
+        for station in [&station, &alone] {
+            assert_log_drained(&station.file)?;
+            ensure!(text(&station.file, "PRAGMA integrity_check")? == "ok");
+        }
+        ensure!(station.status()?["rejects"] == 2, "{}", says());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_file_of_the_future_is_left_alone() -> Result<()> {
+    let field = Field::new(VERSION_1, None)?;
+    let station = field.init_station("future")?;
+    station
+        .open()?
+        .execute_batch("INSERT INTO site (name) VALUES ('Memmert'); UPDATE tidemark_station SET format = 99")?;
+    let before = std::fs::read(&station.file)?;
+    for verb in [&["push"][..], &["status"], &["run"], &["log"], &["upgrade", "--schema", "../schema.toml"]] {
+        station.run(verb)?.expect_code(1)?.fails_saying(&[
+            "written by a newer Tidemark",
+            "file format 99",
+            "upgrade this program",
+        ])?;
+    }
+    ensure!(std::fs::read(&station.file)? == before, "the file was changed");
+    Ok(())
+}
+
+/// What a station records before it knows version 2, and after.
+fn record(station: &Station, n: i64) -> Result<()> {
+    station.open()?.execute_batch(&format!(
+        "INSERT INTO site (name) VALUES ('site {n}');
+         INSERT INTO reading (site_id, measured_at, value) VALUES ((SELECT max(id) FROM site), '2026-06-01', {n}), (1, '2026-06-02', -{n});
+         UPDATE reading SET checked = 1 WHERE id = {n};
+         DELETE FROM reading WHERE id = 2 AND {n} = 3"
+    ))?;
+    Ok(())
+}
+
+/// Both orders in which station and server are upgraded, with changes that wait, and one batch whose acknowledgement is lost in between.
+fn unsent_changes_survive_a_schema_upgrade(database: Option<String>) -> Result<()> {
+    let mut field = Field::new(VERSION_1, database)?;
+    field.migrate()?;
+    let server = field.serve()?;
+    let proxy = Proxy::start(server.address)?;
+    let [first, second, old] = [
+        field.join_station("station first", &proxy.url())?,
+        field.join_station("server first", &proxy.url())?,
+        field.join_station("never upgraded", &proxy.url())?,
+    ];
+    let stations = [&first, &second, &old];
+    for station in stations {
+        record(station, 1)?;
+        station.run(&["push"])?.success()?;
+        record(station, 2)?;
+    }
+    // Upstream has what `first` sent, and `first` does not know: from here on its chain must not change.
+    proxy.otherwise(Act::DropReply);
+    first.run(&["push"])?.expect_code(75)?;
+    proxy.otherwise(Act::Pass);
+
+    std::fs::write(field.folder().join("schema-2.toml"), version_2())?;
+    record(&first, 3)?;
+    let upgraded = first.run(&["upgrade", "--schema", "../schema-2.toml"])?.success()?;
+    for says in [
+        "version 2 now (was 1)",
+        "new tables visit",
+        "new columns site.code, reading.depth",
+        "reading.depth: the default",
+    ] {
+        ensure!(upgraded.stdout.contains(says), "{says:?} in {}", upgraded.stdout);
+    }
+    let after = "INSERT INTO visit (site_id) VALUES (2); UPDATE site SET code = 'A' WHERE id = 1;
+                 INSERT INTO reading (site_id, measured_at, value, depth) VALUES (2, '2026-06-05', 3.5, -0.25)";
+    first.open()?.execute_batch(after)?;
+    let waiting = first.waiting()?;
+    // The server does not know version 2 yet: it takes what is of version 1, and the rest waits.
+    first.run(&["push"])?.fails_saying(&["does not know schema", "migrate up --schema"])?;
+    ensure!(first.waiting()? == 3 && waiting > 3, "{waiting} changes waited, {} do", first.waiting()?);
+
+    server.process.terminate()?.success()?;
+    field.follow(&version_2())?;
+    field.migrate()?;
+    let server = field.serve()?;
+    proxy.lead_to(server.address);
+    first.run(&["push"])?.success()?;
+
+    record(&second, 3)?;
+    second.run(&["upgrade", "--schema", "../schema-2.toml"])?.success()?;
+    second.open()?.execute_batch(after)?;
+    second.run(&["push"])?.success()?;
+    record(&old, 3)?;
+    old.run(&["push"])?.success()?;
+
+    // The old station's file has version 1's columns only; upstream the others are NULL.
+    old.open()?.execute_batch(
+        "ALTER TABLE site ADD COLUMN code; ALTER TABLE reading ADD COLUMN depth; CREATE TABLE visit (id, site_id)",
+    )?;
+    let mut numbered = Vec::new();
+    for station in stations {
+        numbered.push((station.number()?, station.file.as_path()));
+    }
+    let seen = assert_upstream_equals(&Upstream::open(&field.database)?, field.schema(), &numbered)?;
+    println!("{} rows of two upgraded stations and an old one are upstream once", seen.rows);
+    ensure!(seen.rows == 2 * 10 + 8, "{seen:?}");
+    stations.iter().try_for_each(|station| assert_log_drained(&station.file).map(|_| ()))
+}
+
+#[test]
+fn unsent_changes_survive_a_schema_upgrade_embedded() -> Result<()> {
+    unsent_changes_survive_a_schema_upgrade(None)
+}
+
+#[test]
+fn unsent_changes_survive_a_schema_upgrade_on_timescale() -> Result<()> {
+    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    unsent_changes_survive_a_schema_upgrade(Some(cluster.create_database("upgrades")?))
+}
+
+#[test]
+fn an_upgrade_that_is_none_says_why_and_changes_nothing() -> Result<()> {
+    let field = Field::new(VERSION_1, None)?;
+    let station = field.init_station("a")?;
+    record(&station, 1)?;
+    let before = station.waiting()?;
+    std::fs::write(
+        field.folder().join("less.toml"),
+        VERSION_1.replace("version = 1", "version = 2").replace("checked     = { type = \"boolean\" }", ""),
+    )?;
+    let file = station.file.to_str().context("a path")?;
+    let upgrade = |schema: &str| {
+        run("tidemark", &["upgrade", "--schema", schema, "--db", file], field.folder(), &Default::default())
+    };
+    upgrade("less.toml")?.expect_code(1)?.fails_saying(&["column reading.checked is gone", "Nothing was changed"])?;
+    upgrade("none.toml")?.expect_code(1)?.fails_saying(&["none.toml: cannot read the schema file"])?;
+    ensure!(upgrade("schema.toml")?.success()?.stdout.contains("follows golden version 1 already"));
+    ensure!(station.waiting()? == before);
+    Ok(())
+}
