@@ -59,7 +59,8 @@ fn golden_files_migrate_and_push(field: &Field, golden: &Path) -> Result<()> {
     let server = field.serve()?;
     let station = station_of(field, "norderney", &golden.join("station.db"))?;
     // Its server has moved since.
-    station.open()?.execute("UPDATE tidemark_station SET server = ?1", [server.url()])?;
+    station.run(&["server", "not a url"])?.fails_saying(&["must begin with http:// or https://"])?;
+    station.run(&["server", &server.url()])?.success()?;
     let status = station.status()?;
     ensure!(status["pending"] == 8 && status["rejects"] == 2, "{status}");
     station.open()?.execute_batch("INSERT INTO reading (site_id, measured_at, value) VALUES (3, '2026-07-03', 8)")?;
@@ -67,6 +68,7 @@ fn golden_files_migrate_and_push(field: &Field, golden: &Path) -> Result<()> {
     ensure!(pushed.output().contains("9 changes"), "{}", pushed.output());
 
     let alone = station_of(field, "alone", &golden.join("never-joined.db"))?;
+    alone.run(&["server", &server.url()])?.fails_saying(&["has not joined"])?;
     let code = field.add_station("alone")?;
     alone.run(&["join", &code, "--server", &server.url()])?.success()?;
     alone.run(&["push"])?.success()?;

@@ -484,7 +484,7 @@ impl Engine {
         match (reply.status, asked) {
             (413, Asked::Push(sent)) => self.too_large(store, now_ms, sent, None, message),
             (300..=399 | 404 | 405, _) => {
-                let message = format!("{message}: is the server's URL right? `tidemark status` shows it");
+                let message = format!("{message}: is the server's URL right? `tidemark server` shows and changes it");
                 self.stop(store, now_ms, Stop::new(StopKind::Refused, message))
             }
             _ => self.fail(store, now_ms, message, retry_after_ms(reply.retry_after.as_deref())),

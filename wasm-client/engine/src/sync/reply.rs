@@ -62,7 +62,7 @@ pub(super) fn stop_of(problem: &Problem) -> Option<Stop> {
         ),
         ProblemCode::NotFound | ProblemCode::MethodNotAllowed => stop(
             StopKind::Refused,
-            "check the server's URL in `tidemark status`; the server may be older than this program",
+            "check the server's URL (`tidemark server` shows and changes it); the server may be older than this program",
         ),
         ProblemCode::JoinCodeUnknown
         | ProblemCode::JoinCodeUsed

@@ -8,6 +8,7 @@ mod log;
 mod push;
 mod rejects;
 mod run;
+mod server;
 mod show;
 mod status;
 mod upgrade;
@@ -47,6 +48,8 @@ enum Verb {
     Push,
     /// Push in the background until SIGTERM or SIGINT.
     Run,
+    /// Say where the server answers now, when it has moved.
+    Server(server::Args),
     /// Show where the station stands.
     Status(status::Args),
     /// Show the last changes that are not upstream yet.
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         Verb::Import(args) => import::run(&db, &args),
         Verb::Push => push::run(&db),
         Verb::Run => run::run(&db),
+        Verb::Server(args) => server::run(&db, &args),
         Verb::Status(args) => status::run(&db, &args),
         Verb::Log(args) => log::run(&db, &args),
         Verb::Rejects(args) => rejects::run(&db, &args),
