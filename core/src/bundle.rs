@@ -11,7 +11,8 @@ use crate::schema::Fingerprint;
 use crate::sealed::{self, Key, Next, Purpose, SealError};
 
 /// What a bundle is sealed for.
-pub const PURPOSE: Purpose = Purpose { magic: *b"TDMB", context: "tidemark bundle 1: key of the seals", noun: "bundle" };
+pub const PURPOSE: Purpose =
+    Purpose { magic: *b"TDMB", context: "tidemark bundle 1: key of the seals", noun: "bundle" };
 
 const HEAD_BYTES: usize = 16 + 4 + 32 + 8 + 8 + 32 + 8;
 const END_BYTES: usize = 8;

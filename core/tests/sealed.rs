@@ -31,13 +31,7 @@ fn batches() -> Vec<Batch> {
         let first_seq = part as u64 * 4 + 1;
         let mut builder = BatchBuilder::new(&schema, common::station(), first_seq, chain);
         for (seq, (table, op, values)) in (first_seq..).zip(rows) {
-            builder.push(&LogRow {
-                seq,
-                at_ms: 1_767_323_045_000,
-                table: table.as_bytes(),
-                op: op.as_bytes(),
-                values,
-            });
+            builder.push(&LogRow { seq, at_ms: 1_767_323_045_000, table: table.as_bytes(), op: op.as_bytes(), values });
         }
         chain = builder.chain();
         batches.push(builder.finish(1_767_400_000_000));

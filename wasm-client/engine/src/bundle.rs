@@ -28,7 +28,9 @@ pub enum BundleError {
     #[error("cannot write it: {0}")]
     Write(#[source] io::Error),
     /// One change is more than any server takes.
-    #[error("change {seq} alone is more than a server takes at once ({why}); make the row smaller (`tidemark log` shows it)")]
+    #[error(
+        "change {seq} alone is more than a server takes at once ({why}); make the row smaller (`tidemark log` shows it)"
+    )]
     TooLarge {
         /// Its seq.
         seq: u64,
@@ -42,7 +44,9 @@ pub enum BundleError {
     #[error(transparent)]
     Receipt(#[from] SealError),
     /// It answers another station's bundle.
-    #[error("the receipt is for station {station}, uuid {uuid}, and this file is station {ours}, uuid {our_uuid}; take it to the file whose bundle it answers")]
+    #[error(
+        "the receipt is for station {station}, uuid {uuid}, and this file is station {ours}, uuid {our_uuid}; take it to the file whose bundle it answers"
+    )]
     Foreign {
         /// The number in the receipt.
         station: u32,
@@ -198,7 +202,8 @@ pub fn import_receipt(store: &mut Store, now_ms: i64, mut receipt: impl Read + S
             // Another process moved the tidemark meanwhile: compare again.
             Agreement::Moved => {}
             found => {
-                let message = found.fork_message(base, end.cursor).expect("BUG: the histories were compared and differ");
+                let message =
+                    found.fork_message(base, end.cursor).expect("BUG: the histories were compared and differ");
                 store.update_station("forked = ?1, last_contact_ms = ?2", (&message, now_ms))?;
                 return Err(BundleError::Forked(message));
             }
