@@ -14,9 +14,12 @@
 //! | [`chain`], [`digest`] | hashes over a log and over rows |
 //! | [`decision`] | what the server does with a batch |
 //! | [`protocol`], [`joincode`] | messages around the frame |
+//! | [`bundle`], [`receipt`], [`sealed`] | a log carried by hand, and the answer to it |
+//! | [`secret`] | secrets as a server keeps them |
 //! | [`limits`] | every bound, in one place |
 
 pub mod batch;
+pub mod bundle;
 pub mod capture;
 pub mod chain;
 pub mod columns;
@@ -29,8 +32,11 @@ pub mod joincode;
 pub mod limits;
 pub mod postgres;
 pub mod protocol;
+pub mod receipt;
 pub mod reject;
 pub mod schema;
+pub mod sealed;
+pub mod secret;
 pub mod sqlite;
 pub mod timestamp;
 pub mod value;

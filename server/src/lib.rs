@@ -5,6 +5,7 @@
 //! | [`server`] | a running server, in this process or as a program |
 //! | [`http`] | the endpoint: requests in, problems or replies out |
 //! | [`ingest`] | from a frame to rows: decoded, judged, planned, applied |
+//! | [`sneakernet`] | bundles carried by hand |
 //! | [`upstream`] | the databases: PostgreSQL, embedded SQLite, memory |
 //! | [`stations`] | invitations, numbers, tokens |
 //! | [`config`], [`clock`] | database URLs and bounds; time and randomness |
@@ -16,6 +17,7 @@ pub mod config;
 pub mod http;
 pub mod ingest;
 pub mod server;
+pub mod sneakernet;
 pub mod stations;
 pub mod upstream;
 

@@ -412,6 +412,10 @@ impl Upstream for MemoryUpstream {
         Ok(self.state().stations.values().find(|station| station.token_hash == Some(token_hash)).cloned())
     }
 
+    async fn station_by_uuid(&self, uuid: [u8; 16]) -> Result<Option<StationRecord>, StoreError> {
+        Ok(self.state().stations.values().find(|station| station.uuid == Some(uuid)).cloned())
+    }
+
     async fn cursor(&self, station: StationNumber) -> Result<Option<Cursor>, StoreError> {
         Ok(self.state().cursors.get(&station.get()).map(|stored| stored.cursor))
     }

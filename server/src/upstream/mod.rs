@@ -158,6 +158,8 @@ pub trait Upstream: Send + Sync + 'static {
     async fn stations(&self) -> Result<Vec<StationSummary>, StoreError>;
     /// The station whose token has this hash.
     async fn station_by_token(&self, token_hash: [u8; 32]) -> Result<Option<StationRecord>, StoreError>;
+    /// The station with this uuid.
+    async fn station_by_uuid(&self, uuid: [u8; 16]) -> Result<Option<StationRecord>, StoreError>;
     /// How far a station's log is durable here.
     async fn cursor(&self, station: StationNumber) -> Result<Option<Cursor>, StoreError>;
     /// Every schema this database has known.

@@ -206,6 +206,10 @@ impl Upstream for SqliteUpstream {
         Self::with(&self.reader, move |connection| station_where(connection, "token_hash", &token_hash)).await
     }
 
+    async fn station_by_uuid(&self, uuid: [u8; 16]) -> Result<Option<StationRecord>, StoreError> {
+        Self::with(&self.reader, move |connection| station_where(connection, "station_uuid", &uuid)).await
+    }
+
     async fn cursor(&self, station: StationNumber) -> Result<Option<Cursor>, StoreError> {
         Self::with(&self.reader, move |connection| cursor_of(connection, station)).await
     }

@@ -8,9 +8,11 @@
 //! | [`format`](mod@format) | the formats a file has had, and the way from each to the next |
 //! | [`capture`] | the triggers on a real file: checked at open, repaired |
 //! | [`outbox`], [`ack`] | batches out of the log; the transaction of an acknowledgement |
+//! | [`bundle`] | the log carried by hand, and the receipt for it |
 //! | [`sync`] | the engine: events in, actions out |
 
 pub mod ack;
+pub mod bundle;
 pub mod capture;
 mod digest;
 mod error;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use tidemark_client::bundle::BundleError;
 use tidemark_client::meta::Membership;
 use tidemark_client::rusqlite::types::Value;
 use tidemark_client::rusqlite::{Params, Transaction};
@@ -29,6 +30,9 @@ pub enum StationError {
     /// The server cannot be reached; nothing is lost.
     #[error("{0}")]
     Unreachable(String),
+    /// A bundle or a receipt.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
     /// No randomness.
     #[error(transparent)]
     Entropy(#[from] NoEntropy),

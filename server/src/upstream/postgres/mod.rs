@@ -24,10 +24,10 @@ use tidemark_core::schema::{Schema, Table};
 use tidemark_migrations::with_causes;
 use tokio_postgres::NoTls;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
 use self::transaction::{
-    PostgresTransaction, REJECT_COLUMNS, STATION_COLUMNS, StampMs, cell, cursor_of, reject_of, station_of,
+    PostgresTransaction, REJECT_COLUMNS, STATION_COLUMNS, StampMs, UuidBytes, cell, cursor_of, reject_of, station_of,
 };
 use super::{KnownSchema, Reject, StoreError, TableDigest, Upstream};
 use crate::ingest::apply::{Job, Outcome, apply};
@@ -147,6 +147,16 @@ impl PostgresUpstream {
             deadpool_postgres::PoolError::Backend(error) => StoreError::Unavailable(message_of(&error)),
             other => StoreError::Unavailable(other.to_string()),
         })
+    }
+
+    async fn station_where(
+        &self,
+        column: &str,
+        value: (&(dyn ToSql + Sync), Type),
+    ) -> Result<Option<StationRecord>, StoreError> {
+        let sql = format!("SELECT {STATION_COLUMNS} FROM tidemark.station WHERE {column} = $1");
+        let row = self.client().await?.query_typed_opt(&sql, &[value]).await.map_err(failed)?;
+        Ok(row.as_ref().map(station_of))
     }
 
     /// Runs one transaction; repeats it when it met another one.
@@ -272,10 +282,11 @@ impl Upstream for PostgresUpstream {
     }
 
     async fn station_by_token(&self, token_hash: [u8; 32]) -> Result<Option<StationRecord>, StoreError> {
-        let sql = format!("SELECT {STATION_COLUMNS} FROM tidemark.station WHERE token_hash = $1");
-        let client = self.client().await?;
-        let row = client.query_typed_opt(&sql, &[(&token_hash.as_slice(), Type::BYTEA)]).await.map_err(failed)?;
-        Ok(row.as_ref().map(station_of))
+        self.station_where("token_hash", (&token_hash.as_slice(), Type::BYTEA)).await
+    }
+
+    async fn station_by_uuid(&self, uuid: [u8; 16]) -> Result<Option<StationRecord>, StoreError> {
+        self.station_where("station_uuid", (&UuidBytes(uuid), Type::UUID)).await
     }
 
     async fn cursor(&self, station: StationNumber) -> Result<Option<Cursor>, StoreError> {

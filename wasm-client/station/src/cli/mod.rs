@@ -1,6 +1,8 @@
 //! The command line: one file per verb. Exit codes: 0 ok, 1 error, 2 usage, 75 the server cannot be reached (nothing is lost).
 
+mod export;
 mod import;
+mod import_receipt;
 mod info;
 mod init;
 mod join;
@@ -44,6 +46,10 @@ enum Verb {
     Join(join::Args),
     /// Import a CSV file into a table: all of it or nothing.
     Import(import::Args),
+    /// Write everything that is pending as a bundle, for a server that no network reaches.
+    Export(export::Args),
+    /// Take the server's receipt for a bundle, and trim the log.
+    ImportReceipt(import_receipt::Args),
     /// Push everything that is in the log now. Exits 75 when the server cannot be reached.
     Push,
     /// Push in the background until SIGTERM or SIGINT.
@@ -91,6 +97,8 @@ pub fn main() -> ExitCode {
         Verb::Upgrade(args) => upgrade::run(&db, &args),
         Verb::Join(args) => join::run(&db, &args),
         Verb::Import(args) => import::run(&db, &args),
+        Verb::Export(args) => export::run(&db, &args),
+        Verb::ImportReceipt(args) => import_receipt::run(&db, &args),
         Verb::Push => push::run(&db),
         Verb::Run => run::run(&db),
         Verb::Server(args) => server::run(&db, &args),
