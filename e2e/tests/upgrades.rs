@@ -232,6 +232,30 @@ fn unsent_changes_survive_a_schema_upgrade_on_timescale() -> Result<()> {
     unsent_changes_survive_a_schema_upgrade(Some(cluster.create_database("upgrades")?))
 }
 
+/// The log of two schemas as one bundle: refused whole by a server that knows the first only, taken whole by one that knows both.
+#[test]
+fn a_bundle_holds_what_was_captured_before_and_after_an_upgrade() -> Result<()> {
+    let mut field = Field::new(VERSION_1, None)?;
+    field.migrate()?;
+    let server = field.serve()?;
+    let station = field.join_station("a", &server.url())?;
+    server.process.terminate()?.success()?;
+    record(&station, 1)?;
+    std::fs::write(field.folder().join("schema-2.toml"), version_2())?;
+    station.run(&["upgrade", "--schema", "../schema-2.toml"])?.success()?;
+    station.open()?.execute_batch("INSERT INTO visit (site_id) VALUES (1)")?;
+    station.run(&["export", "../log.bundle"])?.success()?;
+
+    let import = |field: &Field| field.server_command(&["import", "log.bundle", "--receipt", "log.receipt"]);
+    import(&field)?.fails_saying(&["does not know schema", "Nothing was applied"])?;
+    field.follow(&version_2())?;
+    field.migrate()?;
+    import(&field)?.success()?;
+    station.run(&["import-receipt", "../log.receipt"])?.success()?;
+    field.assert_upstream_equals(&[&station])?;
+    Ok(())
+}
+
 #[test]
 fn an_upgrade_that_is_none_says_why_and_changes_nothing() -> Result<()> {
     let field = Field::new(VERSION_1, None)?;
