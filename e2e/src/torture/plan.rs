@@ -105,7 +105,7 @@ impl Plan {
         // Two steps of the generator, so that the plans of neighbouring seeds and rounds have nothing in common.
         let mut dice = Dice::new(Dice::new(seed).next() ^ round.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let dice = &mut dice;
-        let length_ms = 500 + dice.below(1_200);
+        let length_ms = 500 + dice.below(1_000);
         // Not everything in every round: what goes on while others fall counts too.
         let some =
             |dice: &mut Dice, percent: u64, most: u64| if dice.below(100) < percent { 1 + dice.below(most) } else { 0 };
@@ -127,14 +127,14 @@ impl Plan {
                 strikes(dice, count, 500, &[Blow::Kill, Blow::Kill, Blow::Stall])
             })
             .collect();
-        let count = some(dice, 45, 2);
-        let database = strikes(dice, count, 300, &[Blow::Kill, Blow::KillBackend, Blow::KillBackend]);
+        let count = some(dice, 60, 2);
+        let database = strikes(dice, count, 300, &[Blow::Kill, Blow::KillBackend]);
         let wires = (0..shape.servers)
             .map(|_| {
-                let count = some(dice, 70, 3);
+                let count = some(dice, 85, 4);
                 WirePlan {
                     seed: dice.next(),
-                    trouble_percent: dice.below(70),
+                    trouble_percent: 20 + dice.below(70),
                     strikes: strikes(dice, count, 1, &[Blow::Sever, Blow::Sever, Blow::Lead]),
                 }
             })
