@@ -8,12 +8,13 @@
 //! | [`schema`] | the schema file: parsed, checked, fingerprinted |
 //! | [`sqlite`], [`capture`], [`postgres`] | SQL derived from a schema |
 //! | [`value`], [`convert`] | typed values, strict conversion from SQLite's |
-//! | [`ids`] | station numbers and upstream ids |
+//! | [`ids`], [`identity`] | station numbers and upstream ids; what identifies a row upstream |
 //! | [`batch`], [`columns`] | a contiguous range of changes, by columns |
 //! | [`frame`], [`wire`] | a batch as bytes |
 //! | [`chain`], [`digest`] | hashes over a log and over rows |
 //! | [`decision`] | what the server does with a batch |
 //! | [`protocol`], [`joincode`] | messages around the frame |
+//! | [`survey`] | questions about the rows that are upstream, and their answers |
 //! | [`limits`] | every bound, in one place |
 
 pub mod batch;
@@ -24,6 +25,7 @@ pub mod convert;
 pub mod decision;
 pub mod digest;
 pub mod frame;
+pub mod identity;
 pub mod ids;
 pub mod joincode;
 pub mod limits;
@@ -32,6 +34,7 @@ pub mod protocol;
 pub mod reject;
 pub mod schema;
 pub mod sqlite;
+pub mod survey;
 pub mod timestamp;
 pub mod value;
 pub mod wire;
