@@ -6,6 +6,7 @@
 //! | [`http`] | the endpoint: requests in, problems or replies out |
 //! | [`ingest`] | from a frame to rows: decoded, judged, planned, applied |
 //! | [`upstream`] | the databases: PostgreSQL, embedded SQLite, memory |
+//! | [`survey`] | what is gathered from a station's rows for `POST /v1/digest` |
 //! | [`stations`] | invitations, numbers, tokens |
 //! | [`config`], [`clock`] | database URLs and bounds; time and randomness |
 //! | [`cli`] | the command line |
@@ -17,6 +18,7 @@ pub mod http;
 pub mod ingest;
 pub mod server;
 pub mod stations;
+pub mod survey;
 pub mod upstream;
 
 pub use config::{DatabaseUrl, ServerConfig};
