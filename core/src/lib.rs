@@ -8,7 +8,7 @@
 //! | [`schema`] | the schema file: parsed, checked, fingerprinted |
 //! | [`sqlite`], [`capture`], [`postgres`] | SQL derived from a schema |
 //! | [`value`], [`convert`] | typed values, strict conversion from SQLite's |
-//! | [`ids`] | station numbers and upstream ids |
+//! | [`ids`], [`identity`] | station numbers and upstream ids; what identifies a row upstream |
 //! | [`batch`], [`columns`] | a contiguous range of changes, by columns |
 //! | [`frame`], [`wire`] | a batch as bytes |
 //! | [`chain`], [`digest`] | hashes over a log and over rows |
@@ -16,6 +16,7 @@
 //! | [`protocol`], [`joincode`] | messages around the frame |
 //! | [`bundle`], [`receipt`], [`sealed`] | a log carried by hand, and the answer to it |
 //! | [`secret`] | secrets as a server keeps them |
+//! | [`survey`] | questions about the rows that are upstream, and their answers |
 //! | [`limits`] | every bound, in one place |
 
 pub mod batch;
@@ -27,6 +28,7 @@ pub mod convert;
 pub mod decision;
 pub mod digest;
 pub mod frame;
+pub mod identity;
 pub mod ids;
 pub mod joincode;
 pub mod limits;
@@ -38,6 +40,7 @@ pub mod schema;
 pub mod sealed;
 pub mod secret;
 pub mod sqlite;
+pub mod survey;
 pub mod timestamp;
 pub mod value;
 pub mod wire;

@@ -12,7 +12,7 @@ use tidemark_core::value::SqliteValue;
 
 use crate::error::{Error, Result};
 use crate::log::{at_ms, sqlite_value};
-use crate::meta::{self, Identity};
+use crate::meta::{self, Identity, Meta};
 use crate::store::{Store, last_seq};
 
 /// Bounds of one batch. A single change is cut whatever its size.
@@ -257,18 +257,30 @@ pub(crate) fn encode(batch: &Batch, limits: &FrameLimits) -> std::result::Result
 /// # Errors
 /// As [`cut`].
 pub fn compare(store: &mut Store, base: Cursor, server: Cursor) -> Result<Agreement> {
-    /// Bounds of the pieces in which the log is read.
-    const PIECE: Caps = Caps { rows: 5_000, body_bytes: 8 << 20, cells: 1 << 20 };
     let (tx, file, identity) = store.read()?;
     let meta = meta::read(&tx, file)?;
-    let number = meta.membership.ok_or_else(|| Error::NotJoined { file: file.to_owned() })?.number;
     if meta.tidemark != base {
         return Ok(Agreement::Moved);
     }
+    compare_in(&tx, file, identity, &meta, server)
+}
+
+/// Compares a server's cursor with the log of one snapshot, whose station row is `meta`.
+pub(crate) fn compare_in(
+    db: &Connection,
+    file: &str,
+    identity: &Identity,
+    meta: &Meta,
+    server: Cursor,
+) -> Result<Agreement> {
+    /// Bounds of the pieces in which the log is read.
+    const PIECE: Caps = Caps { rows: 5_000, body_bytes: 8 << 20, cells: 1 << 20 };
+    let number = meta.membership.as_ref().ok_or_else(|| Error::NotJoined { file: file.to_owned() })?.number;
+    let base = meta.tidemark;
     if server.seq < base.seq {
         return Ok(Agreement::Behind);
     }
-    let reader = Reader { db: &tx, file, identity, number };
+    let reader = Reader { db, file, identity, number };
     let last = reader.check(base.seq)?;
     if server.seq > last {
         return Ok(Agreement::Beyond { last });

@@ -140,6 +140,11 @@ impl Engine {
         Ok(())
     }
 
+    /// The next thing to do is to ask the server where it stands, and to compare that with the log: [`Event::Agreed`].
+    pub const fn ask(&mut self) {
+        self.ask_station = true;
+    }
+
     /// What to do now.
     ///
     /// # Errors

@@ -1,4 +1,5 @@
-//! The command line: one file per verb. Exit codes: 0 ok, 1 error, 2 usage, 75 the server cannot be reached (nothing is lost).
+//! The command line: one file per verb. Exit codes: 0 ok, 1 error, 2 usage, 75 the server cannot be reached (nothing is lost). Of `verify`,
+//! 1 says that there are differences, and 2 that the comparison could not be made.
 
 mod export;
 mod import;
@@ -14,6 +15,7 @@ mod server;
 mod show;
 mod status;
 mod upgrade;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -62,6 +64,8 @@ enum Verb {
     Log(log::Args),
     /// Show changes that could not be applied.
     Rejects(rejects::Args),
+    /// Prove that upstream equals the station; exits 1 when it does not. `--repair` sends what is missing.
+    Verify(verify::Args),
     /// Show schema, tables, sizes and capture.
     Info(info::Args),
 }
@@ -105,6 +109,7 @@ pub fn main() -> ExitCode {
         Verb::Status(args) => status::run(&db, &args),
         Verb::Log(args) => log::run(&db, &args),
         Verb::Rejects(args) => rejects::run(&db, &args),
+        Verb::Verify(args) => verify::run(&db, &args),
         Verb::Info(args) => info::run(&db, &args),
     };
     match done {
