@@ -15,6 +15,7 @@
 //! | [`decision`] | what the server does with a batch |
 //! | [`protocol`], [`joincode`] | messages around the frame |
 //! | [`limits`] | every bound, in one place |
+//! | [`planted`] | bugs on purpose, absent from every ordinary build: the simulation's test of itself |
 
 pub mod batch;
 pub mod capture;
@@ -27,6 +28,7 @@ pub mod frame;
 pub mod ids;
 pub mod joincode;
 pub mod limits;
+pub mod planted;
 pub mod postgres;
 pub mod protocol;
 pub mod reject;
