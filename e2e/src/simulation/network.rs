@@ -7,7 +7,7 @@ use super::faults::{Fault, FaultSet};
 use crate::world::Dice;
 
 /// The largest body a small proxy lets through, in bytes: more than any single change of the simulation needs.
-const SMALL_PROXY_BYTES: usize = 2_600;
+const SMALL_PROXY_BYTES: usize = 900;
 /// An ordinary way, in milliseconds.
 const LATENCY_MS: (i64, i64) = (5, 120);
 /// A slow one.
