@@ -18,6 +18,7 @@
 //! | [`secret`] | secrets as a server keeps them |
 //! | [`survey`] | questions about the rows that are upstream, and their answers |
 //! | [`limits`] | every bound, in one place |
+//! | [`planted`] | bugs on purpose, absent from every ordinary build: the simulation's test of itself |
 
 pub mod batch;
 pub mod bundle;
@@ -32,6 +33,7 @@ pub mod identity;
 pub mod ids;
 pub mod joincode;
 pub mod limits;
+pub mod planted;
 pub mod postgres;
 pub mod protocol;
 pub mod receipt;

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use hyper::body::Incoming;
 use tidemark_core::limits::DIGEST_REQUEST_BYTES_MAX;
 use tidemark_core::protocol::{Problem, ProblemCode};
 use tidemark_core::schema::Fingerprint;
 use tidemark_core::survey::{DigestReply, DigestRequest};
 
 use super::push::number_of;
-use super::{Endpoint, body};
+use super::{Endpoint, RequestBody, body};
 use crate::ingest::store_problem;
 use crate::stations::StationRecord;
 use crate::survey::Survey;
@@ -17,7 +16,7 @@ use crate::survey::Survey;
 pub(super) async fn digest(
     endpoint: &Endpoint,
     station: &StationRecord,
-    body: &mut Incoming,
+    body: &mut RequestBody,
 ) -> Result<DigestReply, Problem> {
     let number = number_of(station)?;
     let held = body::read(endpoint, body, DIGEST_REQUEST_BYTES_MAX).await?;

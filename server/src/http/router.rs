@@ -1,18 +1,17 @@
 //! Which request goes where, and whose it is.
 
-use hyper::body::Incoming;
 use hyper::header::AUTHORIZATION;
 use hyper::{Method, Request};
 use tidemark_core::protocol::{Problem, ProblemCode};
 use tidemark_core::value::unhex;
 
 use super::problem::{Reply, json, problem, text};
-use super::{Endpoint, body, digest, join, push, station};
+use super::{Endpoint, RequestBody, body, digest, join, push, station};
 use crate::ingest::store_problem;
 use crate::stations::{StationRecord, secret_hash};
 
 /// Answers one request.
-pub(super) async fn route(endpoint: &Endpoint, mut request: Request<Incoming>) -> Reply {
+pub(super) async fn route(endpoint: &Endpoint, mut request: Request<RequestBody>) -> Reply {
     match answer(endpoint, &mut request).await {
         Ok(reply) => reply,
         Err(refusal) => {
@@ -25,7 +24,7 @@ pub(super) async fn route(endpoint: &Endpoint, mut request: Request<Incoming>) -
     }
 }
 
-async fn answer(endpoint: &Endpoint, request: &mut Request<Incoming>) -> Result<Reply, Problem> {
+async fn answer(endpoint: &Endpoint, request: &mut Request<RequestBody>) -> Result<Reply, Problem> {
     let path = request.uri().path().to_owned();
     match (request.method(), path.as_str()) {
         (&Method::GET, "/healthz") => Ok(text("ok\n")),
@@ -58,7 +57,7 @@ async fn answer(endpoint: &Endpoint, request: &mut Request<Incoming>) -> Result<
 }
 
 /// The station whose token the request carries. Looked up by the token's hash, so no comparison leaks how much of it was right.
-async fn authenticate(endpoint: &Endpoint, request: &Request<Incoming>) -> Result<StationRecord, Problem> {
+async fn authenticate(endpoint: &Endpoint, request: &Request<RequestBody>) -> Result<StationRecord, Problem> {
     let unauthorized = |detail: &str| Problem::new(ProblemCode::Unauthorized, detail);
     let header = request
         .headers()

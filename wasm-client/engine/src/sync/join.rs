@@ -5,6 +5,7 @@
 
 use rusqlite::params;
 use tidemark_core::joincode::{JoinCode, JoinCodeError};
+use tidemark_core::planted::{Bug, planted};
 use tidemark_core::protocol::{JoinReply, JoinRequest};
 use tidemark_core::value::{format_uuid, hex};
 
@@ -81,6 +82,9 @@ pub fn begin(store: &mut Store, code: &str, server: Option<&str>, fresh_token: S
             number: membership.number.get(),
             name: membership.name,
         });
+    }
+    if planted(Bug::TokenRemade) {
+        store.update_station("join_digest = NULL", [])?;
     }
     // Two processes that join at once must end with one token: whoever comes second takes the first one's.
     store.connection().execute(
