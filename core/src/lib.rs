@@ -8,12 +8,12 @@
 //! | [`schema`] | the schema file: parsed, checked, fingerprinted |
 //! | [`sqlite`], [`capture`], [`postgres`] | SQL derived from a schema |
 //! | [`value`], [`convert`] | typed values, strict conversion from SQLite's |
-//! | [`ids`] | station numbers and upstream ids |
+//! | [`ids`], [`idmap`] | station numbers and upstream ids; which local id is which upstream id |
 //! | [`batch`], [`columns`] | a contiguous range of changes, by columns |
 //! | [`frame`], [`wire`] | a batch as bytes |
 //! | [`chain`], [`digest`] | hashes over a log and over rows |
 //! | [`decision`] | what the server does with a batch |
-//! | [`protocol`], [`joincode`] | messages around the frame |
+//! | [`protocol`], [`rejoin`], [`joincode`] | messages around the frame |
 //! | [`limits`] | every bound, in one place |
 
 pub mod batch;
@@ -24,12 +24,14 @@ pub mod convert;
 pub mod decision;
 pub mod digest;
 pub mod frame;
+pub mod idmap;
 pub mod ids;
 pub mod joincode;
 pub mod limits;
 pub mod postgres;
 pub mod protocol;
 pub mod reject;
+pub mod rejoin;
 pub mod schema;
 pub mod sqlite;
 pub mod timestamp;
