@@ -6,7 +6,7 @@
 //! | [`http`] | the endpoint: requests in, problems or replies out |
 //! | [`ingest`] | from a frame to rows: decoded, judged, planned, applied |
 //! | [`upstream`] | the databases: PostgreSQL, embedded SQLite, memory |
-//! | [`stations`] | invitations, numbers, tokens |
+//! | [`stations`], [`lines`] | invitations, numbers, tokens; files that go on under another number |
 //! | [`config`], [`clock`] | database URLs and bounds; time and randomness |
 //! | [`cli`] | the command line |
 
@@ -15,6 +15,7 @@ pub mod clock;
 pub mod config;
 pub mod http;
 pub mod ingest;
+pub mod lines;
 pub mod server;
 pub mod stations;
 pub mod upstream;

@@ -4,6 +4,7 @@ mod body;
 mod join;
 mod problem;
 mod push;
+mod rejoin;
 mod router;
 mod station;
 
