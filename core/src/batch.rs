@@ -5,7 +5,7 @@ use crate::columns::ColumnBlock;
 use crate::convert::convert_row;
 use crate::decision::Span;
 use crate::idmap::IdMap;
-use crate::ids::StationNumber;
+use crate::ids::{LOCAL_ID_MAX, StationNumber};
 use crate::reject::{RejectCode, Rejection};
 use crate::schema::{Fingerprint, Schema, Table};
 use crate::value::{ColumnType, SqliteValue, ValueRef};
@@ -170,6 +170,21 @@ impl Batch {
             next_row[group] += 1;
             ChangeRef { seq, at_ms, group, row }
         })
+    }
+
+    /// The largest local id among the inserted and updated rows of each table that is keyed by integers, by the table's name.
+    #[must_use]
+    pub fn largest_ids(&self, schema: &Schema) -> Vec<(String, i64)> {
+        let rows = self.groups.iter().filter(|group| matches!(group.op, Op::Insert | Op::Update));
+        let largest = rows.filter_map(|group| {
+            let table = schema.tables().get(group.table as usize)?;
+            let ids = (0..group.rows).filter_map(|row| match group.columns.get(table.key)?.get(row) {
+                ValueRef::Integer(id) => Some(id & LOCAL_ID_MAX),
+                _ => None,
+            });
+            Some((table.name.clone(), ids.max()?))
+        });
+        largest.collect()
     }
 
     /// The chain after every change from the first to `seq`, recomputed from the changes.

@@ -33,7 +33,8 @@ impl Store {
         let number = meta.membership.ok_or_else(|| Error::NotJoined { file: file.to_owned() })?.number;
         let mut digests = Vec::new();
         let mut scratch = Vec::new();
-        for table in identity.schema.tables() {
+        let ids = identity.former.ids(&identity.schema, number);
+        for (index, table) in identity.schema.tables().iter().enumerate() {
             let names: Vec<String> = table.columns.iter().map(|column| quote(&column.name)).collect();
             let mut query =
                 tx.prepare(&format!("SELECT {} FROM {}", names.join(", "), quote(&table.name))).map_err(sql)?;
@@ -45,7 +46,7 @@ impl Store {
                     raw.push(sqlite_value(row.get_ref(n).map_err(sql)?));
                 }
                 let mut values = Vec::with_capacity(names.len());
-                match convert_row(table, number, &raw, 0..names.len(), &mut values) {
+                match convert_row(&identity.schema, index, &ids, &raw, 0..names.len(), &mut values) {
                     Ok(()) => digest.add(&mut scratch, &table.name, values.into_iter()),
                     Err(_) => excluded += 1,
                 }

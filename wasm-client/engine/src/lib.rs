@@ -7,6 +7,7 @@
 //! | [`Store`] (`store`, `open`, `evolve`, `status`, `log`, `rejects`, `digest`) | a station's file |
 //! | [`format`](mod@format) | the formats a file has had, and the way from each to the next |
 //! | [`capture`] | the triggers on a real file: checked at open, repaired |
+//! | `parting`, `switch`, `former` | a file whose history parted from its number's: where, going on under another number, its rows before |
 //! | [`outbox`], [`ack`] | batches out of the log; the transaction of an acknowledgement |
 //! | [`sync`] | the engine: events in, actions out |
 
@@ -16,18 +17,22 @@ mod digest;
 mod error;
 mod evolve;
 pub mod format;
+mod former;
 mod log;
 pub mod meta;
 mod open;
 pub mod outbox;
+mod parting;
 mod rejects;
 mod status;
 mod store;
+mod switch;
 pub mod sync;
 
 pub use digest::TableDigest;
 pub use error::{Error, Result, Secret, printable};
 pub use evolve::Evolved;
+pub use former::FormerStation;
 pub use log::{ImageRow, show_value};
 pub use open::{BUSY_TIMEOUT_MS, OpenOptions};
 pub use rejects::{Origin, Reject};

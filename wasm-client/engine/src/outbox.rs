@@ -55,6 +55,8 @@ pub enum Agreement {
     Moved,
 }
 
+/// Bounds of the pieces in which the log is read to compare it.
+pub(crate) const PIECE: Caps = Caps { rows: 5_000, body_bytes: 8 << 20, cells: 1 << 20 };
 /// Room kept below the cap for the message of a rejected change, which may be longer than the values it replaces.
 const MESSAGE_ROOM_BYTES: usize = 2048;
 
@@ -69,11 +71,11 @@ fn canonical_bytes_max(row: &LogRow<'_>) -> usize {
 }
 
 /// The log, read in order from after a cursor.
-struct Reader<'a> {
-    db: &'a Connection,
-    file: &'a str,
-    identity: &'a Identity,
-    number: StationNumber,
+pub(crate) struct Reader<'a> {
+    pub(crate) db: &'a Connection,
+    pub(crate) file: &'a str,
+    pub(crate) identity: &'a Identity,
+    pub(crate) number: StationNumber,
 }
 
 impl<'a> Reader<'a> {
@@ -83,7 +85,7 @@ impl<'a> Reader<'a> {
 
     /// Cuts what follows `base`, up to seq `upto`; a batch follows one schema, so it ends where the file's schema was upgraded.
     /// `None` when there is nothing.
-    fn cut(&self, base: Cursor, upto: u64, caps: &Caps) -> Result<Option<(BatchBuilder<'a>, bool)>> {
+    pub(crate) fn cut(&self, base: Cursor, upto: u64, caps: &Caps) -> Result<Option<(BatchBuilder<'a>, bool)>> {
         let sql = |error| Error::sqlite(self.file, "read the log", error);
         let (schema, schema_upto) = self.identity.schema_of(base.seq + 1);
         let upto = schema_upto.map_or(upto, |schema_upto| upto.min(schema_upto));
@@ -98,7 +100,8 @@ impl<'a> Reader<'a> {
             .map_err(sql)?;
         let as_i64 = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
         let mut rows = query.query((as_i64(base.seq), as_i64(upto))).map_err(sql)?;
-        let mut builder = BatchBuilder::new(schema, self.number, base.seq + 1, base.chain);
+        let mut builder =
+            BatchBuilder::new(schema, self.identity.former.ids(schema, self.number), base.seq + 1, base.chain);
         let mut capped = false;
         while let Some(row) = rows.next().map_err(sql)? {
             let seq: i64 = row.get(0).map_err(sql)?;
@@ -133,13 +136,18 @@ impl<'a> Reader<'a> {
         Ok((builder.rows() > 0).then_some((builder, capped)))
     }
 
-    /// What is always true of a log nobody edited.
-    fn check(&self, tidemark: u64) -> Result<u64> {
+    /// What is always true of a log nobody edited; returns its last seq.
+    pub(crate) fn check(&self, tidemark: u64, sent_seq: u64) -> Result<u64> {
         let sql = |error| Error::sqlite(self.file, "read the log", error);
         let last = last_seq(self.db).map_err(sql)?;
         if last < tidemark {
             return Err(self.tampered(format!(
                 "its numbering restarted: the last seq is {last}, but {tidemark} changes are upstream already"
+            )));
+        }
+        if last < sent_seq {
+            return Err(self.tampered(format!(
+                "changes up to {sent_seq} were sent from it, and it ends at {last}: its end was cut off"
             )));
         }
         let first: Option<i64> =
@@ -164,7 +172,7 @@ pub fn cut(store: &mut Store, caps: &Caps, now_ms: i64) -> Result<Option<Cut>> {
     let meta = meta::read(&tx, file)?;
     let number = meta.membership.ok_or_else(|| Error::NotJoined { file: file.to_owned() })?.number;
     let reader = Reader { db: &tx, file, identity, number };
-    let last = reader.check(meta.tidemark.seq)?;
+    let last = reader.check(meta.tidemark.seq, meta.sent_seq)?;
     let cut = reader.cut(meta.tidemark, last, caps)?;
     Ok(cut.map(|(builder, capped)| Cut {
         base: meta.tidemark,
@@ -179,8 +187,6 @@ pub fn cut(store: &mut Store, caps: &Caps, now_ms: i64) -> Result<Option<Cut>> {
 /// # Errors
 /// As [`cut`].
 pub fn compare(store: &mut Store, base: Cursor, server: Cursor) -> Result<Agreement> {
-    /// Bounds of the pieces in which the log is read.
-    const PIECE: Caps = Caps { rows: 5_000, body_bytes: 8 << 20, cells: 1 << 20 };
     let (tx, file, identity) = store.read()?;
     let meta = meta::read(&tx, file)?;
     let number = meta.membership.ok_or_else(|| Error::NotJoined { file: file.to_owned() })?.number;
@@ -191,7 +197,7 @@ pub fn compare(store: &mut Store, base: Cursor, server: Cursor) -> Result<Agreem
         return Ok(Agreement::Behind);
     }
     let reader = Reader { db: &tx, file, identity, number };
-    let last = reader.check(base.seq)?;
+    let last = reader.check(base.seq, meta.sent_seq)?;
     if server.seq > last {
         return Ok(Agreement::Beyond { last });
     }

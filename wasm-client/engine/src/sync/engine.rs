@@ -3,6 +3,7 @@
 use tidemark_core::chain::Chain;
 use tidemark_core::decision::{Cursor, Span};
 use tidemark_core::frame::{self, Compression, FrameError, FrameHeader, HEADER_BYTES};
+use tidemark_core::ids::StationNumber;
 use tidemark_core::limits::FrameLimits;
 use tidemark_core::protocol::{FRAME_MEDIA_TYPE, Problem, ProblemCode, PushReply, StationReply};
 use tidemark_core::reject::Rejection;
@@ -48,6 +49,9 @@ const SLOWEST_BYTES_PER_MS: u64 = 4;
 /// While the network is said to be down, it is tried this rarely: such hints are often wrong.
 const OFFLINE_RETRY_MS: i64 = 60_000;
 
+/// What the kept word of a fork begins with; other words in its place are of a log that is not whole.
+const FORKED: &str = "forked: ";
+
 #[derive(Debug)]
 enum State {
     Ready,
@@ -61,6 +65,8 @@ struct InFlight {
     id: u64,
     since_ms: i64,
     deadline_ms: i64,
+    /// The number it was asked under: the file may be another station when the answer comes.
+    number: StationNumber,
     asked: Asked,
 }
 
@@ -73,11 +79,23 @@ enum Asked {
     },
 }
 
+/// What came of cutting a batch.
+#[derive(Debug)]
+enum Framed {
+    /// A frame to send.
+    Ready(Sent, Vec<u8>),
+    /// Nothing to send, or stopped.
+    Nothing,
+    /// The file has become another station meanwhile.
+    Moved,
+}
+
 #[derive(Debug)]
 struct Sent {
     base: Cursor,
     span: Span,
     rejected: Vec<(u64, Rejection)>,
+    largest_ids: Vec<(String, i64)>,
     capped: bool,
 }
 
@@ -146,6 +164,15 @@ impl Engine {
     /// # Errors
     /// What the store says; the engine can be asked again.
     pub fn next(&mut self, store: &mut Store, now_ms: i64) -> Result<Action> {
+        match self.next_action(store, now_ms) {
+            Err(Error::LogTampered { file, detail }) => {
+                self.tampered(store, now_ms, Error::LogTampered { file, detail }).map(Action::Stopped)
+            }
+            done => done,
+        }
+    }
+
+    fn next_action(&mut self, store: &mut Store, now_ms: i64) -> Result<Action> {
         match &self.state {
             State::Stopped(stop) => return Ok(Action::Stopped(stop.clone())),
             State::InFlight(flight) if (flight.since_ms..flight.deadline_ms).contains(&now_ms) => {
@@ -156,7 +183,7 @@ impl Engine {
                 let id = flight.id;
                 let failure = Failure { timeout: true, message: "the server did not answer in time".into() };
                 self.on_failure(store, now_ms, id, &failure)?;
-                return self.next(store, now_ms);
+                return self.next_action(store, now_ms);
             }
             // A clock that was set back ends the wait.
             State::Waiting { since_ms, until_ms } if (*since_ms..*until_ms).contains(&now_ms) => {
@@ -166,7 +193,7 @@ impl Engine {
         }
         let meta = store.meta()?;
         let stop = |kind, message: String| Ok(Action::Stopped(Stop::new(kind, message)));
-        let (Some(token), Some(server), Some(_)) = (&meta.token, &meta.server, &meta.membership) else {
+        let (Some(token), Some(server), Some(membership)) = (&meta.token, &meta.server, &meta.membership) else {
             return stop(StopKind::NotJoined, Error::NotJoined { file: store.file().to_owned() }.to_string());
         };
         let server = match ServerUrl::parse(server) {
@@ -174,7 +201,8 @@ impl Engine {
             Err(error) => return stop(StopKind::Refused, format!("{}: {error}", store.file())),
         };
         if let (Some(forked), false) = (&meta.forked, self.ask_station) {
-            return stop(StopKind::Forked, forked.clone());
+            let kind = if forked.starts_with(FORKED) { StopKind::Forked } else { StopKind::Tampered };
+            return stop(kind, forked.clone());
         }
         let mut request = Request {
             id: self.next_id,
@@ -188,8 +216,10 @@ impl Engine {
         let asked = if self.ask_station {
             Asked::Station { base: meta.tidemark }
         } else {
-            let Some((sent, body)) = self.cut_frame(store, &meta, now_ms)? else {
-                return Ok(self.after_cut());
+            let (sent, body) = match self.cut_frame(store, &meta, now_ms)? {
+                Framed::Ready(sent, body) => (sent, body),
+                Framed::Nothing => return Ok(self.after_cut()),
+                Framed::Moved => return self.next_action(store, now_ms),
             };
             request.method = Method::Post;
             request.url = server.join("/v1/push");
@@ -204,6 +234,7 @@ impl Engine {
             since_ms: now_ms,
             // The transport's own timeout should come first.
             deadline_ms: now_ms.saturating_add((request.timeout_ms + TIMEOUT_MS) as i64),
+            number: membership.number,
             asked,
         });
         Ok(Action::Send(request))
@@ -217,16 +248,21 @@ impl Engine {
         }
     }
 
-    /// Cuts the next batch and encodes it so that the server takes it. `None`: nothing to send, or stopped.
-    fn cut_frame(&mut self, store: &mut Store, meta: &Meta, now_ms: i64) -> Result<Option<(Sent, Vec<u8>)>> {
+    /// Cuts the next batch and encodes it so that the server takes it.
+    fn cut_frame(&mut self, store: &mut Store, meta: &Meta, now_ms: i64) -> Result<Framed> {
         let pace = self.pace.get_or_insert_with(|| Pace::new(meta.limits.unwrap_or_default()));
         let compression = if cfg!(feature = "zstd") { Compression::Zstd } else { Compression::Deflate };
         loop {
             let Some(Cut { batch, base, rejected, capped }) = cut(store, &pace.caps(), now_ms)? else {
-                return Ok(None);
+                return Ok(Framed::Nothing);
             };
+            if meta.membership.as_ref().map(|membership| membership.number) != Some(batch.station) {
+                return Ok(Framed::Moved);
+            }
             let span = batch.span();
             let frame = frame::encode(&batch, compression)?;
+            let batch_station = batch.station;
+            let largest_ids = batch.largest_ids(store.schema_of(span.first_seq));
             drop(batch);
             match FrameHeader::parse(&frame, pace.limits()) {
                 Ok(_) => {}
@@ -240,17 +276,18 @@ impl Engine {
                         span.first_seq,
                         &format!("it has {what} {have}, the server takes {max}"),
                     )?;
-                    return Ok(None);
+                    return Ok(Framed::Nothing);
                 }
                 Err(error) => return Err(error.into()),
             }
             // Everything up to here must survive a power cut before a server sees it, or the file would seem rewound afterwards. The commit
             // is synchronous, and its fsync covers all that other programs committed to the WAL before it.
-            if span.last_seq() > meta.sent_seq {
-                store.update_station("sent_seq = max(sent_seq, ?1)", [span.last_seq() as i64])?;
+            // Only while the file still is the station it was cut for.
+            if span.last_seq() > meta.sent_seq && !store.note_sent(batch_station, span.last_seq())? {
+                return Ok(Framed::Moved);
             }
             debug_assert!(frame.len() >= HEADER_BYTES);
-            return Ok(Some((Sent { base, span, rejected, capped }, frame)));
+            return Ok(Framed::Ready(Sent { base, span, rejected, largest_ids, capped }, frame));
         }
     }
 
@@ -280,6 +317,18 @@ impl Engine {
     /// What the store says; the batch will be sent again then.
     pub fn on_reply(&mut self, store: &mut Store, now_ms: i64, id: u64, reply: &Reply) -> Result<Event> {
         let Some(flight) = self.land(id) else { return Ok(Event::Ignored) };
+        if store.meta()?.membership.map(|membership| membership.number) != Some(flight.number) {
+            return Ok(Event::Ignored);
+        }
+        match self.on_landed(store, now_ms, &flight, reply) {
+            Err(Error::LogTampered { file, detail }) => {
+                self.tampered(store, now_ms, Error::LogTampered { file, detail }).map(Event::Stopped)
+            }
+            done => done,
+        }
+    }
+
+    fn on_landed(&mut self, store: &mut Store, now_ms: i64, flight: &InFlight, reply: &Reply) -> Result<Event> {
         let took_ms = now_ms.saturating_sub(flight.since_ms);
         match &flight.asked {
             Asked::Push(sent) => match read::<PushReply>(reply) {
@@ -343,6 +392,7 @@ impl Engine {
         let ack = Ack {
             base: sent.base,
             upto,
+            largest_ids: if upto.seq == last { &sent.largest_ids } else { &[] },
             rejected_here: &sent.rejected,
             rejected_by_server: &reply.rejected,
             limits: reply.limits,
@@ -409,13 +459,25 @@ impl Engine {
             ),
             Agreement::Same | Agreement::Moved => return Ok(Event::Ignored),
         };
+        let name = store.meta()?.membership.map_or_else(String::new, |membership| membership.name);
         let message = format!(
-            "forked: {what}. Nothing was sent or trimmed, all rows and changes are still here. What to do: put the file or the server's \
-             database back to the state that fits, then run `tidemark push`, which asks the server again"
+            "{FORKED}{what}. Nothing was sent or trimmed, all rows and changes are still here. What to do: put the file or the server's \
+             database back to the state that fits, then run `tidemark push`, which asks the server again. Or let this file go on under a new \
+             number: ask the server's operator for a code, made with `tidemark-server station add NAME --replaces {name:?}` if this is the only copy \
+             in use, or with `tidemark-server station add NAME` if another copy goes on as {name:?}, and run `tidemark rejoin CODE`"
         );
         self.ask_station = false;
         store.update_station("forked = ?1, last_contact_ms = ?2", (&message, now_ms))?;
         self.stop(store, now_ms, Stop::new(StopKind::Forked, message))
+    }
+
+    /// The log is not whole: kept in the file, so that every process and `status` say so until it is settled.
+    fn tampered(&mut self, store: &Store, now_ms: i64, found: Error) -> Result<Stop> {
+        let stop = Stop::new(StopKind::Tampered, found.to_string());
+        self.ask_station = false;
+        store.update_station("forked = ?1", [&stop.message])?;
+        self.stop(store, now_ms, stop.clone())?;
+        Ok(stop)
     }
 
     fn on_problem(

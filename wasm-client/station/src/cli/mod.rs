@@ -7,6 +7,7 @@ mod join;
 mod log;
 mod push;
 mod rejects;
+mod rejoin;
 mod run;
 mod show;
 mod status;
@@ -51,6 +52,8 @@ enum Verb {
     Status(status::Args),
     /// Show the last changes that are not upstream yet.
     Log(log::Args),
+    /// Go on under a new number, after a fork.
+    Rejoin(rejoin::Args),
     /// Show changes that could not be applied.
     Rejects(rejects::Args),
     /// Show schema, tables, sizes and capture.
@@ -92,6 +95,7 @@ pub fn main() -> ExitCode {
         Verb::Run => run::run(&db),
         Verb::Status(args) => status::run(&db, &args),
         Verb::Log(args) => log::run(&db, &args),
+        Verb::Rejoin(args) => rejoin::run(&db, &args),
         Verb::Rejects(args) => rejects::run(&db, &args),
         Verb::Info(args) => info::run(&db, &args),
     };
