@@ -7,6 +7,7 @@
 //! | [`proxy`] | a network between them that loses what a script says |
 //! | [`field`] | a server and its stations, set up as a user would |
 //! | [`compare`] | stations against upstream, cell by cell, with no code of the product's digest |
+//! | [`lives`] | the same for files that have been several stations |
 //! | [`record`] | what a station of the shrinkage system writes, with plain SQL |
 //! | [`torture`] | a world of real processes that are killed at random moments |
 //! | [`simulation`] | all of it without processes, threads or a network: one seed, virtual time, every fault |
@@ -17,6 +18,7 @@
 
 pub mod compare;
 pub mod field;
+pub mod lives;
 pub mod postgres;
 pub mod process;
 pub mod proxy;

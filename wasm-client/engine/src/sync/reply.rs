@@ -67,7 +67,8 @@ pub(crate) fn stop_of(problem: &Problem) -> Option<Stop> {
         ProblemCode::JoinCodeUnknown
         | ProblemCode::JoinCodeUsed
         | ProblemCode::JoinCodeExpired
-        | ProblemCode::StationsExhausted => {
+        | ProblemCode::StationsExhausted
+        | ProblemCode::CannotRejoin => {
             // The server's own words say what to do: what helps against one of these makes another worse.
             Some(Stop::new(StopKind::Refused, detail.clone()))
         }
@@ -75,6 +76,7 @@ pub(crate) fn stop_of(problem: &Problem) -> Option<Stop> {
         | ProblemCode::BadRequest
         | ProblemCode::Gap
         | ProblemCode::Forked
+        | ProblemCode::Moved
         | ProblemCode::TooLarge
         | ProblemCode::Timeout
         | ProblemCode::Internal
