@@ -42,7 +42,8 @@ fn a_seed_is_the_same_run_every_time() {
     let mut traces = std::collections::BTreeSet::new();
     for seed in 0..40 {
         let plan = Plan::of(seed);
-        let (a, b) = (first.run(&plan).expect("a run that ends well"), second.run(&plan).expect("a run that ends well"));
+        let (a, b) =
+            (first.run(&plan).expect("a run that ends well"), second.run(&plan).expect("a run that ends well"));
         assert_eq!((a.trace, a.events, &a.coverage), (b.trace, b.events, &b.coverage), "seed {seed}");
         traces.insert(a.trace);
     }

@@ -154,6 +154,8 @@ mod tests {
         for set in [FaultSet::default(), FaultSet::all(), FaultSet::default().with(Fault::Flip).with(Fault::Rewind)] {
             assert_eq!(set.to_string().parse(), Ok(set));
         }
-        assert!("flip,bogus".parse::<FaultSet>().is_err_and(|error| error.contains("bogus") && error.contains("rewind")));
+        assert!(
+            "flip,bogus".parse::<FaultSet>().is_err_and(|error| error.contains("bogus") && error.contains("rewind"))
+        );
     }
 }

@@ -63,15 +63,13 @@ mod tests {
         let plan = Plan::of(7);
         assert_eq!(plan.command(), "scripts/simulate --seed 7");
         let smaller = Plan { writes: plan.writes + 1, faults: FaultSet::default().with(Fault::Delay), ..plan };
-        assert_eq!(
-            smaller.command(),
-            format!("scripts/simulate --seed 7 --writes {} --faults delay", plan.writes + 1)
-        );
+        assert_eq!(smaller.command(), format!("scripts/simulate --seed 7 --writes {} --faults delay", plan.writes + 1));
     }
 
     #[test]
     fn seeds_differ_and_every_fault_is_drawn_by_some() {
-        let drawn = (0..200).fold(FaultSet::default(), |set, seed| Plan::of(seed).faults.iter().fold(set, FaultSet::with));
+        let drawn =
+            (0..200).fold(FaultSet::default(), |set, seed| Plan::of(seed).faults.iter().fold(set, FaultSet::with));
         assert_eq!(drawn, FaultSet::all());
         assert!((0..200).any(|seed| Plan::of(seed).faults == FaultSet::default()));
     }

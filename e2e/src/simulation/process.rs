@@ -56,11 +56,8 @@ impl Process {
     pub fn start(disk: &Disk, file: &str, life: u64, seed: u64, patient: bool) -> Result<Self> {
         let commits = Commits::default();
         let store = Store::open_connection(disk.connect_process(&commits), file.to_owned())?;
-        let backoff = if patient {
-            Config::daemon(seed).backoff
-        } else {
-            BackoffBounds { first_ms: 250, max_ms: 5_000 }
-        };
+        let backoff =
+            if patient { Config::daemon(seed).backoff } else { BackoffBounds { first_ms: 250, max_ms: 5_000 } };
         let mut engine = Engine::new(Config { backoff, seed });
         engine.resume(&store)?;
         let mut token = [0; 32];
@@ -176,6 +173,7 @@ impl Heard {
 /// What a frame holds, by its header; `None` when the bytes are none.
 #[must_use]
 pub fn header_of(body: &[u8]) -> Option<FrameHeader> {
-    let any = FrameLimits { rows_max: u32::MAX, frame_bytes_max: u32::MAX, body_bytes_max: u32::MAX, cells_max: u32::MAX };
+    let any =
+        FrameLimits { rows_max: u32::MAX, frame_bytes_max: u32::MAX, body_bytes_max: u32::MAX, cells_max: u32::MAX };
     FrameHeader::parse(body, &any).ok()
 }

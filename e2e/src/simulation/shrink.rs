@@ -46,7 +46,9 @@ mod tests {
     #[test]
     fn every_candidate_is_smaller_and_the_smallest_has_none() {
         let plan = Plan { seed: 3, stations: 3, servers: 2, writes: 9, faults: FaultSet::all() };
-        let size = |plan: &Plan| plan.stations as usize + plan.servers as usize + plan.writes as usize + plan.faults.iter().count();
+        let size = |plan: &Plan| {
+            plan.stations as usize + plan.servers as usize + plan.writes as usize + plan.faults.iter().count()
+        };
         assert!(candidates(&plan).iter().all(|smaller| size(smaller) < size(&plan) && smaller.seed == 3));
         let least = Plan { seed: 3, stations: 1, servers: 1, writes: 1, faults: FaultSet::default() };
         assert_eq!(candidates(&least), []);

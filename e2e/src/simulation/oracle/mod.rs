@@ -227,7 +227,8 @@ impl Oracle {
         let all = self.upstream.stations().now_or_never().expect("BUG: memory never waits");
         let all = all.expect("BUG: nothing fails for the oracle");
         let name = super::world::station_name(station);
-        self.stations[station].number = all.iter().find(|all| all.record.name == name).and_then(|all| all.record.number);
+        self.stations[station].number =
+            all.iter().find(|all| all.record.name == name).and_then(|all| all.record.number);
     }
 
     /// The cursor may have moved: then it moved over the frame, whose history has to be the one upstream follows.
@@ -284,7 +285,11 @@ impl Oracle {
         if !there.clone().eq(expected.clone()) {
             let (there, expected): (Vec<_>, Vec<_>) = (there.collect(), expected.collect());
             let at = there.iter().zip(&expected).take_while(|(a, b)| a == b).count();
-            return Err(format!("upstream's rejects differ: expected {:?}, there is {:?}", expected.get(at), there.get(at)));
+            return Err(format!(
+                "upstream's rejects differ: expected {:?}, there is {:?}",
+                expected.get(at),
+                there.get(at)
+            ));
         }
         for (reject, refused) in contents.rejects.values().zip(self.model.refused.values()) {
             let Some(expected) = &refused.image else { continue };
@@ -299,9 +304,17 @@ impl Oracle {
     }
 
     /// An acknowledgement says what is durable, and which changes of the frame were rejected.
-    fn acknowledged(&self, station: usize, header: &FrameHeader, branch: usize, reply: &Reply, after: Cursor) -> Verdict {
+    fn acknowledged(
+        &self,
+        station: usize,
+        header: &FrameHeader,
+        branch: usize,
+        reply: &Reply,
+        after: Cursor,
+    ) -> Verdict {
         let known = &self.stations[station];
-        let said: PushReply = serde_json::from_slice(&reply.body).map_err(|error| format!("an unreadable reply: {error}"))?;
+        let said: PushReply =
+            serde_json::from_slice(&reply.body).map_err(|error| format!("an unreadable reply: {error}"))?;
         ensure!(
             said.tidemark <= after.seq && (said.tidemark < after.seq || said.chain == after.chain),
             "change {} is acknowledged, durable are {}",
@@ -367,7 +380,10 @@ impl Oracle {
         let refused: Vec<_> = self.model.refused.range((number, 0)..=(number, tidemark)).collect();
         let expected: Vec<_> = refused.iter().map(|((_, seq), refused)| (*seq, refused.code, refused.origin)).collect();
         let there: Vec<_> = reasons.iter().map(|(seq, code, origin)| (*seq, code.as_str(), origin.as_str())).collect();
-        ensure!(there == expected, "of {tidemark} changes upstream the station keeps the rejects {there:?}, not {expected:?}");
+        ensure!(
+            there == expected,
+            "of {tidemark} changes upstream the station keeps the rejects {there:?}, not {expected:?}"
+        );
         for image in kept {
             ensure!(
                 known.history()[image.seq as usize - 1] == image,

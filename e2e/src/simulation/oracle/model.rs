@@ -75,7 +75,8 @@ impl Model {
         let travels = |at: usize| !gone || at == table.key || Some(at) == table.time;
         let mut values = Vec::new();
         for (at, column) in table.columns.iter().enumerate() {
-            let value = if travels(at) { convert(table, at, column, station, &change.values[at]) } else { Ok(Value::Null) };
+            let value =
+                if travels(at) { convert(table, at, column, station, &change.values[at]) } else { Ok(Value::Null) };
             match value {
                 Ok(value) => values.push(value),
                 Err(_) if gone => return Verdict::Nothing,
@@ -125,7 +126,8 @@ impl Model {
         let tables = schema.tables();
         tables[index].time.is_none()
             && tables.iter().enumerate().filter(|(_, table)| table.time.is_none()).any(|(child, table)| {
-                let referencing = table.columns.iter().enumerate().filter(|(_, column)| column.references == Some(index));
+                let referencing =
+                    table.columns.iter().enumerate().filter(|(_, column)| column.references == Some(index));
                 referencing.map(|(at, _)| at).any(|at| {
                     let holds = |(identity, row): (&Identity, &StoredRow)| {
                         key_of(&row.values[at]) == Some(key) && !(child == index && identity.key == key)

@@ -152,7 +152,8 @@ impl<'s> World<'s> {
         }
         let servers: Vec<Server> =
             (0..plan.servers).map(|_| Server::new(&upstream, schema, machine(false), limits)).collect();
-        let stations: Vec<Station> = (0..plan.stations).map(|index| station(schema, seed, index, machine(drifts))).collect();
+        let stations: Vec<Station> =
+            (0..plan.stations).map(|index| station(schema, seed, index, machine(drifts))).collect();
         let mut world = Self {
             simulator,
             plan: *plan,
@@ -220,7 +221,9 @@ impl<'s> World<'s> {
     }
 
     fn run(mut self) -> Result<Report, String> {
-        let at = |world: &Self, what: String| format!("{what} (after {:.3} s)", (world.queue.now_ms - EPOCH_MS) as f64 / 1000.0);
+        let at = |world: &Self, what: String| {
+            format!("{what} (after {:.3} s)", (world.queue.now_ms - EPOCH_MS) as f64 / 1000.0)
+        };
         let (mut events, mut drained) = (0, false);
         while let Some(event) = self.queue.pop() {
             events += 1;
@@ -267,7 +270,8 @@ impl<'s> World<'s> {
     fn stuck(&self) -> String {
         let stations = (0..self.stations.len()).filter(|&index| !self.is_done(index)).map(|index| {
             let ended = self.stations[index].ended.as_deref();
-            let last = self.stations[index].processes[0].as_ref().and_then(|process| process.store.meta().ok()?.last_error);
+            let last =
+                self.stations[index].processes[0].as_ref().and_then(|process| process.store.meta().ok()?.last_error);
             format!(
                 "{}: {}{}{}",
                 station_name(index),

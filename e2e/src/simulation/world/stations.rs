@@ -53,7 +53,7 @@ impl World<'_> {
         self.lives += 1;
         let (life, seed) = (self.lives, self.plan.seed ^ (self.lives << 32));
         let station = &mut self.stations[index];
-        match Process::start(&station.disk, &station.file, life, seed, slot == 0 && self.plan.seed % 2 == 0) {
+        match Process::start(&station.disk, &station.file, life, seed, slot == 0 && self.plan.seed.is_multiple_of(2)) {
             Ok(process) => {
                 station.processes[slot] = Some(process);
                 station.ended = None;
@@ -157,8 +157,7 @@ impl World<'_> {
     pub(super) fn send(&mut self, index: usize, slot: usize, mut request: Request) -> Result<(), String> {
         let Some(process) = &self.stations[index].processes[slot] else { return Ok(()) };
         self.exchanges += 1;
-        let exchange =
-            Exchange { station: index, slot, life: process.life, number: self.exchanges, id: request.id };
+        let exchange = Exchange { station: index, slot, life: process.life, number: self.exchanges, id: request.id };
         let header = header_of(&request.body);
         if let Some(header) = &header {
             let told = self.stations[index].told.filter(|(life, _)| *life == exchange.life).map(|(_, limits)| limits);
@@ -204,7 +203,12 @@ impl World<'_> {
         Ok(())
     }
 
-    pub(super) fn outcome(&mut self, exchange: Exchange, outcome: &Result<Reply, Failure>, late: bool) -> Result<(), String> {
+    pub(super) fn outcome(
+        &mut self,
+        exchange: Exchange,
+        outcome: &Result<Reply, Failure>,
+        late: bool,
+    ) -> Result<(), String> {
         let Exchange { station: index, slot, life, .. } = exchange;
         let awaited = self.open.remove(&exchange);
         let alive = self.stations[index].processes[slot].as_ref().is_some_and(|process| process.life == life);
@@ -239,7 +243,12 @@ impl World<'_> {
                 }
             }
             Err(error) if error.can_retry() => {
-                trace!(self, "{} hears #{}, and its file cannot be written: {error}", station_name(index), exchange.number);
+                trace!(
+                    self,
+                    "{} hears #{}, and its file cannot be written: {error}",
+                    station_name(index),
+                    exchange.number
+                );
                 self.tick(index, slot, 200);
             }
             Err(error) => {

@@ -15,6 +15,9 @@ impl World<'_> {
         let (stations, servers) = (self.stations.len() as u64, self.servers.len() as u64);
         let dice = &mut self.strikes[fault as usize];
         let (index, at) = (dice.below(stations) as usize, dice.below(servers) as usize);
+        // A file that was copied is the one to be put back.
+        let copied = self.stations.iter().position(|station| station.copied.is_some());
+        let index = copied.filter(|_| fault == Fault::Rewind).unwrap_or(index);
         let lasts = dice.between(2_000, 150_000);
         let kind = dice.below(4);
         let timed = match fault {
@@ -116,10 +119,9 @@ impl World<'_> {
         trace!(self, "the faults stop");
         self.healed = true;
         // What programs have written stays written; what has been set up stays set up.
-        self.faults = [Fault::HostileRow, Fault::Rollback, Fault::Constraint].into_iter().fold(
-            FaultSet::default(),
-            |set, fault| if self.plan.faults.has(fault) { set.with(fault) } else { set },
-        );
+        self.faults = [Fault::HostileRow, Fault::Rollback, Fault::Constraint]
+            .into_iter()
+            .fold(FaultSet::default(), |set, fault| if self.plan.faults.has(fault) { set.with(fault) } else { set });
         self.network.heal();
         self.weather.heal();
         for index in 0..self.stations.len() {

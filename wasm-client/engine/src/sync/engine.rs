@@ -165,8 +165,7 @@ impl Engine {
             }
             // A clock that was set back ends the wait.
             State::Waiting { since_ms, until_ms }
-                if (*since_ms..*until_ms).contains(&now_ms)
-                    || planted(Bug::WaitsForOldClock) && now_ms < *until_ms =>
+                if (*since_ms..*until_ms).contains(&now_ms) || planted(Bug::WaitsForOldClock) && now_ms < *until_ms =>
             {
                 return Ok(Action::WaitUntil(*until_ms));
             }
