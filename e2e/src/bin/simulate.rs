@@ -112,12 +112,13 @@ fn many(args: &Args) -> ExitCode {
             }
             println!("{}", fleet.coverage);
             println!(
-                "ok: {} seeds in {seconds:.1} s ({:.0} a second), {} events, {} changes, {:.1} days of virtual time",
+                "ok: {} seeds in {seconds:.1} s ({:.0} a second), {} events, {} changes, {:.1} days of virtual time, {} MiB at most",
                 fleet.runs,
                 fleet.runs as f64 / seconds,
                 fleet.events,
                 fleet.changes,
-                fleet.virtual_ms as f64 / 86_400_000.0
+                fleet.virtual_ms as f64 / 86_400_000.0,
+                most_memory_mib().map_or_else(|| "?".to_owned(), |mib| mib.to_string())
             );
             ExitCode::SUCCESS
         }
@@ -125,10 +126,18 @@ fn many(args: &Args) -> ExitCode {
     }
 }
 
+/// The most memory this process ever had, where the system says it.
+fn most_memory_mib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().ok().map(|kib| kib / 1024)
+}
+
 /// Shows what is wrong, then the smallest run that is, each with the one command that repeats it.
 fn failed(finding: Finding) -> ExitCode {
     println!("FAILED: {}", finding.what);
     println!("repeat: {}", finding.plan.command());
+    // While it shrinks, the same panic comes again and again.
     std::panic::set_hook(Box::new(|_| {}));
     let smallest = shrink(&Simulator::default(), finding.clone());
     if smallest != finding {

@@ -78,12 +78,7 @@ impl Network {
     }
 
     /// What becomes of a request with this body; also when its copies arrive. `hit` is told every fault.
-    pub fn request(
-        &mut self,
-        body: &mut Vec<u8>,
-        apart: bool,
-        hit: &mut dyn FnMut(Fault),
-    ) -> (Way, Vec<(i64, Vec<u8>)>) {
+    pub fn request(&mut self, body: &mut [u8], apart: bool, hit: &mut dyn FnMut(Fault)) -> (Way, Vec<(i64, Vec<u8>)>) {
         let latency = self.latency(hit);
         let mut copies = Vec::new();
         if apart {
@@ -93,7 +88,7 @@ impl Network {
         if self.strikes(Fault::Duplicate) {
             hit(Fault::Duplicate);
             for _ in 0..self.dice.between(1, 3) {
-                copies.push((latency + self.dice.between(0, 120_000), body.clone()));
+                copies.push((latency + self.dice.between(0, 120_000), body.to_vec()));
             }
         }
         if self.strikes(Fault::Portal) {

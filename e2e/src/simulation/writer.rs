@@ -190,21 +190,21 @@ fn hostile_statement(db: &Connection, dice: &mut Dice) -> rusqlite::Result<()> {
     let reading = |columns: &str, values: &str| format!("INSERT INTO reading ({columns}) VALUES ({values})");
     let sql = match dice.below(16) {
         // Keys beyond what travels; the highest one given by hand would make all later ones follow it.
-        0 => key("sample", *dice.pick(&["-5", "0", "-9223372036854775808"])),
+        0 => key("sample", one(dice, &["-5", "0", "-9223372036854775808"])),
         1 => "INSERT INTO sample (reading_id) VALUES (99999)".to_owned(),
         2 => "INSERT INTO sample (reading_id) VALUES (5000000000)".to_owned(),
         3 => "INSERT INTO tag (uid, site_id) VALUES ('00000000-0000-4000-8000-00000000ff01', -3)".to_owned(),
         4 => "INSERT INTO site (name) VALUES (x'00ff')".to_owned(),
         5 => reading("level", "'warm'"),
-        6 => reading("level", *dice.pick(&["9e999", "-9e999", "50.001", "9007199254740993"])),
+        6 => reading("level", one(dice, &["9e999", "-9e999", "50.001", "9007199254740993"])),
         7 => reading("note", "'a' || char(0) || 'b'"),
         8 => reading("note", "CAST(x'61ff62' AS TEXT)"),
         9 => reading("note", "printf('%.*c', 900, 'x')"),
         10 => reading(
             "measured_at",
-            *dice.pick(&["'infinity'", "'yesterday'", "'2026-13-01 00:00:00'", "'2025-02-29 00:00:00'", "0", "NULL"]),
+            one(dice, &["'infinity'", "'yesterday'", "'2026-13-01 00:00:00'", "'2025-02-29 00:00:00'", "0", "NULL"]),
         ),
-        11 => reading("measured_at", *dice.pick(&["'1969-12-31 23:59:59'", "'2999-01-01 00:00:00'"])),
+        11 => reading("measured_at", one(dice, &["'1969-12-31 23:59:59'", "'2999-01-01 00:00:00'"])),
         12 => format!("INSERT OR IGNORE INTO tag (uid) VALUES ({})", dice.pick(&["'NOT-A-UUID'", "7", "x'07'"])),
         13 => format!("INSERT INTO sample (count) VALUES ({})", dice.pick(&["-1", "1001", "'7x'", "7.5"])),
         14 => "INSERT INTO tidemark_log (at, tbl, op) VALUES (0, 'nonsense', 'I')".to_owned(),
@@ -228,6 +228,11 @@ fn some(db: &Connection, dice: &mut Dice, table: &str, condition: &str) -> rusql
     }
     let sql = format!("SELECT {key} FROM {table} WHERE {condition} ORDER BY {key} LIMIT 1 OFFSET ?1");
     db.query_row(&sql, [dice.between(0, count - 1)], |row| row.get(0))
+}
+
+/// One of several words.
+fn one(dice: &mut Dice, of: &[&'static str]) -> &'static str {
+    dice.pick::<&'static str>(of)
 }
 
 fn name(dice: &mut Dice) -> String {

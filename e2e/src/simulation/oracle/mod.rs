@@ -42,27 +42,33 @@ macro_rules! ensure {
     };
 }
 
+/// A history of a file.
+#[derive(Default)]
+struct Branch {
+    history: History,
+    /// Its last change that was ever sent.
+    sent: u64,
+}
+
 /// What is known of one station.
 #[derive(Default)]
 struct Known {
     number: Option<StationNumber>,
     /// Every history the file ever had; a file that was put back begins another.
-    branches: Vec<History>,
+    branches: Vec<Branch>,
     /// The one the file has now.
     current: usize,
     /// The one upstream follows.
     upstream: usize,
     /// How far upstream is.
     cursor: u64,
-    /// Last change of the current branch that was ever sent.
-    sent: u64,
     /// The tidemark for which the station's rejects were compared.
     compared: Option<(usize, u64)>,
 }
 
 impl Known {
     fn history(&self) -> &History {
-        &self.branches[self.current]
+        &self.branches[self.current].history
     }
 
     /// How many changes of the file are upstream: as many as both histories share.
@@ -70,7 +76,7 @@ impl Known {
         if self.current == self.upstream {
             self.cursor
         } else {
-            self.cursor.min(common(self.history(), &self.branches[self.upstream]))
+            self.cursor.min(common(self.history(), &self.branches[self.upstream].history))
         }
     }
 
@@ -91,7 +97,7 @@ impl Oracle {
     /// Watches `stations` stations write into an upstream.
     #[must_use]
     pub fn new(schema: &Arc<Schema>, upstream: &MemoryUpstream, stations: u32, constraint: bool) -> Self {
-        let known = || Known { branches: vec![History::new()], ..Known::default() };
+        let known = || Known { branches: vec![Branch::default()], ..Known::default() };
         Self {
             schema: Arc::clone(schema),
             upstream: upstream.clone(),
@@ -131,27 +137,32 @@ impl Oracle {
         }
         let written = new.len();
         let current = known.current;
-        known.branches[current].extend(new);
+        known.branches[current].history.extend(new);
         Ok(written)
     }
 
-    /// A station's file was put back to a state with `last` changes. After a power cut nothing that was sent may be missing.
+    /// A station's file was put back to its first `last` changes of a history. After a power cut nothing that was sent may be missing.
     ///
     /// # Errors
     /// When it is.
-    pub fn put_back(&mut self, station: usize, last: u64, by_power_cut: bool, db: &Connection) -> Verdict {
+    pub fn put_back(
+        &mut self,
+        station: usize,
+        branch: usize,
+        last: u64,
+        by_power_cut: bool,
+        db: &Connection,
+    ) -> Verdict {
         let known = &mut self.stations[station];
+        let Branch { history, sent } = &known.branches[branch];
         ensure!(
-            !by_power_cut || last >= known.sent,
-            "a power cut took changes after {last}, but they were sent up to {}",
-            known.sent
+            !by_power_cut || last >= *sent,
+            "a power cut took changes after {last}, but they were sent up to {sent}"
         );
-        let mut history = known.history().clone();
         ensure!(last <= history.len() as u64, "a file put back has more changes than it ever had");
-        history.truncate(last as usize);
+        let (history, sent) = (history[..last as usize].to_vec(), last.min(*sent));
         check_tables(db, &self.schema, &history)?;
-        known.sent = known.sent.min(last);
-        known.branches.push(history);
+        known.branches.push(Branch { history, sent });
         known.current = known.branches.len() - 1;
         known.compared = None;
         Ok(())
@@ -180,7 +191,8 @@ impl Oracle {
                 told.body_bytes_max
             );
         }
-        known.sent = known.sent.max(last);
+        let sent = &mut known.branches[known.current].sent;
+        *sent = last.max(*sent);
         Ok(())
     }
 
@@ -254,12 +266,12 @@ impl Oracle {
             header.first_seq
         );
         ensure!(
-            common(&known.branches[branch], &known.branches[known.upstream]) >= known.cursor,
+            common(&known.branches[branch].history, &known.branches[known.upstream].history) >= known.cursor,
             "another history was applied after change {}",
             known.cursor
         );
         let number = known.number.map_or(0, StationNumber::get);
-        for change in &known.branches[branch][known.cursor as usize..last as usize] {
+        for change in &known.branches[branch].history[known.cursor as usize..last as usize] {
             coverage.count("verdict", self.model.take(&self.schema, number, change, now_ms));
         }
         known.cursor = last;

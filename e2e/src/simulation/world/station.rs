@@ -32,8 +32,8 @@ pub(super) struct Station {
     pub(super) apart: bool,
     /// The file as it was when something was last made durable; kept only where a power cut may come.
     pub(super) durable: Option<Image>,
-    /// The file as somebody copied it.
-    pub(super) copied: Option<Image>,
+    /// The file as somebody copied it, and which history it had then.
+    pub(super) copied: Option<(Image, usize)>,
     /// Why its process ended by itself.
     pub(super) ended: Option<String>,
     /// What the server told last of its limits to a process, by its life.

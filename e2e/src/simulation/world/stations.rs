@@ -53,7 +53,7 @@ impl World<'_> {
         self.lives += 1;
         let (life, seed) = (self.lives, self.plan.seed ^ (self.lives << 32));
         let station = &mut self.stations[index];
-        match Process::start(&station.disk, &station.file, life, seed, slot == 0 && self.plan.seed % 2 == 0) {
+        match Process::start(&station.disk, &station.file, life, seed, slot == 0 && self.plan.seed.is_multiple_of(2)) {
             Ok(process) => {
                 station.processes[slot] = Some(process);
                 station.ended = None;

@@ -15,6 +15,9 @@ impl World<'_> {
         let (stations, servers) = (self.stations.len() as u64, self.servers.len() as u64);
         let dice = &mut self.strikes[fault as usize];
         let (index, at) = (dice.below(stations) as usize, dice.below(servers) as usize);
+        // A file that was copied is the one to be put back.
+        let copied = self.stations.iter().position(|station| station.copied.is_some());
+        let index = copied.filter(|_| fault == Fault::Rewind).unwrap_or(index);
         let lasts = dice.between(2_000, 150_000);
         let kind = dice.below(4);
         let timed = match fault {
@@ -178,7 +181,7 @@ impl World<'_> {
         let Some(durable) = station.durable.take() else { return Ok(()) };
         let image = if whole { station.disk.image() } else { durable };
         self.hit(Fault::PowerCut);
-        self.put_back(index, image, true)
+        self.put_back(index, image, None)
     }
 
     fn rewind(&mut self, index: usize) -> Result<(), String> {
@@ -191,19 +194,19 @@ impl World<'_> {
                 // A copy from before the station joined does not know its token: its operator has to help, which is no run's matter.
                 let joined = "SELECT number IS NOT NULL FROM tidemark_station";
                 if station.programs.query_row(joined, [], |row| row.get(0)).expect("BUG: the station has its row") {
-                    station.copied = Some(station.disk.image());
+                    station.copied = Some((station.disk.image(), self.oracle.branch(index)));
                 }
             }
-            Some(image) => {
+            Some((image, branch)) => {
                 self.hit(Fault::Rewind);
-                self.put_back(index, image, false)?;
+                self.put_back(index, image, Some(branch))?;
             }
         }
         Ok(())
     }
 
-    /// The file becomes another, older one; its processes start anew.
-    fn put_back(&mut self, index: usize, image: Image, by_power_cut: bool) -> Result<(), String> {
+    /// The file becomes another, older one: a copy of the history `copied`, or what a power cut left. Its processes start anew.
+    fn put_back(&mut self, index: usize, image: Image, copied: Option<usize>) -> Result<(), String> {
         for slot in 0..SLOTS {
             if self.stations[index].processes[slot].is_some() {
                 self.kill(index, slot, "its machine goes down");
@@ -213,7 +216,7 @@ impl World<'_> {
         station.disk.restore(&image);
         station.programs = station.disk.connect();
         station.ended = None;
-        if by_power_cut {
+        if copied.is_none() {
             station.durable = Some(image);
         } else {
             // What an older copy says is durable now: it was copied as a whole.
@@ -223,7 +226,8 @@ impl World<'_> {
         let last = store.and_then(|store| store.last_seq()).map_err(|error| error.to_string())?;
         trace!(self, "{}'s file is put back to change {last}", station_name(index));
         let db = &self.stations[index].programs;
-        self.oracle.put_back(index, last, by_power_cut, db)?;
+        let branch = copied.unwrap_or(self.oracle.branch(index));
+        self.oracle.put_back(index, branch, last, copied.is_none(), db)?;
         self.push(3_000, Event::Start { station: index, slot: 0 });
         Ok(())
     }
