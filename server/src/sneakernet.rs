@@ -135,7 +135,7 @@ pub async fn import(
 /// Pass 1: reads a bundle to its end; returns how many frames it has.
 fn verify(mut bundle: BundleReader<impl Read>) -> Result<u64, SealError> {
     let (mut frame, mut frames) = (Vec::new(), 0);
-    while bundle.next(&mut frame)?.is_some() {
+    while bundle.next_frame(&mut frame)?.is_some() {
         frames += 1;
     }
     Ok(frames)
@@ -156,7 +156,7 @@ async fn apply(
     let mut receipt = ReceiptWriter::begin(receipt, token_hash, &receipt_head).map_err(unwritten(done))?;
     let mut frame = Vec::new();
     loop {
-        let header = bundle.next(&mut frame);
+        let header = bundle.next_frame(&mut frame);
         let Some(header) = header.map_err(|error| ImportError::Stopped { seq: done, why: error.to_string() })? else {
             break;
         };
