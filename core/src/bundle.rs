@@ -24,7 +24,7 @@ pub struct BundleHead {
     pub station_uuid: [u8; 16],
     /// The number its server gave it.
     pub station: StationNumber,
-    /// The schema its frames follow.
+    /// The schema the station follows; frames of changes captured before an upgrade follow older ones.
     pub fingerprint: Fingerprint,
     /// First seq in it, from 1.
     pub first_seq: u64,
@@ -170,7 +170,6 @@ impl<R: Read> BundleReader<R> {
                 let header =
                     FrameHeader::parse(frame, &self.limits).map_err(|error| self.file.wrong(error.to_string()))?;
                 let follows = header.station == self.head.station
-                    && header.fingerprint == self.head.fingerprint
                     && header.first_seq == self.next_seq
                     && header.chain_before == self.chain;
                 if !follows {

@@ -7,6 +7,7 @@
 //! | [`ingest`] | from a frame to rows: decoded, judged, planned, applied |
 //! | [`sneakernet`] | bundles carried by hand |
 //! | [`upstream`] | the databases: PostgreSQL, embedded SQLite, memory |
+//! | [`survey`] | what is gathered from a station's rows for `POST /v1/digest` |
 //! | [`stations`] | invitations, numbers, tokens |
 //! | [`config`], [`clock`] | database URLs and bounds; time and randomness |
 //! | [`cli`] | the command line |
@@ -19,6 +20,7 @@ pub mod ingest;
 pub mod server;
 pub mod sneakernet;
 pub mod stations;
+pub mod survey;
 pub mod upstream;
 
 pub use config::{DatabaseUrl, ServerConfig};

@@ -119,8 +119,7 @@ pub async fn import(
     if station.revoked_at_ms.is_some() {
         return Err(ImportError::Revoked { name: station.name });
     }
-    let frames = verify(unproved.prove(&token_hash, ingest.limits())?)?;
-    ingest.accepts(head.fingerprint).await.map_err(ImportError::Refused)?;
+    let frames = verify(ingest, unproved.prove(&token_hash, ingest.limits())?).await?;
     let cursor = ingest.upstream().cursor(head.station).await;
     let cursor = cursor.map_err(|error| ImportError::Refused(store_problem(error)))?.ok_or_else(foreign)?;
     if head.first_seq > cursor.seq + 1 {
@@ -132,10 +131,15 @@ pub async fn import(
     apply(ingest, reader, &token_hash, receipt, imported).await
 }
 
-/// Pass 1: reads a bundle to its end; returns how many frames it has.
-fn verify(mut bundle: BundleReader<impl Read>) -> Result<u64, SealError> {
-    let (mut frame, mut frames) = (Vec::new(), 0);
-    while bundle.next_frame(&mut frame)?.is_some() {
+/// Pass 1: reads a bundle to its end; returns how many frames it has. They follow one schema up to an upgrade of the station, and the
+/// next one from there on.
+async fn verify(ingest: &Ingest, mut bundle: BundleReader<impl Read>) -> Result<u64, ImportError> {
+    let (mut frame, mut frames, mut accepted) = (Vec::new(), 0, None);
+    while let Some(header) = bundle.next_frame(&mut frame)? {
+        if accepted != Some(header.fingerprint) {
+            ingest.accepts(header.fingerprint).await.map_err(ImportError::Refused)?;
+            accepted = Some(header.fingerprint);
+        }
         frames += 1;
     }
     Ok(frames)

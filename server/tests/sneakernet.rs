@@ -79,7 +79,11 @@ async fn cursor(store: &Store, station: &Station) -> u64 {
 
 /// How many rows of a station are upstream, over all tables.
 async fn rows(store: &Store, station: &Station) -> u64 {
-    store.upstream.digest(station.number).await.unwrap().iter().map(|table| table.digest.rows()).sum()
+    let mut rows = 0;
+    for table in store.schema.tables() {
+        rows += store.digest(station, &table.name).await.rows();
+    }
+    rows
 }
 
 /// Imports what must be refused before anything is applied.

@@ -1,18 +1,17 @@
 //! Which request goes where, and whose it is.
 
-use hyper::body::Incoming;
 use hyper::header::AUTHORIZATION;
 use hyper::{Method, Request};
 use tidemark_core::protocol::{Problem, ProblemCode};
 use tidemark_core::value::unhex;
 
 use super::problem::{Reply, json, problem, text};
-use super::{Endpoint, body, join, push, station};
+use super::{Endpoint, RequestBody, body, digest, join, push, station};
 use crate::ingest::store_problem;
 use crate::stations::{StationRecord, secret_hash};
 
 /// Answers one request.
-pub(super) async fn route(endpoint: &Endpoint, mut request: Request<Incoming>) -> Reply {
+pub(super) async fn route(endpoint: &Endpoint, mut request: Request<RequestBody>) -> Reply {
     match answer(endpoint, &mut request).await {
         Ok(reply) => reply,
         Err(refusal) => {
@@ -25,7 +24,7 @@ pub(super) async fn route(endpoint: &Endpoint, mut request: Request<Incoming>) -
     }
 }
 
-async fn answer(endpoint: &Endpoint, request: &mut Request<Incoming>) -> Result<Reply, Problem> {
+async fn answer(endpoint: &Endpoint, request: &mut Request<RequestBody>) -> Result<Reply, Problem> {
     let path = request.uri().path().to_owned();
     match (request.method(), path.as_str()) {
         (&Method::GET, "/healthz") => Ok(text("ok\n")),
@@ -35,6 +34,10 @@ async fn answer(endpoint: &Endpoint, request: &mut Request<Incoming>) -> Result<
             let station = authenticate(endpoint, request).await?;
             Ok(json(&push::push(endpoint, &station, request.body_mut()).await?))
         }
+        (&Method::POST, "/v1/digest") => {
+            let station = authenticate(endpoint, request).await?;
+            Ok(json(&digest::digest(endpoint, &station, request.body_mut()).await?))
+        }
         (&Method::GET, "/v1/station") => {
             let station = authenticate(endpoint, request).await?;
             Ok(json(&station::station(endpoint, &station).await?))
@@ -43,7 +46,7 @@ async fn answer(endpoint: &Endpoint, request: &mut Request<Incoming>) -> Result<
             authenticate(endpoint, request).await?;
             Ok(text(endpoint.ingest.schema().source().to_owned()))
         }
-        (_, "/healthz" | "/readyz" | "/v1/join" | "/v1/push" | "/v1/station" | "/v1/schema") => {
+        (_, "/healthz" | "/readyz" | "/v1/join" | "/v1/push" | "/v1/digest" | "/v1/station" | "/v1/schema") => {
             Err(Problem::new(ProblemCode::MethodNotAllowed, format!("{} does not take {}", path, request.method())))
         }
         _ => Err(Problem::new(
@@ -54,7 +57,7 @@ async fn answer(endpoint: &Endpoint, request: &mut Request<Incoming>) -> Result<
 }
 
 /// The station whose token the request carries. Looked up by the token's hash, so no comparison leaks how much of it was right.
-async fn authenticate(endpoint: &Endpoint, request: &Request<Incoming>) -> Result<StationRecord, Problem> {
+async fn authenticate(endpoint: &Endpoint, request: &Request<RequestBody>) -> Result<StationRecord, Problem> {
     let unauthorized = |detail: &str| Problem::new(ProblemCode::Unauthorized, detail);
     let header = request
         .headers()

@@ -34,7 +34,9 @@ pub enum Error {
         file: String,
     },
     /// `init` over a file that is one already.
-    #[error("{file}: a Tidemark file already, of schema {schema} version {version}; nothing was changed")]
+    #[error(
+        "{file}: a Tidemark file already, of schema {schema} version {version}; nothing was changed. `tidemark upgrade` follows a newer version"
+    )]
     AlreadyTidemark {
         /// Where.
         file: String,
@@ -72,6 +74,12 @@ pub enum Error {
     /// Another program holds the write lock for longer than we wait.
     #[error("{file}: locked by another program; end the transaction it left open, then try again")]
     Locked {
+        /// Where.
+        file: String,
+    },
+    /// There is no room for the file to grow.
+    #[error("{file}: the disk is full; make room on it. Nothing is lost, and it goes on as soon as there is room")]
+    Full {
         /// Where.
         file: String,
     },
@@ -149,6 +157,7 @@ impl Error {
         match source.sqlite_error_code() {
             Some(Code::NotADatabase) => Self::NotSqlite { file },
             Some(Code::DatabaseBusy | Code::DatabaseLocked) => Self::Locked { file },
+            Some(Code::DiskFull) => Self::Full { file },
             Some(Code::ReadOnly) => Self::ReadOnly { file },
             Some(Code::DatabaseCorrupt) => Self::Corrupt { file, detail: source.to_string() },
             _ => Self::Sqlite { file, doing, source },
@@ -158,7 +167,7 @@ impl Error {
     /// Whether trying again later may help.
     #[must_use]
     pub const fn can_retry(&self) -> bool {
-        matches!(self, Self::Locked { .. })
+        matches!(self, Self::Locked { .. } | Self::Full { .. })
     }
 }
 

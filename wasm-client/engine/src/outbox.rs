@@ -12,7 +12,7 @@ use tidemark_core::value::SqliteValue;
 
 use crate::error::{Error, Result};
 use crate::log::{at_ms, sqlite_value};
-use crate::meta::{self, Identity};
+use crate::meta::{self, Identity, Meta};
 use crate::store::{Store, last_seq};
 
 /// Bounds of one batch. A single change is cut whatever its size.
@@ -113,10 +113,13 @@ impl<'a> Reader<'a> {
         Error::LogTampered { file: self.file.to_owned(), detail }
     }
 
-    /// Cuts what follows `base`, up to seq `upto`. `None` when there is nothing.
+    /// Cuts what follows `base`, up to seq `upto`; a batch follows one schema, so it ends where the file's schema was upgraded.
+    /// `None` when there is nothing.
     fn cut(&self, base: Cursor, upto: u64, caps: &Caps) -> Result<Option<(BatchBuilder<'a>, bool)>> {
         let sql = |error| Error::sqlite(self.file, "read the log", error);
-        let columns = self.identity.schema.columns_max();
+        let (schema, schema_upto) = self.identity.schema_of(base.seq + 1);
+        let upto = schema_upto.map_or(upto, |schema_upto| upto.min(schema_upto));
+        let columns = schema.columns_max();
         let names: Vec<String> = (0..columns).map(|n| format!("c{n}")).collect();
         let mut query = self
             .db
@@ -127,7 +130,7 @@ impl<'a> Reader<'a> {
             .map_err(sql)?;
         let as_i64 = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
         let mut rows = query.query((as_i64(base.seq), as_i64(upto))).map_err(sql)?;
-        let mut builder = BatchBuilder::new(&self.identity.schema, self.number, base.seq + 1, base.chain);
+        let mut builder = BatchBuilder::new(schema, self.number, base.seq + 1, base.chain);
         let mut capped = false;
         while let Some(row) = rows.next().map_err(sql)? {
             let seq: i64 = row.get(0).map_err(sql)?;
@@ -254,18 +257,30 @@ pub(crate) fn encode(batch: &Batch, limits: &FrameLimits) -> std::result::Result
 /// # Errors
 /// As [`cut`].
 pub fn compare(store: &mut Store, base: Cursor, server: Cursor) -> Result<Agreement> {
-    /// Bounds of the pieces in which the log is read.
-    const PIECE: Caps = Caps { rows: 5_000, body_bytes: 8 << 20, cells: 1 << 20 };
     let (tx, file, identity) = store.read()?;
     let meta = meta::read(&tx, file)?;
-    let number = meta.membership.ok_or_else(|| Error::NotJoined { file: file.to_owned() })?.number;
     if meta.tidemark != base {
         return Ok(Agreement::Moved);
     }
+    compare_in(&tx, file, identity, &meta, server)
+}
+
+/// Compares a server's cursor with the log of one snapshot, whose station row is `meta`.
+pub(crate) fn compare_in(
+    db: &Connection,
+    file: &str,
+    identity: &Identity,
+    meta: &Meta,
+    server: Cursor,
+) -> Result<Agreement> {
+    /// Bounds of the pieces in which the log is read.
+    const PIECE: Caps = Caps { rows: 5_000, body_bytes: 8 << 20, cells: 1 << 20 };
+    let number = meta.membership.as_ref().ok_or_else(|| Error::NotJoined { file: file.to_owned() })?.number;
+    let base = meta.tidemark;
     if server.seq < base.seq {
         return Ok(Agreement::Behind);
     }
-    let reader = Reader { db: &tx, file, identity, number };
+    let reader = Reader { db, file, identity, number };
     let last = reader.check(base.seq)?;
     if server.seq > last {
         return Ok(Agreement::Beyond { last });

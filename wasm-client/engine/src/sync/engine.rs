@@ -3,6 +3,7 @@
 use tidemark_core::decision::{Cursor, Span};
 use tidemark_core::frame::{FrameError, HEADER_BYTES};
 use tidemark_core::limits::FrameLimits;
+use tidemark_core::planted::{Bug, planted};
 use tidemark_core::protocol::{FRAME_MEDIA_TYPE, Problem, ProblemCode, PushReply, StationReply};
 use tidemark_core::reject::Rejection;
 
@@ -93,6 +94,8 @@ pub struct Engine {
     /// A server cursor beyond the last batch that was compared with the log and agreed; it need not be compared again.
     agreed: Option<Cursor>,
     offline: bool,
+    /// The server was asked for its limits since something last went through: it is not asked again before it stops.
+    limits_asked: bool,
 }
 
 impl Engine {
@@ -108,6 +111,7 @@ impl Engine {
             ask_station: false,
             agreed: None,
             offline: false,
+            limits_asked: false,
         }
     }
 
@@ -137,7 +141,13 @@ impl Engine {
         }
         self.ask_station = store.meta()?.forked.is_some();
         self.bad_frames = 0;
+        self.limits_asked = false;
         Ok(())
+    }
+
+    /// The next thing to do is to ask the server where it stands, and to compare that with the log: [`Event::Agreed`].
+    pub const fn ask(&mut self) {
+        self.ask_station = true;
     }
 
     /// What to do now.
@@ -158,7 +168,9 @@ impl Engine {
                 return self.next(store, now_ms);
             }
             // A clock that was set back ends the wait.
-            State::Waiting { since_ms, until_ms } if (*since_ms..*until_ms).contains(&now_ms) => {
+            State::Waiting { since_ms, until_ms }
+                if (*since_ms..*until_ms).contains(&now_ms) || planted(Bug::WaitsForOldClock) && now_ms < *until_ms =>
+            {
                 return Ok(Action::WaitUntil(*until_ms));
             }
             State::Waiting { .. } | State::Ready => self.state = State::Ready,
@@ -188,7 +200,14 @@ impl Engine {
             Asked::Station { base: meta.tidemark }
         } else {
             let Some((sent, body)) = self.cut_frame(store, &meta, now_ms)? else {
-                return Ok(self.after_cut());
+                if self.ask_station {
+                    return self.next(store, now_ms);
+                }
+                let action = self.after_cut();
+                if planted(Bug::LostWakeUp) && matches!(action, Action::Idle) {
+                    self.state = State::Waiting { since_ms: i64::MIN, until_ms: i64::MAX };
+                }
+                return Ok(action);
             };
             request.method = Method::Post;
             request.url = server.join("/v1/push");
@@ -216,7 +235,7 @@ impl Engine {
         }
     }
 
-    /// Cuts the next batch and encodes it so that the server takes it. `None`: nothing to send, or stopped.
+    /// Cuts the next batch and encodes it so that the server takes it. `None`: nothing to send, stopped, or the server is to be asked first.
     fn cut_frame(&mut self, store: &mut Store, meta: &Meta, now_ms: i64) -> Result<Option<(Sent, Vec<u8>)>> {
         let pace = self.pace.get_or_insert_with(|| Pace::new(meta.limits.unwrap_or_default()));
         loop {
@@ -232,6 +251,11 @@ impl Engine {
                     if pace.was_too_much(span.count) {
                         continue;
                     }
+                    // The limits may be those of long ago: the operator was asked to raise them.
+                    if !std::mem::replace(&mut self.limits_asked, true) {
+                        self.ask_station = true;
+                        return Ok(None);
+                    }
                     self.stop_too_large(
                         store,
                         now_ms,
@@ -244,7 +268,7 @@ impl Engine {
             };
             // Everything up to here must survive a power cut before a server sees it, or the file would seem rewound afterwards. The commit
             // is synchronous, and its fsync covers all that other programs committed to the WAL before it.
-            if span.last_seq() > meta.sent_seq {
+            if span.last_seq() > meta.sent_seq && !planted(Bug::SentNotDurable) {
                 store.update_station("sent_seq = max(sent_seq, ?1)", [span.last_seq() as i64])?;
             }
             debug_assert!(frame.len() >= HEADER_BYTES);
@@ -279,16 +303,25 @@ impl Engine {
     pub fn on_reply(&mut self, store: &mut Store, now_ms: i64, id: u64, reply: &Reply) -> Result<Event> {
         let Some(flight) = self.land(id) else { return Ok(Event::Ignored) };
         let took_ms = now_ms.saturating_sub(flight.since_ms);
-        match &flight.asked {
+        let event = self.judge(store, now_ms, took_ms, &flight.asked, reply);
+        if event.is_err() {
+            // A file that is locked or has no room will be so again at once: the server need not see the batch that often.
+            self.back_off(now_ms, None);
+        }
+        event
+    }
+
+    fn judge(&mut self, store: &mut Store, now_ms: i64, took_ms: i64, asked: &Asked, reply: &Reply) -> Result<Event> {
+        match asked {
             Asked::Push(sent) => match read::<PushReply>(reply) {
                 Read::Done(done) => self.on_pushed(store, now_ms, took_ms, sent, &done),
-                Read::Problem(problem) => self.on_problem(store, now_ms, reply, &flight.asked, &problem),
-                Read::Other(message) => self.on_other(store, now_ms, reply, &flight.asked, &message),
+                Read::Problem(problem) => self.on_problem(store, now_ms, reply, asked, &problem),
+                Read::Other(message) => self.on_other(store, now_ms, reply, asked, &message),
             },
             Asked::Station { base } => match read::<StationReply>(reply) {
                 Read::Done(done) => self.on_station(store, now_ms, *base, &done),
-                Read::Problem(problem) => self.on_problem(store, now_ms, reply, &flight.asked, &problem),
-                Read::Other(message) => self.on_other(store, now_ms, reply, &flight.asked, &message),
+                Read::Problem(problem) => self.on_problem(store, now_ms, reply, asked, &problem),
+                Read::Other(message) => self.on_other(store, now_ms, reply, asked, &message),
             },
         }
     }
@@ -296,7 +329,7 @@ impl Engine {
     /// Takes the request out of flight, if it is the one that is.
     fn land(&mut self, id: u64) -> Option<InFlight> {
         match std::mem::replace(&mut self.state, State::Ready) {
-            State::InFlight(flight) if flight.id == id => Some(flight),
+            State::InFlight(flight) if flight.id == id || planted(Bug::StaleReply) => Some(flight),
             other => {
                 self.state = other;
                 None
@@ -314,7 +347,9 @@ impl Engine {
     ) -> Result<Event> {
         let server = Cursor { seq: reply.tidemark, chain: reply.chain };
         let last = sent.span.last_seq();
-        let agreement = if server.seq == last {
+        let agreement = if planted(Bug::AckTrusted) {
+            Agreement::Same
+        } else if server.seq == last {
             if server.chain == sent.span.chain_after {
                 Agreement::Same
             } else {
@@ -349,6 +384,7 @@ impl Engine {
         let acked = acknowledge(store, &ack)?;
         self.backoff.reset();
         self.bad_frames = 0;
+        self.limits_asked = false;
         if let Some(pace) = &mut self.pace {
             pace.set_limits(reply.limits);
             pace.went_through(sent.span.count, sent.capped, took_ms);
@@ -406,6 +442,11 @@ impl Engine {
             return self.stop(store, now_ms, stop);
         }
         let wait_ms = retry_after_ms(reply.retry_after.as_deref());
+        if let (true, Asked::Push(sent)) = (planted(Bug::SkipOnError), asked) {
+            let upto = Cursor { seq: sent.span.last_seq(), chain: sent.span.chain_after };
+            let (base, limits) = (sent.base, FrameLimits::DEFAULT);
+            acknowledge(store, &Ack { base, upto, rejected_here: &[], rejected_by_server: &[], limits, now_ms })?;
+        }
         match (problem.code, asked) {
             (ProblemCode::Gap | ProblemCode::Forked, Asked::Push(sent)) => {
                 let (Some(seq), Some(chain)) = (problem.tidemark, problem.chain) else {
@@ -460,7 +501,7 @@ impl Engine {
         match (reply.status, asked) {
             (413, Asked::Push(sent)) => self.too_large(store, now_ms, sent, None, message),
             (300..=399 | 404 | 405, _) => {
-                let message = format!("{message}: is the server's URL right? `tidemark status` shows it");
+                let message = format!("{message}: is the server's URL right? `tidemark server` shows and changes it");
                 self.stop(store, now_ms, Stop::new(StopKind::Refused, message))
             }
             _ => self.fail(store, now_ms, message, retry_after_ms(reply.retry_after.as_deref())),
@@ -486,12 +527,18 @@ impl Engine {
     }
 
     fn fail(&mut self, store: &Store, now_ms: i64, message: &str, retry_after_ms: Option<u64>) -> Result<Event> {
+        let retry_at_ms = self.back_off(now_ms, retry_after_ms);
+        store.note_error(now_ms, message)?;
+        Ok(Event::Failed { message: message.to_owned(), retry_at_ms })
+    }
+
+    /// Waits after a failure; returns until when.
+    fn back_off(&mut self, now_ms: i64, retry_after_ms: Option<u64>) -> i64 {
         let wait_ms = self.backoff.next_wait_ms(retry_after_ms) as i64;
         let wait_ms = if self.offline { wait_ms.max(OFFLINE_RETRY_MS) } else { wait_ms };
         let until_ms = now_ms.saturating_add(wait_ms);
         self.state = State::Waiting { since_ms: now_ms, until_ms };
-        store.note_error(now_ms, message)?;
-        Ok(Event::Failed { message: message.to_owned(), retry_at_ms: until_ms })
+        until_ms
     }
 
     fn stop(&mut self, store: &Store, now_ms: i64, stop: Stop) -> Result<Event> {
