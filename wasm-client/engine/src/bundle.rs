@@ -244,7 +244,7 @@ fn prove(
 ) -> BundleResult<(ReceiptHead, ReceiptEnd)> {
     let mut receipt = open(store, membership, token_hash, receipt)?;
     loop {
-        if let ReceiptPart::End(end) = receipt.next()? {
+        if let ReceiptPart::End(end) = receipt.next_part()? {
             return Ok((*receipt.head(), end));
         }
     }
@@ -261,7 +261,7 @@ fn acknowledge_all<R: Read>(
     let caps = Pace::new(limits).caps();
     let (mut changes, mut here, mut by_server) = (0, 0, 0);
     let mut tidemark = base.seq;
-    while let ReceiptPart::Verdicts(verdicts) = receipt.next()? {
+    while let ReceiptPart::Verdicts(verdicts) = receipt.next_part()? {
         loop {
             let snapshot = Snapshot::take(store)?;
             tidemark = snapshot.tidemark.seq;
