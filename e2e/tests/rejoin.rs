@@ -494,7 +494,7 @@ fn a_rejoin_that_would_double_or_guess_is_refused_with_what_to_do() -> Result<()
 
     // The file as it was before it rejoined is put back: what it would send went on already.
     copy_file(&before, &station.file)?;
-    station.run(&["push"])?.fails_saying(&["forked: "])?;
+    station.run(&["push"])?.fails_saying(&["replaced by \"one again\"", "tidemark rejoin", "nothing is lost"])?;
     let third = world.code("third", None)?;
     let waiting = station.waiting()?;
     station.run(&["rejoin", &third, "--server", &url])?.fails_saying(&["\"one again\"", "double"])?;
