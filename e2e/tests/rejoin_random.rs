@@ -115,41 +115,45 @@ impl World {
             self.changes += 1;
             let any_site = self.some(path, 0, &Foreign::new())?;
             let parent = any_site.filter(|_| !self.one_in(4));
-            let (parent, n) = (sql(parent.as_ref()), self.dice.below(5000) + 1);
+            // Values differ with every statement, so that what was written shows.
+            let (parent, n, v) = (sql(parent.as_ref()), self.dice.below(5000) + 1, self.changes);
             let day = self.dice.below(28) + 1;
             let statement = match self.dice.below(12) {
-                0 | 1 => format!("INSERT INTO site (name, parent_id) VALUES ('new {n}', {parent})"),
+                0 | 1 => format!("INSERT INTO site (name, parent_id) VALUES ('new {v}', {parent})"),
                 // A key that the program chose.
                 2 if !unsettled => {
-                    format!("INSERT OR IGNORE INTO site (id, name, parent_id) VALUES ({n}, 'chosen', {parent})")
+                    format!("INSERT OR IGNORE INTO site (id, name, parent_id) VALUES ({n}, 'chosen {v}', {parent})")
                 }
                 3 => match self.some(path, 0, foreign)? {
-                    Some(id) => format!("UPDATE site SET name = 'edit {n}' WHERE id = {}", sql(Some(&id))),
+                    Some(id) => format!("UPDATE site SET name = 'edit {v}' WHERE id = {}", sql(Some(&id))),
                     None => continue,
                 },
                 4 => match self.some(path, 0, foreign)? {
                     Some(id) => {
-                        format!("INSERT OR REPLACE INTO site (id, name) VALUES ({}, 'replaced')", sql(Some(&id)))
+                        format!("INSERT OR REPLACE INTO site (id, name) VALUES ({}, 'replaced {v}')", sql(Some(&id)))
                     }
                     None => continue,
                 },
                 5 | 6 => format!(
-                    "INSERT INTO reading (site_id, at, level) VALUES ({parent}, '2026-01-{day:02} 00:00:00', {n}.5)"
+                    "INSERT INTO reading (site_id, at, level) VALUES ({parent}, '2026-01-{day:02} 00:00:00', {v}.5)"
                 ),
                 7 => format!(
-                    "INSERT OR IGNORE INTO reading (id, site_id, at) VALUES ({n}, {parent}, '2026-02-{day:02} 00:00:00')"
+                    "INSERT OR IGNORE INTO reading (id, site_id, at, level) VALUES ({n}, {parent}, '2026-02-{day:02} 00:00:00', {v})"
                 ),
                 8 => match self.some(path, 1, foreign)? {
                     Some(id) if self.one_in(2) => {
-                        format!("UPDATE reading SET at = '2026-03-{day:02} 00:00:00' WHERE id = {}", sql(Some(&id)))
+                        format!(
+                            "UPDATE reading SET at = '2026-03-{day:02} 00:00:00', level = {v} WHERE id = {}",
+                            sql(Some(&id))
+                        )
                     }
-                    Some(id) => format!("UPDATE reading SET level = {n} WHERE id = {}", sql(Some(&id))),
+                    Some(id) => format!("UPDATE reading SET level = {v} WHERE id = {}", sql(Some(&id))),
                     None => continue,
                 },
                 9 => match self.some(path, 1, foreign)? {
                     // Its key may come back for another row.
                     Some(id) if self.one_in(3) => format!(
-                        "DELETE FROM reading WHERE id = {0}; INSERT INTO reading (id, at) VALUES ({0}, '2026-04-{day:02} 00:00:00')",
+                        "DELETE FROM reading WHERE id = {0}; INSERT INTO reading (id, at, level) VALUES ({0}, '2026-04-{day:02} 00:00:00', {v})",
                         sql(Some(&id))
                     ),
                     Some(id) => format!("DELETE FROM reading WHERE id = {}", sql(Some(&id))),
@@ -157,11 +161,11 @@ impl World {
                 },
                 10 => {
                     let uid = format!("{:08x}-0000-4000-8000-{:012x}", self.dice.next() as u32, self.changes);
-                    format!("INSERT INTO tag (uid, label, site_id) VALUES ('{uid}', 'tag {n}', {parent})")
+                    format!("INSERT INTO tag (uid, label, site_id) VALUES ('{uid}', 'tag {v}', {parent})")
                 }
                 _ => match self.some(path, 2, foreign)? {
                     Some(uid) if self.one_in(2) => format!("DELETE FROM tag WHERE uid = {}", sql(Some(&uid))),
-                    Some(uid) => format!("UPDATE tag SET label = 'edit {n}' WHERE uid = {}", sql(Some(&uid))),
+                    Some(uid) => format!("UPDATE tag SET label = 'edit {v}' WHERE uid = {}", sql(Some(&uid))),
                     None => continue,
                 },
             };
