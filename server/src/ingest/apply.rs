@@ -158,9 +158,9 @@ async fn write<T: StoreTransaction + ?Sized>(
     let mut ranges = vec![(0, changes.len())];
     while let Some((low, high)) = ranges.pop() {
         let range = &changes[low..high];
-        let asked = questions(&job.current, groups, range, &refused);
+        let asked = questions(&job.current, line, groups, range, &refused);
         let facts = tx.facts(line, &asked).await?;
-        let plan = plan(&job.current, groups, range, &refused, facts);
+        let plan = plan(&job.current, groups, range, &refused, &asked, facts);
         if !plan.writes.is_empty() {
             tx.savepoint().await?;
             match tx.write(line, groups, &plan.writes).await {

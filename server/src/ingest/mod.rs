@@ -216,7 +216,7 @@ impl Ingest {
                 "station {station} was replaced by {other:?}: its file, or a copy of it, went on under a new number. If this file is to go on too, \
                  ask for a code of its own and run `tidemark rejoin CODE`"
             ),
-            None => format!("station {station} was revoked by the server's operator"),
+            None => format!("station {station} was revoked by the server's operator; ask them"),
         };
         Problem::new(ProblemCode::Revoked, detail)
     }

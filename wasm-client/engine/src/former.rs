@@ -108,7 +108,7 @@ pub(crate) fn keep(
 /// Notes that a table's history up to the tidemark has a row with this local id.
 pub(crate) fn raise_bound(db: &Connection, table: &str, id: i64) -> rusqlite::Result<()> {
     let sql = "INSERT INTO tidemark_bound (tbl, id) VALUES (?1, ?2) ON CONFLICT (tbl) DO UPDATE SET id = max(id, excluded.id)";
-    db.prepare_cached(sql)?.execute((table, id)).map(|_| ())
+    db.execute(sql, (table, id)).map(|_| ())
 }
 
 /// Moves the bounds from the tidemark on to change `common`, which the log still holds.

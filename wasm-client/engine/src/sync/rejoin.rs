@@ -36,8 +36,6 @@ pub struct Rejoined {
     pub membership: Membership,
     /// The one it had.
     pub former: Membership,
-    /// Whether it replaces that one, and owns its rows.
-    pub replaces: bool,
     /// Changes that wait to be pushed under the new number.
     pub pending: u64,
     /// The log did not say all that happened, so it was begun anew from the rows.
@@ -159,23 +157,13 @@ pub fn begin(
     let code = JoinCode::decode(code).map_err(JoinError::from)?;
     let server = ServerUrl::parse(server.unwrap_or(&code.url)).map_err(JoinError::from)?;
     let digest = digest_of(&code.secret);
-    let meta = store.meta()?;
-    let Some(membership) = meta.membership else { return Err(RejoinError::NotJoined(store.file().to_owned())) };
-    if meta.join_digest == Some(digest) {
-        return match former_of(store)? {
-            Some(former) => {
-                let pending = store.status()?.pending;
-                let done = Rejoined { membership, former, replaces: false, pending, from_rows: false };
-                Ok((Rejoin::idle(store, &code, server, fresh)?, Step::Done(done)))
-            }
-            None => Err(refused(Stop::new(
-                StopKind::Refused,
-                "with this code the station joined; to rejoin it needs another one",
-            ))),
-        };
+    if store.meta()?.membership.is_none() {
+        return Err(RejoinError::NotJoined(store.file().to_owned()));
     }
-    // Two processes at once must end with one uuid and token: whoever comes second takes the first one's.
-    let sql = "INSERT INTO tidemark_rejoin (one, join_digest, station_uuid, token, server) VALUES (1, ?1, ?2, ?3, ?4)
+    // Two processes at once must end with one uuid and token: whoever comes second takes the first one's, and one that comes when all
+    // is done keeps nothing.
+    let sql = "INSERT INTO tidemark_rejoin (one, join_digest, station_uuid, token, server)
+             SELECT 1, ?1, ?2, ?3, ?4 FROM tidemark_station WHERE join_digest IS NOT ?1
          ON CONFLICT (one) DO UPDATE SET
              station_uuid = CASE WHEN join_digest = excluded.join_digest THEN station_uuid ELSE excluded.station_uuid END,
              token = CASE WHEN join_digest = excluded.join_digest THEN token ELSE excluded.token END,
@@ -190,36 +178,33 @@ pub fn begin(
             Ok((row.get(0)?, Secret(row.get(1)?)))
         })
         .optional()
-        .map_err(store.sqlite("read uuid and token"))?
-        .ok_or_else(|| not_now("another process rejoined this file just now"))?;
-    let mut rejoin = Rejoin { force, ..Rejoin::idle(store, &code, server, kept)? };
+        .map_err(store.sqlite("read uuid and token"))?;
+    let (uuid, token) = kept.unwrap_or(fresh);
+    let mut rejoin = Rejoin {
+        secret: code.secret,
+        digest,
+        uuid,
+        token,
+        server,
+        force,
+        rounds: 0,
+        comparison: Comparison::new(OwnHistory::read(store)?),
+        asked: None,
+    };
     let step = rejoin.next(store)?;
     Ok((rejoin, step))
 }
 
-/// The number the file had last.
-fn former_of(store: &Store) -> Result<Option<Membership>, Error> {
-    Ok(store.former()?.pop().map(|former| former.membership))
-}
-
 impl Rejoin {
-    fn idle(
-        store: &mut Store,
-        code: &JoinCode,
-        server: ServerUrl,
-        (uuid, token): ([u8; 16], Secret),
-    ) -> Result<Self, RejoinError> {
-        Ok(Self {
-            secret: code.secret,
-            digest: digest_of(&code.secret),
-            uuid,
-            token,
-            server,
-            force: false,
-            rounds: 0,
-            comparison: Comparison::new(OwnHistory::read(store)?),
-            asked: None,
-        })
+    /// The code was used by this file: it is what it asks to become.
+    fn already(&self, store: &mut Store) -> Result<Step, RejoinError> {
+        let (meta, former) = (store.meta()?, store.former()?.pop());
+        let (Some(membership), Some(former)) = (meta.membership, former) else {
+            let message = "with this code the station joined; to rejoin it needs another one";
+            return Err(refused(Stop::new(StopKind::Refused, message)));
+        };
+        let pending = store.status()?.pending;
+        Ok(Step::Done(Rejoined { membership, former: former.membership, pending, from_rows: false }))
     }
 
     /// The file's old token proves which number it had.
@@ -237,6 +222,9 @@ impl Rejoin {
     }
 
     fn next(&mut self, store: &mut Store) -> Result<Step, RejoinError> {
+        if self.comparison.own.meta.join_digest == Some(self.digest) {
+            return self.already(store);
+        }
         if let Some(after) = self.comparison.asks_after() {
             return self.request(Method::Get, &format!("/v1/history?after={after}"), Vec::new());
         }
@@ -317,7 +305,6 @@ impl Rejoin {
             Switched::Done(pending) => Ok(Step::Done(Rejoined {
                 membership: Membership { number: reply.station, name: reply.name.clone() },
                 former: before.membership.clone().ok_or_else(|| RejoinError::NotJoined(store.file().to_owned()))?,
-                replaces: reply.replaces,
                 pending,
                 from_rows: parting == Parting::Rows,
             })),

@@ -47,10 +47,7 @@ pub(crate) fn stop_of(problem: &Problem) -> Option<Stop> {
             StopKind::Unauthorized,
             "the server does not know this station's token; is it the right server and database? Nothing is lost, the changes stay in the log",
         ),
-        ProblemCode::Revoked => stop(
-            StopKind::Revoked,
-            "the server's operator revoked this station; ask them. Nothing is lost, the changes stay in the log",
-        ),
+        ProblemCode::Revoked => stop(StopKind::Revoked, "nothing is lost, the changes stay in the log"),
         ProblemCode::WrongStation => stop(
             StopKind::WrongStation,
             "the server takes this token for another station's; was the file's station row edited?",
