@@ -69,7 +69,8 @@ pub struct Plan<'s> {
     station: i64,
     rows: Vec<Vec<Cells>>,
     fresh: i64,
-    turn: usize,
+    /// How many cells were changed so far, by table: each is in the next column.
+    changes: Vec<usize>,
     /// What must be found.
     pub expected: BTreeMap<RowId, Found>,
     /// How often each deed was done to each type of column (or table, for whole rows).
@@ -188,7 +189,7 @@ impl<'s> Plan<'s> {
             station: number,
             rows,
             fresh: 3_000_000_000,
-            turn: 0,
+            changes: vec![0; schema.tables().len()],
             expected: BTreeMap::new(),
             done: BTreeMap::new(),
         })
@@ -221,6 +222,16 @@ impl<'s> Plan<'s> {
         self.rows[table].pop().with_context(|| format!("{name} has no row left that was not touched"))
     }
 
+    /// Takes a row with other values than `row`.
+    fn take_unlike(&mut self, table: usize, row: &Cells) -> Result<Cells> {
+        let columns = &self.schema.tables()[table];
+        let unlike = |other: &Cells| {
+            (0..row.len()).any(|at| at != columns.key && Some(at) != columns.time && row[at] != other[at])
+        };
+        let found = self.rows[table].iter().rposition(unlike).context("no row has other values")?;
+        Ok(self.rows[table].swap_remove(found))
+    }
+
     fn expect(&mut self, id: RowId, kind: &'static str, column: Option<&str>) {
         self.expected.insert(id, (kind, column.map(str::to_owned)));
     }
@@ -239,9 +250,11 @@ impl<'s> Plan<'s> {
         if deed == Deed::Move && table.time.is_none() {
             return Ok(false);
         }
+        if deed == Deed::Change {
+            return self.change(vandal, dice, index).map(|()| true);
+        }
         let row = self.take(index)?;
         let id = self.id(table, &row)?;
-        self.turn += 1;
         match deed {
             Deed::Delete => {
                 vandal.delete(schema, table, &id)?;
@@ -258,24 +271,13 @@ impl<'s> Plan<'s> {
                 vandal.copy(schema, table, &id, &to)?;
                 self.expect(to, "extra", None);
             }
-            Deed::Change => {
-                let columns: Vec<usize> =
-                    (0..table.columns.len()).filter(|&at| at != table.key && Some(at) != table.time).collect();
-                let at = columns[self.turn % columns.len()];
-                let column = &table.columns[at];
-                let old = self.upstream(column, &row[at]);
-                let new = other_value(column, &old, dice)?;
-                vandal.set(schema, table, &id, column, &new)?;
-                self.note(deed, &format!("{} {}", column.ty.as_str(), turn_of(&old, &new)));
-                self.expect(id, "changed", Some(&column.name));
-                return Ok(true);
-            }
+            Deed::Change => unreachable!("BUG: done above"),
             Deed::SwapValues => {
-                let other = self.take(index)?;
+                let other = self.take_unlike(index, &row)?;
                 let differ = (0..table.columns.len())
                     .filter(|&at| at != table.key && Some(at) != table.time && row[at] != other[at]);
                 let differ: Vec<usize> = differ.collect();
-                let at = *differ.get(self.turn % differ.len().max(1)).context("two rows are equal")?;
+                let at = *differ.get(dice.below(differ.len().max(1) as u64) as usize).context("two rows are equal")?;
                 let column = &table.columns[at];
                 if column.required && (row[at] == Cell::Null || other[at] == Cell::Null) {
                     bail!("{} is NULL", column.name);
@@ -289,7 +291,7 @@ impl<'s> Plan<'s> {
                 return Ok(true);
             }
             Deed::SwapKeys => {
-                let other = self.take(index)?;
+                let other = self.take_unlike(index, &row)?;
                 let other_id = self.id(table, &other)?;
                 // Copies under the exchanged keys; the first goes through a key of its own.
                 self.fresh += 1;
@@ -331,6 +333,30 @@ impl<'s> Plan<'s> {
     }
 }
 
+impl Plan<'_> {
+    /// Changes one cell: column by column, in each in turn from NULL to a value, to NULL, and to another value.
+    fn change(&mut self, vandal: &Vandal, dice: &mut Dice, index: usize) -> Result<()> {
+        let table = &self.schema.tables()[index];
+        let columns: Vec<usize> =
+            (0..table.columns.len()).filter(|&at| at != table.key && Some(at) != table.time).collect();
+        let turn = self.changes[index];
+        self.changes[index] += 1;
+        let at = columns[turn % columns.len()];
+        let column = &table.columns[at];
+        let turn = if column.required { 2 } else { turn / columns.len() % 3 };
+        let suits = |row: &Cells| (row[at] == Cell::Null) == (turn == 0);
+        let found = self.rows[index].iter().rposition(suits).with_context(|| format!("no row for {}", column.name))?;
+        let row = self.rows[index].swap_remove(found);
+        let id = self.id(table, &row)?;
+        let old = self.upstream(column, &row[at]);
+        let new = if turn == 1 { Cell::Null } else { other_value(column, &old, dice) };
+        vandal.set(self.schema, table, &id, column, &new)?;
+        self.note(Deed::Change, &format!("{} {}", column.ty.as_str(), turn_of(&old, &new)));
+        self.expect(id, "changed", Some(&column.name));
+        Ok(())
+    }
+}
+
 fn turn_of(old: &Cell, new: &Cell) -> &'static str {
     match (old, new) {
         (Cell::Null, _) => "NULL to value",
@@ -340,11 +366,8 @@ fn turn_of(old: &Cell, new: &Cell) -> &'static str {
 }
 
 /// A value that differs as little as can be.
-fn other_value(column: &Column, old: &Cell, dice: &mut Dice) -> Result<Cell> {
-    if !column.required && *old != Cell::Null && dice.below(3) == 0 {
-        return Ok(Cell::Null);
-    }
-    Ok(match (column.ty, old) {
+fn other_value(column: &Column, old: &Cell, dice: &mut Dice) -> Cell {
+    match (column.ty, old) {
         (ColumnType::Integer, Cell::Integer(v)) => Cell::Integer(v ^ 1),
         (ColumnType::Integer, _) => Cell::Integer(0),
         (ColumnType::Boolean, Cell::Integer(v)) => Cell::Integer(1 - v),
@@ -353,7 +376,7 @@ fn other_value(column: &Column, old: &Cell, dice: &mut Dice) -> Result<Cell> {
         (ColumnType::Real, Cell::Real(bits)) if *bits == 0 => Cell::Real(1 << 63),
         (ColumnType::Real, Cell::Real(bits)) => Cell::Real(bits ^ 1),
         (ColumnType::Real, _) => Cell::real(0.0),
-        (ColumnType::Timestamp, Cell::Text(time)) => Cell::Text(later(time, 1)?),
+        (ColumnType::Timestamp, Cell::Text(time)) => Cell::Text(later(time, 1).unwrap_or_default()),
         (ColumnType::Timestamp, _) => Cell::text("2026-01-01 00:00:00.000000"),
         (ColumnType::Bytes, Cell::Bytes(v)) => Cell::Bytes([v.as_slice(), &[0]].concat()),
         (ColumnType::Bytes, _) => Cell::Bytes(Vec::new()),
@@ -363,7 +386,7 @@ fn other_value(column: &Column, old: &Cell, dice: &mut Dice) -> Result<Cell> {
         (ColumnType::Json, _) => Cell::text("null"),
         (_, Cell::Text(text)) => Cell::Text(format!("{text} ")),
         _ => Cell::text(""),
-    })
+    }
 }
 
 fn uuid(dice: &mut Dice) -> String {

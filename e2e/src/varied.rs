@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use rusqlite::types::Value;
-use rusqlite::{Connection, Transaction, params, params_from_iter};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params, params_from_iter};
 
 use crate::world::Dice;
 
@@ -113,7 +113,7 @@ fn some_id(tx: &Transaction<'_>, dice: &mut Dice) -> Result<Value> {
 /// # Errors
 /// SQLite's.
 pub fn insert(file: &mut Connection, dice: &mut Dice, amounts: Amounts) -> Result<()> {
-    let tx = file.transaction()?;
+    let tx = file.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for _ in 0..amounts.sites {
         let parent = some_id(&tx, dice)?;
         let height = maybe(dice, real);
@@ -144,13 +144,13 @@ pub fn insert(file: &mut Connection, dice: &mut Dice, amounts: Amounts) -> Resul
         let (site, raw) = (some_id(&tx, dice)?, maybe(dice, |dice| Value::Blob(dice.next().to_be_bytes().to_vec())));
         tx.execute(
             "INSERT INTO tag (uid, label, site_id, raw) VALUES (?1, ?2, ?3, ?4)",
-            params![uuid(dice), text(dice), site, raw],
+            params![uuid(dice), maybe(dice, text), site, raw],
         )?;
     }
     for _ in 0..amounts.events {
         tx.execute(
             "INSERT INTO event (uid, at, what) VALUES (?1, ?2, ?3)",
-            params![uuid(dice), time(dice), text(dice)],
+            params![uuid(dice), time(dice), maybe(dice, text)],
         )?;
     }
     Ok(tx.commit()?)
@@ -161,7 +161,7 @@ pub fn insert(file: &mut Connection, dice: &mut Dice, amounts: Amounts) -> Resul
 /// # Errors
 /// SQLite's.
 pub fn edit(file: &mut Connection, dice: &mut Dice, edits: u64) -> Result<()> {
-    let tx = file.transaction()?;
+    let tx = file.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for _ in 0..edits {
         let at = dice.below(1 << 20) as i64;
         let some = |table: &str, key: &str| {
@@ -187,7 +187,7 @@ pub fn edit(file: &mut Connection, dice: &mut Dice, edits: u64) -> Result<()> {
 /// # Errors
 /// SQLite's.
 pub fn spoil(file: &mut Connection, dice: &mut Dice) -> Result<()> {
-    let tx = file.transaction()?;
+    let tx = file.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let at = dice.below(1 << 20) as i64;
     let some = |table: &str, key: &str| {
         format!("(SELECT {key} FROM {table} LIMIT 1 OFFSET {at} % (SELECT max(1, count(*)) FROM {table}))")

@@ -98,7 +98,8 @@ fn every_planted_divergence_is_found_and_repaired(cluster: Option<&PostgresClust
             break;
         }
         let deed = Deed::ALL[turn % Deed::ALL.len()];
-        let table = if turn % 3 == 0 { (turn / 3) % tables } else { 1 };
+        let round = turn / Deed::ALL.len();
+        let table = if round % 3 == 0 { (round / 3) % tables } else { 1 };
         planted += usize::from(plan.plant(&vandal, &mut dice, table, deed)?);
     }
     println!("planted: {:?}", plan.done);
