@@ -64,14 +64,28 @@ pub fn create_table(schema: &Schema, table: &Table) -> String {
             line.push_str(" DEFAULT ");
             line.push_str(&default_sql(default));
         }
-        line.extend(check_sql(column));
-        if let Some(parent) = column.references {
-            let parent = &schema.tables()[parent];
-            line.push_str(&format!(" REFERENCES {} ({})", quote(&parent.name), quote(&parent.key_column().name)));
-        }
+        line.push_str(&rules_sql(schema, column));
         lines.push(line);
     }
     format!("CREATE TABLE {} (\n{}\n)", quote(&table.name), lines.join(",\n"))
+}
+
+/// `ALTER TABLE … ADD COLUMN` of a nullable column on a station. Without its default: SQLite would give it to the rows that are there,
+/// which upstream are NULL.
+#[must_use]
+pub fn add_column(schema: &Schema, table: &Table, index: usize) -> String {
+    let column = &table.columns[index];
+    let (name, rules) = (quote(&column.name), rules_sql(schema, column));
+    format!("ALTER TABLE {} ADD COLUMN {name} {}{rules}", quote(&table.name), declared_type(column.ty))
+}
+
+fn rules_sql(schema: &Schema, column: &Column) -> String {
+    let mut rules = check_sql(column).unwrap_or_default();
+    if let Some(parent) = column.references {
+        let parent = &schema.tables()[parent];
+        rules.push_str(&format!(" REFERENCES {} ({})", quote(&parent.name), quote(&parent.key_column().name)));
+    }
+    rules
 }
 
 /// One column of the embedded upstream, as `CREATE TABLE` and `ADD COLUMN` take it; without its default, which only HQ's own

@@ -60,6 +60,15 @@ impl Field {
         Self::new(SHRINKAGE_TOML, database)
     }
 
+    /// Gives the server another version of the schema, from its next start on.
+    ///
+    /// # Errors
+    /// When it is no schema, or cannot be written.
+    pub fn follow(&mut self, schema: &str) -> Result<()> {
+        self.schema = Schema::parse(schema)?;
+        Ok(std::fs::write(self.folder().join("schema.toml"), schema)?)
+    }
+
     /// The schema.
     #[must_use]
     pub const fn schema(&self) -> &Schema {
@@ -70,6 +79,11 @@ impl Field {
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Leaves the folder when the field is dropped.
+    pub fn keep(&mut self) {
+        self.folder.disable_cleanup(true);
     }
 
     /// Sets a variable of the environment of all programs started from now on.

@@ -8,6 +8,7 @@
 //! | [`field`] | a server and its stations, set up as a user would |
 //! | [`compare`] | stations against upstream, cell by cell, with no code of the product's digest |
 //! | [`record`] | what a station of the shrinkage system writes, with plain SQL |
+//! | [`torture`] | a world of real processes that are killed at random moments |
 //! | [`simulation`] | all of it without processes, threads or a network: one seed, virtual time, every fault |
 //! | [`world`] | the one place that reads the clock and waits |
 //!
@@ -21,4 +22,5 @@ pub mod process;
 pub mod proxy;
 pub mod record;
 pub mod simulation;
+pub mod torture;
 pub mod world;

@@ -29,15 +29,14 @@ fn record(station: &Station, rows: u64) -> Result<()> {
     Ok(station.open()?.execute(sql, [rows]).map(|_| ())?)
 }
 
-/// Pushes and returns the station's peak, in KiB.
-fn push(station: &Station) -> Result<u64> {
-    let mut push: Running = station.start(&["push"])?;
+/// Waits until a program has ended well, and returns its peak, in KiB.
+fn peak_of(mut program: Running) -> Result<u64> {
     let mut peak = 0;
-    while !push.has_ended()? {
-        peak = peak.max(peak_kib(push.pid()).unwrap_or(0));
+    while !program.has_ended()? {
+        peak = peak.max(peak_kib(program.pid()).unwrap_or(0));
         pause(Duration::from_millis(2));
     }
-    push.wait()?.success()?;
+    program.wait()?.success()?;
     Ok(peak)
 }
 
@@ -58,11 +57,16 @@ fn copy_of_the_same_rows(cluster: &PostgresCluster, expected: u64) -> Result<()>
     Ok(())
 }
 
+/// How many rows the smaller and the larger backlog have.
+fn backlogs() -> Result<(u64, u64)> {
+    let wanted = std::env::var("TIDEMARK_TEST_ROWS").ok().map(|text| text.parse()).transpose()?;
+    let large = wanted.unwrap_or(300_000);
+    Ok((large / 3, large))
+}
+
 #[test]
 fn memory_does_not_grow_with_the_backlog() -> Result<()> {
-    let wanted = std::env::var("TIDEMARK_TEST_ROWS").ok().map(|text| text.parse()).transpose()?;
-    let large: u64 = wanted.unwrap_or(300_000);
-    let small = large / 3;
+    let (small, large) = backlogs()?;
     let cluster = PostgresCluster::start(Flavour::Timescale)?;
     let field = Field::shrinkage(Some(cluster.create_database("volume")?))?;
     field.migrate()?;
@@ -72,7 +76,7 @@ fn memory_does_not_grow_with_the_backlog() -> Result<()> {
     for rows in [small, large] {
         record(&station, rows)?;
         let start = now();
-        let here = push(&station)?;
+        let here = peak_of(station.start(&["push"])?)?;
         let seconds = start.elapsed().as_secs_f64();
         let there = peak_kib(server.process.pid()).context("the server's peak is unknown: this test needs /proc")?;
         println!(
@@ -90,5 +94,41 @@ fn memory_does_not_grow_with_the_backlog() -> Result<()> {
     let (before, after) = (peaks[0], peaks[1]);
     ensure!(after.0 < before.0 + SLACK_KIB, "the station grew from {} to {} KiB", before.0, after.0);
     ensure!(after.1 < before.1 + SLACK_KIB, "the server grew from {} to {} KiB", before.1, after.1);
+    Ok(())
+}
+
+#[test]
+fn memory_does_not_grow_with_the_bundle() -> Result<()> {
+    let (small, large) = backlogs()?;
+    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let field = Field::shrinkage(Some(cluster.create_database("volume")?))?;
+    field.migrate()?;
+    let station = {
+        let server = field.serve()?;
+        field.join_station("one", &server.url())?
+    };
+    let (bundle, receipt) = (field.folder().join("bundle"), field.folder().join("bundle.receipt"));
+    let (bundle_name, receipt_name) = (bundle.to_str().context("text")?, receipt.to_str().context("text")?);
+    let import = ["import", bundle_name, "--database", &field.database];
+    let mut peaks = Vec::new();
+    for rows in [small, large] {
+        record(&station, rows)?;
+        let exporting = peak_of(station.start(&["export", "--force", bundle_name])?)?;
+        let importing = peak_of(Running::start("tidemark-server", &import, field.folder(), &Default::default())?)?;
+        let taking = peak_of(station.start(&["import-receipt", receipt_name])?)?;
+        println!(
+            "{rows} rows in a bundle of {} KiB; peak resident: export {} MiB, import {} MiB, receipt {} MiB",
+            std::fs::metadata(&bundle)?.len() >> 10,
+            exporting >> 10,
+            importing >> 10,
+            taking >> 10
+        );
+        peaks.push([exporting, importing, taking]);
+    }
+    let seen = field.assert_upstream_equals(&[&station])?;
+    ensure!(seen.rows == small + large, "{seen:?}");
+    for (program, (before, after)) in ["export", "import", "import-receipt"].iter().zip(peaks[0].iter().zip(peaks[1])) {
+        ensure!(after < before + SLACK_KIB, "{program} grew from {before} to {after} KiB");
+    }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! SQL derived from a schema: its tables, and the additive step from one version of it to the next.
 
 use tidemark_core::postgres::{self, TimePartitioning};
-use tidemark_core::schema::{Schema, Table};
+use tidemark_core::schema::{Schema, Table, not_additions};
 use tidemark_core::sqlite::{self, quote};
 
 use crate::plan::Dialect;
@@ -181,43 +181,4 @@ pub fn evolve(old: &Schema, new: &Schema, dialect: Dialect) -> Result<Sql, Vec<S
     let block = where_timescale_is(blocks);
     let up = script(up);
     Ok(Sql { up: if block.is_empty() { up } else { format!("{up}\n{block}") }, down: script(down) })
-}
-
-/// What an older version has that the newer one has not, or has otherwise. Empty: batches of the older one can still be taken.
-#[must_use]
-pub fn not_additions(old: &Schema, new: &Schema) -> Vec<String> {
-    let mut reasons = Vec::new();
-    for before in old.tables() {
-        let Some(after) = new.table(&before.name) else {
-            reasons.push(format!("table {} is gone", before.name));
-            continue;
-        };
-        let time = |table: &Table| (table.time_column().map(|column| column.name.clone()), table.chunk);
-        if before.key_column().name != after.key_column().name || time(before) != time(after) {
-            reasons.push(format!("table {} has another key, time column or chunk", before.name));
-        }
-        for (index, column) in before.columns.iter().enumerate() {
-            let Some(at) = after.column_index(&column.name) else {
-                reasons.push(format!("column {}.{} is gone", before.name, column.name));
-                continue;
-            };
-            let now = &after.columns[at];
-            let parent =
-                |schema: &Schema, parent: Option<usize>| parent.map(|parent| schema.tables()[parent].name.clone());
-            let same = column.ty == now.ty
-                && before.is_not_null(index) == after.is_not_null(at)
-                && (column.min, column.max, column.max_bytes) == (now.min, now.max, now.max_bytes)
-                && column.default == now.default
-                && parent(old, column.references) == parent(new, now.references);
-            if !same {
-                reasons.push(format!("column {}.{} has another type or rule", before.name, column.name));
-            }
-        }
-        for (index, column) in after.columns.iter().enumerate() {
-            if before.column_index(&column.name).is_none() && after.is_not_null(index) {
-                reasons.push(format!("column {}.{} is new and required", before.name, column.name));
-            }
-        }
-    }
-    reasons
 }

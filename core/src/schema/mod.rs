@@ -5,12 +5,14 @@
 
 mod check;
 mod column;
+mod evolution;
 mod parse;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 
+pub use evolution::not_additions;
 pub use parse::{SchemaError, SchemaIssue};
 
 use crate::value::{ColumnType, hex, unhex};

@@ -1,6 +1,7 @@
 //! The endpoint: HTTP/1 by hyper. Everything a client sends is bounded in bytes and in time.
 
 mod body;
+mod digest;
 mod join;
 mod problem;
 mod push;
@@ -38,6 +39,8 @@ pub struct Endpoint {
     pub(crate) body_units: Arc<Semaphore>,
     /// Batches that may be decoded and applied at once.
     pub(crate) turns: Arc<Semaphore>,
+    /// Surveys that may run at once.
+    pub(crate) surveys: Arc<Semaphore>,
 }
 
 impl Endpoint {
@@ -46,7 +49,8 @@ impl Endpoint {
     pub fn new(ingest: Arc<Ingest>, limits: HttpLimits) -> Self {
         let body_units = Arc::new(Semaphore::new(limits.body_bytes_total.div_ceil(BODY_UNIT_BYTES)));
         let turns = Arc::new(Semaphore::new(limits.applies_max));
-        Self { ingest, limits, body_units, turns }
+        let surveys = Arc::new(Semaphore::new(limits.surveys_max));
+        Self { ingest, limits, body_units, turns, surveys }
     }
 
     /// Answers one request. [`serve`] does this with each that comes in over a socket.

@@ -2,8 +2,7 @@
 
 use tidemark_core::batch::{Batch, Group, NO_TABLE, Op};
 use tidemark_core::columns::ColumnBlock;
-use tidemark_core::schema::Schema;
-use tidemark_migrations::derive::not_additions;
+use tidemark_core::schema::{Schema, not_additions};
 
 /// Says why batches of `old` cannot be taken any more; `None` when they can.
 #[must_use]

@@ -1,6 +1,8 @@
 //! An upstream in memory, with the semantics of the others: for the simulation and for tests. Nothing here waits, so every future is ready
 //! at once.
 
+mod surveyed;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,14 +12,13 @@ use futures_util::future::BoxFuture;
 use tidemark_core::batch::Group;
 use tidemark_core::chain::Chain;
 use tidemark_core::decision::Cursor;
-use tidemark_core::digest::RowDigest;
 use tidemark_core::ids::StationNumber;
 use tidemark_core::protocol::RejectedChange;
 use tidemark_core::reject::RejectCode;
 use tidemark_core::schema::{Schema, Table};
 use tidemark_core::value::{Value, ValueRef};
 
-use super::{KnownSchema, Reject, StoreError, StoreTransaction, TableDigest, Upstream};
+use super::{KnownSchema, Reject, StoreError, StoreTransaction, Upstream};
 use crate::ingest::apply::{Job, Outcome, apply};
 use crate::ingest::plan::TableWrites;
 use crate::ingest::questions::{ColumnAt, Facts, Identity, Key, Questions, identity_of};
@@ -483,6 +484,10 @@ impl Upstream for MemoryUpstream {
         Ok(self.state().stations.values().find(|station| station.token_hash == Some(token_hash)).cloned())
     }
 
+    async fn station_by_uuid(&self, uuid: [u8; 16]) -> Result<Option<StationRecord>, StoreError> {
+        Ok(self.state().stations.values().find(|station| station.uuid == Some(uuid)).cloned())
+    }
+
     async fn cursor(&self, station: StationNumber) -> Result<Option<Cursor>, StoreError> {
         self.at(Moment::Read)?;
         Ok(self.state().cursors.get(&station.get()).map(|stored| stored.cursor))
@@ -499,21 +504,6 @@ impl Upstream for MemoryUpstream {
         rejects.sort_by_key(|reject| std::cmp::Reverse((reject.received_at_ms, reject.station, reject.seq)));
         rejects.truncate(limit as usize);
         Ok(rejects)
-    }
-
-    async fn digest(&self, station: StationNumber) -> Result<Vec<TableDigest>, StoreError> {
-        let state = self.state();
-        let mut scratch = Vec::new();
-        let tables = self.schema.tables().iter().zip(&state.rows);
-        Ok(tables
-            .map(|(table, rows)| {
-                let mut digest = RowDigest::default();
-                for row in rows.values().filter(|row| row.station == station.get()) {
-                    digest.add(&mut scratch, &table.name, row.values.iter().map(Value::as_ref));
-                }
-                TableDigest { table: table.name.clone(), digest }
-            })
-            .collect())
     }
 
     async fn ready(&self) -> Result<Vec<String>, StoreError> {

@@ -34,7 +34,9 @@ pub enum Error {
         file: String,
     },
     /// `init` over a file that is one already.
-    #[error("{file}: a Tidemark file already, of schema {schema} version {version}; nothing was changed")]
+    #[error(
+        "{file}: a Tidemark file already, of schema {schema} version {version}; nothing was changed. `tidemark upgrade` follows a newer version"
+    )]
     AlreadyTidemark {
         /// Where.
         file: String,

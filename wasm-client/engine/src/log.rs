@@ -2,7 +2,6 @@
 
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Row, types::Type};
-use tidemark_core::schema::Schema;
 use tidemark_core::value::{SqliteValue, hex};
 
 use crate::error::Result;
@@ -51,7 +50,9 @@ pub(crate) fn at_ms(value: ValueRef<'_>) -> i64 {
 }
 
 /// Reads seq, at, tbl, op and c0 … of a row of the log or the rejects. Text that is not UTF-8 becomes a blob.
-pub(crate) fn read_image(schema: &Schema, row: &Row<'_>) -> rusqlite::Result<ImageRow> {
+pub(crate) fn read_image(store: &Store, row: &Row<'_>) -> rusqlite::Result<ImageRow> {
+    let seq = row.get::<_, i64>("seq")?.unsigned_abs();
+    let schema = store.schema_of(seq);
     let table_name = lossy(row.get_ref("tbl")?);
     let table = schema.table(&table_name);
     let count = table.map_or(schema.columns_max(), |table| table.columns.len());
@@ -69,13 +70,7 @@ pub(crate) fn read_image(schema: &Schema, row: &Row<'_>) -> rusqlite::Result<Ima
         };
         values.push((name, value));
     }
-    Ok(ImageRow {
-        seq: row.get::<_, i64>("seq")?.unsigned_abs(),
-        at_ms: at_ms(row.get_ref("at")?),
-        table: table_name,
-        op: lossy(row.get_ref("op")?),
-        values,
-    })
+    Ok(ImageRow { seq, at_ms: at_ms(row.get_ref("at")?), table: table_name, op: lossy(row.get_ref("op")?), values })
 }
 
 /// A value as a person reads it: text quoted and shortened, bytes as hex.
@@ -110,7 +105,7 @@ impl Store {
             .prepare("SELECT * FROM (SELECT * FROM tidemark_log ORDER BY seq DESC LIMIT ?1) ORDER BY seq")
             .map_err(&sql)?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = query.query_and_then([limit], |row| read_image(self.schema(), row)).map_err(&sql)?;
+        let rows = query.query_and_then([limit], |row| read_image(self, row)).map_err(&sql)?;
         rows.collect::<rusqlite::Result<_>>().map_err(&sql)
     }
 }

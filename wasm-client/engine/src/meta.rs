@@ -8,11 +8,10 @@ use tidemark_core::limits::FrameLimits;
 use tidemark_core::schema::{Fingerprint, Schema};
 
 use crate::error::{Error, Result, Secret};
+use crate::format::FORMAT;
 
 /// The table's name.
 pub const STATION_TABLE: &str = "tidemark_station";
-/// The format of the file this build writes, and the newest it reads.
-pub const FORMAT: i64 = 1;
 
 /// `CREATE TABLE` of the station's row.
 pub(crate) const CREATE_STATION: &str = "CREATE TABLE tidemark_station (
@@ -72,11 +71,33 @@ pub struct Meta {
     pub last_error_ms: Option<i64>,
 }
 
-/// What never changes after `init`.
+/// What changes rarely, and is kept in memory beside an open file: [`crate::Store`] reads it anew when another process changed it.
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
     pub(crate) uuid: [u8; 16],
+    /// The schema the file follows now.
     pub(crate) schema: Schema,
+    /// The ones it followed before, each with the last seq captured under it; in order.
+    older: Vec<(u64, Schema)>,
+}
+
+impl Identity {
+    /// The schema that change `seq` was captured under, and the last seq of which that is true if it is not the current one.
+    pub(crate) fn schema_of(&self, seq: u64) -> (&Schema, Option<u64>) {
+        let older = self.older.iter().find(|(upto, _)| seq <= *upto);
+        older.map_or((&self.schema, None), |(upto, schema)| (schema, Some(*upto)))
+    }
+
+    /// Whether it is still what the file says.
+    pub(crate) fn is_current(&self, db: &Connection, file: &str) -> Result<bool> {
+        crate::format::check(db, file)?;
+        let (uuid, fingerprint): (Vec<u8>, String) = db
+            .query_row("SELECT station_uuid, fingerprint FROM tidemark_station", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .map_err(|error| row_error(file, error))?;
+        Ok(uuid == self.uuid && Fingerprint::from_hex(&fingerprint) == Some(self.schema.fingerprint()))
+    }
 }
 
 pub(crate) fn insert(db: &Connection, schema: &Schema, uuid: [u8; 16]) -> rusqlite::Result<()> {
@@ -101,18 +122,40 @@ pub(crate) fn read_format(db: &Connection) -> rusqlite::Result<Option<i64>> {
 }
 
 pub(crate) fn read_identity(db: &Connection, file: &str) -> Result<Identity> {
-    let damaged = |detail: String| Error::StationRow { file: file.to_owned(), detail };
-    let (uuid, toml, fingerprint): (Vec<u8>, String, String) = db
-        .query_row("SELECT station_uuid, schema, fingerprint FROM tidemark_station", [], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })
+    let uuid: Vec<u8> = db
+        .query_row("SELECT station_uuid FROM tidemark_station", [], |row| row.get(0))
         .map_err(|error| row_error(file, error))?;
-    let uuid = uuid.try_into().map_err(|_| damaged("station_uuid is not 16 bytes".into()))?;
-    let schema = Schema::parse(&toml).map_err(|error| damaged(format!("its schema does not parse: {error}")))?;
-    if Fingerprint::from_hex(&fingerprint) != Some(schema.fingerprint()) {
+    let uuid = uuid
+        .try_into()
+        .map_err(|_| Error::StationRow { file: file.to_owned(), detail: "station_uuid is not 16 bytes".into() })?;
+    let mut query = db
+        .prepare("SELECT upto, toml, fingerprint FROM tidemark_schema ORDER BY upto")
+        .map_err(|error| row_error(file, error))?;
+    let older = query
+        .query_map([], |row| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?, row.get(2)?)))
+        .and_then(Iterator::collect::<rusqlite::Result<Vec<(u64, String, String)>>>)
+        .map_err(|error| row_error(file, error))?
+        .into_iter()
+        .map(|(upto, toml, fingerprint)| Ok((upto, parse_schema(file, &toml, &fingerprint)?)))
+        .collect::<Result<_>>()?;
+    Ok(Identity { uuid, schema: read_schema(db, file)?, older })
+}
+
+/// The schema the file follows now.
+pub(crate) fn read_schema(db: &Connection, file: &str) -> Result<Schema> {
+    let (toml, fingerprint): (String, String) = db
+        .query_row("SELECT schema, fingerprint FROM tidemark_station", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .map_err(|error| row_error(file, error))?;
+    parse_schema(file, &toml, &fingerprint)
+}
+
+fn parse_schema(file: &str, toml: &str, fingerprint: &str) -> Result<Schema> {
+    let damaged = |detail: String| Error::StationRow { file: file.to_owned(), detail };
+    let schema = Schema::parse(toml).map_err(|error| damaged(format!("its schema does not parse: {error}")))?;
+    if Fingerprint::from_hex(fingerprint) != Some(schema.fingerprint()) {
         return Err(damaged("its schema does not have the fingerprint that stands beside it".into()));
     }
-    Ok(Identity { uuid, schema })
+    Ok(schema)
 }
 
 /// A value of another type than the column's is damage; the rest are SQLite's own errors.

@@ -10,7 +10,8 @@ use tidemark_core::sqlite::create_table;
 
 use crate::capture;
 use crate::error::{Error, Result};
-use crate::meta::{self, CREATE_STATION, FORMAT};
+use crate::format;
+use crate::meta::{self, CREATE_STATION};
 use crate::rejects::create_rejects;
 use crate::store::Store;
 
@@ -67,18 +68,6 @@ fn settle(db: &Connection, file: &str, options: OpenOptions) -> Result<()> {
     db.pragma_update(None, "synchronous", "FULL").map_err(sql)
 }
 
-/// The format number, checked.
-fn check_format(db: &Connection, file: &str) -> Result<Option<i64>> {
-    let found = meta::read_format(db).map_err(|error| Error::sqlite(file, "read the file's format", error))?;
-    match found {
-        Some(found) if found > FORMAT => Err(Error::Newer { file: file.to_owned(), found, known: FORMAT }),
-        Some(found) if found < 1 => {
-            Err(Error::StationRow { file: file.to_owned(), detail: format!("format {found} never existed") })
-        }
-        found => Ok(found),
-    }
-}
-
 impl Store {
     /// Makes a station's file from a schema: tables, log and capture triggers. `station_uuid` are 16 random bytes.
     ///
@@ -122,7 +111,8 @@ impl Store {
         for &index in schema.parents_first() {
             tx.execute_batch(&create_table(schema, &schema.tables()[index])).map_err(sql)?;
         }
-        for statement in [CREATE_STATION, &create_log(schema), &create_ousted(schema), &create_rejects(schema)] {
+        let log = [create_log(schema), create_ousted(schema), create_rejects(schema)];
+        for statement in [CREATE_STATION, format::CREATE_SCHEMAS].into_iter().chain(log.iter().map(String::as_str)) {
             tx.execute_batch(statement).map_err(sql)?;
         }
         for table in schema.tables() {
@@ -156,9 +146,11 @@ impl Store {
     ///
     /// # Errors
     /// See [`Error`].
-    pub fn open_connection(db: Connection, file: String) -> Result<Self> {
-        if check_format(&db, &file)?.is_none() {
-            return Err(Error::NotTidemark { file });
+    pub fn open_connection(mut db: Connection, file: String) -> Result<Self> {
+        match format::check(&db, &file)? {
+            None => return Err(Error::NotTidemark { file }),
+            Some(format::FORMAT) => {}
+            Some(_) => format::upgrade(&mut db, &file)?,
         }
         let identity = meta::read_identity(&db, &file)?;
         // Reads the whole row once, so that a damaged one is an error here and not in the middle of a push.
@@ -170,8 +162,8 @@ impl Store {
 }
 
 fn check_init(db: &Connection, file: &str, schema: &Schema) -> Result<()> {
-    if check_format(db, file)?.is_some() {
-        let there = meta::read_identity(db, file)?.schema;
+    if format::check(db, file)?.is_some() {
+        let there = meta::read_schema(db, file)?;
         return Err(Error::AlreadyTidemark {
             file: file.to_owned(),
             schema: there.name().to_owned(),

@@ -43,6 +43,9 @@ pub struct Reject {
     pub rejected_at_ms: i64,
 }
 
+/// The rejects' table.
+pub(crate) const REJECTS_TABLE: &str = "tidemark_rejects";
+
 pub(crate) fn create_rejects(schema: &Schema) -> String {
     let columns: Vec<String> = (0..schema.columns_max()).map(|n| format!("c{n}")).collect();
     format!(
@@ -105,7 +108,7 @@ impl Store {
                 })
             };
             let reject = Reject {
-                change: read_image(self.schema(), row).map_err(&sql)?,
+                change: read_image(self, row).map_err(&sql)?,
                 code: text("code").map_err(&sql)?,
                 message: text("message").map_err(&sql)?,
                 origin: text("origin").map_err(&sql)?,

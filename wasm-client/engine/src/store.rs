@@ -49,7 +49,7 @@ impl Store {
         &self.file
     }
 
-    /// The schema the file was made from.
+    /// The schema the file follows.
     #[must_use]
     pub const fn schema(&self) -> &Schema {
         &self.identity.schema
@@ -59,6 +59,11 @@ impl Store {
     #[must_use]
     pub const fn uuid(&self) -> [u8; 16] {
         self.identity.uuid
+    }
+
+    /// The schema that change `seq` was captured under.
+    pub(crate) fn schema_of(&self, seq: u64) -> &Schema {
+        self.identity.schema_of(seq).0
     }
 
     /// The station's row: membership, tidemark and what happened last.
@@ -146,6 +151,7 @@ impl Store {
         if self.schema_version == Some(version) {
             return Ok(());
         }
+        self.refresh_identity()?;
         let Self { db, file, identity, repairs, schema_version } = self;
         capture::check_tables(db, file, &identity.schema)?;
         if !capture::is_intact(db, file, &identity.schema)? {
@@ -179,7 +185,24 @@ impl Store {
         let tx = db
             .transaction_with_behavior(TransactionBehavior::Deferred)
             .map_err(|error| Error::sqlite(file, "read the file", error))?;
+        if !identity.is_current(&tx, file)? {
+            *identity = meta::read_identity(&tx, file)?;
+        }
         Ok((tx, file, identity))
+    }
+
+    /// Reads uuid and schema anew when another process has changed them.
+    fn refresh_identity(&mut self) -> Result<()> {
+        if !self.identity.is_current(&self.db, &self.file)? {
+            self.identity = meta::read_identity(&self.db, &self.file)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets what was checked: the schema is another one now.
+    pub(crate) fn reopen(&mut self) -> Result<()> {
+        self.schema_version = None;
+        self.check_capture()
     }
 
     /// Changes the station's row in a transaction of its own.

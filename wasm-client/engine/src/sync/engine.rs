@@ -1,8 +1,7 @@
 //! The engine: a state machine over the store. One request is in flight at a time; everything else is read from the store when needed.
 
-use tidemark_core::chain::Chain;
 use tidemark_core::decision::{Cursor, Span};
-use tidemark_core::frame::{self, Compression, FrameError, FrameHeader, HEADER_BYTES};
+use tidemark_core::frame::{FrameError, HEADER_BYTES};
 use tidemark_core::limits::FrameLimits;
 use tidemark_core::planted::{Bug, planted};
 use tidemark_core::protocol::{FRAME_MEDIA_TYPE, Problem, ProblemCode, PushReply, StationReply};
@@ -14,7 +13,7 @@ use super::{Action, Event, Failure, Method, Pace, Reply, Request, ServerUrl, Sto
 use crate::ack::{Ack, Acked, acknowledge};
 use crate::error::{Error, Result};
 use crate::meta::Meta;
-use crate::outbox::{Agreement, Cut, compare, cut};
+use crate::outbox::{Agreement, Cut, compare, cut, encode};
 use crate::store::Store;
 
 /// How an engine behaves.
@@ -146,6 +145,11 @@ impl Engine {
         Ok(())
     }
 
+    /// The next thing to do is to ask the server where it stands, and to compare that with the log: [`Event::Agreed`].
+    pub const fn ask(&mut self) {
+        self.ask_station = true;
+    }
+
     /// What to do now.
     ///
     /// # Errors
@@ -234,16 +238,15 @@ impl Engine {
     /// Cuts the next batch and encodes it so that the server takes it. `None`: nothing to send, stopped, or the server is to be asked first.
     fn cut_frame(&mut self, store: &mut Store, meta: &Meta, now_ms: i64) -> Result<Option<(Sent, Vec<u8>)>> {
         let pace = self.pace.get_or_insert_with(|| Pace::new(meta.limits.unwrap_or_default()));
-        let compression = if cfg!(feature = "zstd") { Compression::Zstd } else { Compression::Deflate };
         loop {
             let Some(Cut { batch, base, rejected, capped }) = cut(store, &pace.caps(), now_ms)? else {
                 return Ok(None);
             };
             let span = batch.span();
-            let frame = frame::encode(&batch, compression)?;
+            let encoded = encode(&batch, pace.limits());
             drop(batch);
-            match FrameHeader::parse(&frame, pace.limits()) {
-                Ok(_) => {}
+            let frame = match encoded {
+                Ok(frame) => frame,
                 Err(FrameError::TooLarge { what, have, max }) => {
                     if pace.was_too_much(span.count) {
                         continue;
@@ -262,7 +265,7 @@ impl Engine {
                     return Ok(None);
                 }
                 Err(error) => return Err(error.into()),
-            }
+            };
             // Everything up to here must survive a power cut before a server sees it, or the file would seem rewound afterwards. The commit
             // is synchronous, and its fsync covers all that other programs committed to the WAL before it.
             if span.last_seq() > meta.sent_seq && !planted(Bug::SentNotDurable) {
@@ -421,29 +424,7 @@ impl Engine {
 
     /// The histories differ: kept in the file, so that no process sends from it until that is settled.
     fn fork(&mut self, store: &Store, now_ms: i64, base: Cursor, server: Cursor, found: Agreement) -> Result<Event> {
-        let short = |chain: Chain| chain.to_hex()[..12].to_owned();
-        let what = match found {
-            Agreement::Behind => format!(
-                "the server stands at change {}, but had acknowledged {}: it has lost changes, most likely it was restored from an older backup",
-                server.seq, base.seq
-            ),
-            Agreement::Beyond { last } => format!(
-                "the server has {} changes of this station, this file only {last}: the file was put back to an older copy",
-                server.seq
-            ),
-            Agreement::Differs(ours) => format!(
-                "at change {} the server has another history (chain {}, here {}): two copies of this file were written to, or it was put back \
-                 to an older copy and written to since",
-                server.seq,
-                short(server.chain),
-                short(ours)
-            ),
-            Agreement::Same | Agreement::Moved => return Ok(Event::Ignored),
-        };
-        let message = format!(
-            "forked: {what}. Nothing was sent or trimmed, all rows and changes are still here. What to do: put the file or the server's \
-             database back to the state that fits, then run `tidemark push`, which asks the server again"
-        );
+        let Some(message) = found.fork_message(base, server) else { return Ok(Event::Ignored) };
         self.ask_station = false;
         store.update_station("forked = ?1, last_contact_ms = ?2", (&message, now_ms))?;
         self.stop(store, now_ms, Stop::new(StopKind::Forked, message))
@@ -520,7 +501,7 @@ impl Engine {
         match (reply.status, asked) {
             (413, Asked::Push(sent)) => self.too_large(store, now_ms, sent, None, message),
             (300..=399 | 404 | 405, _) => {
-                let message = format!("{message}: is the server's URL right? `tidemark status` shows it");
+                let message = format!("{message}: is the server's URL right? `tidemark server` shows and changes it");
                 self.stop(store, now_ms, Stop::new(StopKind::Refused, message))
             }
             _ => self.fail(store, now_ms, message, retry_after_ms(reply.retry_after.as_deref())),

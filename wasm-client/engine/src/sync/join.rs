@@ -137,3 +137,16 @@ pub fn finish(store: &mut Store, now_ms: i64, reply: &Reply) -> Result<Membershi
     )?;
     Ok(Membership { number: joined.station, name })
 }
+
+impl Store {
+    /// The server answers at another URL now. Number and token are what they were: it must be the same server, or its database.
+    ///
+    /// # Errors
+    /// [`Error::NotJoined`], SQLite's.
+    pub fn move_server(&self, url: &ServerUrl) -> crate::Result<()> {
+        if self.meta()?.membership.is_none() {
+            return Err(Error::NotJoined { file: self.file().to_owned() });
+        }
+        self.update_station("server = ?1", [url.as_str()])
+    }
+}

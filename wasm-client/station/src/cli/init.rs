@@ -32,7 +32,7 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
     Ok(())
 }
 
-fn read_schema(path: &Path) -> Result<Schema, Fatal> {
+pub(super) fn read_schema(path: &Path) -> Result<Schema, Fatal> {
     let shown = path.display();
     let mut text = String::new();
     std::fs::File::open(path)

@@ -1,6 +1,9 @@
-//! The command line: one file per verb. Exit codes: 0 ok, 1 error, 2 usage, 75 the server cannot be reached (nothing is lost).
+//! The command line: one file per verb. Exit codes: 0 ok, 1 error, 2 usage, 75 the server cannot be reached (nothing is lost). Of `verify`,
+//! 1 says that there are differences, and 2 that the comparison could not be made.
 
+mod export;
 mod import;
+mod import_receipt;
 mod info;
 mod init;
 mod join;
@@ -8,8 +11,11 @@ mod log;
 mod push;
 mod rejects;
 mod run;
+mod server;
 mod show;
 mod status;
+mod upgrade;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,20 +42,30 @@ struct Cli {
 enum Verb {
     /// Make a station's file from a schema.
     Init(init::Args),
+    /// Follow a newer version of the schema: tables and nullable columns are added, the log stays.
+    Upgrade(upgrade::Args),
     /// Join the server that made a join code.
     Join(join::Args),
     /// Import a CSV file into a table: all of it or nothing.
     Import(import::Args),
+    /// Write everything that is pending as a bundle, for a server that no network reaches.
+    Export(export::Args),
+    /// Take the server's receipt for a bundle, and trim the log.
+    ImportReceipt(import_receipt::Args),
     /// Push everything that is in the log now. Exits 75 when the server cannot be reached.
     Push,
     /// Push in the background until SIGTERM or SIGINT.
     Run,
+    /// Say where the server answers now, when it has moved.
+    Server(server::Args),
     /// Show where the station stands.
     Status(status::Args),
     /// Show the last changes that are not upstream yet.
     Log(log::Args),
     /// Show changes that could not be applied.
     Rejects(rejects::Args),
+    /// Prove that upstream equals the station; exits 1 when it does not. `--repair` sends what is missing.
+    Verify(verify::Args),
     /// Show schema, tables, sizes and capture.
     Info(info::Args),
 }
@@ -82,13 +98,18 @@ pub fn main() -> ExitCode {
     let db = cli.db;
     let done = match cli.verb {
         Verb::Init(args) => init::run(&db, &args),
+        Verb::Upgrade(args) => upgrade::run(&db, &args),
         Verb::Join(args) => join::run(&db, &args),
         Verb::Import(args) => import::run(&db, &args),
+        Verb::Export(args) => export::run(&db, &args),
+        Verb::ImportReceipt(args) => import_receipt::run(&db, &args),
         Verb::Push => push::run(&db),
         Verb::Run => run::run(&db),
+        Verb::Server(args) => server::run(&db, &args),
         Verb::Status(args) => status::run(&db, &args),
         Verb::Log(args) => log::run(&db, &args),
         Verb::Rejects(args) => rejects::run(&db, &args),
+        Verb::Verify(args) => verify::run(&db, &args),
         Verb::Info(args) => info::run(&db, &args),
     };
     match done {
