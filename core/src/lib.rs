@@ -9,6 +9,7 @@
 //! | [`sqlite`], [`capture`], [`postgres`] | SQL derived from a schema |
 //! | [`value`], [`convert`] | typed values, strict conversion from SQLite's |
 //! | [`ids`] | station numbers and upstream ids |
+//! | [`image`] | the image of a rejected change, as JSON |
 //! | [`batch`], [`columns`] | a contiguous range of changes, by columns |
 //! | [`frame`], [`wire`] | a batch as bytes |
 //! | [`chain`], [`digest`] | hashes over a log and over rows |
@@ -25,6 +26,7 @@ pub mod decision;
 pub mod digest;
 pub mod frame;
 pub mod ids;
+pub mod image;
 pub mod joincode;
 pub mod limits;
 pub mod postgres;

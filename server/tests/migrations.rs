@@ -35,7 +35,7 @@ async fn all_migrations_equal_the_derived_ddl() {
     {
         let (migrated, derived) = (cluster.database().await, cluster.database().await);
         let done = up(&migrated, &shrinkage()).await.unwrap();
-        assert_eq!(done, ["0001_tidemark", "0002_shrinkage_tables", "0003_shrinkage_hypertables"]);
+        assert_eq!(done, ["0001_tidemark", "0004_rejects", "0002_shrinkage_tables", "0003_shrinkage_hypertables"]);
         assert!(up(&migrated, &shrinkage()).await.unwrap().is_empty(), "a second run does nothing");
         let client = connect(&derived).await;
         if partitioning == TimePartitioning::Hypertable {
@@ -137,7 +137,7 @@ async fn runners_at_once_apply_every_migration_once() {
             done.extend(runner.await.unwrap());
         }
         done.sort();
-        assert_eq!(done, ["0001_tidemark", "0002_shrinkage_tables", "0003_shrinkage_hypertables"]);
+        assert_eq!(done, ["0001_tidemark", "0002_shrinkage_tables", "0003_shrinkage_hypertables", "0004_rejects"]);
     }
 }
 
@@ -147,7 +147,7 @@ async fn tables_with_rows_are_not_dropped_by_mistake() {
     migrate(&url, &shrinkage()).await;
     let mut client = connect(&url).await;
     client.batch_execute("INSERT INTO shrinkage.calculation_data DEFAULT VALUES").await.unwrap();
-    for to in [0, 1, 2] {
+    for to in [0, 1, 2, 3] {
         let error = postgres::down(&mut client, to, false).await.unwrap_err();
         let MigrateError::HoldsRows(tables) = &error else { panic!("{error}") };
         assert_eq!(tables, &["shrinkage.calculation_data"]);
@@ -165,7 +165,7 @@ async fn a_failing_step_leaves_nothing_of_itself() {
     let error = up(&url, &shrinkage()).await.unwrap_err();
     assert!(error.to_string().starts_with("migration 0002_shrinkage_tables: 42P06"), "{error}");
     let status = postgres::status(&mut connect(&url).await, &shrinkage()).await.unwrap();
-    assert_eq!(status.applied.len(), 1, "what came before stays");
+    assert_eq!(status.applied.len(), 2, "what came before stays");
     assert_eq!(client.query("SELECT FROM shrinkage.models", &[]).await.unwrap().len(), 0);
 }
 
@@ -289,16 +289,16 @@ fn the_embedded_upstream_has_the_same_verbs() {
         let sql = "SELECT sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' AND sql IS NOT NULL ORDER BY name";
         connection.prepare(sql).unwrap().query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
     };
-    assert_eq!(sqlite::up(&mut connection, &field()).unwrap(), ["0001_tidemark", "derived:field:v1"]);
+    assert_eq!(sqlite::up(&mut connection, &field()).unwrap(), ["0001_tidemark", "0002_rejects", "derived:field:v1"]);
     assert!(sqlite::up(&mut connection, &field()).unwrap().is_empty());
     let before = tables(&connection);
     assert_eq!(sqlite::up(&mut connection, &grown()).unwrap(), ["derived:field:v2"]);
-    assert_eq!(sqlite::down(&mut connection, 2, false).unwrap(), ["derived:field:v2"]);
+    assert_eq!(sqlite::down(&mut connection, 3, false).unwrap(), ["derived:field:v2"]);
     assert_eq!(tables(&connection), before);
     connection.execute_batch("INSERT INTO site (id, name) VALUES (1, 's')").unwrap();
     let error = sqlite::down(&mut connection, 0, false).unwrap_err();
     assert!(matches!(&error, MigrateError::HoldsRows(tables) if tables == &["\"site\""]), "{error}");
-    assert_eq!(sqlite::status(&mut connection, &field()).unwrap().applied.len(), 2);
+    assert_eq!(sqlite::status(&mut connection, &field()).unwrap().applied.len(), 3);
     connection.execute_batch("UPDATE tidemark_migration SET checksum = 'x' WHERE position = 1").unwrap();
     assert!(
         matches!(sqlite::up(&mut connection, &field()), Err(MigrateError::Edited { name, .. }) if name == "0001_tidemark")
@@ -330,5 +330,5 @@ fn runners_at_once_on_one_embedded_file() {
             .collect();
         runners.into_iter().flat_map(|runner| runner.join().unwrap()).collect()
     });
-    assert_eq!(done.len(), 2, "{done:?}");
+    assert_eq!(done.len(), 3, "{done:?}");
 }
