@@ -48,7 +48,7 @@ pub enum Effect {
     /// Of [`TableWrites::upserts`].
     Upsert(RowAt),
     /// Of [`TableWrites::deletes`].
-    Delete(Identity),
+    Delete,
 }
 
 /// One row of the net effect.
@@ -58,8 +58,28 @@ pub struct Step {
     pub place: usize,
     /// The table.
     pub table: usize,
+    /// The row.
+    pub identity: Identity,
     /// What is written.
     pub effect: Effect,
+}
+
+/// Steps as sets, tables in parents-first order.
+#[must_use]
+pub fn writes_of(schema: &Schema, steps: &[Step]) -> Vec<TableWrites> {
+    let mut sorted: Vec<&Step> = steps.iter().collect();
+    sorted.sort_unstable_by_key(|step| (step.table, step.identity));
+    let mut of_tables: BTreeMap<usize, TableWrites> = BTreeMap::new();
+    for step in sorted {
+        let writes = of_tables.entry(step.table).or_default();
+        writes.table = step.table;
+        match step.effect {
+            Effect::Fresh(at) => writes.fresh.push(at),
+            Effect::Upsert(at) => writes.upserts.push(at),
+            Effect::Delete => writes.deletes.push(step.identity),
+        }
+    }
+    schema.parents_first().iter().filter_map(|table| of_tables.remove(table)).collect()
 }
 
 /// What becomes of a range of changes.
@@ -102,26 +122,33 @@ impl Plan {
     /// The net effect row by row, in the order of the log.
     #[must_use]
     pub fn steps(&self, schema: &Schema, groups: &[Group], changes: &[ChangeRef]) -> Vec<Step> {
-        let mut places: HashMap<RowAt, usize> = HashMap::new();
+        let mut places: HashMap<RowAt, (usize, Identity)> = HashMap::new();
         let mut deletes: HashMap<(usize, Identity), usize> = HashMap::new();
         for (place, change) in changes.iter().enumerate() {
             let group = &groups[change.group];
-            places.insert(RowAt { group: change.group as u32, row: change.row as u32 }, place);
+            let table = group.table as usize;
+            let Some(definition) = schema.tables().get(table) else { continue };
+            let Some(identity) = identity_of(definition, group, change.row) else { continue };
             if group.op == Op::Delete {
-                let table = group.table as usize;
-                let identity = identity_of(&schema.tables()[table], group, change.row);
-                deletes.extend(identity.map(|identity| ((table, identity), place)));
+                deletes.insert((table, identity), place);
+            } else {
+                places.insert(RowAt { group: change.group as u32, row: change.row as u32 }, (place, identity));
             }
         }
-        let steps = self.writes.iter().flat_map(|write| {
+        let mut steps = Vec::new();
+        for write in &self.writes {
             let table = write.table;
-            let at = |effect: fn(RowAt) -> Effect| move |at: &RowAt| (*at, effect(*at));
-            let rows = write.fresh.iter().map(at(Effect::Fresh)).chain(write.upserts.iter().map(at(Effect::Upsert)));
-            let rows = rows.map(|(at, effect)| (places[&at], effect));
-            let deletes = write.deletes.iter().map(|gone| (deletes[&(table, *gone)], Effect::Delete(*gone)));
-            rows.chain(deletes).map(move |(place, effect)| Step { place, table, effect }).collect::<Vec<_>>()
-        });
-        let mut steps: Vec<Step> = steps.collect();
+            let mut row = |at: &RowAt, effect| {
+                let (place, identity) = places[at];
+                steps.push(Step { place, table, identity, effect });
+            };
+            write.fresh.iter().for_each(|at| row(at, Effect::Fresh(*at)));
+            write.upserts.iter().for_each(|at| row(at, Effect::Upsert(*at)));
+            for &identity in &write.deletes {
+                let place = deletes[&(table, identity)];
+                steps.push(Step { place, table, identity, effect: Effect::Delete });
+            }
+        }
         steps.sort_unstable_by_key(|step| step.place);
         steps
     }

@@ -3,9 +3,10 @@
 use async_trait::async_trait;
 use tidemark_core::batch::Group;
 use tidemark_core::ids::StationNumber;
+use tidemark_core::schema::Schema;
 
 use super::{StoreError, StoreTransaction};
-use crate::ingest::plan::{Effect, Step, TableWrites};
+use crate::ingest::plan::{Step, writes_of};
 
 /// A step that the database refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +44,7 @@ pub trait IsolateTransaction: Send {
 /// [`IsolateTransaction::write_each`] to the letter: for stores where a savepoint costs next to nothing.
 pub(super) async fn one_by_one<T: StoreTransaction + ?Sized>(
     tx: &mut T,
+    schema: &Schema,
     station: StationNumber,
     groups: &[Group],
     steps: &[Step],
@@ -50,7 +52,7 @@ pub(super) async fn one_by_one<T: StoreTransaction + ?Sized>(
     let mut refused = Vec::new();
     for (step, each) in steps.iter().enumerate() {
         tx.savepoint().await?;
-        match tx.write(station, groups, &[writes_of(each)]).await {
+        match tx.write(station, groups, &writes_of(schema, std::slice::from_ref(each))).await {
             Ok(()) => tx.release_savepoint().await?,
             Err(StoreError::Violation(message)) => {
                 tx.rollback_to_savepoint().await?;
@@ -60,14 +62,4 @@ pub(super) async fn one_by_one<T: StoreTransaction + ?Sized>(
         }
     }
     Ok(Isolated { refused, complete: true })
-}
-
-fn writes_of(step: &Step) -> TableWrites {
-    let mut writes = TableWrites { table: step.table, ..TableWrites::default() };
-    match step.effect {
-        Effect::Fresh(at) => writes.fresh.push(at),
-        Effect::Upsert(at) => writes.upserts.push(at),
-        Effect::Delete(identity) => writes.deletes.push(identity),
-    }
-    writes
 }

@@ -119,7 +119,8 @@ impl IsolateTransaction for MemoryTransaction<'_> {
         groups: &[Group],
         steps: &[Step],
     ) -> Result<Isolated, StoreError> {
-        one_by_one(self, station, groups, steps).await
+        let schema = self.schema;
+        one_by_one(self, schema, station, groups, steps).await
     }
 }
 

@@ -163,7 +163,8 @@ impl IsolateTransaction for SqliteTransaction<'_> {
         groups: &[Group],
         steps: &[Step],
     ) -> Result<Isolated, StoreError> {
-        one_by_one(self, station, groups, steps).await
+        let schema = self.schema;
+        one_by_one(self, schema, station, groups, steps).await
     }
 }
 
