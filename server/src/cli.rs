@@ -11,7 +11,10 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{DEFAULT_DATABASE, DatabaseUrl, ServerConfig, load_schema};
+use tidemark_core::schema::Schema;
+use tidemark_core::timestamp;
+
+use crate::config::{ClockWindow, DEFAULT_DATABASE, DatabaseUrl, ServerConfig, load_schema};
 use crate::server::{open_upstream, schema_of_database};
 use crate::upstream::Upstream;
 
@@ -55,19 +58,44 @@ impl Place {
 
     /// For commands about what the database holds: without `--schema`, the schema it was migrated to.
     async fn upstream(&self) -> anyhow::Result<Arc<dyn Upstream>> {
+        Ok(self.upstream_with_schema().await?.0)
+    }
+
+    /// [`Place::upstream`], and the schema it is opened with.
+    async fn upstream_with_schema(&self) -> anyhow::Result<(Arc<dyn Upstream>, Arc<Schema>)> {
         let mut config = self.config()?;
         if self.schema.is_none()
             && let Some(schema) = schema_of_database(&config.database).await?
         {
             config.schema = Arc::new(schema);
         }
-        open_upstream(&config).await
+        Ok((open_upstream(&config).await?, config.schema))
     }
 
     fn config(&self) -> anyhow::Result<ServerConfig> {
         let mut config = ServerConfig::new(self.database()?);
         config.schema = Arc::new(load_schema(self.schema.as_deref())?);
         Ok(config)
+    }
+}
+
+/// Which times a table's time column may say.
+#[derive(Args)]
+struct ClockArgs {
+    /// Earliest time a table's time column may say.
+    #[arg(long, default_value = "1970-01-01", value_name = "DATE")]
+    clock_floor: String,
+    /// How many days ahead of the server's clock a table's time column may say.
+    #[arg(long, default_value_t = 7, value_name = "N")]
+    clock_skew_days: u32,
+}
+
+impl ClockArgs {
+    fn window(&self) -> anyhow::Result<ClockWindow> {
+        let Ok(floor_us) = timestamp::parse(self.clock_floor.as_bytes()) else {
+            anyhow::bail!("--clock-floor {:?} is not a date of the form YYYY-MM-DD", self.clock_floor);
+        };
+        Ok(ClockWindow { floor_us, skew_us: i64::from(self.clock_skew_days).saturating_mul(timestamp::DAY_US) })
     }
 }
 

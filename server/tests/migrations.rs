@@ -114,10 +114,13 @@ async fn an_edited_file_is_refused_by_name() {
     let url = Cluster::plain().database().await;
     migrate(&url, &shrinkage()).await;
     let client = connect(&url).await;
-    client.batch_execute("UPDATE tidemark.migration SET checksum = 'abc' WHERE position = 2").await.unwrap();
+    client
+        .batch_execute("UPDATE tidemark.migration SET checksum = 'abc' WHERE name = '0002_shrinkage_tables'")
+        .await
+        .unwrap();
     let error = up(&url, &shrinkage()).await.unwrap_err();
     assert!(matches!(&error, MigrateError::Edited { name, .. } if name == "0002_shrinkage_tables"), "{error}");
-    client.batch_execute("UPDATE tidemark.migration SET name = '0007_later' WHERE position = 2").await.unwrap();
+    client.batch_execute("UPDATE tidemark.migration SET name = '0007_later' WHERE checksum = 'abc'").await.unwrap();
     let error = up(&url, &shrinkage()).await.unwrap_err();
     assert!(matches!(&error, MigrateError::Newer(name) if name == "0007_later"), "{error}");
 }
@@ -207,7 +210,7 @@ async fn a_schema_grows_by_tables_and_nullable_columns() {
         };
         assert_eq!(sorted(&url), sorted(&fresh));
         client.batch_execute("DELETE FROM field.site").await.unwrap();
-        postgres::down(&mut connect(&url).await, 2, false).await.unwrap();
+        postgres::down(&mut connect(&url).await, 3, false).await.unwrap();
         assert_eq!(cluster.dump(&url), before);
     }
 }

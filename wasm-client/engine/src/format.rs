@@ -5,7 +5,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tidemark_core::schema::Schema;
 
 use crate::error::{Error, Result};
-use crate::meta;
+use crate::{meta, rejects};
 
 /// The format of the file this build writes, and the newest it reads.
 pub const FORMAT: i64 = 2;
@@ -42,9 +42,12 @@ pub(crate) fn upgrade(db: &mut Connection, file: &str) -> Result<()> {
 }
 
 /// The step from one format to the next.
-fn step(tx: &Transaction<'_>, from: i64, _schema: &Schema) -> rusqlite::Result<()> {
+fn step(tx: &Transaction<'_>, from: i64, schema: &Schema) -> rusqlite::Result<()> {
     match from {
-        1 => tx.execute_batch(CREATE_SCHEMAS),
+        1 => {
+            tx.execute_batch(CREATE_SCHEMAS)?;
+            rejects::upgrade_to_2(tx, schema)
+        }
         _ => Ok(()),
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! | module | what lives there |
 //! |---|---|
-//! | [`Store`] (`store`, `open`, `status`, `log`, `rejects`, `digest`) | a station's file |
+//! | [`Store`] (`store`, `open`, `status`, `log`, `rejects`, `repair`, `digest`) | a station's file |
 //! | [`format`](mod@format) | the formats a file has had, and the way from each to the next |
 //! | [`capture`] | the triggers on a real file: checked at open, repaired |
 //! | [`outbox`], [`ack`] | batches out of the log; the transaction of an acknowledgement |
@@ -20,6 +20,7 @@ pub mod meta;
 mod open;
 pub mod outbox;
 mod rejects;
+mod repair;
 mod status;
 mod store;
 pub mod sync;
@@ -28,7 +29,8 @@ pub use digest::TableDigest;
 pub use error::{Error, Result, Secret, printable};
 pub use log::{ImageRow, show_value};
 pub use open::{BUSY_TIMEOUT_MS, OpenOptions};
-pub use rejects::{Origin, Reject};
+pub use rejects::{Origin, Reject, RejectState};
+pub use repair::{Chosen, Requeued};
 pub use status::{State, Status};
 pub use store::{Store, insert_statement};
 

@@ -48,7 +48,7 @@ enum Verb {
     Status(status::Args),
     /// Show the last changes that are not upstream yet.
     Log(log::Args),
-    /// Show changes that could not be applied.
+    /// Show changes that could not be applied; repair, send again or give up.
     Rejects(rejects::Args),
     /// Show schema, tables, sizes and capture.
     Info(info::Args),
