@@ -6,6 +6,7 @@ use crate::convert::convert_row;
 use crate::decision::Span;
 use crate::idmap::IdMap;
 use crate::ids::{LOCAL_ID_MAX, StationNumber};
+use crate::planted::{Bug, planted};
 use crate::reject::{RejectCode, Rejection};
 use crate::schema::{Fingerprint, Schema, Table};
 use crate::value::{ColumnType, SqliteValue, ValueRef};
@@ -325,7 +326,9 @@ impl<'s> BatchBuilder<'s> {
     fn push_rejected(&mut self, row: &LogRow<'_>, table: u32, rejection: Rejection) {
         let values = [ValueRef::Text(rejection.code.as_str()), ValueRef::Text(&rejection.message)];
         self.append(row.seq, row.at_ms, table, Op::Void, &values);
-        self.rejected.push((row.seq, rejection));
+        if !planted(Bug::VoidForgotten) {
+            self.rejected.push((row.seq, rejection));
+        }
     }
 
     fn append(&mut self, seq: u64, at_ms: i64, table: u32, op: Op, values: &[ValueRef<'_>]) {

@@ -156,8 +156,8 @@ pub fn create_triggers(table: &Table, unique: &[UniqueColumns]) -> Vec<String> {
     triggers
 }
 
-/// The statement that logs, as if just written, the rows of a table that were there before it was captured; `of` picks some of them.
-/// In key order, so that a parent in the same table mostly comes first.
+/// Logs, as if just written, rows that were there before they were captured; `of` picks them, and may hold parameters. In key order, so that
+/// a parent in the same table mostly comes first.
 #[must_use]
 pub fn log_rows(table: &Table, op: char, of: &str) -> String {
     let columns = table.columns.iter().map(|column| quote(&column.name)).collect::<Vec<_>>().join(", ");
@@ -167,5 +167,24 @@ pub fn log_rows(table: &Table, op: char, of: &str) -> String {
         quote(&table.name),
         quote(&table.key_column().name),
         name = table.name,
+    )
+}
+
+/// Logs a row once more, as it is now, as a change of the whole row: `?1` is its key.
+#[must_use]
+pub fn log_row(table: &Table) -> String {
+    log_rows(table, 'U', &format!("{} = ?1", quote(&table.key_column().name)))
+}
+
+/// Logs the delete of a row that this file does not have: `?1` is its key and, in a table with a time column, `?2` its time.
+#[must_use]
+pub fn log_delete(table: &Table) -> String {
+    let columns: Vec<String> = table.identity().map(|at| format!("c{at}")).collect();
+    let values: Vec<String> = (1..=columns.len()).map(|n| format!("?{n}")).collect();
+    format!(
+        "INSERT INTO {LOG_TABLE} (at, tbl, op, {}) VALUES ({NOW_MS}, '{}', 'D', {})",
+        columns.join(", "),
+        table.name,
+        values.join(", ")
     )
 }

@@ -1,6 +1,7 @@
 //! The decision: what a server does with a batch, given the station's cursor. Pure, and the only place that decides.
 
 use crate::chain::Chain;
+use crate::planted::{Bug, planted};
 
 /// How far a station's log is durable upstream: its tidemark, with the chain there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,12 +77,13 @@ pub fn decide(cursor: &Cursor, span: &Span, chain_at: impl FnOnce(u64) -> Chain)
     } else {
         chain_at(cursor.seq)
     };
-    if chain_here != cursor.chain {
+    if chain_here != cursor.chain && !planted(Bug::ChainNotChecked) {
         Decision::Forked { at: cursor.seq }
     } else if last == cursor.seq {
         Decision::Duplicate
     } else {
-        Decision::Apply { skip: (expected - span.first_seq) as u32 }
+        let skip = (expected - span.first_seq) as u32;
+        Decision::Apply { skip: if planted(Bug::OverlapOffByOne) && skip > 0 { skip + 1 } else { skip } }
     }
 }
 

@@ -282,7 +282,7 @@ pub fn decode_with_prints(
     if header.fingerprint != schema.fingerprint() {
         return Err(FrameError::Schema { frame: header.fingerprint, schema: schema.fingerprint() });
     }
-    let raw = decompress(&header, &frame[HEADER_BYTES..])?;
+    let raw = decompress(&header, &frame[HEADER_BYTES..], limits)?;
     let (groups, order, at_ms) = decode_body(&raw, header.count, schema, limits)?;
     let batch = Batch {
         fingerprint: header.fingerprint,
@@ -302,8 +302,17 @@ pub fn decode_with_prints(
     Ok((batch, prints))
 }
 
+/// The largest window that zstd may take memory for, as a power of two: what holds the largest body, within zstd's own bounds. A frame
+/// says itself how large a window it wants, up to 128 MiB for a body of nothing.
+#[cfg(feature = "zstd")]
+fn window_log_max(limits: &FrameLimits) -> u32 {
+    let largest = limits.body_bytes_max.clamp(1 << 10, 1 << 27);
+    largest.next_power_of_two().ilog2()
+}
+
 /// Unpacks a body; memory grows with what is really produced and stops at what the header said, which is within the limit.
-fn decompress(header: &FrameHeader, body: &[u8]) -> Result<Vec<u8>, FrameError> {
+#[cfg_attr(not(feature = "zstd"), allow(unused_variables))] // only zstd takes memory for a window
+fn decompress(header: &FrameHeader, body: &[u8], limits: &FrameLimits) -> Result<Vec<u8>, FrameError> {
     let expected = header.raw_bytes as usize;
     let raw = match header.compression {
         0 => body.to_vec(),
@@ -312,7 +321,10 @@ fn decompress(header: &FrameHeader, body: &[u8]) -> Result<Vec<u8>, FrameError> 
             use std::io::Read as _;
             let mut raw = Vec::new();
             zstd::stream::read::Decoder::new(body)
-                .and_then(|decoder| decoder.take(expected as u64 + 1).read_to_end(&mut raw))
+                .and_then(|mut decoder| {
+                    decoder.window_log_max(window_log_max(limits))?;
+                    decoder.take(expected as u64 + 1).read_to_end(&mut raw)
+                })
                 .map_err(|error| FrameError::Decompress(error.to_string()))?;
             raw
         }

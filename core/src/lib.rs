@@ -9,14 +9,20 @@
 //! | [`sqlite`], [`capture`], [`postgres`] | SQL derived from a schema |
 //! | [`value`], [`convert`] | typed values, strict conversion from SQLite's |
 //! | [`ids`], [`idmap`] | station numbers and upstream ids; which local id is which upstream id |
+//! | [`identity`] | what identifies a row upstream |
 //! | [`batch`], [`columns`] | a contiguous range of changes, by columns |
 //! | [`frame`], [`wire`] | a batch as bytes |
 //! | [`chain`], [`digest`] | hashes over a log and over rows |
 //! | [`decision`] | what the server does with a batch |
 //! | [`protocol`], [`rejoin`], [`joincode`] | messages around the frame |
+//! | [`bundle`], [`receipt`], [`sealed`] | a log carried by hand, and the answer to it |
+//! | [`secret`] | secrets as a server keeps them |
+//! | [`survey`] | questions about the rows that are upstream, and their answers |
 //! | [`limits`] | every bound, in one place |
+//! | [`planted`] | bugs on purpose, absent from every ordinary build: the simulation's test of itself |
 
 pub mod batch;
+pub mod bundle;
 pub mod capture;
 pub mod chain;
 pub mod columns;
@@ -24,16 +30,22 @@ pub mod convert;
 pub mod decision;
 pub mod digest;
 pub mod frame;
+pub mod identity;
 pub mod idmap;
 pub mod ids;
 pub mod joincode;
 pub mod limits;
+pub mod planted;
 pub mod postgres;
 pub mod protocol;
+pub mod receipt;
 pub mod reject;
 pub mod rejoin;
 pub mod schema;
+pub mod sealed;
+pub mod secret;
 pub mod sqlite;
+pub mod survey;
 pub mod timestamp;
 pub mod value;
 pub mod wire;

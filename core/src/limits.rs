@@ -44,3 +44,14 @@ impl Default for FrameLimits {
 
 /// Most bytes of a JSON request or reply other than a frame.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
+
+/// Most bytes of a `POST /v1/digest` request.
+pub const DIGEST_REQUEST_BYTES_MAX: usize = 1 << 20;
+/// Most ranges one such request asks about, over all its asks.
+pub const RANGES_MAX: usize = 4096;
+/// Most rows one such request looks up by their identity.
+pub const FIND_ROWS_MAX: usize = 500;
+/// Most cells (rows × columns) of rows that are looked up with their cells.
+pub const FIND_CELLS_MAX: usize = 20_000;
+/// Most rows a reply lists; the rest is asked for again.
+pub const LISTED_ROWS_MAX: usize = 10_000;

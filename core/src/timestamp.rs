@@ -64,6 +64,26 @@ pub fn format(us: i64) -> String {
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}.{fraction:06}", s / 3600, s / 60 % 60, s % 60)
 }
 
+/// The month an instant lies in, UTC, counted from January of the year 0.
+///
+/// ```
+/// use tidemark_core::timestamp::{month_of, month_start_us, parse};
+/// let february = month_of(parse(b"2024-02-29 23:59:59.999999").unwrap());
+/// assert_eq!(february, 2024 * 12 + 1);
+/// assert_eq!(month_start_us(february + 1), parse(b"2024-03-01").unwrap());
+/// ```
+#[must_use]
+pub fn month_of(us: i64) -> i64 {
+    let (year, month, _) = civil_from_days(us.div_euclid(DAY_US));
+    year * 12 + month - 1
+}
+
+/// The first instant of a month counted as [`month_of`] does, in the range of an `i64` of microseconds.
+#[must_use]
+pub fn month_start_us(month: i64) -> i64 {
+    days_from_civil(month.div_euclid(12), month.rem_euclid(12) + 1, 1).saturating_mul(DAY_US)
+}
+
 struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {

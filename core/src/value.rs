@@ -200,6 +200,31 @@ impl ValueRef<'_> {
     }
 }
 
+impl fmt::Display for ValueRef<'_> {
+    /// Shows the value to people: short, and without control characters.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN_CHARS: usize = 40;
+        const SHOWN_BYTES: usize = 20;
+        match *self {
+            Self::Null => f.write_str("NULL"),
+            Self::Integer(v) => v.fmt(f),
+            Self::Real(v) => write!(f, "{v:?}"),
+            Self::Boolean(v) => v.fmt(f),
+            Self::Timestamp(v) => f.write_str(&crate::timestamp::format(v)),
+            Self::Uuid(v) => f.write_str(&format_uuid(v)),
+            Self::Text(v) | Self::Json(v) => {
+                let head: String = v.chars().take(SHOWN_CHARS).collect();
+                write!(f, "{head:?}")?;
+                if head.len() < v.len() { write!(f, "… ({} bytes)", v.len()) } else { Ok(()) }
+            }
+            Self::Bytes(v) => {
+                write!(f, "x'{}'", hex(&v[..v.len().min(SHOWN_BYTES)]))?;
+                if v.len() > SHOWN_BYTES { write!(f, "… ({} bytes)", v.len()) } else { Ok(()) }
+            }
+        }
+    }
+}
+
 /// A value as SQLite stores it, before conversion.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum SqliteValue<'a> {

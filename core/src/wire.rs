@@ -3,36 +3,62 @@
 //! Structure is bincode's standard configuration (little-endian, variable-length integers, lengths as such integers); the blocks
 //! inside are ours: a null bitmap, and values without the NULLs.
 
-use bincode::{Decode, Encode};
+use std::borrow::Cow;
+
+use bincode::de::{BorrowDecoder, Decode as _};
+use bincode::enc::Encoder;
+use bincode::error::{DecodeError, EncodeError};
+use bincode::{BorrowDecode, Encode};
 
 use crate::batch::{Batch, Group, NO_TABLE, Op, group_columns};
 use crate::columns::{ColumnBlock, Values};
-use crate::limits::FrameLimits;
+use crate::limits::{COLUMNS_MAX, FrameLimits, TABLES_MAX};
 use crate::schema::Schema;
 use crate::value::{ColumnType, ValueRef};
 
 /// The most that decoding may claim at once, whatever a length says: over the largest body a receiver can be told to accept.
 const CLAIM_BYTES_MAX: usize = 1 << 30;
 
-#[derive(Encode, Decode)]
-struct WireBody {
-    groups: Vec<WireGroup>,
-    order: Vec<u8>,
-    at: Vec<u8>,
+#[derive(Encode, BorrowDecode)]
+struct WireBody<'a> {
+    groups: List<WireGroup<'a>, { (TABLES_MAX + 1) * 4 }>,
+    order: Cow<'a, [u8]>,
+    at: Cow<'a, [u8]>,
 }
 
-#[derive(Encode, Decode)]
-struct WireGroup {
+#[derive(Encode, BorrowDecode)]
+struct WireGroup<'a> {
     table: u32,
     op: u8,
     rows: u32,
-    columns: Vec<WireColumn>,
+    columns: List<WireColumn<'a>, COLUMNS_MAX>,
 }
 
-#[derive(Encode, Decode)]
-struct WireColumn {
-    nulls: Vec<u8>,
-    values: Vec<u8>,
+#[derive(Encode, BorrowDecode)]
+struct WireColumn<'a> {
+    nulls: Cow<'a, [u8]>,
+    values: Cow<'a, [u8]>,
+}
+
+/// A list of at most MAX elements, as bincode writes a `Vec`. bincode itself would take memory for as many as the length claims; here
+/// memory grows with what is there.
+struct List<T, const MAX: usize>(Vec<T>);
+
+impl<T: Encode, const MAX: usize> Encode for List<T, MAX> {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        (self.0.len() as u64).encode(encoder)?;
+        self.0.iter().try_for_each(|element| element.encode(encoder))
+    }
+}
+
+impl<'de, C, T: BorrowDecode<'de, C>, const MAX: usize> BorrowDecode<'de, C> for List<T, MAX> {
+    fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        let length = u64::decode(decoder)?;
+        if length > MAX as u64 {
+            return Err(DecodeError::OtherString(format!("a list of {length}, at most {MAX} are possible")));
+        }
+        (0..length).map(|_| T::borrow_decode(decoder)).collect::<Result<Vec<T>, _>>().map(Self)
+    }
 }
 
 /// What is wrong with a body, in words; a frame with one is refused whole.
@@ -48,18 +74,20 @@ fn bad<T>(what: impl Into<String>) -> Result<T, BodyError> {
 #[must_use]
 pub fn encode_body(batch: &Batch) -> Vec<u8> {
     let body = WireBody {
-        groups: batch
-            .groups
-            .iter()
-            .map(|group| WireGroup {
-                table: group.table,
-                op: group.op as u8,
-                rows: group.rows as u32,
-                columns: group.columns.iter().map(encode_column).collect(),
-            })
-            .collect(),
-        order: encode_order(&batch.order),
-        at: encode_deltas(batch.at_ms.iter().copied()),
+        groups: List(
+            batch
+                .groups
+                .iter()
+                .map(|group| WireGroup {
+                    table: group.table,
+                    op: group.op as u8,
+                    rows: group.rows as u32,
+                    columns: List(group.columns.iter().map(encode_column).collect()),
+                })
+                .collect(),
+        ),
+        order: encode_order(&batch.order).into(),
+        at: encode_deltas(batch.at_ms.iter().copied()).into(),
     };
     bincode::encode_to_vec(body, bincode::config::standard()).expect("BUG: encoding into memory cannot fail")
 }
@@ -73,22 +101,23 @@ pub(crate) type Body = (Vec<Group>, Vec<u32>, Vec<i64>);
 /// Says what is wrong; takes no more memory than `limits` allow before it knows.
 pub(crate) fn decode_body(bytes: &[u8], count: u32, schema: &Schema, limits: &FrameLimits) -> Result<Body, BodyError> {
     let config = bincode::config::standard().with_limit::<CLAIM_BYTES_MAX>();
-    let (body, used): (WireBody, usize) = bincode::decode_from_slice(bytes, config)?;
+    let (body, used): (WireBody<'_>, usize) = bincode::borrow_decode_from_slice(bytes, config)?;
     if used != bytes.len() {
         return bad(format!("{} bytes are left over after the body", bytes.len() - used));
     }
+    let groups_there = &body.groups.0;
     let groups_max = (schema.tables().len() + 1) * 4;
-    if body.groups.len() > groups_max {
-        return bad(format!("{} groups, the schema allows {groups_max}", body.groups.len()));
+    if groups_there.len() > groups_max {
+        return bad(format!("{} groups, the schema allows {groups_max}", groups_there.len()));
     }
-    let total: u64 = body.groups.iter().map(|group| u64::from(group.rows)).sum();
+    let total: u64 = groups_there.iter().map(|group| u64::from(group.rows)).sum();
     if total != u64::from(count) {
         return bad(format!("the header counts {count} changes, the groups {total}"));
     }
     let mut cells = 0_u64;
     let mut seen = std::collections::HashSet::new();
-    let mut groups = Vec::with_capacity(body.groups.len());
-    for group in &body.groups {
+    let mut groups = Vec::with_capacity(groups_there.len());
+    for group in groups_there {
         let Some(op) = Op::from_code(group.op) else { return bad(format!("unknown operation {}", group.op)) };
         let table = schema.tables().get(group.table as usize);
         if table.is_none() && (op != Op::Void || group.table != NO_TABLE) {
@@ -103,10 +132,10 @@ pub(crate) fn decode_body(bytes: &[u8], count: u32, schema: &Schema, limits: &Fr
             return bad(format!("group of table {} and operation {} is empty or there twice", group.table, group.op));
         }
         let types = group_columns(table, op);
-        if types.len() != group.columns.len() {
+        if types.len() != group.columns.0.len() {
             return bad(format!(
                 "{} columns for {} of table {}, the schema has {}",
-                group.columns.len(),
+                group.columns.0.len(),
                 op.as_str(),
                 group.table,
                 types.len()
@@ -117,7 +146,7 @@ pub(crate) fn decode_body(bytes: &[u8], count: u32, schema: &Schema, limits: &Fr
             return bad(format!("more than {} cells", limits.cells_max));
         }
         let columns =
-            types.iter().zip(&group.columns).map(|(ty, column)| decode_column(*ty, group.rows as usize, column));
+            types.iter().zip(&group.columns.0).map(|(ty, column)| decode_column(*ty, group.rows as usize, column));
         let columns = columns.enumerate().map(|(n, column)| {
             column.map_err(|BodyError(what)| {
                 BodyError(format!("column {n} of {} of table {}: {what}", op.as_str(), group.table))
@@ -181,7 +210,7 @@ fn encode_order(order: &[u32]) -> Vec<u8> {
     out
 }
 
-fn encode_column(column: &ColumnBlock) -> WireColumn {
+fn encode_column(column: &ColumnBlock) -> WireColumn<'static> {
     let nulls = if column.has_nulls() { bitmap((0..column.len()).map(|row| column.is_null(row))) } else { Vec::new() };
     let present = || (0..column.len()).filter(|&row| !column.is_null(row));
     let values = match column.values() {
@@ -196,7 +225,7 @@ fn encode_column(column: &ColumnBlock) -> WireColumn {
             out
         }
     };
-    WireColumn { nulls, values }
+    WireColumn { nulls: nulls.into(), values: values.into() }
 }
 
 /// Bit n of byte n/8, least significant first; the bits after the last are 0.
@@ -301,7 +330,7 @@ fn fill<'a>(
     Ok(())
 }
 
-fn decode_column(ty: ColumnType, rows: usize, wire: &WireColumn) -> Result<ColumnBlock, BodyError> {
+fn decode_column(ty: ColumnType, rows: usize, wire: &WireColumn<'_>) -> Result<ColumnBlock, BodyError> {
     let nulls = if wire.nulls.is_empty() { vec![false; rows] } else { unbitmap(&wire.nulls, rows, "the null bitmap")? };
     let present = nulls.iter().filter(|&&null| !null).count();
     if !wire.nulls.is_empty() && present == rows {

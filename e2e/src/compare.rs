@@ -16,7 +16,7 @@ use tidemark_core::value::ColumnType;
 use crate::postgres::PgClient;
 
 /// Ids of one station lie in a block of this size.
-const BLOCK: i64 = 4_294_967_296;
+pub(crate) const BLOCK: i64 = 4_294_967_296;
 /// Differences a message shows.
 const SHOWN_MAX: usize = 20;
 
@@ -196,7 +196,7 @@ pub fn assert_upstream_equals(upstream: &Upstream, schema: &Schema, stations: &[
             let here = station_rows(file, table)?;
             expected += here.len() as u64;
             seen.cells += (here.len() * table.columns.len()) as u64;
-            differ(table, number, &here, &there, &mut differences);
+            differ(table, number, &here, "upstream", &there, &mut differences);
         }
         let count = upstream.count(schema, table)?;
         if count != expected {
@@ -226,8 +226,8 @@ pub fn assert_log_drained(file: &Path) -> Result<u64> {
     Ok(station.query_row(sql, [], |row| row.get::<_, i64>(0))?.try_into()?)
 }
 
-/// Walks two sorted lists and notes what only one has.
-fn differ(table: &Table, number: u32, here: &[Cells], there: &[Cells], differences: &mut Vec<String>) {
+/// Walks two sorted lists of a station's rows and notes what only one has; `place` says in the notes where `there` is.
+pub fn differ(table: &Table, number: u32, here: &[Cells], place: &str, there: &[Cells], differences: &mut Vec<String>) {
     let name = &table.name;
     let (mut h, mut t) = (0, 0);
     while h < here.len() || t < there.len() {
@@ -243,11 +243,11 @@ fn differ(table: &Table, number: u32, here: &[Cells], there: &[Cells], differenc
                 (h, t) = (h + 1, t + 1);
             }
             (Some(a), b) if b.is_none_or(|b| a < b) => {
-                differences.push(format!("{name}, station {number}, row {:?}: missing upstream", a[table.key]));
+                differences.push(format!("{name}, station {number}, row {:?}: missing {place}", a[table.key]));
                 h += 1;
             }
             (_, Some(b)) => {
-                differences.push(format!("{name}, station {number}, row {:?}: upstream only", b[table.key]));
+                differences.push(format!("{name}, station {number}, row {:?}: {place} only", b[table.key]));
                 t += 1;
             }
             _ => break,
@@ -302,7 +302,8 @@ fn postgres_cells(table: &Table, row: &tokio_postgres::Row) -> Result<Cells> {
     cells.collect()
 }
 
-fn open_sqlite(path: &Path) -> Result<Connection> {
+/// Opens a SQLite file that nobody means to change.
+pub(crate) fn open_sqlite(path: &Path) -> Result<Connection> {
     let file = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
         .with_context(|| path.display().to_string())?;
     file.busy_timeout(std::time::Duration::from_secs(20))?;
@@ -327,7 +328,8 @@ fn sqlite_rows(
     Ok(out)
 }
 
-fn raw_cell(value: ValueRef<'_>) -> Result<Cell> {
+/// A value as SQLite holds it.
+pub(crate) fn raw_cell(value: ValueRef<'_>) -> Result<Cell> {
     Ok(match value {
         ValueRef::Null => Cell::Null,
         ValueRef::Integer(v) => Cell::Integer(v),
@@ -337,9 +339,13 @@ fn raw_cell(value: ValueRef<'_>) -> Result<Cell> {
     })
 }
 
-/// A station's value as it should be upstream.
 fn station_cell(column: &Column, value: ValueRef<'_>) -> Result<Cell> {
-    match (column.ty, raw_cell(value)?) {
+    as_upstream(column, raw_cell(value)?)
+}
+
+/// A station's value as it should be upstream; a value that its column's type cannot hold stays as it is.
+pub(crate) fn as_upstream(column: &Column, cell: Cell) -> Result<Cell> {
+    match (column.ty, cell) {
         (ColumnType::Real, Cell::Integer(v)) => Ok(Cell::real(v as f64)),
         (ColumnType::Timestamp, Cell::Text(text)) => Ok(Cell::Text(microseconds(&text)?)),
         (_, cell) => Ok(cell),

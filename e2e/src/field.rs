@@ -81,6 +81,11 @@ impl Field {
         self.folder.path()
     }
 
+    /// Leaves the folder when the field is dropped.
+    pub fn keep(&mut self) {
+        self.folder.disable_cleanup(true);
+    }
+
     /// Sets a variable of the environment of all programs started from now on.
     pub fn set_env(&mut self, key: &str, value: &str) {
         self.env.insert(key.to_owned(), value.to_owned());

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 use tokio_postgres::{NoTls, Row, types::ToSql};
 
-use crate::world::wait_for;
+use crate::world::{pause, wait_for};
 
 /// The password of every role of a private cluster. A test may look for it, or a piece of it, in output.
 pub const PASSWORD: &str = "tide:Ebb/Flow@100% Ж";
@@ -22,6 +22,11 @@ const PASSWORD_IN_URL: &str = "tide%3AEbb%2FFlow%40100%25%20%D0%96";
 pub const OWNER: &str = "harbour";
 /// The role that owns the cluster.
 const ADMIN: &str = "admin";
+
+/// How often a start is tried: another program may take the port before PostgreSQL does. Only the first start may choose another.
+const START_ATTEMPTS: u32 = 5;
+/// What a connection that goes out from the port meanwhile is given to end.
+const PORT_TAKEN: Duration = Duration::from_millis(500);
 
 /// What a cluster can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +87,11 @@ impl PostgresCluster {
         self.folder.path()
     }
 
+    /// Leaves the folder when the cluster is dropped.
+    pub fn keep(&mut self) {
+        self.folder.disable_cleanup(true);
+    }
+
     /// The port on loopback.
     #[must_use]
     pub const fn port(&self) -> u16 {
@@ -122,25 +132,46 @@ impl PostgresCluster {
         self.reap()
     }
 
+    /// Kills one process that serves a connection of the databases' owner with SIGKILL, the `pick`-th of those there are; PostgreSQL
+    /// then ends all others and recovers. `None` when there is no such connection.
+    ///
+    /// # Errors
+    /// When the cluster cannot be asked.
+    pub fn kill_backend(&self, pick: u64) -> Result<Option<u32>> {
+        let sql =
+            "SELECT pid FROM pg_stat_activity WHERE usename = $1 AND backend_type = 'client backend' ORDER BY pid";
+        let rows = self.admin("postgres")?.query(sql, &[&OWNER])?;
+        let Some(row) = usize::try_from(pick)?.checked_rem(rows.len()).map(|at| &rows[at]) else { return Ok(None) };
+        let pid = u32::try_from(row.try_get::<_, i32>(0)?)?;
+        let status = Command::new("kill").arg("-9").arg(pid.to_string()).stderr(Stdio::null()).status()?;
+        Ok(status.success().then_some(pid))
+    }
+
     /// Starts the cluster again, on the same port; recovery runs first when it was killed.
     ///
     /// # Errors
     /// When it does not answer within a minute.
     pub fn restart(&mut self) -> Result<()> {
         let mut failure = anyhow!("BUG: no attempt was made");
-        // Another program may take a free port before PostgreSQL does; only the first start may choose another.
-        for _ in 0..if self.port == 0 { 5 } else { 1 } {
-            let first = self.port == 0;
+        let first = self.port == 0;
+        for _ in 0..START_ATTEMPTS {
             if first {
                 self.port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
             }
             match self.start_once() {
                 Ok(()) => return Ok(()),
+                // It runs and does not answer: another one beside it would not help.
+                Err(error) if self.postmaster.as_mut().is_some_and(|it| matches!(it.try_wait(), Ok(None))) => {
+                    return Err(error);
+                }
                 Err(error) => failure = error,
             }
-            if first {
-                self.port = 0;
+            if !first {
+                pause(PORT_TAKEN);
             }
+        }
+        if first {
+            self.port = 0;
         }
         Err(failure)
     }
@@ -204,7 +235,9 @@ impl PostgresCluster {
         self.folder.path().join("data")
     }
 
-    fn log(&self) -> PathBuf {
+    /// The file that the server logs to.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
         self.folder.path().join("log")
     }
 
@@ -221,7 +254,9 @@ impl PostgresCluster {
     }
 
     fn stop(&mut self) -> Result<()> {
-        if self.postmaster.is_none() {
+        let Some(postmaster) = &mut self.postmaster else { return Ok(()) };
+        // Ctrl-C reaches it as well as us.
+        if postmaster.try_wait()?.is_some() {
             return Ok(());
         }
         let mut stop = self.command("pg_ctl");

@@ -1,4 +1,4 @@
-//! The built programs `tidemark` and `tidemark-server` as child processes, which a test may kill at any moment.
+//! The built programs `tidemark` and `tidemark-server`, and others, as child processes, which a test may kill at any moment.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -85,6 +85,29 @@ fn newest(rooms: &[PathBuf]) -> Option<SystemTime> {
         }
     }
     newest
+}
+
+/// The Python with SQLAlchemy 2: `TIDEMARK_TEST_PYTHON`, else the one scripts/setup-python makes.
+///
+/// # Errors
+/// When neither is there.
+pub fn python() -> Result<PathBuf> {
+    if let Some(python) = std::env::var_os("TIDEMARK_TEST_PYTHON") {
+        return Ok(python.into());
+    }
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+    let python = cache.context("neither XDG_CACHE_HOME nor HOME is set")?.join("tidemark/venv/bin/python");
+    if python.is_file() {
+        return Ok(python);
+    }
+    bail!("no Python with SQLAlchemy 2 at {}; run scripts/setup-python, or set TIDEMARK_TEST_PYTHON", python.display())
+}
+
+/// A script of the folder `tests/python`.
+#[must_use]
+pub fn python_script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(name)
 }
 
 /// What a program printed, and how it ended.
@@ -199,8 +222,15 @@ impl Running {
     /// # Errors
     /// When it cannot be built or started.
     pub fn start(name: &str, args: &[&str], folder: &Path, env: &BTreeMap<String, String>) -> Result<Self> {
-        let path = program(name)?;
-        let mut command = Command::new(&path);
+        Self::spawn(&program(name)?, args, folder, env)
+    }
+
+    /// Starts any program with nothing on its standard input.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn(path: &Path, args: &[&str], folder: &Path, env: &BTreeMap<String, String>) -> Result<Self> {
+        let mut command = Command::new(path);
         command.args(args).current_dir(folder);
         // What the developer has set must not reach a test.
         for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("TIDEMARK_")) {
@@ -211,6 +241,7 @@ impl Running {
         let mut child = command.spawn().with_context(|| path.display().to_string())?;
         let stdout = Reader::new(child.stdout.take().context("BUG: stdout is piped")?);
         let stderr = Reader::new(child.stderr.take().context("BUG: stderr is piped")?);
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
         Ok(Self { child, command: format!("{name} {}", args.join(" ")), stdout, stderr })
     }
 
@@ -281,8 +312,17 @@ impl Running {
     /// # Errors
     /// When it does not end in time.
     pub fn terminate(self) -> Result<Ended> {
-        Command::new("kill").arg("-TERM").arg(self.pid().to_string()).status()?;
+        self.signal("TERM")?;
         self.wait()
+    }
+
+    /// Sends it a signal by name, `STOP` or `CONT` for example.
+    ///
+    /// # Errors
+    /// When there is no program `kill`.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status()?;
+        Ok(())
     }
 
     fn ended(&mut self, status: ExitStatus) -> Ended {

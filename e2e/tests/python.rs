@@ -1,31 +1,16 @@
 //! Programs that know nothing of Tidemark: Python's own sqlite3 module, and SQLAlchemy 2 with reflected tables.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use tidemark_e2e::compare::{Cell, Upstream, station_rows};
 use tidemark_e2e::field::{Field, Station};
 use tidemark_e2e::postgres::{Flavour, PostgresCluster};
-
-/// The Python with SQLAlchemy 2: `TIDEMARK_TEST_PYTHON`, else the one scripts/setup-python makes.
-fn python() -> Result<PathBuf> {
-    if let Some(python) = std::env::var_os("TIDEMARK_TEST_PYTHON") {
-        return Ok(python.into());
-    }
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
-    let python = cache.context("neither XDG_CACHE_HOME nor HOME is set")?.join("tidemark/venv/bin/python");
-    if python.is_file() {
-        return Ok(python);
-    }
-    bail!("no Python with SQLAlchemy 2 at {}; run scripts/setup-python, or set TIDEMARK_TEST_PYTHON", python.display())
-}
+use tidemark_e2e::process::{python, python_script};
 
 /// Runs a script of this folder on a station's file and returns what it printed.
 fn run_script(name: &str, station: &Station) -> Result<String> {
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(name);
-    let output = Command::new(python()?).arg(script).arg(&station.file).env("PYTHONUTF8", "1").output()?;
+    let output = Command::new(python()?).arg(python_script(name)).arg(&station.file).env("PYTHONUTF8", "1").output()?;
     let text = String::from_utf8(output.stdout)?;
     if !output.status.success() {
         bail!("{name}: {}\n{text}{}", output.status, String::from_utf8_lossy(&output.stderr));

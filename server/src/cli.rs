@@ -1,9 +1,11 @@
 //! The command line of `tidemark-server`.
 
+mod import;
 mod migrate;
 mod rejects;
 mod serve;
 mod station;
+mod window;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,6 +34,8 @@ enum Command {
     /// Invite, list and revoke stations.
     #[command(subcommand)]
     Station(station::StationCommand),
+    /// Apply a bundle that a station exported, and write the receipt for it.
+    Import(import::ImportArgs),
     /// Changes that could not be applied.
     #[command(subcommand)]
     Rejects(rejects::RejectsCommand),
@@ -55,13 +59,19 @@ impl Place {
 
     /// For commands about what the database holds: without `--schema`, the schema it was migrated to.
     async fn upstream(&self) -> anyhow::Result<Arc<dyn Upstream>> {
+        Ok(self.open().await?.1)
+    }
+
+    /// [`Place::upstream`], and the configuration it was opened with.
+    async fn open(&self) -> anyhow::Result<(ServerConfig, Arc<dyn Upstream>)> {
         let mut config = self.config()?;
         if self.schema.is_none()
             && let Some(schema) = schema_of_database(&config.database).await?
         {
             config.schema = Arc::new(schema);
         }
-        open_upstream(&config).await
+        let upstream = open_upstream(&config).await?;
+        Ok((config, upstream))
     }
 
     fn config(&self) -> anyhow::Result<ServerConfig> {
@@ -88,6 +98,7 @@ pub fn main() -> ExitCode {
             Command::Serve(args) => serve::run(args).await,
             Command::Migrate(command) => migrate::run(command).await,
             Command::Station(command) => station::run(command).await,
+            Command::Import(args) => import::run(args).await,
             Command::Rejects(command) => rejects::run(command).await,
         }
     });

@@ -198,13 +198,15 @@ pub struct HttpLimits {
     pub body_bytes_total: usize,
     /// Most batches decoded and applied at once.
     pub applies_max: usize,
+    /// Most surveys of rows (`POST /v1/digest`) at once.
+    pub surveys_max: usize,
     /// How long the head of a request may take.
     pub head_timeout: Duration,
     /// How long a body may stand still.
     pub body_idle_timeout: Duration,
     /// How long a body may take in all.
     pub body_timeout: Duration,
-    /// How long a request may wait for its turn to be applied.
+    /// How long a request may wait for its turn to be applied, or to survey rows.
     pub turn_timeout: Duration,
     /// How long running requests may take after the signal to stop.
     pub drain_timeout: Duration,
@@ -216,6 +218,7 @@ impl Default for HttpLimits {
             connections_max: 4096,
             body_bytes_total: 256 << 20,
             applies_max: 16,
+            surveys_max: 4,
             head_timeout: Duration::from_secs(10),
             body_idle_timeout: Duration::from_secs(20),
             body_timeout: Duration::from_secs(300),

@@ -5,7 +5,9 @@
 //! | [`server`] | a running server, in this process or as a program |
 //! | [`http`] | the endpoint: requests in, problems or replies out |
 //! | [`ingest`] | from a frame to rows: decoded, judged, planned, applied |
+//! | [`sneakernet`] | bundles carried by hand |
 //! | [`upstream`] | the databases: PostgreSQL, embedded SQLite, memory |
+//! | [`survey`] | what is gathered from a station's rows for `POST /v1/digest` |
 //! | [`stations`], [`lines`] | invitations, numbers, tokens; files that go on under another number |
 //! | [`config`], [`clock`] | database URLs and bounds; time and randomness |
 //! | [`cli`] | the command line |
@@ -17,7 +19,9 @@ pub mod http;
 pub mod ingest;
 pub mod lines;
 pub mod server;
+pub mod sneakernet;
 pub mod stations;
+pub mod survey;
 pub mod upstream;
 
 pub use config::{DatabaseUrl, ServerConfig};

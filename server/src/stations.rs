@@ -2,6 +2,7 @@
 
 use tidemark_core::chain::Chain;
 use tidemark_core::ids::{STATION_NUMBER_MAX, StationNumber};
+pub use tidemark_core::secret::secret_hash;
 
 use crate::upstream::{StoreError, StoreTransaction};
 
@@ -87,12 +88,6 @@ pub enum JoinOutcome {
     JoinedAs(String),
     /// There are no numbers left.
     Exhausted,
-}
-
-/// The hash under which a secret is kept.
-#[must_use]
-pub fn secret_hash(secret: &[u8; 32]) -> [u8; 32] {
-    *blake3::hash(secret).as_bytes()
 }
 
 /// Lets a station join. Asking again with the same words gives the same answer, so a lost reply is repaired by asking.

@@ -1,23 +1,41 @@
-//! Makes the golden files of the format that is current: a pair of a station's file and its embedded upstream, in the states an upgrade
-//! can meet. Run once per format version, by the programs that write it, before the format moves on:
+//! Makes the golden files of the format that is current: pairs of a station's file and its upstream, embedded and PostgreSQL, in the
+//! states an upgrade can meet. Run once per format version, by the programs that write it, before the format moves on:
 //!
 //! ```text
 //! cargo run -p tidemark-e2e --bin golden -- e2e/golden/v1
 //! ```
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use tidemark_e2e::field::Field;
+use tidemark_e2e::postgres::{Flavour, PostgresCluster};
 
 fn main() -> Result<()> {
     let folder = PathBuf::from(std::env::args().nth(1).context("usage: golden FOLDER")?);
     if folder.exists() {
         bail!("{}: exists; golden files are made once and never again", folder.display());
     }
-    std::fs::create_dir_all(&folder)?;
+    let (embedded, postgres) = (folder.join("embedded"), folder.join("postgres"));
+    std::fs::create_dir_all(&embedded)?;
+    std::fs::create_dir_all(&postgres)?;
     let schema = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/schema.toml"))?;
+
     let field = Field::new(&schema, None)?;
+    write(&field, &embedded)?;
+    std::fs::copy(field.folder().join("upstream.db"), embedded.join("upstream.db"))?;
+
+    let cluster = PostgresCluster::start(Flavour::Plain)?;
+    write(&Field::new(&schema, Some(cluster.create_database("golden")?))?, &postgres)?;
+    let dump = Command::new("pg_dump").args(["--inserts", "--no-owner", &cluster.url("golden")]).output()?;
+    ensure!(dump.status.success(), "pg_dump: {}", String::from_utf8_lossy(&dump.stderr));
+    std::fs::write(postgres.join("upstream.sql"), dump.stdout)?;
+    Ok(())
+}
+
+/// Makes the files of two stations in `folder`, and brings the field's upstream into the state that goes with them.
+fn write(field: &Field, folder: &Path) -> Result<()> {
     field.migrate()?;
     let server = field.serve()?;
 
@@ -47,7 +65,6 @@ fn main() -> Result<()> {
     std::fs::copy(&station.file, folder.join("station.db"))?;
     station.run(&["push"])?.success()?;
     server.process.terminate()?.success()?;
-    std::fs::copy(field.folder().join("upstream.db"), folder.join("upstream.db"))?;
     rusqlite::Connection::open(folder.join("station.db"))?.execute_batch(
         "INSERT INTO site (name) VALUES ('Juist');
          INSERT INTO reading (site_id, measured_at, value) VALUES (3, '2026-07-02 07:00:00', 9.0);

@@ -2,12 +2,12 @@
 
 use std::io::Write as _;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Args;
 use tidemark_core::limits::FrameLimits;
-use tidemark_core::timestamp::{self, DAY_US};
 
 use super::Place;
+use super::window::WindowArgs;
 use crate::config::DEFAULT_LISTEN;
 use crate::server::Server;
 
@@ -18,12 +18,8 @@ pub(super) struct ServeArgs {
     /// The address to listen on; port 0 takes a free one.
     #[arg(long, default_value = DEFAULT_LISTEN, value_name = "ADDR")]
     listen: String,
-    /// Earliest time a table's time column may say.
-    #[arg(long, default_value = "1970-01-01", value_name = "DATE")]
-    clock_floor: String,
-    /// How many days ahead of the server's clock a table's time column may say.
-    #[arg(long, default_value_t = 7, value_name = "N")]
-    clock_skew_days: u32,
+    #[command(flatten)]
+    window: WindowArgs,
     /// Most changes in one batch; stations cut their logs by it.
     #[arg(long, default_value_t = FrameLimits::DEFAULT.rows_max, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch_rows_max: u32,
@@ -37,11 +33,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     config.listen = args.listen;
     config.pool_max = args.pool_max;
     config.limits.rows_max = args.batch_rows_max;
-    let Ok(floor_us) = timestamp::parse(args.clock_floor.as_bytes()) else {
-        bail!("--clock-floor {:?} is not a date of the form YYYY-MM-DD", args.clock_floor);
-    };
-    config.window.floor_us = floor_us;
-    config.window.skew_us = i64::from(args.clock_skew_days).saturating_mul(DAY_US);
+    config.window = args.window.window()?;
     let stop = stop_signal().context("cannot listen for signals")?;
     let server = Server::start(config).await?;
     {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::Request;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use tidemark_core::limits::FrameLimits;
 use tidemark_core::protocol::{Problem, ProblemCode};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{BODY_UNIT_BYTES, Endpoint};
+use super::{BODY_UNIT_BYTES, Endpoint, RequestBody};
 
 /// Most bytes read and thrown away of a body that is refused, so that the client can read why.
 const DISCARD_BYTES_MAX: usize = 64 << 20;
@@ -25,7 +25,7 @@ pub(super) struct Held {
 }
 
 /// Reads a body of at most `bytes_max`.
-pub(super) async fn read(endpoint: &Endpoint, body: &mut Incoming, bytes_max: usize) -> Result<Held, Problem> {
+pub(super) async fn read(endpoint: &Endpoint, body: &mut RequestBody, bytes_max: usize) -> Result<Held, Problem> {
     // A declared length is judged before a byte is read.
     let declared = body.size_hint().exact();
     if declared.is_some_and(|length| length > bytes_max as u64) {
@@ -70,7 +70,7 @@ fn too_large(limits: FrameLimits, bytes_max: usize) -> Problem {
 }
 
 /// Reads on, within bounds, what the client is still sending: a server that closes instead may cut off its own reply.
-pub(super) async fn discard(request: &mut Request<Incoming>) {
+pub(super) async fn discard(request: &mut Request<RequestBody>) {
     let body = request.body_mut();
     if body.is_end_stream() || body.size_hint().lower() > DISCARD_BYTES_MAX as u64 {
         return;

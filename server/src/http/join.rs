@@ -1,18 +1,17 @@
 //! `POST /v1/join`: a code in, a number out.
 
-use hyper::body::Incoming;
 use tidemark_core::protocol::{JoinReply, JoinRequest, Problem, ProblemCode};
 use tidemark_core::schema::Fingerprint;
 use tidemark_core::value::{parse_uuid, unhex};
 
-use super::{Endpoint, body};
+use super::{Endpoint, RequestBody, body};
 use crate::ingest::store_problem;
 use crate::stations::{JoinAsk, JoinOutcome, secret_hash};
 
 /// Longest request to join, in bytes: four hex words.
 const REQUEST_BYTES_MAX: usize = 4096;
 
-pub(super) async fn join(endpoint: &Endpoint, body: &mut Incoming) -> Result<JoinReply, Problem> {
+pub(super) async fn join(endpoint: &Endpoint, body: &mut RequestBody) -> Result<JoinReply, Problem> {
     let held = body::read(endpoint, body, REQUEST_BYTES_MAX).await?;
     let bad =
         |what: &str| Problem::new(ProblemCode::BadRequest, format!("the request to join is not well formed: {what}"));

@@ -1,6 +1,7 @@
 //! The endpoint: HTTP/1 by hyper. Everything a client sends is bounded in bytes and in time.
 
 mod body;
+mod digest;
 mod join;
 mod problem;
 mod push;
@@ -10,8 +11,13 @@ mod station;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
@@ -23,6 +29,9 @@ use crate::ingest::Ingest;
 /// Bytes of bodies are counted in units of this many, so that they fit a semaphore.
 pub(crate) const BODY_UNIT_BYTES: usize = 1024;
 
+/// A request's body: hyper's own when it came over a socket, any other in a simulation.
+pub type RequestBody = BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+
 /// What a request is answered with.
 pub struct Endpoint {
     pub(crate) ingest: Arc<Ingest>,
@@ -31,6 +40,8 @@ pub struct Endpoint {
     pub(crate) body_units: Arc<Semaphore>,
     /// Batches that may be decoded and applied at once.
     pub(crate) turns: Arc<Semaphore>,
+    /// Surveys that may run at once.
+    pub(crate) surveys: Arc<Semaphore>,
 }
 
 impl Endpoint {
@@ -39,7 +50,13 @@ impl Endpoint {
     pub fn new(ingest: Arc<Ingest>, limits: HttpLimits) -> Self {
         let body_units = Arc::new(Semaphore::new(limits.body_bytes_total.div_ceil(BODY_UNIT_BYTES)));
         let turns = Arc::new(Semaphore::new(limits.applies_max));
-        Self { ingest, limits, body_units, turns }
+        let surveys = Arc::new(Semaphore::new(limits.surveys_max));
+        Self { ingest, limits, body_units, turns, surveys }
+    }
+
+    /// Answers one request. [`serve`] does this with each that comes in over a socket.
+    pub async fn answer(&self, request: Request<RequestBody>) -> Response<Full<Bytes>> {
+        router::route(self, request).await
     }
 }
 
@@ -55,9 +72,10 @@ pub async fn serve(listener: TcpListener, endpoint: Arc<Endpoint>, mut stop: wat
         let Some((stream, permit)) = accepted else { continue };
         let service = {
             let endpoint = Arc::clone(&endpoint);
-            service_fn(move |request| {
+            service_fn(move |request: Request<Incoming>| {
                 let endpoint = Arc::clone(&endpoint);
-                async move { Ok::<_, std::convert::Infallible>(router::route(&endpoint, request).await) }
+                let request = request.map(|body| body.map_err(Into::into).boxed());
+                async move { Ok::<_, std::convert::Infallible>(endpoint.answer(request).await) }
             })
         };
         let connection = http1::Builder::new()

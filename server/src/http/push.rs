@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
-use hyper::body::Incoming;
 use tidemark_core::ids::StationNumber;
 use tidemark_core::protocol::{Problem, ProblemCode, PushReply};
 
-use super::{Endpoint, body};
+use super::{Endpoint, RequestBody, body};
 use crate::stations::StationRecord;
 
 pub(super) async fn push(
     endpoint: &Endpoint,
     station: &StationRecord,
-    body: &mut Incoming,
+    body: &mut RequestBody,
 ) -> Result<PushReply, Problem> {
     let number = number_of(station)?;
     let limit = endpoint.ingest.limits().frame_bytes_max as usize;

@@ -1,6 +1,5 @@
 //! `GET /v1/history` and `POST /v1/rejoin`: a file finds out where its history parted from its number's, and goes on under another.
 
-use hyper::body::Incoming;
 use tidemark_core::decision::Cursor;
 use tidemark_core::protocol::{Problem, ProblemCode};
 use tidemark_core::rejoin::{HISTORY_PRINTS_MAX, HistoryReply, Prints, RejoinReply, RejoinRequest};
@@ -8,7 +7,7 @@ use tidemark_core::schema::Fingerprint;
 use tidemark_core::value::{parse_uuid, unhex};
 
 use super::push::number_of;
-use super::{Endpoint, body};
+use super::{Endpoint, RequestBody, body};
 use crate::ingest::store_problem;
 use crate::lines::{Parting, RejoinAsk, RejoinOutcome};
 use crate::stations::{JoinAsk, StationRecord, secret_hash};
@@ -43,7 +42,7 @@ pub(super) async fn history(
 pub(super) async fn rejoin(
     endpoint: &Endpoint,
     former: &StationRecord,
-    body: &mut Incoming,
+    body: &mut RequestBody,
 ) -> Result<RejoinReply, Problem> {
     let held = body::read(endpoint, body, REQUEST_BYTES_MAX).await?;
     let bad =

@@ -1,18 +1,17 @@
 //! Which request goes where, and whose it is.
 
-use hyper::body::Incoming;
 use hyper::header::AUTHORIZATION;
 use hyper::{Method, Request};
 use tidemark_core::protocol::{Problem, ProblemCode};
 use tidemark_core::value::unhex;
 
 use super::problem::{Reply, json, problem, text};
-use super::{Endpoint, body, join, push, rejoin, station};
+use super::{Endpoint, RequestBody, body, digest, join, push, rejoin, station};
 use crate::ingest::store_problem;
 use crate::stations::{StationRecord, secret_hash};
 
 /// Answers one request.
-pub(super) async fn route(endpoint: &Endpoint, mut request: Request<Incoming>) -> Reply {
+pub(super) async fn route(endpoint: &Endpoint, mut request: Request<RequestBody>) -> Reply {
     match answer(endpoint, &mut request).await {
         Ok(reply) => reply,
         Err(refusal) => {
@@ -25,7 +24,7 @@ pub(super) async fn route(endpoint: &Endpoint, mut request: Request<Incoming>) -
     }
 }
 
-async fn answer(endpoint: &Endpoint, request: &mut Request<Incoming>) -> Result<Reply, Problem> {
+async fn answer(endpoint: &Endpoint, request: &mut Request<RequestBody>) -> Result<Reply, Problem> {
     let path = request.uri().path().to_owned();
     match (request.method(), path.as_str()) {
         (&Method::GET, "/healthz") => Ok(text("ok\n")),
@@ -34,6 +33,10 @@ async fn answer(endpoint: &Endpoint, request: &mut Request<Incoming>) -> Result<
         (&Method::POST, "/v1/push") => {
             let station = authenticate(endpoint, request).await?;
             Ok(json(&push::push(endpoint, &station, request.body_mut()).await?))
+        }
+        (&Method::POST, "/v1/digest") => {
+            let station = authenticate(endpoint, request).await?;
+            Ok(json(&digest::digest(endpoint, &station, request.body_mut()).await?))
         }
         (&Method::GET, "/v1/station") => {
             let station = authenticate(endpoint, request).await?;
@@ -53,8 +56,8 @@ async fn answer(endpoint: &Endpoint, request: &mut Request<Incoming>) -> Result<
         }
         (
             _,
-            "/healthz" | "/readyz" | "/v1/join" | "/v1/push" | "/v1/rejoin" | "/v1/history" | "/v1/station"
-            | "/v1/schema",
+            "/healthz" | "/readyz" | "/v1/join" | "/v1/push" | "/v1/rejoin" | "/v1/history" | "/v1/digest"
+            | "/v1/station" | "/v1/schema",
         ) => Err(Problem::new(ProblemCode::MethodNotAllowed, format!("{} does not take {}", path, request.method()))),
         _ => Err(Problem::new(
             ProblemCode::NotFound,
@@ -64,7 +67,7 @@ async fn answer(endpoint: &Endpoint, request: &mut Request<Incoming>) -> Result<
 }
 
 /// The station whose token the request carries.
-async fn authenticate(endpoint: &Endpoint, request: &Request<Incoming>) -> Result<StationRecord, Problem> {
+async fn authenticate(endpoint: &Endpoint, request: &Request<RequestBody>) -> Result<StationRecord, Problem> {
     let station = station_of_token(endpoint, request).await?;
     match (station.revoked_at_ms, station.number) {
         (Some(_), Some(number)) => Err(endpoint.ingest.revoked(number).await),
@@ -74,7 +77,7 @@ async fn authenticate(endpoint: &Endpoint, request: &Request<Incoming>) -> Resul
 
 /// The station that a file was before: as [`authenticate`], but for a number that another copy of the file replaced, the token is
 /// still good to prove where a file comes from.
-async fn authenticate_former(endpoint: &Endpoint, request: &Request<Incoming>) -> Result<StationRecord, Problem> {
+async fn authenticate_former(endpoint: &Endpoint, request: &Request<RequestBody>) -> Result<StationRecord, Problem> {
     let station = station_of_token(endpoint, request).await?;
     if let (Some(_), Some(number)) = (station.revoked_at_ms, station.number) {
         let replaced_by = endpoint.ingest.upstream().replaced_by(number).await.map_err(store_problem)?;
@@ -86,7 +89,7 @@ async fn authenticate_former(endpoint: &Endpoint, request: &Request<Incoming>) -
 }
 
 /// The station of a request's token, revoked or not. Looked up by the token's hash, so no comparison leaks how much of it was right.
-async fn station_of_token(endpoint: &Endpoint, request: &Request<Incoming>) -> Result<StationRecord, Problem> {
+async fn station_of_token(endpoint: &Endpoint, request: &Request<RequestBody>) -> Result<StationRecord, Problem> {
     let unauthorized = |detail: &str| Problem::new(ProblemCode::Unauthorized, detail);
     let header = request
         .headers()

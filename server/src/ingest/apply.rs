@@ -11,6 +11,7 @@ use std::sync::Arc;
 use tidemark_core::batch::{Batch, ChangeRef, Group, Op, VOID_CODE};
 use tidemark_core::chain::Print;
 use tidemark_core::decision::{Cursor, Decision, decide};
+use tidemark_core::planted::{Bug, planted};
 use tidemark_core::protocol::RejectedChange;
 use tidemark_core::reject::{RejectCode, Rejection};
 use tidemark_core::schema::Schema;
@@ -106,7 +107,10 @@ pub async fn apply<T: StoreTransaction + ?Sized>(tx: &mut T, job: &Job) -> Resul
                 tx.note_fork(batch.station, span.last_seq(), job.now_ms).await?;
                 return Ok(Outcome::Forked { cursor });
             }
-            let rejected = tx.rejected_between(batch.station, span.first_seq, span.last_seq()).await?;
+            let mut rejected = tx.rejected_between(batch.station, span.first_seq, span.last_seq()).await?;
+            if planted(Bug::RejectsNotRepeated) {
+                rejected.clear();
+            }
             return Ok(Outcome::Done { cursor, applied: 0, duplicate: span.count, rejected });
         }
         Decision::Apply { skip } => skip,
@@ -123,7 +127,9 @@ pub async fn apply<T: StoreTransaction + ?Sized>(tx: &mut T, job: &Job) -> Resul
         let image = image(&job.current, &groups[change.group], change.row);
         reject(job, change, &groups[change.group], rejection.code.as_str(), &rejection.message, Some(image), "server")
     });
-    tx.store_rejects(&mut kept.chain(station_rejects(job, groups, &changes))).await?;
+    if !planted(Bug::RejectNotStored) {
+        tx.store_rejects(&mut kept.chain(station_rejects(job, groups, &changes))).await?;
+    }
     rejected.extend(refusals.iter().map(|(place, rejection)| RejectedChange {
         seq: changes[*place].seq,
         code: rejection.code,
@@ -132,7 +138,10 @@ pub async fn apply<T: StoreTransaction + ?Sized>(tx: &mut T, job: &Job) -> Resul
     let cursor = Cursor { seq: span.last_seq(), chain: span.chain_after };
     let clock_offset_ms = job.now_ms.saturating_sub(batch.sent_at_ms);
     tx.keep_history(batch.station, span.first_seq + u64::from(skip), &job.prints[skip as usize..]).await?;
-    tx.advance(batch.station, cursor, job.now_ms, clock_offset_ms).await?;
+    let advanced = tx.advance(batch.station, cursor, job.now_ms, clock_offset_ms).await;
+    if !planted(Bug::CursorApart) {
+        advanced?;
+    }
     Ok(Outcome::Done { cursor, applied, duplicate: skip, rejected })
 }
 

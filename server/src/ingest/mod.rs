@@ -13,9 +13,11 @@ pub mod questions;
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
+use tidemark_core::decision::Cursor;
 use tidemark_core::frame::{self, FrameError, FrameHeader};
 use tidemark_core::ids::StationNumber;
 use tidemark_core::limits::FrameLimits;
+use tidemark_core::planted::{Bug, planted};
 use tidemark_core::protocol::{Problem, ProblemCode, PushReply};
 use tidemark_core::schema::{Fingerprint, Schema};
 
@@ -161,7 +163,14 @@ impl Ingest {
     /// [`ProblemCode::Gap`], [`ProblemCode::Forked`], or that the database could not take it.
     pub async fn apply(&self, job: Job) -> Result<PushReply, Problem> {
         let (station, span) = (job.batch.station, job.batch.span());
-        match self.upstream.apply(Arc::new(job)).await.map_err(store_problem)? {
+        let applied = match self.upstream.apply(Arc::new(job)).await {
+            Err(_) if planted(Bug::AckBeforeCommit) => {
+                let cursor = Cursor { seq: span.last_seq(), chain: span.chain_after };
+                Ok(Outcome::Done { cursor, applied: span.count, duplicate: 0, rejected: Vec::new() })
+            }
+            applied => applied,
+        };
+        match applied.map_err(store_problem)? {
             Outcome::Done { cursor, applied, duplicate, rejected } => {
                 tracing::debug!(%station, tidemark = cursor.seq, applied, duplicate, rejected = rejected.len(), "pushed");
                 let (tidemark, chain) = (cursor.seq, cursor.chain);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tidemark_core::batch::{ChangeRef, Group, Op};
+use tidemark_core::planted::{Bug, planted};
 use tidemark_core::reject::{RejectCode, Rejection};
 use tidemark_core::schema::{Schema, Table};
 
@@ -75,7 +76,7 @@ pub fn plan(
             (Some(rejection), _) => Err(rejection.clone()),
             (None, None) => Err(Rejection::new(RejectCode::Required, format!("{}: the key is missing", table.name))),
             (None, Some(identity)) => match facts.foreign.get(&(index, identity.key)) {
-                Some(owner) => Err(Rejection::new(
+                Some(owner) if !planted(Bug::OwnerNotChecked) => Err(Rejection::new(
                     RejectCode::Owner,
                     format!(
                         "{}.{}: the row {} belongs to {}",
@@ -85,7 +86,7 @@ pub fn plan(
                         owner_name(*owner)
                     ),
                 )),
-                None => overlay.judge(schema, index, group, change.row, identity).map(|()| identity),
+                _ => overlay.judge(schema, index, group, change.row, identity).map(|()| identity),
             },
         };
         let identity = match verdict {
@@ -103,11 +104,17 @@ pub fn plan(
                 overlay.forget(index, elsewhere);
             }
         }
-        overlay.take(index, table, group, change.row, identity);
+        if !planted(Bug::BatchBlind) {
+            overlay.take(index, table, group, change.row, identity);
+        }
         plan.applied += 1;
         let gone = group.op == Op::Delete;
         let entry = net[index].entry(identity).or_insert(Net { fresh: group.op == Op::Insert, last: None });
-        entry.last = (!gone).then_some(at);
+        let kept = entry.last.is_some() && !gone && planted(Bug::FirstImageKept)
+            || group.op == Op::Insert && !entry.fresh && planted(Bug::DeleteWins);
+        if !kept {
+            entry.last = (!gone).then_some(at);
+        }
         entry.fresh &= !gone;
     }
     plan.writes =

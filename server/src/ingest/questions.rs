@@ -3,60 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tidemark_core::batch::{ChangeRef, Group, Op};
+pub use tidemark_core::identity::{Identity, Key};
 use tidemark_core::schema::{Schema, Table};
 use tidemark_core::value::ValueRef;
 
 use super::check::{Refused, RowAt};
 use crate::lines::Line;
-
-/// A key, or a reference to one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Key {
-    /// Of a table keyed by integers; an upstream id.
-    Integer(i64),
-    /// Of a table keyed by uuids.
-    Uuid([u8; 16]),
-}
-
-impl Key {
-    /// The key a value is.
-    #[must_use]
-    pub const fn of(value: ValueRef<'_>) -> Option<Self> {
-        match value {
-            ValueRef::Integer(id) => Some(Self::Integer(id)),
-            ValueRef::Uuid(uuid) => Some(Self::Uuid(uuid)),
-            _ => None,
-        }
-    }
-
-    /// As a value.
-    #[must_use]
-    pub const fn value(self) -> ValueRef<'static> {
-        match self {
-            Self::Integer(id) => ValueRef::Integer(id),
-            Self::Uuid(uuid) => ValueRef::Uuid(uuid),
-        }
-    }
-}
-
-impl std::fmt::Display for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Integer(id) => id.fmt(f),
-            Self::Uuid(uuid) => f.write_str(&tidemark_core::value::format_uuid(*uuid)),
-        }
-    }
-}
-
-/// What identifies a row upstream: its key and, in a table with a time column, its time (else 0). Ordered by time first, so that sorted
-/// writes go chunk by chunk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Identity {
-    /// Microseconds since 1970 UTC, or 0.
-    pub time_us: i64,
-    /// The key.
-    pub key: Key,
-}
 
 /// The identity of a row of a group; `None` when it has none, which the checks refuse.
 #[must_use]

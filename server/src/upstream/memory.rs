@@ -2,6 +2,7 @@
 //! at once.
 
 mod lines;
+mod surveyed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +13,6 @@ use futures_util::future::BoxFuture;
 use tidemark_core::batch::Group;
 use tidemark_core::chain::Chain;
 use tidemark_core::decision::Cursor;
-use tidemark_core::digest::RowDigest;
 use tidemark_core::ids::StationNumber;
 use tidemark_core::protocol::RejectedChange;
 use tidemark_core::reject::RejectCode;
@@ -20,7 +20,7 @@ use tidemark_core::schema::{Schema, Table};
 use tidemark_core::value::{Value, ValueRef};
 
 use self::lines::{LineState, LineUndo};
-use super::{KnownSchema, Reject, StoreError, StoreTransaction, TableDigest, Upstream};
+use super::{KnownSchema, Reject, StoreError, StoreTransaction, Upstream};
 use crate::ingest::apply::{Job, Outcome, apply};
 use crate::ingest::plan::TableWrites;
 use crate::ingest::questions::{ColumnAt, Facts, Identity, Key, Questions, identity_of};
@@ -39,6 +39,42 @@ pub struct StoredRow {
 /// A constraint beyond the schema: says why a row breaks it.
 pub type Constraint = Arc<ConstraintFn>;
 type ConstraintFn = dyn Fn(&Table, &[Value]) -> Result<(), String> + Send + Sync;
+
+/// A moment at which a database may fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Moment {
+    /// A question outside of a transaction.
+    Read,
+    /// The transaction begins.
+    Begin,
+    /// The cursor is locked.
+    LockCursor,
+    /// Questions about rows.
+    Facts,
+    /// Rows are written.
+    Write,
+    /// Rejects are kept.
+    StoreRejects,
+    /// The cursor moves.
+    Advance,
+    /// Nothing is durable yet.
+    Commit,
+    /// All of it is durable, and nobody was told so yet.
+    Committed,
+}
+
+/// Decides at each moment whether the database fails there, and how: for the simulation.
+pub type Faults = Arc<FaultsFn>;
+type FaultsFn = dyn Fn(Moment) -> Result<(), StoreError> + Send + Sync;
+
+/// What a database holds.
+#[derive(Debug, Clone, Copy)]
+pub struct Contents<'a> {
+    /// The rows of every table, by the table's number.
+    pub rows: &'a [BTreeMap<Identity, StoredRow>],
+    /// The rejected changes, by station and seq.
+    pub rejects: &'a BTreeMap<(u32, u64), Reject>,
+}
 
 #[derive(Debug, Clone, Copy)]
 struct StoredCursor {
@@ -71,6 +107,7 @@ pub struct MemoryUpstream {
     known: Vec<KnownSchema>,
     state: Arc<Mutex<State>>,
     constraint: Option<Constraint>,
+    faults: Option<Faults>,
 }
 
 impl MemoryUpstream {
@@ -79,7 +116,7 @@ impl MemoryUpstream {
     pub fn new(schema: Arc<Schema>) -> Self {
         let known = vec![KnownSchema { fingerprint: schema.fingerprint().to_hex(), toml: schema.source().to_owned() }];
         let state = State { rows: schema.tables().iter().map(|_| BTreeMap::new()).collect(), ..State::default() };
-        Self { schema, known, state: Arc::new(Mutex::new(state)), constraint: None }
+        Self { schema, known, state: Arc::new(Mutex::new(state)), constraint: None, faults: None }
     }
 
     /// Adds an older schema whose batches it takes.
@@ -96,6 +133,19 @@ impl MemoryUpstream {
         self
     }
 
+    /// Adds failures.
+    #[must_use]
+    pub fn with_faults(mut self, faults: Faults) -> Self {
+        self.faults = Some(faults);
+        self
+    }
+
+    /// Looks at everything there is. `look` must not call the store.
+    pub fn inspect<R>(&self, look: impl FnOnce(Contents<'_>) -> R) -> R {
+        let state = self.state();
+        look(Contents { rows: &state.rows, rejects: &state.rejects })
+    }
+
     /// Every row of a table.
     #[must_use]
     pub fn rows(&self, table: usize) -> Vec<StoredRow> {
@@ -104,6 +154,10 @@ impl MemoryUpstream {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn at(&self, moment: Moment) -> Result<(), StoreError> {
+        self.faults.as_ref().map_or(Ok(()), |faults| faults(moment))
     }
 
     /// Runs a transaction: what it wrote stays if it succeeds.
@@ -118,12 +172,17 @@ impl MemoryUpstream {
             undo: Vec::new(),
             marks: Vec::new(),
             constraint: self.constraint.as_deref(),
+            faults: self.faults.as_deref(),
         };
-        let result = run(&mut transaction).now_or_never().expect("BUG: memory never waits");
+        let result = self
+            .at(Moment::Begin)
+            .and_then(|()| run(&mut transaction).now_or_never().expect("BUG: memory never waits"))
+            .and_then(|done| self.at(Moment::Commit).map(|()| done));
         if result.is_err() {
             transaction.undo_to(0);
         }
-        result
+        drop(state);
+        result.and_then(|done| self.at(Moment::Committed).map(|()| done))
     }
 }
 
@@ -133,9 +192,14 @@ struct MemoryTransaction<'s> {
     undo: Vec<Undo>,
     marks: Vec<usize>,
     constraint: Option<&'s ConstraintFn>,
+    faults: Option<&'s FaultsFn>,
 }
 
 impl MemoryTransaction<'_> {
+    fn at(&self, moment: Moment) -> Result<(), StoreError> {
+        self.faults.map_or(Ok(()), |faults| faults(moment))
+    }
+
     fn undo_to(&mut self, mark: usize) {
         while self.undo.len() > mark {
             match self.undo.pop() {
@@ -184,10 +248,12 @@ impl MemoryTransaction<'_> {
 #[async_trait]
 impl StoreTransaction for MemoryTransaction<'_> {
     async fn lock_cursor(&mut self, station: StationNumber) -> Result<Option<Cursor>, StoreError> {
+        self.at(Moment::LockCursor)?;
         Ok(self.state.cursors.get(&station.get()).map(|stored| stored.cursor))
     }
 
     async fn facts(&mut self, line: &Line, questions: &Questions) -> Result<Facts, StoreError> {
+        self.at(Moment::Facts)?;
         let mut facts = Facts::default();
         for (&table, keys) in &questions.present {
             for (identity, _) in self.with_keys(table, keys) {
@@ -234,6 +300,7 @@ impl StoreTransaction for MemoryTransaction<'_> {
     }
 
     async fn write(&mut self, line: &Line, groups: &[Group], writes: &[TableWrites]) -> Result<(), StoreError> {
+        self.at(Moment::Write)?;
         for write in writes {
             let table = &self.schema.tables()[write.table];
             for at in write.fresh.iter().chain(&write.upserts) {
@@ -260,6 +327,7 @@ impl StoreTransaction for MemoryTransaction<'_> {
     }
 
     async fn store_rejects(&mut self, rejects: &mut (dyn Iterator<Item = Reject> + Send)) -> Result<(), StoreError> {
+        self.at(Moment::StoreRejects)?;
         for reject in rejects {
             let key = (reject.station.get(), reject.seq);
             self.undo.push(Undo::Reject(key.0, key.1));
@@ -285,6 +353,7 @@ impl StoreTransaction for MemoryTransaction<'_> {
         now_ms: i64,
         _clock_offset_ms: i64,
     ) -> Result<(), StoreError> {
+        self.at(Moment::Advance)?;
         self.set_cursor(station, cursor, now_ms);
         Ok(())
     }
@@ -357,6 +426,7 @@ impl Upstream for MemoryUpstream {
     }
 
     async fn knows_code(&self, code_hash: [u8; 32]) -> Result<bool, StoreError> {
+        self.at(Moment::Read)?;
         Ok(self.state().stations.contains_key(&CodeHash(code_hash).to_string()))
     }
 
@@ -411,10 +481,16 @@ impl Upstream for MemoryUpstream {
     }
 
     async fn station_by_token(&self, token_hash: [u8; 32]) -> Result<Option<StationRecord>, StoreError> {
+        self.at(Moment::Read)?;
         Ok(self.state().stations.values().find(|station| station.token_hash == Some(token_hash)).cloned())
     }
 
+    async fn station_by_uuid(&self, uuid: [u8; 16]) -> Result<Option<StationRecord>, StoreError> {
+        Ok(self.state().stations.values().find(|station| station.uuid == Some(uuid)).cloned())
+    }
+
     async fn cursor(&self, station: StationNumber) -> Result<Option<Cursor>, StoreError> {
+        self.at(Moment::Read)?;
         Ok(self.state().cursors.get(&station.get()).map(|stored| stored.cursor))
     }
 
@@ -429,21 +505,6 @@ impl Upstream for MemoryUpstream {
         rejects.sort_by_key(|reject| std::cmp::Reverse((reject.received_at_ms, reject.station, reject.seq)));
         rejects.truncate(limit as usize);
         Ok(rejects)
-    }
-
-    async fn digest(&self, station: StationNumber) -> Result<Vec<TableDigest>, StoreError> {
-        let state = self.state();
-        let mut scratch = Vec::new();
-        let tables = self.schema.tables().iter().zip(&state.rows);
-        Ok(tables
-            .map(|(table, rows)| {
-                let mut digest = RowDigest::default();
-                for row in rows.values().filter(|row| row.station == station.get()) {
-                    digest.add(&mut scratch, &table.name, row.values.iter().map(Value::as_ref));
-                }
-                TableDigest { table: table.name.clone(), digest }
-            })
-            .collect())
     }
 
     async fn ready(&self) -> Result<Vec<String>, StoreError> {

@@ -7,6 +7,7 @@ pub mod lines;
 pub mod memory;
 pub mod postgres;
 pub mod sqlite;
+pub mod surveyed;
 
 use std::sync::Arc;
 
@@ -15,11 +16,11 @@ use thiserror::Error;
 use tidemark_core::batch::Group;
 use tidemark_core::chain::Chain;
 use tidemark_core::decision::Cursor;
-use tidemark_core::digest::RowDigest;
 use tidemark_core::ids::StationNumber;
 use tidemark_core::protocol::RejectedChange;
 
 pub use self::lines::{LineTransaction, Lines};
+use self::surveyed::Surveyed;
 use crate::ingest::apply::{Job, Outcome};
 use crate::ingest::plan::TableWrites;
 use crate::ingest::questions::{Facts, Questions};
@@ -120,15 +121,6 @@ pub trait StoreTransaction: LineTransaction {
     ) -> Result<(), StoreError>;
 }
 
-/// The digest of one station's rows in one table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TableDigest {
-    /// The table's name.
-    pub table: String,
-    /// Over the schema's columns in order, as upstream values.
-    pub digest: RowDigest,
-}
-
 /// A schema that was served once, by its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownSchema {
@@ -140,7 +132,7 @@ pub struct KnownSchema {
 
 /// An upstream database.
 #[async_trait]
-pub trait Upstream: Lines + 'static {
+pub trait Upstream: Surveyed + Lines + 'static {
     /// One line for the log: what kind of database this is.
     fn describe(&self) -> String;
     /// Applies a batch: all of it, in one transaction, or nothing.
@@ -157,14 +149,14 @@ pub trait Upstream: Lines + 'static {
     async fn stations(&self) -> Result<Vec<StationSummary>, StoreError>;
     /// The station whose token has this hash.
     async fn station_by_token(&self, token_hash: [u8; 32]) -> Result<Option<StationRecord>, StoreError>;
+    /// The station with this uuid.
+    async fn station_by_uuid(&self, uuid: [u8; 16]) -> Result<Option<StationRecord>, StoreError>;
     /// How far a station's log is durable here.
     async fn cursor(&self, station: StationNumber) -> Result<Option<Cursor>, StoreError>;
     /// Every schema this database has known.
     async fn schemas(&self) -> Result<Vec<KnownSchema>, StoreError>;
     /// Rejected changes, the newest first, at most `limit`; of one station, or of all.
     async fn rejects(&self, station: Option<StationNumber>, limit: u32) -> Result<Vec<Reject>, StoreError>;
-    /// The digest of a station's rows, table by table in the schema's order.
-    async fn digest(&self, station: StationNumber) -> Result<Vec<TableDigest>, StoreError>;
     /// Whether the database answers and matches the schema; the differences when it does not.
     async fn ready(&self) -> Result<Vec<String>, StoreError>;
 }

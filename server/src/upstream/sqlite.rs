@@ -3,6 +3,7 @@
 mod inspect;
 mod lines;
 mod records;
+mod surveyed;
 mod transaction;
 mod values;
 
@@ -14,15 +15,13 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use rusqlite::{Connection, ErrorCode};
 use tidemark_core::decision::Cursor;
-use tidemark_core::digest::RowDigest;
 use tidemark_core::ids::StationNumber;
-use tidemark_core::schema::{Schema, Table};
-use tidemark_core::sqlite::quote;
+use tidemark_core::schema::Schema;
 
 use self::records::{REJECT_COLUMNS, STATION_COLUMNS, cursor_of, reject_of, station_of, station_where};
 use self::transaction::SqliteTransaction;
-use self::values::{at_text, ms_of, typed};
-use super::{KnownSchema, Reject, StoreError, TableDigest, Upstream};
+use self::values::{at_text, ms_of};
+use super::{KnownSchema, Reject, StoreError, Upstream};
 use crate::ingest::apply::{Job, Outcome, apply};
 use crate::stations::{JoinAsk, JoinOutcome, NewStation, StationRecord, StationSummary, join};
 
@@ -37,6 +36,8 @@ pub struct SqliteUpstream {
     schema: Arc<Schema>,
     writer: Arc<Mutex<Connection>>,
     reader: Arc<Mutex<Connection>>,
+    /// Reads whole tables, while `reader` answers what is asked in passing.
+    surveyor: Arc<Mutex<Connection>>,
 }
 
 impl SqliteUpstream {
@@ -64,7 +65,9 @@ impl SqliteUpstream {
                 differences.join("\n  ")
             );
         }
-        Ok(Self { schema, writer: Arc::new(Mutex::new(writer)), reader: Arc::new(Mutex::new(reader)) })
+        let surveyor = connect(path)?;
+        let shared = |connection| Arc::new(Mutex::new(connection));
+        Ok(Self { schema, writer: shared(writer), reader: shared(reader), surveyor: shared(surveyor) })
     }
 
     async fn with<R: Send + 'static>(
@@ -199,6 +202,10 @@ impl Upstream for SqliteUpstream {
         Self::with(&self.reader, move |connection| station_where(connection, "token_hash", &token_hash)).await
     }
 
+    async fn station_by_uuid(&self, uuid: [u8; 16]) -> Result<Option<StationRecord>, StoreError> {
+        Self::with(&self.reader, move |connection| station_where(connection, "station_uuid", &uuid)).await
+    }
+
     async fn cursor(&self, station: StationNumber) -> Result<Option<Cursor>, StoreError> {
         Self::with(&self.reader, move |connection| cursor_of(connection, station)).await
     }
@@ -231,14 +238,6 @@ impl Upstream for SqliteUpstream {
         .await
     }
 
-    async fn digest(&self, station: StationNumber) -> Result<Vec<TableDigest>, StoreError> {
-        let schema = Arc::clone(&self.schema);
-        Self::with(&self.reader, move |connection| {
-            schema.tables().iter().map(|table| digest_table(connection, table, station)).collect()
-        })
-        .await
-    }
-
     async fn ready(&self) -> Result<Vec<String>, StoreError> {
         let schema = Arc::clone(&self.schema);
         Self::with(&self.reader, move |connection| inspect::differences(connection, &schema).map_err(failed)).await
@@ -251,24 +250,4 @@ fn add_station(connection: &Connection, station: &NewStation) -> rusqlite::Resul
                ON CONFLICT (name) DO NOTHING";
     let values = (&station.name, station.code_hash, at_text(station.code_expires_at_ms), at_text(station.now_ms));
     Ok(connection.execute(sql, values)? == 1)
-}
-
-fn digest_table(connection: &Connection, table: &Table, station: StationNumber) -> Result<TableDigest, StoreError> {
-    let columns: Vec<String> = table.columns.iter().map(|column| quote(&column.name)).collect();
-    let sql = format!("SELECT {} FROM {} WHERE \"station\" = ?1", columns.join(", "), quote(&table.name));
-    let mut digest = RowDigest::default();
-    let mut scratch = Vec::new();
-    let mut select = connection.prepare(&sql).map_err(failed)?;
-    let mut rows = select.query([station.get()]).map_err(failed)?;
-    while let Some(row) = rows.next().map_err(failed)? {
-        let mut values = Vec::with_capacity(table.columns.len());
-        for (at, column) in table.columns.iter().enumerate() {
-            let value = typed(column.ty, row.get_ref(at).map_err(failed)?);
-            values.push(value.ok_or_else(|| {
-                StoreError::Fault(format!("{}.{} holds a value of another type", table.name, column.name))
-            })?);
-        }
-        digest.add(&mut scratch, &table.name, values.into_iter());
-    }
-    Ok(TableDigest { table: table.name.clone(), digest })
 }

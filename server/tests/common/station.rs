@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tidemark_core::batch::{Batch, Group, NO_TABLE, Op};
 use tidemark_core::chain::Chain;
-use tidemark_core::digest::RowDigest;
+use tidemark_core::digest::{RowDigest, RowHash};
 use tidemark_core::frame::{self, Compression};
 use tidemark_core::ids::StationNumber;
 use tidemark_core::schema::Schema;
@@ -145,7 +145,7 @@ impl Station {
     pub fn digest(&self, table: &str, rows: &[Vec<Value>]) -> RowDigest {
         let mut digest = RowDigest::default();
         for row in rows {
-            digest.add(&mut Vec::new(), table, row.iter().map(Value::as_ref));
+            digest.add(&RowHash::of(&mut Vec::new(), table, row.iter().map(Value::as_ref)));
         }
         digest
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tidemark_core::batch::Batch;
+use tidemark_core::digest::RowDigest;
 use tidemark_core::ids::StationNumber;
 use tidemark_core::limits::FrameLimits;
 use tidemark_core::protocol::{Problem, PushReply};
@@ -11,6 +12,7 @@ use tidemark_core::value::Value;
 use tidemark_server::config::{ClockWindow, DatabaseUrl};
 use tidemark_server::ingest::Ingest;
 use tidemark_server::stations::{JoinAsk, JoinOutcome, NewStation};
+use tidemark_server::survey::Survey;
 use tidemark_server::upstream::memory::MemoryUpstream;
 use tidemark_server::upstream::postgres::PostgresUpstream;
 use tidemark_server::upstream::sqlite::SqliteUpstream;
@@ -37,7 +39,7 @@ pub struct Store {
     pub ingest: Arc<Ingest>,
     pub clock: Arc<TestClock>,
     pub url: Option<String>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// The note that a constraint beyond the schema refuses.
@@ -113,7 +115,13 @@ impl Store {
         };
         let clock = TestClock::new();
         let ingest = ingest(&upstream, &schema, &clock);
-        Self { kind, schema, upstream, ingest, clock, url, _folder: folder }
+        Self { kind, schema, upstream, ingest, clock, url, folder }
+    }
+
+    /// The embedded store's file, to write to it by hand.
+    pub fn embedded(&self) -> rusqlite::Connection {
+        assert_eq!(self.kind, Kind::Sqlite);
+        tidemark_server::upstream::sqlite::connect(&self.folder.path().join("upstream.db")).unwrap()
     }
 
     /// A station that has joined.
@@ -158,12 +166,18 @@ impl Store {
     ) -> impl Future<Output = ()> + 'a {
         let caller = std::panic::Location::caller();
         async move {
-            let digests = self.upstream.digest(station.number).await.unwrap();
-            let there = digests.iter().find(|digest| digest.table == table).unwrap().digest;
+            let there = self.digest(station, table).await;
             let wanted = station.digest(table, rows);
             assert_eq!(there.rows(), wanted.rows(), "{caller}: rows of {table} on {:?}", self.kind);
             assert_eq!(there, wanted, "{caller}: {table} on {:?} holds other values", self.kind);
         }
+    }
+
+    /// The digest of a station's rows of a table.
+    pub async fn digest(&self, station: &Station, table: &str) -> RowDigest {
+        let survey = Survey::whole(Arc::clone(&self.schema));
+        let (_, survey) = self.upstream.survey(station.number, survey).await.unwrap();
+        survey.whole_digests()[self.schema.table_index(table).unwrap()]
     }
 
     pub async fn rejects(&self, station: StationNumber) -> Vec<Reject> {

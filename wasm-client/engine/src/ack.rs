@@ -3,6 +3,7 @@
 use rusqlite::params;
 use tidemark_core::decision::Cursor;
 use tidemark_core::limits::FrameLimits;
+use tidemark_core::planted::{Bug, planted};
 use tidemark_core::protocol::RejectedChange;
 use tidemark_core::reject::Rejection;
 
@@ -54,6 +55,9 @@ pub enum Acked {
 pub fn acknowledge(store: &mut Store, ack: &Ack<'_>) -> Result<Acked> {
     let file = store.file().to_owned();
     let schema = store.schema().clone();
+    if planted(Bug::TrimBeforeCommit) {
+        store.execute("DELETE FROM tidemark_log WHERE seq <= ?1", [ack.upto.seq as i64])?;
+    }
     store.transaction(|tx| {
         let sql = |error| Error::sqlite(&file, "move the tidemark", error);
         if meta::read(tx, &file)?.tidemark != ack.base || ack.upto.seq <= ack.base.seq {
@@ -69,7 +73,9 @@ pub fn acknowledge(store: &mut Store, ack: &Ack<'_>) -> Result<Acked> {
             }
             for change in ack.rejected_by_server.iter().filter(|change| trimmed(change.seq)) {
                 let message = printable(&change.message);
-                keep(change.seq, change.code.as_str(), &message, Origin::Server, ack.now_ms).map_err(sql)?;
+                if !planted(Bug::RejectNotKept) {
+                    keep(change.seq, change.code.as_str(), &message, Origin::Server, ack.now_ms).map_err(sql)?;
+                }
                 rejected_by_server += 1;
             }
         }
@@ -83,7 +89,11 @@ pub fn acknowledge(store: &mut Store, ack: &Ack<'_>) -> Result<Acked> {
         for (table, id) in ack.largest_ids {
             raise_bound(tx, table, *id).map_err(sql)?;
         }
-        tx.execute("DELETE FROM tidemark_log WHERE seq <= ?1", [ack.upto.seq as i64]).map_err(sql)?;
+        let trim = ack.upto.seq as i64 + i64::from(planted(Bug::TrimPastTidemark));
+        tx.execute("DELETE FROM tidemark_log WHERE seq <= ?1", [trim]).map_err(sql)?;
+        if planted(Bug::SeqReused) {
+            tx.execute("UPDATE sqlite_sequence SET seq = 0 WHERE name = 'tidemark_log'", []).map_err(sql)?;
+        }
         Ok(Acked::Moved { changes: ack.upto.seq - ack.base.seq, rejected_here, rejected_by_server })
     })
 }

@@ -77,6 +77,12 @@ pub enum Error {
         /// Where.
         file: String,
     },
+    /// There is no room for the file to grow.
+    #[error("{file}: the disk is full; make room on it. Nothing is lost, and it goes on as soon as there is room")]
+    Full {
+        /// Where.
+        file: String,
+    },
     /// SQLite finds the file damaged.
     #[error(
         "{file}: the database is damaged ({detail}); keep the file, copy what is readable with `sqlite3 FILE .recover`"
@@ -152,6 +158,7 @@ impl Error {
         match source.sqlite_error_code() {
             Some(Code::NotADatabase) => Self::NotSqlite { file },
             Some(Code::DatabaseBusy | Code::DatabaseLocked) => Self::Locked { file },
+            Some(Code::DiskFull) => Self::Full { file },
             Some(Code::ReadOnly) => Self::ReadOnly { file },
             Some(Code::DatabaseCorrupt) => Self::Corrupt { file, detail: source.to_string() },
             _ => Self::Sqlite { file, doing, source },
@@ -161,7 +168,7 @@ impl Error {
     /// Whether trying again later may help.
     #[must_use]
     pub const fn can_retry(&self) -> bool {
-        matches!(self, Self::Locked { .. })
+        matches!(self, Self::Locked { .. } | Self::Full { .. })
     }
 }
 

@@ -1,16 +1,18 @@
 //! The outbox: cuts batches out of the log, in bounded memory, and compares the log with what a server says.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction};
 use tidemark_core::batch::{Batch, BatchBuilder, LogRow};
 use tidemark_core::chain::Chain;
 use tidemark_core::decision::Cursor;
+use tidemark_core::frame::{self, Compression, FrameError, FrameHeader};
 use tidemark_core::ids::StationNumber;
+use tidemark_core::limits::FrameLimits;
 use tidemark_core::reject::Rejection;
 use tidemark_core::value::SqliteValue;
 
 use crate::error::{Error, Result};
 use crate::log::{at_ms, sqlite_value};
-use crate::meta::{self, Identity};
+use crate::meta::{self, Identity, Meta};
 use crate::store::{Store, last_seq};
 
 /// Bounds of one batch. A single change is cut whatever its size.
@@ -53,6 +55,42 @@ pub enum Agreement {
     },
     /// Another process has moved the station's tidemark meanwhile: nothing to compare.
     Moved,
+}
+
+/// What the kept word of a fork begins with; other words in its place are of a log that is not whole.
+pub(crate) const FORKED: &str = "forked: ";
+
+impl Agreement {
+    /// What is said of a fork of the station of this name: what was found and what to do. `None` when the histories agree, or nothing was
+    /// compared.
+    #[must_use]
+    pub fn fork_message(self, name: &str, base: Cursor, server: Cursor) -> Option<String> {
+        let short = |chain: Chain| chain.to_hex()[..12].to_owned();
+        let what = match self {
+            Self::Behind => format!(
+                "the server stands at change {}, but had acknowledged {}: it has lost changes, most likely it was restored from an older backup",
+                server.seq, base.seq
+            ),
+            Self::Beyond { last } => format!(
+                "the server has {} changes of this station, this file only {last}: the file was put back to an older copy",
+                server.seq
+            ),
+            Self::Differs(ours) => format!(
+                "at change {} the server has another history (chain {}, here {}): two copies of this file were written to, or it was put back \
+                 to an older copy and written to since",
+                server.seq,
+                short(server.chain),
+                short(ours)
+            ),
+            Self::Same | Self::Moved => return None,
+        };
+        Some(format!(
+            "{FORKED}{what}. Nothing was sent or trimmed, all rows and changes are still here. What to do: put the file or the server's \
+             database back to the state that fits, then run `tidemark push`, which asks the server again. Or let this file go on under a new \
+             number: ask the server's operator for a code, made with `tidemark-server station add NAME --replaces {name:?}` if this is the only copy \
+             in use, or with `tidemark-server station add NAME` if another copy goes on as {name:?}, and run `tidemark rejoin CODE`"
+        ))
+    }
 }
 
 /// Bounds of the pieces in which the log is read to compare it.
@@ -161,6 +199,51 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The log as it stands at one moment: whatever programs write and other processes push meanwhile.
+pub(crate) struct Snapshot<'a> {
+    tx: Transaction<'a>,
+    file: &'a str,
+    identity: &'a Identity,
+    number: StationNumber,
+    /// The tidemark.
+    pub tidemark: Cursor,
+    /// The log's last seq.
+    pub last_seq: u64,
+}
+
+impl<'a> Snapshot<'a> {
+    /// Takes one.
+    ///
+    /// # Errors
+    /// As [`cut`].
+    pub fn take(store: &'a mut Store) -> Result<Self> {
+        let (tx, file, identity) = store.read()?;
+        let meta = meta::read(&tx, file)?;
+        let number = meta.membership.ok_or_else(|| Error::NotJoined { file: file.to_owned() })?.number;
+        let mut snapshot = Self { tx, file, identity, number, tidemark: meta.tidemark, last_seq: 0 };
+        snapshot.last_seq = snapshot.reader().check(meta.tidemark.seq, meta.sent_seq)?;
+        Ok(snapshot)
+    }
+
+    fn reader(&self) -> Reader<'_> {
+        Reader { db: &self.tx, file: self.file, identity: self.identity, number: self.number }
+    }
+
+    /// Cuts what follows `base`, up to seq `upto` and within `caps`. `None` when there is nothing.
+    ///
+    /// # Errors
+    /// [`Error::LogTampered`], SQLite's.
+    pub fn cut(&self, base: Cursor, upto: u64, caps: &Caps, now_ms: i64) -> Result<Option<Cut>> {
+        let cut = self.reader().cut(base, upto, caps)?;
+        Ok(cut.map(|(builder, capped)| Cut {
+            base,
+            rejected: builder.rejected().to_vec(),
+            capped,
+            batch: builder.finish(now_ms),
+        }))
+    }
+}
+
 /// Cuts the next batch: what follows the tidemark, within `caps`. `None` when everything is upstream.
 ///
 /// The same log gives the same changes and the same chain, however often and at whatever caps it is cut.
@@ -168,18 +251,19 @@ impl<'a> Reader<'a> {
 /// # Errors
 /// [`Error::NotJoined`], [`Error::LogTampered`], SQLite's.
 pub fn cut(store: &mut Store, caps: &Caps, now_ms: i64) -> Result<Option<Cut>> {
-    let (tx, file, identity) = store.read()?;
-    let meta = meta::read(&tx, file)?;
-    let number = meta.membership.ok_or_else(|| Error::NotJoined { file: file.to_owned() })?.number;
-    let reader = Reader { db: &tx, file, identity, number };
-    let last = reader.check(meta.tidemark.seq, meta.sent_seq)?;
-    let cut = reader.cut(meta.tidemark, last, caps)?;
-    Ok(cut.map(|(builder, capped)| Cut {
-        base: meta.tidemark,
-        rejected: builder.rejected().to_vec(),
-        capped,
-        batch: builder.finish(now_ms),
-    }))
+    let snapshot = Snapshot::take(store)?;
+    snapshot.cut(snapshot.tidemark, snapshot.last_seq, caps, now_ms)
+}
+
+/// Encodes a batch with this build's compression.
+///
+/// # Errors
+/// [`FrameError::TooLarge`] when a receiver with these limits would not take the frame.
+pub(crate) fn encode(batch: &Batch, limits: &FrameLimits) -> std::result::Result<Vec<u8>, FrameError> {
+    let compression = if cfg!(feature = "zstd") { Compression::Zstd } else { Compression::Deflate };
+    let frame = frame::encode(batch, compression)?;
+    FrameHeader::parse(&frame, limits)?;
+    Ok(frame)
 }
 
 /// Compares a server's cursor with the log. `base` is the tidemark when the server was asked.
@@ -189,14 +273,28 @@ pub fn cut(store: &mut Store, caps: &Caps, now_ms: i64) -> Result<Option<Cut>> {
 pub fn compare(store: &mut Store, base: Cursor, server: Cursor) -> Result<Agreement> {
     let (tx, file, identity) = store.read()?;
     let meta = meta::read(&tx, file)?;
-    let number = meta.membership.ok_or_else(|| Error::NotJoined { file: file.to_owned() })?.number;
     if meta.tidemark != base {
         return Ok(Agreement::Moved);
     }
+    compare_in(&tx, file, identity, &meta, server)
+}
+
+/// Compares a server's cursor with the log of one snapshot, whose station row is `meta`.
+pub(crate) fn compare_in(
+    db: &Connection,
+    file: &str,
+    identity: &Identity,
+    meta: &Meta,
+    server: Cursor,
+) -> Result<Agreement> {
+    /// Bounds of the pieces in which the log is read.
+    const PIECE: Caps = Caps { rows: 5_000, body_bytes: 8 << 20, cells: 1 << 20 };
+    let number = meta.membership.as_ref().ok_or_else(|| Error::NotJoined { file: file.to_owned() })?.number;
+    let base = meta.tidemark;
     if server.seq < base.seq {
         return Ok(Agreement::Behind);
     }
-    let reader = Reader { db: &tx, file, identity, number };
+    let reader = Reader { db, file, identity, number };
     let last = reader.check(base.seq, meta.sent_seq)?;
     if server.seq > last {
         return Ok(Agreement::Beyond { last });

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 
 use common::{Fault, World, answer, changes, problem};
 use tidemark_client::sync::{Action, Config, Drained, Engine, Event, Failure, Reply, StopKind, Transport as _};
-use tidemark_client::{Origin, State, Store};
+use tidemark_client::{Error, Origin, State, Store};
 use tidemark_core::chain::Chain;
 use tidemark_core::decision::Cursor;
 use tidemark_core::limits::FrameLimits;
@@ -580,4 +580,47 @@ fn secrets_are_not_in_debug_output() {
     assert!(token.starts_with("0505") && !format!("{request:?}").contains("0505"));
     let meta = format!("{:?}", world.store.meta().unwrap());
     assert!(!meta.contains("0505") && !meta.contains("5, 5, 5"), "{meta}");
+}
+
+#[test]
+fn a_limit_that_was_raised_lets_the_change_through_that_it_held() {
+    let tiny = FrameLimits { frame_bytes_max: 200, ..FrameLimits::DEFAULT };
+    let mut world = World::joined_with(tiny);
+    world.write(3);
+    let (kind, message) = stopped(world.push());
+    assert_eq!(kind, StopKind::TooLarge);
+    assert!(message.contains("change 1 alone"), "{message}");
+    // What this station remembers of the limits is not what counts: neither for an engine that goes on, nor for a new one.
+    world.server.limits = FrameLimits::DEFAULT;
+    let mut other = World::joined_with(tiny);
+    other.write(3);
+    other.server.limits = FrameLimits::DEFAULT;
+    for mut world in [world, other] {
+        assert_eq!(changes(&world.push()), 3);
+        world.assert_in_sync();
+    }
+}
+
+#[test]
+fn a_full_disk_is_waited_for_and_the_server_is_not_asked_in_a_loop() {
+    let mut world = World::joined();
+    world.write(200);
+    let room = |world: &World, pages: u32| {
+        let pragma = format!("PRAGMA max_page_count = {pages}");
+        world.store.connection().query_row(&pragma, [], |row| row.get::<_, i64>(0)).unwrap();
+    };
+    world.server.reject = (1..=200).collect();
+    let now_ms = world.clock.0;
+    let Action::Send(request) = world.engine.next(&mut world.store, now_ms).unwrap() else { panic!() };
+    let reply = world.server.send(&request).unwrap();
+    // The rejects need room that is not there.
+    room(&world, 1);
+    let error = world.engine.on_reply(&mut world.store, now_ms, request.id, &reply).unwrap_err();
+    assert!(matches!(error, Error::Full { .. }) && error.can_retry(), "{error}");
+    let waits = world.engine.next(&mut world.store, now_ms).unwrap();
+    assert!(matches!(waits, Action::WaitUntil(at_ms) if at_ms > now_ms), "{waits:?}");
+    room(&world, 1 << 30);
+    assert_eq!(changes(&world.push()), 200);
+    world.assert_in_sync();
+    assert_eq!(world.store.rejects_count().unwrap(), 200);
 }

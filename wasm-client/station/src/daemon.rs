@@ -24,7 +24,7 @@ const RETRY_STOPPED_MS: u64 = 300_000;
 pub enum News<'a> {
     /// An event of the engine.
     Event(&'a Event),
-    /// The file was locked for longer than we wait; it is tried again.
+    /// The file was locked for longer than we wait, or its disk is full; it is tried again.
     Busy(&'a Error),
     /// Capture had to be repaired.
     Repaired(&'a tidemark_client::capture::Repair),
@@ -137,7 +137,7 @@ pub fn run(
     }
 }
 
-/// A file locked for long is told and tried again; other errors end the daemon.
+/// A file locked for long and a full disk are told and tried again; other errors end the daemon.
 fn unless_locked<T>(result: Result<T>, watch: &mut dyn FnMut(News<'_>)) -> Result<Option<T>> {
     match result {
         Ok(done) => Ok(Some(done)),

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
+use tidemark_client::bundle::BundleError;
 use tidemark_client::meta::Membership;
 use tidemark_client::rusqlite::types::Value;
 use tidemark_client::rusqlite::{Params, Transaction};
 use tidemark_client::sync::join::{self, Begin, JoinError};
 use tidemark_client::sync::rejoin::{self, RejoinError, Rejoined, Step};
 use tidemark_client::sync::{Config, Drained, Engine, Event, Patience, Transport, drain};
+use tidemark_client::verify::{Means, Outcome, Wish, verify};
 use tidemark_client::{Error, Result, Status, Store};
 use tidemark_core::schema::Schema;
 
@@ -33,6 +35,9 @@ pub enum StationError {
     /// The server cannot be reached; nothing is lost.
     #[error("{0}")]
     Unreachable(String),
+    /// A bundle or a receipt.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
     /// No randomness.
     #[error(transparent)]
     Entropy(#[from] NoEntropy),
@@ -220,5 +225,19 @@ impl Station {
         let mut engine = Engine::new(Config::interactive(entropy::seed()?));
         engine.resume(&self.store)?;
         Ok(drain(&mut self.store, &mut engine, transport, &mut SystemClock::default(), PATIENCE, watch)?)
+    }
+
+    /// Verifies that upstream equals this station.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn verify_with(
+        &mut self,
+        transport: &mut dyn Transport,
+        wish: &Wish,
+    ) -> std::result::Result<Outcome, StationError> {
+        let config = Config::interactive(entropy::seed()?);
+        let mut means = Means { transport, clock: &mut SystemClock::default(), patience: PATIENCE, config };
+        Ok(verify(&mut self.store, &mut means, wish)?)
     }
 }

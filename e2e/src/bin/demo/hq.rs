@@ -8,9 +8,11 @@ use anyhow::{Context as _, Result, bail};
 use tidemark_core::digest::RowDigest;
 use tidemark_core::ids::StationNumber;
 use tidemark_core::joincode::JoinCode;
+use tidemark_core::schema::Schema;
 use tidemark_server::clock::{Clock as _, SystemClock, random_bytes};
 use tidemark_server::server::open_upstream;
 use tidemark_server::stations::{NewStation, secret_hash};
+use tidemark_server::survey::Survey;
 use tidemark_server::upstream::Upstream;
 use tidemark_server::{DatabaseUrl, RunningServer, Server as Endpoint, ServerConfig};
 use tokio::net::TcpListener;
@@ -30,6 +32,7 @@ pub struct Server {
     runtime: Runtime,
     running: Option<RunningServer>,
     upstream: Arc<dyn Upstream>,
+    schema: Arc<Schema>,
 }
 
 impl Headquarters {
@@ -59,7 +62,7 @@ impl Headquarters {
             let running = Endpoint::serve(listener, Arc::clone(&upstream), &config, Arc::new(SystemClock))?;
             anyhow::Ok((running, upstream))
         })?;
-        Ok(Server { runtime, running: Some(running), upstream })
+        Ok(Server { runtime, running: Some(running), upstream, schema: config.schema })
     }
 }
 
@@ -90,10 +93,11 @@ impl Server {
         Ok(JoinCode { url: url.to_owned(), secret }.encode())
     }
 
-    /// The digest of a station's rows upstream, table by table.
-    pub fn digests(&self, station: StationNumber) -> Result<Vec<(String, RowDigest)>> {
-        let digests = self.runtime.block_on(self.upstream.digest(station))?;
-        Ok(digests.into_iter().map(|table| (table.table, table.digest)).collect())
+    /// The digest of a station's rows upstream, one per table in the schema's order.
+    pub fn digests(&self, station: StationNumber) -> Result<Vec<RowDigest>> {
+        let survey = Survey::whole(Arc::clone(&self.schema));
+        let (_, survey) = self.runtime.block_on(self.upstream.survey(station, survey))?;
+        Ok(survey.whole_digests())
     }
 
     /// How far a station's log is applied, and how many of its changes were rejected.

@@ -1,6 +1,7 @@
 //! The closing table: what was written, what arrived, and whether both sides hold the same.
 
 use anyhow::{Context as _, Result};
+use tidemark_core::digest::RowDigest;
 
 use crate::field::FieldStation;
 use crate::hq::Server;
@@ -19,9 +20,8 @@ pub fn print(stations: &mut [FieldStation], server: &Server) -> Result<bool> {
         let here = station.station().store_mut().digests()?;
         let there = server.digests(number)?;
         let (tidemark, rejected) = server.standing(&name)?;
-        let rows: u64 = there.iter().map(|(_, digest)| digest.rows()).sum();
-        let equal = here.len() == there.len()
-            && here.iter().zip(&there).all(|(here, (table, digest))| here.table == *table && here.digest == *digest);
+        let rows: u64 = there.iter().map(RowDigest::rows).sum();
+        let equal = here.iter().map(|table| table.digest).eq(there);
         // Nothing may be left, lost, or refused.
         all_equal &= equal
             && status.tidemark == written

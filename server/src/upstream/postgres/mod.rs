@@ -5,11 +5,13 @@
 //! | `copy` | binary COPY, encoded by hand |
 //! | `transaction` | the store transaction: sets of rows asked and written |
 //! | `lines` | lines of stations |
+//! | `surveyed` | a station's rows, streamed |
 //! | `inspect` | what of the schema a database has not |
 
 mod copy;
 mod inspect;
 mod lines;
+mod surveyed;
 mod transaction;
 
 use std::sync::Arc;
@@ -17,21 +19,19 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
-use futures_util::TryStreamExt as _;
 use futures_util::future::BoxFuture;
 use tidemark_core::decision::Cursor;
-use tidemark_core::digest::RowDigest;
 use tidemark_core::ids::StationNumber;
-use tidemark_core::schema::{Schema, Table};
+use tidemark_core::schema::Schema;
 use tidemark_migrations::with_causes;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{GenericClient, NoTls};
 
 use self::transaction::{
-    PostgresTransaction, REJECT_COLUMNS, STATION_COLUMNS, StampMs, cell, cursor_of, reject_of, station_of,
+    PostgresTransaction, REJECT_COLUMNS, STATION_COLUMNS, StampMs, UuidBytes, cursor_of, reject_of, station_of,
 };
-use super::{KnownSchema, Reject, StoreError, TableDigest, Upstream};
+use super::{KnownSchema, Reject, StoreError, Upstream};
 use crate::ingest::apply::{Job, Outcome, apply};
 use crate::stations::{JoinAsk, JoinOutcome, NewStation, StationRecord, StationSummary, join};
 
@@ -151,6 +151,16 @@ impl PostgresUpstream {
         })
     }
 
+    async fn station_where(
+        &self,
+        column: &str,
+        value: (&(dyn ToSql + Sync), Type),
+    ) -> Result<Option<StationRecord>, StoreError> {
+        let sql = format!("SELECT {STATION_COLUMNS} FROM tidemark.station WHERE {column} = $1");
+        let row = self.client().await?.query_typed_opt(&sql, &[value]).await.map_err(failed)?;
+        Ok(row.as_ref().map(station_of))
+    }
+
     /// Runs one transaction; repeats it when it met another one.
     async fn transact<R>(
         &self,
@@ -259,10 +269,11 @@ impl Upstream for PostgresUpstream {
     }
 
     async fn station_by_token(&self, token_hash: [u8; 32]) -> Result<Option<StationRecord>, StoreError> {
-        let sql = format!("SELECT {STATION_COLUMNS} FROM tidemark.station WHERE token_hash = $1");
-        let client = self.client().await?;
-        let row = client.query_typed_opt(&sql, &[(&token_hash.as_slice(), Type::BYTEA)]).await.map_err(failed)?;
-        Ok(row.as_ref().map(station_of))
+        self.station_where("token_hash", (&token_hash.as_slice(), Type::BYTEA)).await
+    }
+
+    async fn station_by_uuid(&self, uuid: [u8; 16]) -> Result<Option<StationRecord>, StoreError> {
+        self.station_where("station_uuid", (&UuidBytes(uuid), Type::UUID)).await
     }
 
     async fn cursor(&self, station: StationNumber) -> Result<Option<Cursor>, StoreError> {
@@ -288,16 +299,6 @@ impl Upstream for PostgresUpstream {
         let limit = i64::from(limit);
         let rows = client.query_typed(&sql, &[(&number, Type::INT4), (&limit, Type::INT8)]).await.map_err(failed)?;
         Ok(rows.iter().filter_map(reject_of).collect())
-    }
-
-    async fn digest(&self, station: StationNumber) -> Result<Vec<TableDigest>, StoreError> {
-        let client = self.client().await?;
-        let mut digests = Vec::new();
-        for table in self.schema.tables() {
-            let digest = digest_table(&client, &self.schema, table, station).await?;
-            digests.push(TableDigest { table: table.name.clone(), digest });
-        }
-        Ok(digests)
     }
 
     async fn ready(&self) -> Result<Vec<String>, StoreError> {
@@ -326,25 +327,4 @@ async fn add_station(client: &impl GenericClient, station: &NewStation) -> Resul
         )
         .await;
     Ok(rows.map_err(failed)? == 1)
-}
-
-async fn digest_table(
-    client: &Object,
-    schema: &Schema,
-    table: &Table,
-    station: StationNumber,
-) -> Result<RowDigest, StoreError> {
-    use tidemark_core::{postgres::qualified, sqlite::quote};
-    let columns: Vec<String> = table.columns.iter().map(|column| quote(&column.name)).collect();
-    let sql = format!("SELECT {} FROM {} WHERE \"station\" = $1", columns.join(", "), qualified(schema, table));
-    let number = station.get().cast_signed();
-    let rows = client.query_typed_raw(&sql, [(number, Type::INT4)]).await.map_err(failed)?;
-    let mut rows = std::pin::pin!(rows);
-    let (mut digest, mut scratch) = (RowDigest::default(), Vec::new());
-    while let Some(row) = rows.try_next().await.map_err(failed)? {
-        let values = table.columns.iter().enumerate().map(|(at, column)| cell(&row, at, column.ty));
-        let values: Vec<_> = values.collect::<Result<_, _>>().map_err(failed)?;
-        digest.add(&mut scratch, &table.name, values.into_iter());
-    }
-    Ok(digest)
 }

@@ -174,13 +174,13 @@ pub(super) fn reject_of(row: &Row) -> Option<Reject> {
 }
 
 /// Keys of one table as one array parameter.
-enum KeyArray {
+pub(super) enum KeyArray {
     Integers(Vec<i64>),
     Uuids(Vec<UuidBytes>),
 }
 
 impl KeyArray {
-    fn new<'k>(ty: ColumnType, keys: impl Iterator<Item = &'k Key>) -> Self {
+    pub(super) fn new<'k>(ty: ColumnType, keys: impl Iterator<Item = &'k Key>) -> Self {
         if ty == ColumnType::Uuid {
             return Self::Uuids(
                 keys.filter_map(|key| if let Key::Uuid(uuid) = key { Some(UuidBytes(*uuid)) } else { None }).collect(),
@@ -196,7 +196,15 @@ impl KeyArray {
         }
     }
 
-    const fn sql_type(&self) -> &'static str {
+    /// The same as an owned parameter.
+    pub(super) fn into_parameter(self) -> (Box<dyn ToSql + Send + Sync>, Type) {
+        match self {
+            Self::Integers(ids) => (Box::new(ids), Type::INT8_ARRAY),
+            Self::Uuids(uuids) => (Box::new(uuids), Type::UUID_ARRAY),
+        }
+    }
+
+    pub(super) const fn sql_type(&self) -> &'static str {
         match self {
             Self::Integers(_) => "bigint[]",
             Self::Uuids(_) => "uuid[]",

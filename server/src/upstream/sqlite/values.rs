@@ -31,15 +31,25 @@ pub(super) fn typed(ty: ColumnType, value: SqlValue<'_>) -> Option<ValueRef<'_>>
     Some(match (ty, value) {
         (_, SqlValue::Null) => ValueRef::Null,
         (ColumnType::Integer, SqlValue::Integer(v)) => ValueRef::Integer(v),
-        (ColumnType::Boolean, SqlValue::Integer(v)) => ValueRef::Boolean(v != 0),
+        (ColumnType::Boolean, SqlValue::Integer(v @ (0 | 1))) => ValueRef::Boolean(v == 1),
         (ColumnType::Real, SqlValue::Real(v)) => ValueRef::Real(v),
-        (ColumnType::Real, SqlValue::Integer(v)) => ValueRef::Real(v as f64),
+        (ColumnType::Real, SqlValue::Integer(v)) if (v as f64) as i128 == i128::from(v) => ValueRef::Real(v as f64),
         (ColumnType::Text, SqlValue::Text(v)) => ValueRef::Text(std::str::from_utf8(v).ok()?),
         (ColumnType::Json, SqlValue::Text(v)) => ValueRef::Json(std::str::from_utf8(v).ok()?),
         (ColumnType::Timestamp, SqlValue::Text(v)) => ValueRef::Timestamp(timestamp::parse(v).ok()?),
         (ColumnType::Uuid, SqlValue::Text(v)) => ValueRef::Uuid(parse_uuid(v)?),
         (ColumnType::Bytes, SqlValue::Blob(v)) => ValueRef::Bytes(v),
         _ => return None,
+    })
+}
+
+/// A stored value by its column's type; as what it is, or bytes, where somebody wrote another by hand.
+pub(super) fn typed_or_raw(ty: ColumnType, value: SqlValue<'_>) -> ValueRef<'_> {
+    typed(ty, value).unwrap_or(match value {
+        SqlValue::Null => ValueRef::Null,
+        SqlValue::Integer(v) => ValueRef::Integer(v),
+        SqlValue::Real(v) => ValueRef::Real(v),
+        SqlValue::Text(v) | SqlValue::Blob(v) => ValueRef::Bytes(v),
     })
 }
 

@@ -1,5 +1,7 @@
 //! Waiting after failures: exponential, bounded, with full jitter, so that a thousand stations do not come back at once.
 
+use tidemark_core::planted::{Bug, planted};
+
 /// Bounds of the waiting time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BackoffBounds {
@@ -43,6 +45,11 @@ impl Backoff {
     /// Something failed: how long to wait, in milliseconds; at least `retry_after_ms` when the server named it.
     pub fn next_wait_ms(&mut self, retry_after_ms: Option<u64>) -> u64 {
         let ceiling = self.bounds.first_ms.saturating_mul(1_u64 << self.failures.min(30)).min(self.bounds.max_ms);
+        let ceiling = if planted(Bug::BackoffExplodes) {
+            self.bounds.first_ms.saturating_pow(self.failures.min(5) + 1)
+        } else {
+            ceiling
+        };
         self.failures = self.failures.saturating_add(1);
         match retry_after_ms {
             // A little later than asked, so that those who were all told the same do not come together.

@@ -77,6 +77,36 @@ pub fn drain(
     watch: &mut dyn FnMut(&Event),
 ) -> Result<Drained> {
     let goal = store.last_seq()?;
+    let reached = |event: &Event| matches!(event, Event::Acked { tidemark, .. } if *tidemark >= goal);
+    drive(store, engine, transport, clock, patience, &reached, watch)
+}
+
+/// Asks the server where it stands and compares its chain with the log's, and pushes nothing.
+///
+/// # Errors
+/// What the store says.
+pub fn agree(
+    store: &mut Store,
+    engine: &mut Engine,
+    transport: &mut dyn Transport,
+    clock: &mut dyn Clock,
+    patience: Patience,
+) -> Result<Drained> {
+    engine.ask();
+    let agreed = |event: &Event| matches!(event, Event::Agreed);
+    drive(store, engine, transport, clock, patience, &agreed, &mut |_| ())
+}
+
+/// Does what the engine says until an event is the last one, or nothing is left to do.
+fn drive(
+    store: &mut Store,
+    engine: &mut Engine,
+    transport: &mut dyn Transport,
+    clock: &mut dyn Clock,
+    patience: Patience,
+    is_last: &dyn Fn(&Event) -> bool,
+    watch: &mut dyn FnMut(&Event),
+) -> Result<Drained> {
     let mut summary = Summary::default();
     loop {
         let now_ms = clock.now_ms();
@@ -97,22 +127,22 @@ pub fn drain(
             Err(failure) => engine.on_failure(store, now_ms, request.id, &failure)?,
         };
         watch(&event);
+        if let Event::Acked { changes, rejected_here, rejected_by_server, .. } = &event {
+            summary.changes += changes;
+            summary.rejected_here += rejected_here;
+            summary.rejected_by_server += rejected_by_server;
+        }
+        if is_last(&event) {
+            return Ok(Drained::Done(summary));
+        }
         match event {
-            Event::Acked { tidemark, changes, rejected_here, rejected_by_server } => {
-                summary.changes += changes;
-                summary.rejected_here += rejected_here;
-                summary.rejected_by_server += rejected_by_server;
-                if tidemark >= goal {
-                    return Ok(Drained::Done(summary));
-                }
-            }
             Event::Failed { message, retry_at_ms } => {
                 if engine.failures() >= patience.failures || retry_at_ms - now_ms > patience.wait_ms {
                     return Ok(Drained::Unreachable { summary, message });
                 }
             }
             Event::Stopped(stop) => return Ok(Drained::Stopped { summary, stop }),
-            Event::Agreed | Event::Smaller { .. } | Event::Ignored => {}
+            Event::Acked { .. } | Event::Agreed | Event::Smaller { .. } | Event::Ignored => {}
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The engine: a state machine over the store. One request is in flight at a time; everything else is read from the store when needed.
 
-use tidemark_core::chain::Chain;
 use tidemark_core::decision::{Cursor, Span};
-use tidemark_core::frame::{self, Compression, FrameError, FrameHeader, HEADER_BYTES};
+use tidemark_core::frame::{FrameError, HEADER_BYTES};
 use tidemark_core::ids::StationNumber;
 use tidemark_core::limits::FrameLimits;
+use tidemark_core::planted::{Bug, planted};
 use tidemark_core::protocol::{FRAME_MEDIA_TYPE, Problem, ProblemCode, PushReply, StationReply};
 use tidemark_core::reject::Rejection;
 
@@ -14,7 +14,7 @@ use super::{Action, Event, Failure, Method, Pace, Reply, Request, ServerUrl, Sto
 use crate::ack::{Ack, Acked, acknowledge};
 use crate::error::{Error, Result};
 use crate::meta::Meta;
-use crate::outbox::{Agreement, Cut, compare, cut};
+use crate::outbox::{Agreement, Cut, FORKED, compare, cut, encode};
 use crate::store::Store;
 
 /// How an engine behaves.
@@ -48,9 +48,6 @@ const TIMEOUT_MS: u64 = 30_000;
 const SLOWEST_BYTES_PER_MS: u64 = 4;
 /// While the network is said to be down, it is tried this rarely: such hints are often wrong.
 const OFFLINE_RETRY_MS: i64 = 60_000;
-
-/// What the kept word of a fork begins with; other words in its place are of a log that is not whole.
-const FORKED: &str = "forked: ";
 
 #[derive(Debug)]
 enum State {
@@ -86,8 +83,8 @@ enum Framed {
     Ready(Sent, Vec<u8>),
     /// Nothing to send, or stopped.
     Nothing,
-    /// The file has become another station meanwhile.
-    Moved,
+    /// Not now, and something else comes first: the server is to be asked, or the file has become another station meanwhile.
+    Again,
 }
 
 #[derive(Debug)]
@@ -112,6 +109,8 @@ pub struct Engine {
     /// A server cursor beyond the last batch that was compared with the log and agreed; it need not be compared again.
     agreed: Option<Cursor>,
     offline: bool,
+    /// The server was asked for its limits since something last went through: it is not asked again before it stops.
+    limits_asked: bool,
 }
 
 impl Engine {
@@ -127,6 +126,7 @@ impl Engine {
             ask_station: false,
             agreed: None,
             offline: false,
+            limits_asked: false,
         }
     }
 
@@ -156,7 +156,13 @@ impl Engine {
         }
         self.ask_station = store.meta()?.forked.is_some();
         self.bad_frames = 0;
+        self.limits_asked = false;
         Ok(())
+    }
+
+    /// The next thing to do is to ask the server where it stands, and to compare that with the log: [`Event::Agreed`].
+    pub const fn ask(&mut self) {
+        self.ask_station = true;
     }
 
     /// What to do now.
@@ -186,7 +192,9 @@ impl Engine {
                 return self.next_action(store, now_ms);
             }
             // A clock that was set back ends the wait.
-            State::Waiting { since_ms, until_ms } if (*since_ms..*until_ms).contains(&now_ms) => {
+            State::Waiting { since_ms, until_ms }
+                if (*since_ms..*until_ms).contains(&now_ms) || planted(Bug::WaitsForOldClock) && now_ms < *until_ms =>
+            {
                 return Ok(Action::WaitUntil(*until_ms));
             }
             State::Waiting { .. } | State::Ready => self.state = State::Ready,
@@ -218,8 +226,14 @@ impl Engine {
         } else {
             let (sent, body) = match self.cut_frame(store, &meta, now_ms)? {
                 Framed::Ready(sent, body) => (sent, body),
-                Framed::Nothing => return Ok(self.after_cut()),
-                Framed::Moved => return self.next_action(store, now_ms),
+                Framed::Nothing => {
+                    let action = self.after_cut();
+                    if planted(Bug::LostWakeUp) && matches!(action, Action::Idle) {
+                        self.state = State::Waiting { since_ms: i64::MIN, until_ms: i64::MAX };
+                    }
+                    return Ok(action);
+                }
+                Framed::Again => return self.next_action(store, now_ms),
             };
             request.method = Method::Post;
             request.url = server.join("/v1/push");
@@ -251,24 +265,28 @@ impl Engine {
     /// Cuts the next batch and encodes it so that the server takes it.
     fn cut_frame(&mut self, store: &mut Store, meta: &Meta, now_ms: i64) -> Result<Framed> {
         let pace = self.pace.get_or_insert_with(|| Pace::new(meta.limits.unwrap_or_default()));
-        let compression = if cfg!(feature = "zstd") { Compression::Zstd } else { Compression::Deflate };
         loop {
             let Some(Cut { batch, base, rejected, capped }) = cut(store, &pace.caps(), now_ms)? else {
                 return Ok(Framed::Nothing);
             };
             if meta.membership.as_ref().map(|membership| membership.number) != Some(batch.station) {
-                return Ok(Framed::Moved);
+                return Ok(Framed::Again);
             }
             let span = batch.span();
-            let frame = frame::encode(&batch, compression)?;
             let batch_station = batch.station;
             let largest_ids = batch.largest_ids(store.schema_of(span.first_seq));
+            let encoded = encode(&batch, pace.limits());
             drop(batch);
-            match FrameHeader::parse(&frame, pace.limits()) {
-                Ok(_) => {}
+            let frame = match encoded {
+                Ok(frame) => frame,
                 Err(FrameError::TooLarge { what, have, max }) => {
                     if pace.was_too_much(span.count) {
                         continue;
+                    }
+                    // The limits may be those of long ago: the operator was asked to raise them.
+                    if !std::mem::replace(&mut self.limits_asked, true) {
+                        self.ask_station = true;
+                        return Ok(Framed::Again);
                     }
                     self.stop_too_large(
                         store,
@@ -279,12 +297,13 @@ impl Engine {
                     return Ok(Framed::Nothing);
                 }
                 Err(error) => return Err(error.into()),
-            }
+            };
             // Everything up to here must survive a power cut before a server sees it, or the file would seem rewound afterwards. The commit
             // is synchronous, and its fsync covers all that other programs committed to the WAL before it.
             // Only while the file still is the station it was cut for.
-            if span.last_seq() > meta.sent_seq && !store.note_sent(batch_station, span.last_seq())? {
-                return Ok(Framed::Moved);
+            let unsent = span.last_seq() > meta.sent_seq && !planted(Bug::SentNotDurable);
+            if unsent && !store.note_sent(batch_station, span.last_seq())? {
+                return Ok(Framed::Again);
             }
             debug_assert!(frame.len() >= HEADER_BYTES);
             return Ok(Framed::Ready(Sent { base, span, rejected, largest_ids, capped }, frame));
@@ -330,16 +349,25 @@ impl Engine {
 
     fn on_landed(&mut self, store: &mut Store, now_ms: i64, flight: &InFlight, reply: &Reply) -> Result<Event> {
         let took_ms = now_ms.saturating_sub(flight.since_ms);
-        match &flight.asked {
+        let event = self.judge(store, now_ms, took_ms, &flight.asked, reply);
+        if event.is_err() {
+            // A file that is locked or has no room will be so again at once: the server need not see the batch that often.
+            self.back_off(now_ms, None);
+        }
+        event
+    }
+
+    fn judge(&mut self, store: &mut Store, now_ms: i64, took_ms: i64, asked: &Asked, reply: &Reply) -> Result<Event> {
+        match asked {
             Asked::Push(sent) => match read::<PushReply>(reply) {
                 Read::Done(done) => self.on_pushed(store, now_ms, took_ms, sent, &done),
-                Read::Problem(problem) => self.on_problem(store, now_ms, reply, &flight.asked, &problem),
-                Read::Other(message) => self.on_other(store, now_ms, reply, &flight.asked, &message),
+                Read::Problem(problem) => self.on_problem(store, now_ms, reply, asked, &problem),
+                Read::Other(message) => self.on_other(store, now_ms, reply, asked, &message),
             },
             Asked::Station { base } => match read::<StationReply>(reply) {
                 Read::Done(done) => self.on_station(store, now_ms, *base, &done),
-                Read::Problem(problem) => self.on_problem(store, now_ms, reply, &flight.asked, &problem),
-                Read::Other(message) => self.on_other(store, now_ms, reply, &flight.asked, &message),
+                Read::Problem(problem) => self.on_problem(store, now_ms, reply, asked, &problem),
+                Read::Other(message) => self.on_other(store, now_ms, reply, asked, &message),
             },
         }
     }
@@ -347,7 +375,7 @@ impl Engine {
     /// Takes the request out of flight, if it is the one that is.
     fn land(&mut self, id: u64) -> Option<InFlight> {
         match std::mem::replace(&mut self.state, State::Ready) {
-            State::InFlight(flight) if flight.id == id => Some(flight),
+            State::InFlight(flight) if flight.id == id || planted(Bug::StaleReply) => Some(flight),
             other => {
                 self.state = other;
                 None
@@ -365,7 +393,9 @@ impl Engine {
     ) -> Result<Event> {
         let server = Cursor { seq: reply.tidemark, chain: reply.chain };
         let last = sent.span.last_seq();
-        let agreement = if server.seq == last {
+        let agreement = if planted(Bug::AckTrusted) {
+            Agreement::Same
+        } else if server.seq == last {
             if server.chain == sent.span.chain_after {
                 Agreement::Same
             } else {
@@ -401,6 +431,7 @@ impl Engine {
         let acked = acknowledge(store, &ack)?;
         self.backoff.reset();
         self.bad_frames = 0;
+        self.limits_asked = false;
         if let Some(pace) = &mut self.pace {
             pace.set_limits(reply.limits);
             pace.went_through(sent.span.count, sent.capped, took_ms);
@@ -440,32 +471,8 @@ impl Engine {
 
     /// The histories differ: kept in the file, so that no process sends from it until that is settled.
     fn fork(&mut self, store: &Store, now_ms: i64, base: Cursor, server: Cursor, found: Agreement) -> Result<Event> {
-        let short = |chain: Chain| chain.to_hex()[..12].to_owned();
-        let what = match found {
-            Agreement::Behind => format!(
-                "the server stands at change {}, but had acknowledged {}: it has lost changes, most likely it was restored from an older backup",
-                server.seq, base.seq
-            ),
-            Agreement::Beyond { last } => format!(
-                "the server has {} changes of this station, this file only {last}: the file was put back to an older copy",
-                server.seq
-            ),
-            Agreement::Differs(ours) => format!(
-                "at change {} the server has another history (chain {}, here {}): two copies of this file were written to, or it was put back \
-                 to an older copy and written to since",
-                server.seq,
-                short(server.chain),
-                short(ours)
-            ),
-            Agreement::Same | Agreement::Moved => return Ok(Event::Ignored),
-        };
         let name = store.meta()?.membership.map_or_else(String::new, |membership| membership.name);
-        let message = format!(
-            "{FORKED}{what}. Nothing was sent or trimmed, all rows and changes are still here. What to do: put the file or the server's \
-             database back to the state that fits, then run `tidemark push`, which asks the server again. Or let this file go on under a new \
-             number: ask the server's operator for a code, made with `tidemark-server station add NAME --replaces {name:?}` if this is the only copy \
-             in use, or with `tidemark-server station add NAME` if another copy goes on as {name:?}, and run `tidemark rejoin CODE`"
-        );
+        let Some(message) = found.fork_message(&name, base, server) else { return Ok(Event::Ignored) };
         self.ask_station = false;
         store.update_station("forked = ?1, last_contact_ms = ?2", (&message, now_ms))?;
         self.stop(store, now_ms, Stop::new(StopKind::Forked, message))
@@ -492,6 +499,12 @@ impl Engine {
             return self.stop(store, now_ms, stop);
         }
         let wait_ms = retry_after_ms(reply.retry_after.as_deref());
+        if let (true, Asked::Push(sent)) = (planted(Bug::SkipOnError), asked) {
+            let upto = Cursor { seq: sent.span.last_seq(), chain: sent.span.chain_after };
+            let (base, limits) = (sent.base, FrameLimits::DEFAULT);
+            let (largest_ids, rejected_here, rejected_by_server) = (&[], &[], &[]);
+            acknowledge(store, &Ack { base, upto, largest_ids, rejected_here, rejected_by_server, limits, now_ms })?;
+        }
         match (problem.code, asked) {
             (ProblemCode::Gap | ProblemCode::Forked, Asked::Push(sent)) => {
                 let (Some(seq), Some(chain)) = (problem.tidemark, problem.chain) else {
@@ -546,7 +559,7 @@ impl Engine {
         match (reply.status, asked) {
             (413, Asked::Push(sent)) => self.too_large(store, now_ms, sent, None, message),
             (300..=399 | 404 | 405, _) => {
-                let message = format!("{message}: is the server's URL right? `tidemark status` shows it");
+                let message = format!("{message}: is the server's URL right? `tidemark server` shows and changes it");
                 self.stop(store, now_ms, Stop::new(StopKind::Refused, message))
             }
             _ => self.fail(store, now_ms, message, retry_after_ms(reply.retry_after.as_deref())),
@@ -572,12 +585,18 @@ impl Engine {
     }
 
     fn fail(&mut self, store: &Store, now_ms: i64, message: &str, retry_after_ms: Option<u64>) -> Result<Event> {
+        let retry_at_ms = self.back_off(now_ms, retry_after_ms);
+        store.note_error(now_ms, message)?;
+        Ok(Event::Failed { message: message.to_owned(), retry_at_ms })
+    }
+
+    /// Waits after a failure; returns until when.
+    fn back_off(&mut self, now_ms: i64, retry_after_ms: Option<u64>) -> i64 {
         let wait_ms = self.backoff.next_wait_ms(retry_after_ms) as i64;
         let wait_ms = if self.offline { wait_ms.max(OFFLINE_RETRY_MS) } else { wait_ms };
         let until_ms = now_ms.saturating_add(wait_ms);
         self.state = State::Waiting { since_ms: now_ms, until_ms };
-        store.note_error(now_ms, message)?;
-        Ok(Event::Failed { message: message.to_owned(), retry_at_ms: until_ms })
+        until_ms
     }
 
     fn stop(&mut self, store: &Store, now_ms: i64, stop: Stop) -> Result<Event> {

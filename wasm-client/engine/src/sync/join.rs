@@ -5,6 +5,7 @@
 
 use rusqlite::params;
 use tidemark_core::joincode::{JoinCode, JoinCodeError};
+use tidemark_core::planted::{Bug, planted};
 use tidemark_core::protocol::{JoinReply, JoinRequest};
 use tidemark_core::value::{format_uuid, hex};
 
@@ -82,6 +83,9 @@ pub fn begin(store: &mut Store, code: &str, server: Option<&str>, fresh_token: S
             name: membership.name,
         });
     }
+    if planted(Bug::TokenRemade) {
+        store.update_station("join_digest = NULL", [])?;
+    }
     // Two processes that join at once must end with one token: whoever comes second takes the first one's.
     store.connection().execute(
         "UPDATE tidemark_station SET token = CASE WHEN join_digest IS ?1 AND token IS NOT NULL THEN token ELSE ?2 END, join_digest = ?1, \
@@ -138,4 +142,17 @@ pub fn finish(store: &mut Store, now_ms: i64, reply: &Reply) -> Result<Membershi
         params![joined.station.get(), name, limits, now_ms],
     )?;
     Ok(Membership { number: joined.station, name })
+}
+
+impl Store {
+    /// The server answers at another URL now. Number and token are what they were: it must be the same server, or its database.
+    ///
+    /// # Errors
+    /// [`Error::NotJoined`], SQLite's.
+    pub fn move_server(&self, url: &ServerUrl) -> crate::Result<()> {
+        if self.meta()?.membership.is_none() {
+            return Err(Error::NotJoined { file: self.file().to_owned() });
+        }
+        self.update_station("server = ?1", [url.as_str()])
+    }
 }

@@ -12,17 +12,17 @@
 //! change in memory between calls: after a failure the batch is cut again, and gives the same chain. Only the server's tidemark,
 //! checked against the station's own chain, ever removes a change from the log.
 
-mod backoff;
+pub(crate) mod backoff;
 mod drive;
 mod engine;
 pub mod join;
 mod pace;
 pub mod rejoin;
-mod reply;
+pub(crate) mod reply;
 mod url;
 
 pub use backoff::{Backoff, BackoffBounds};
-pub use drive::{Clock, Drained, Patience, Summary, Transport, drain};
+pub use drive::{Clock, Drained, Patience, Summary, Transport, agree, drain};
 pub use engine::{Config, Engine};
 pub use pace::Pace;
 pub use url::{ServerUrl, UrlError};

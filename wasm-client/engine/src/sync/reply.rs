@@ -8,7 +8,7 @@ use super::{Reply, Stop, StopKind};
 use crate::error::printable;
 
 /// A reply's body as `T`, when the status says success.
-pub(super) enum Read<T> {
+pub(crate) enum Read<T> {
     /// It is one.
     Done(T),
     /// A problem of ours, well formed.
@@ -17,7 +17,7 @@ pub(super) enum Read<T> {
     Other(String),
 }
 
-pub(super) fn read<T: DeserializeOwned>(reply: &Reply) -> Read<T> {
+pub(crate) fn read<T: DeserializeOwned>(reply: &Reply) -> Read<T> {
     if reply.body.len() > MESSAGE_BYTES_MAX {
         return Read::Other(format!("the reply has more than {MESSAGE_BYTES_MAX} bytes"));
     }
@@ -39,7 +39,7 @@ pub(super) fn read<T: DeserializeOwned>(reply: &Reply) -> Read<T> {
 }
 
 /// Problems that asking again does not solve. `None`: the others.
-pub(super) fn stop_of(problem: &Problem) -> Option<Stop> {
+pub(crate) fn stop_of(problem: &Problem) -> Option<Stop> {
     let detail = &problem.detail;
     let stop = |kind, what_to_do: &str| Some(Stop::new(kind, format!("{detail} — {what_to_do}")));
     match problem.code {
@@ -59,7 +59,7 @@ pub(super) fn stop_of(problem: &Problem) -> Option<Stop> {
         ),
         ProblemCode::NotFound | ProblemCode::MethodNotAllowed => stop(
             StopKind::Refused,
-            "check the server's URL in `tidemark status`; the server may be older than this program",
+            "check the server's URL (`tidemark server` shows and changes it); the server may be older than this program",
         ),
         ProblemCode::JoinCodeUnknown
         | ProblemCode::JoinCodeUsed

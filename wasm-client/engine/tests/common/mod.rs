@@ -224,7 +224,13 @@ impl World {
     }
 
     pub fn joined() -> Self {
+        Self::joined_with(FrameLimits::DEFAULT)
+    }
+
+    /// Joined with a server that says these limits.
+    pub fn joined_with(limits: FrameLimits) -> Self {
         let mut world = Self::new();
+        world.server.limits = limits;
         let Begin::Ask(request) = join::begin(&mut world.store, &code(), None, Secret([5; 32])).unwrap() else {
             panic!()
         };

@@ -1,6 +1,9 @@
-//! The command line: one file per verb. Exit codes: 0 ok, 1 error, 2 usage, 75 the server cannot be reached (nothing is lost).
+//! The command line: one file per verb. Exit codes: 0 ok, 1 error, 2 usage, 75 the server cannot be reached (nothing is lost). Of `verify`,
+//! 1 says that there are differences, and 2 that the comparison could not be made.
 
+mod export;
 mod import;
+mod import_receipt;
 mod info;
 mod init;
 mod join;
@@ -9,9 +12,11 @@ mod push;
 mod rejects;
 mod rejoin;
 mod run;
+mod server;
 mod show;
 mod status;
 mod upgrade;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -44,10 +49,16 @@ enum Verb {
     Join(join::Args),
     /// Import a CSV file into a table: all of it or nothing.
     Import(import::Args),
+    /// Write everything that is pending as a bundle, for a server that no network reaches.
+    Export(export::Args),
+    /// Take the server's receipt for a bundle, and trim the log.
+    ImportReceipt(import_receipt::Args),
     /// Push everything that is in the log now. Exits 75 when the server cannot be reached.
     Push,
     /// Push in the background until SIGTERM or SIGINT.
     Run,
+    /// Say where the server answers now, when it has moved.
+    Server(server::Args),
     /// Show where the station stands.
     Status(status::Args),
     /// Show the last changes that are not upstream yet.
@@ -56,6 +67,8 @@ enum Verb {
     Rejoin(rejoin::Args),
     /// Show changes that could not be applied.
     Rejects(rejects::Args),
+    /// Prove that upstream equals the station; exits 1 when it does not. `--repair` sends what is missing.
+    Verify(verify::Args),
     /// Show schema, tables, sizes and capture.
     Info(info::Args),
 }
@@ -91,12 +104,16 @@ pub fn main() -> ExitCode {
         Verb::Upgrade(args) => upgrade::run(&db, &args),
         Verb::Join(args) => join::run(&db, &args),
         Verb::Import(args) => import::run(&db, &args),
+        Verb::Export(args) => export::run(&db, &args),
+        Verb::ImportReceipt(args) => import_receipt::run(&db, &args),
         Verb::Push => push::run(&db),
         Verb::Run => run::run(&db),
+        Verb::Server(args) => server::run(&db, &args),
         Verb::Status(args) => status::run(&db, &args),
         Verb::Log(args) => log::run(&db, &args),
         Verb::Rejoin(args) => rejoin::run(&db, &args),
         Verb::Rejects(args) => rejects::run(&db, &args),
+        Verb::Verify(args) => verify::run(&db, &args),
         Verb::Info(args) => info::run(&db, &args),
     };
     match done {

@@ -1,0 +1,105 @@
+//! Bugs planted on purpose, with which the simulation proves that it would see them.
+//!
+//! Only the cargo feature `planted-bugs` brings them in, and only one test asks for it. Without the feature [`planted`] is the constant
+//! `false`, and what stands behind it compiles to nothing.
+
+macro_rules! bugs {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// A bug that somebody might write.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Bug { $($(#[$doc])* $name,)* }
+
+        impl Bug {
+            /// Every one.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// Its name.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// The bug of this name.
+            #[must_use]
+            pub fn from_text(text: &str) -> Option<Self> {
+                match text { $($text => Some(Self::$name),)* _ => None }
+            }
+        }
+    };
+}
+
+bugs! {
+    /// Decision: one change too many is taken for applied where a batch overlaps the cursor.
+    OverlapOffByOne = "overlap-off-by-one",
+    /// Decision: the chain is not compared.
+    ChainNotChecked = "chain-not-checked",
+    /// Server: a batch is acknowledged although the database could not commit it.
+    AckBeforeCommit = "ack-before-commit",
+    /// Server: the cursor need not move for the rows to be committed.
+    CursorApart = "cursor-apart",
+    /// Server: rejected changes are not stored.
+    RejectNotStored = "reject-not-stored",
+    /// Server: what was rejected is not told again with a duplicate.
+    RejectsNotRepeated = "rejects-not-repeated",
+    /// Planner: of several images of one row in a batch, the first is written.
+    FirstImageKept = "first-image-kept",
+    /// Planner: a row deleted and inserted again in one batch stays deleted.
+    DeleteWins = "delete-wins",
+    /// Planner: what earlier changes of the batch did is not seen by later ones.
+    BatchBlind = "batch-blind",
+    /// Planner: a uuid may be another station's.
+    OwnerNotChecked = "owner-not-checked",
+    /// Cutting: what cannot convert travels as a void change, and is not noted as rejected.
+    VoidForgotten = "void-forgotten",
+    /// Engine: the acknowledged chain is not compared with the log's.
+    AckTrusted = "ack-trusted",
+    /// Engine: after an error of the server the batch is skipped.
+    SkipOnError = "skip-on-error",
+    /// Engine: once idle, it waits for a hint instead of looking at the log.
+    LostWakeUp = "lost-wake-up",
+    /// Engine: a late reply is taken for the present request's.
+    StaleReply = "stale-reply",
+    /// Engine: what was sent is not made durable first.
+    SentNotDurable = "sent-not-durable",
+    /// Engine: a wait does not end when the clock is set back.
+    WaitsForOldClock = "waits-for-old-clock",
+    /// Backoff: waits are multiplied with themselves, without a bound.
+    BackoffExplodes = "backoff-explodes",
+    /// Pace: a batch that is too large is sent again as it is.
+    NeverSmaller = "never-smaller",
+    /// Acknowledgement: one change too many is trimmed.
+    TrimPastTidemark = "trim-past-tidemark",
+    /// Acknowledgement: the log is trimmed before the transaction that moves the tidemark.
+    TrimBeforeCommit = "trim-before-commit",
+    /// Acknowledgement: a log trimmed to nothing numbers from 1 again.
+    SeqReused = "seq-reused",
+    /// Acknowledgement: the server's rejects are not kept on the station.
+    RejectNotKept = "reject-not-kept",
+    /// Joining: every attempt makes another token.
+    TokenRemade = "token-remade",
+}
+
+#[cfg(feature = "planted-bugs")]
+static ACTIVE: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(u8::MAX);
+
+/// Makes one bug active in the whole process, or none.
+#[cfg(feature = "planted-bugs")]
+pub fn plant(bug: Option<Bug>) {
+    ACTIVE.store(bug.map_or(u8::MAX, |bug| bug as u8), std::sync::atomic::Ordering::SeqCst);
+}
+
+/// Whether this bug is active.
+#[cfg(feature = "planted-bugs")]
+#[must_use]
+pub fn planted(bug: Bug) -> bool {
+    ACTIVE.load(std::sync::atomic::Ordering::Relaxed) == bug as u8
+}
+
+/// Whether this bug is active: never, in this build.
+#[cfg(not(feature = "planted-bugs"))]
+#[must_use]
+#[inline(always)]
+pub const fn planted(_: Bug) -> bool {
+    false
+}

@@ -1,0 +1,106 @@
+//! Rows as SQLite may hold them: any storage class in any column.
+
+use arbitrary::Arbitrary;
+use tidemark_core::schema::Schema;
+use tidemark_core::value::SqliteValue;
+
+/// A schema with every type, a reference, a uuid key, a time column, bounds.
+pub const SCHEMA: &str = r#"
+name = "fuzz"
+version = 1
+[tables.site.columns]
+id = { type = "integer" }
+name = { type = "text", required = true, max_bytes = 100 }
+[tables.reading]
+time = "measured_at"
+[tables.reading.columns]
+id = { type = "integer" }
+site_id = { type = "integer", references = "site" }
+measured_at = { type = "timestamp", default = "now" }
+temperature = { type = "real", min = -90, max = 60 }
+count = { type = "integer" }
+note = { type = "text" }
+ok = { type = "boolean", default = true }
+extra = { type = "json" }
+raw = { type = "bytes" }
+[tables.tag]
+key = "uid"
+[tables.tag.columns]
+uid = { type = "uuid" }
+label = { type = "text", default = "it's" }
+"#;
+
+/// [`SCHEMA`], parsed.
+pub fn schema() -> Schema {
+    Schema::parse(SCHEMA).expect("BUG: the schema of the targets is valid")
+}
+
+/// A value of SQLite's.
+#[derive(Debug, Clone, Arbitrary)]
+pub enum Cell {
+    Null,
+    Integer(i64),
+    Small(i8),
+    Real(f64),
+    Text(Vec<u8>),
+    Blob(Vec<u8>),
+    /// What some types want as text.
+    Likely(Likely),
+}
+
+/// Texts that come close to a type.
+#[derive(Debug, Clone, Copy, Arbitrary)]
+pub enum Likely {
+    Time,
+    Uuid,
+    Json,
+    Numeral,
+}
+
+impl Cell {
+    pub fn as_sqlite(&self) -> SqliteValue<'_> {
+        match self {
+            Self::Null => SqliteValue::Null,
+            Self::Integer(v) => SqliteValue::Integer(*v),
+            Self::Small(v) => SqliteValue::Integer((*v).into()),
+            // SQLite stores NaN as NULL.
+            Self::Real(v) if v.is_nan() => SqliteValue::Null,
+            Self::Real(v) => SqliteValue::Real(*v),
+            Self::Text(v) => SqliteValue::Text(v),
+            Self::Blob(v) => SqliteValue::Blob(v),
+            Self::Likely(Likely::Time) => SqliteValue::Text(b"2026-02-03 04:05:06.789"),
+            Self::Likely(Likely::Uuid) => SqliteValue::Text(b"0190f1a2-b3c4-7d5e-8f60-718293a4b5c6"),
+            Self::Likely(Likely::Json) => SqliteValue::Text(br#"{"a": [1, "\u0041"]}"#),
+            Self::Likely(Likely::Numeral) => SqliteValue::Text(b"42"),
+        }
+    }
+}
+
+/// A row of a log: any of the tables or none, any operation or none.
+#[derive(Debug, Clone, Arbitrary)]
+pub struct Row {
+    pub table: u8,
+    pub op: u8,
+    pub at_ms: i64,
+    pub cells: Vec<Cell>,
+}
+
+impl Row {
+    pub const fn table(&self) -> &'static [u8] {
+        match self.table % 8 {
+            0..=2 => b"reading",
+            3 | 4 => b"site",
+            5 | 6 => b"tag",
+            _ => b"\xffghost",
+        }
+    }
+
+    pub const fn op(&self) -> &'static [u8] {
+        match self.op % 8 {
+            0..=3 => b"I",
+            4 | 5 => b"U",
+            6 => b"D",
+            _ => b"?",
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! `import`.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use tidemark_core::receipt;
+
+use super::Place;
+use super::window::WindowArgs;
+use crate::clock::SystemClock;
+use crate::ingest::Ingest;
+use crate::sneakernet::import;
+
+#[derive(Args)]
+pub(super) struct ImportArgs {
+    /// The bundle: what `tidemark export FILE` wrote on a station.
+    file: PathBuf,
+    /// Where the receipt goes, for `tidemark import-receipt` on the station; FILE.receipt without it.
+    #[arg(long, value_name = "FILE")]
+    receipt: Option<PathBuf>,
+    #[command(flatten)]
+    window: WindowArgs,
+    #[command(flatten)]
+    place: Place,
+}
+
+pub(super) async fn run(args: ImportArgs) -> anyhow::Result<()> {
+    let shown = args.file.display();
+    let window = args.window.window()?;
+    let bundle = File::open(&args.file).with_context(|| format!("cannot open the bundle {shown}"))?;
+    let receipt = args.receipt.unwrap_or_else(|| {
+        let mut name = args.file.clone().into_os_string();
+        name.push(".receipt");
+        name.into()
+    });
+    check_replaceable(&receipt)?;
+    let folder = receipt.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let unwritable = || format!("cannot write the receipt {}; name another place with --receipt", receipt.display());
+    // Made first: where no receipt can be written, nothing is applied.
+    let mut written = tempfile::NamedTempFile::new_in(folder).with_context(unwritable)?;
+    let (config, upstream) = args.place.open().await?;
+    let ingest = Ingest::new(upstream, config.schema, window, config.limits, Arc::new(SystemClock));
+    let mut out = BufWriter::new(written.as_file_mut());
+    let imported = import(&ingest, BufReader::new(bundle), &mut out).await.with_context(|| shown.to_string())?;
+    // A receipt is there whole or not at all, also after a power cut.
+    out.flush().with_context(unwritable)?;
+    drop(out);
+    written.as_file().sync_all().with_context(unwritable)?;
+    written.persist(&receipt).with_context(unwritable)?;
+    File::open(folder).and_then(|folder| folder.sync_all()).with_context(unwritable)?;
+    println!(
+        "{shown}: station {} {:?}, changes {} to {} in {} frames: {} applied, {} known before; {} rejected; tidemark {}",
+        imported.head.station,
+        imported.name,
+        imported.head.first_seq,
+        imported.head.last_seq,
+        imported.frames,
+        imported.applied,
+        imported.duplicate,
+        imported.rejected,
+        imported.cursor.seq
+    );
+    println!("receipt: {}. On the station: tidemark import-receipt FILE", receipt.display());
+    Ok(())
+}
+
+/// An earlier receipt may be replaced, nothing else.
+fn check_replaceable(path: &Path) -> anyhow::Result<()> {
+    let Ok(mut there) = File::open(path) else { return Ok(()) };
+    let mut magic = [0; 4];
+    if there.read_exact(&mut magic).is_err() || magic != receipt::PURPOSE.magic {
+        bail!("{} exists and is no receipt; it was left alone. Name another place with --receipt", path.display());
+    }
+    Ok(())
+}

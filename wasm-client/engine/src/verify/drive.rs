@@ -1,0 +1,200 @@
+//! Verifying on a blocking transport: push, search, and when wished repair and search again.
+
+use super::Report;
+use super::repair::repair;
+use super::search::{Heard, Search, Step};
+use crate::error::Result;
+use crate::store::Store;
+use crate::sync::{Backoff, Clock, Config, Drained, Engine, Patience, Stop, Summary, Transport, agree, drain};
+
+/// Repairs in one go: each mends at most [`super::DIFFERENCES_MAX`] rows.
+const REPAIRS_MAX: u32 = 100;
+
+/// What is wished.
+#[derive(Debug, Clone, Default)]
+pub struct Wish {
+    /// Only this table.
+    pub table: Option<String>,
+    /// Push first what waits in the log. Else nothing may wait.
+    pub push: bool,
+    /// Send what differs once more.
+    pub repair: bool,
+    /// The first so many differences say which cells differ.
+    pub detailed: usize,
+}
+
+/// The world.
+pub struct Means<'a> {
+    /// Performs requests.
+    pub transport: &'a mut dyn Transport,
+    /// The time.
+    pub clock: &'a mut dyn Clock,
+    /// When to give up.
+    pub patience: Patience,
+    /// Waits between failures, and what makes stations wait differently.
+    pub config: Config,
+}
+
+/// What repairing did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Repaired {
+    /// The rows that differed at first, and were repaired or tried to.
+    pub differences: u64,
+    /// Rows sent once more.
+    pub rewritten: u64,
+    /// Rows that only upstream had, deleted there.
+    pub removed: u64,
+    /// Rows that only upstream has, under keys or times that no change of this station can name: only the server's operator reaches them.
+    pub out_of_reach: u64,
+    /// Changes that the server rejected meanwhile.
+    pub rejected: u64,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The tables were compared.
+    Compared {
+        /// What the last search found.
+        report: Report,
+        /// What was repaired before it.
+        repaired: Option<Repaired>,
+    },
+    /// So many changes wait, and pushing was not wished: nothing was compared.
+    Waiting(u64),
+    /// The server could not be reached.
+    Unreachable(String),
+    /// It cannot go on by itself.
+    Stopped(Stop),
+}
+
+/// How a part of the way ended early.
+enum Ended {
+    Unreachable(String),
+    Stopped(Stop),
+    Store(crate::Error),
+}
+
+impl From<crate::Error> for Ended {
+    fn from(error: crate::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Verifies that upstream equals the station.
+///
+/// # Errors
+/// What the store says.
+pub fn verify(store: &mut Store, means: &mut Means<'_>, wish: &Wish) -> Result<Outcome> {
+    match attempt(store, means, wish) {
+        Ok(outcome) => Ok(outcome),
+        Err(Ended::Unreachable(message)) => Ok(Outcome::Unreachable(message)),
+        Err(Ended::Stopped(stop)) => Ok(Outcome::Stopped(stop)),
+        Err(Ended::Store(error)) => Err(error),
+    }
+}
+
+fn attempt(store: &mut Store, means: &mut Means<'_>, wish: &Wish) -> std::result::Result<Outcome, Ended> {
+    means.agree(store)?;
+    if wish.push {
+        means.push(store)?;
+    } else {
+        let pending = store.status()?.pending;
+        if pending > 0 {
+            return Ok(Outcome::Waiting(pending));
+        }
+    }
+    let mut repaired: Option<Repaired> = None;
+    let mut left = u64::MAX;
+    for _ in 0..REPAIRS_MAX {
+        let report = means.search(store, wish)?;
+        let found = report.found();
+        // As many as before: repairing once more would not help.
+        let stuck = found >= left && report.complete;
+        if !wish.repair || report.is_equal() || stuck {
+            return Ok(Outcome::Compared { report, repaired });
+        }
+        left = found;
+        let logged = repair(store, &report.differences)?;
+        let rejected = means.push(store)?;
+        let so_far = repaired.get_or_insert_default();
+        so_far.differences += found;
+        so_far.rewritten += logged.rewritten;
+        so_far.removed += logged.removed;
+        so_far.out_of_reach += logged.out_of_reach;
+        so_far.rejected += rejected;
+    }
+    let report = means.search(store, wish)?;
+    Ok(Outcome::Compared { report, repaired })
+}
+
+impl Means<'_> {
+    /// Compares the log's chain with the server's.
+    fn agree(&mut self, store: &mut Store) -> std::result::Result<(), Ended> {
+        let mut engine = Engine::new(self.config);
+        engine.resume(store)?;
+        done(agree(store, &mut engine, self.transport, self.clock, self.patience)?).map(|_| ())
+    }
+
+    /// Pushes; returns how many changes were rejected.
+    fn push(&mut self, store: &mut Store) -> std::result::Result<u64, Ended> {
+        let mut engine = Engine::new(self.config);
+        engine.resume(store)?;
+        let drained = drain(store, &mut engine, self.transport, self.clock, self.patience, &mut |_| ())?;
+        done(drained).map(|summary| summary.rejected_here + summary.rejected_by_server)
+    }
+
+    fn search(&mut self, store: &mut Store, wish: &Wish) -> std::result::Result<Report, Ended> {
+        let mut search = Search::new(store, wish.table.as_deref(), wish.detailed)?;
+        let mut backoff = Backoff::new(self.config.backoff, self.config.seed);
+        loop {
+            let request = match search.next(store)? {
+                Step::Send(request) => request,
+                Step::Done => return Ok(search.report()),
+                Step::Stopped(stop) => return Err(Ended::Stopped(stop)),
+            };
+            let heard = match self.transport.send(&request) {
+                Ok(reply) => search.on_reply(store, request.id, &reply)?,
+                Err(failure) => {
+                    search.on_failure(request.id, failure.timeout);
+                    Heard::Failed { message: failure.message, retry_after_ms: None }
+                }
+            };
+            match heard {
+                Heard::Progress => backoff.reset(),
+                Heard::Stopped(stop) => return Err(Ended::Stopped(stop)),
+                Heard::OtherHistory => {
+                    self.agree(store)?;
+                    self.wait(&mut backoff, "the server's answers contradict each other", None)?;
+                }
+                Heard::Failed { message, retry_after_ms } => self.wait(&mut backoff, &message, retry_after_ms)?,
+            }
+        }
+    }
+
+    /// Waits after a failure, unless it is time to give up.
+    fn wait(
+        &mut self,
+        backoff: &mut Backoff,
+        message: &str,
+        retry_after_ms: Option<u64>,
+    ) -> std::result::Result<(), Ended> {
+        let wait_ms = i64::try_from(backoff.next_wait_ms(retry_after_ms)).unwrap_or(i64::MAX);
+        if backoff.failures() >= self.patience.failures || wait_ms > self.patience.wait_ms {
+            return Err(Ended::Unreachable(message.to_owned()));
+        }
+        let until_ms = self.clock.now_ms().saturating_add(wait_ms);
+        while self.clock.now_ms() < until_ms {
+            self.clock.sleep_until(until_ms);
+        }
+        Ok(())
+    }
+}
+
+fn done(drained: Drained) -> std::result::Result<Summary, Ended> {
+    match drained {
+        Drained::Done(summary) => Ok(summary),
+        Drained::Unreachable { message, .. } => Err(Ended::Unreachable(message)),
+        Drained::Stopped { stop, .. } => Err(Ended::Stopped(stop)),
+    }
+}

@@ -1,0 +1,27 @@
+//! `tidemark server`
+
+use std::path::Path;
+
+use tidemark_client::sync::ServerUrl;
+
+use super::{Fatal, show};
+use crate::station::StationError;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Where the server answers now; without it, the URL in use is shown.
+    url: Option<String>,
+}
+
+pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
+    let store = super::open(db)?;
+    let Some(url) = &args.url else {
+        let server = store.meta()?.server;
+        show::line(server.as_deref().unwrap_or("none yet: `tidemark join CODE`"));
+        return Ok(());
+    };
+    let url = ServerUrl::parse(url).map_err(|error| Fatal::from(StationError::Join(error.into())))?;
+    store.move_server(&url)?;
+    show::line(&format!("{}: pushes to {} from now on", db.display(), url.as_str()));
+    Ok(())
+}
