@@ -13,9 +13,8 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 
-use tidemark_core::timestamp;
 
-use crate::config::{ClockWindow, DEFAULT_DATABASE, DatabaseUrl, ServerConfig, load_schema};
+use crate::config::{DEFAULT_DATABASE, DatabaseUrl, ServerConfig, load_schema};
 use crate::server::{open_upstream, schema_of_database};
 use crate::upstream::Upstream;
 
