@@ -1,10 +1,11 @@
 //! A batch: a contiguous range of changes, grouped by table and operation, each group by columns.
 
-use crate::chain::{Chain, canonical_change};
+use crate::chain::{Chain, Print, canonical_change};
 use crate::columns::ColumnBlock;
 use crate::convert::convert_row;
 use crate::decision::Span;
-use crate::ids::StationNumber;
+use crate::idmap::IdMap;
+use crate::ids::{LOCAL_ID_MAX, StationNumber};
 use crate::planted::{Bug, planted};
 use crate::reject::{RejectCode, Rejection};
 use crate::schema::{Fingerprint, Schema, Table};
@@ -172,11 +173,39 @@ impl Batch {
         })
     }
 
+    /// The largest local id among the inserted and updated rows of each table that is keyed by integers, by the table's name.
+    #[must_use]
+    pub fn largest_ids(&self, schema: &Schema) -> Vec<(String, i64)> {
+        let rows = self.groups.iter().filter(|group| matches!(group.op, Op::Insert | Op::Update));
+        let largest = rows.filter_map(|group| {
+            let table = schema.tables().get(group.table as usize)?;
+            let ids = (0..group.rows).filter_map(|row| match group.columns.get(table.key)?.get(row) {
+                ValueRef::Integer(id) => Some(id & LOCAL_ID_MAX),
+                _ => None,
+            });
+            Some((table.name.clone(), ids.max()?))
+        });
+        largest.collect()
+    }
+
     /// The chain after every change from the first to `seq`, recomputed from the changes.
     #[must_use]
     pub fn chain_at(&self, schema: &Schema, seq: u64) -> Chain {
+        self.chains(schema).take((seq + 1).saturating_sub(self.first_seq) as usize).last().unwrap_or(self.chain_before)
+    }
+
+    /// The print of the chain after each change, and the chain after the last.
+    #[must_use]
+    pub fn prints(&self, schema: &Schema) -> (Vec<Print>, Chain) {
+        let mut last = self.chain_before;
+        let chains = self.chains(schema).inspect(|chain| last = *chain);
+        (chains.map(|chain| chain.print()).collect(), last)
+    }
+
+    /// The chain after each change in turn, recomputed from the changes.
+    fn chains<'a>(&'a self, schema: &'a Schema) -> impl Iterator<Item = Chain> + 'a {
         let mut canonical = Vec::new();
-        self.changes().take_while(|change| change.seq <= seq).fold(self.chain_before, |chain, change| {
+        self.changes().scan(self.chain_before, move |chain, change| {
             let group = &self.groups[change.group];
             canonical_change(
                 &mut canonical,
@@ -186,7 +215,8 @@ impl Batch {
                 table_name(schema, group.table),
                 group.row(change.row),
             );
-            chain.then(&canonical)
+            *chain = chain.then(&canonical);
+            Some(*chain)
         })
     }
 }
@@ -215,6 +245,7 @@ pub struct LogRow<'a> {
 #[derive(Debug)]
 pub struct BatchBuilder<'s> {
     schema: &'s Schema,
+    ids: IdMap,
     batch: Batch,
     group_of: Vec<[Option<u32>; 4]>,
     canonical: Vec<u8>,
@@ -224,14 +255,16 @@ pub struct BatchBuilder<'s> {
 }
 
 impl<'s> BatchBuilder<'s> {
-    /// Begins a batch after `first_seq - 1`, where the chain is `chain_before`.
+    /// Begins a batch after `first_seq - 1`, where the chain is `chain_before`. `ids` is the map of the station's file, or its number
+    /// where the file has had no other.
     #[must_use]
-    pub fn new(schema: &'s Schema, station: StationNumber, first_seq: u64, chain_before: Chain) -> Self {
+    pub fn new(schema: &'s Schema, ids: impl Into<IdMap>, first_seq: u64, chain_before: Chain) -> Self {
+        let ids = ids.into();
         Self {
             schema,
             batch: Batch {
                 fingerprint: schema.fingerprint(),
-                station,
+                station: ids.station(),
                 first_seq,
                 chain_before,
                 chain_after: chain_before,
@@ -245,6 +278,7 @@ impl<'s> BatchBuilder<'s> {
             body_bytes: 0,
             cells: 0,
             rejected: Vec::new(),
+            ids,
         }
     }
 
@@ -269,9 +303,9 @@ impl<'s> BatchBuilder<'s> {
         let table = &self.schema.tables()[index];
         let mut values: Vec<ValueRef<'_>> = Vec::with_capacity(table.columns.len());
         let converted = if op == Op::Delete {
-            convert_row(table, self.batch.station, row.values, table.identity(), &mut values)
+            convert_row(self.schema, index, &self.ids, row.values, table.identity(), &mut values)
         } else {
-            convert_row(table, self.batch.station, row.values, 0..table.columns.len(), &mut values)
+            convert_row(self.schema, index, &self.ids, row.values, 0..table.columns.len(), &mut values)
         };
         match converted {
             Ok(()) => self.append(row.seq, row.at_ms, index as u32, op, &values),

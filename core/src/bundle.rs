@@ -158,9 +158,9 @@ impl<R: Read> BundleReader<R> {
     ///
     /// # Errors
     /// What is wrong, and where. Memory stays within the frame limits.
-    pub fn next(&mut self, frame: &mut Vec<u8>) -> Result<Option<FrameHeader>, SealError> {
+    pub fn next_frame(&mut self, frame: &mut Vec<u8>) -> Result<Option<FrameHeader>, SealError> {
         let bytes_max = (self.limits.frame_bytes_max as usize).max(HEADER_BYTES);
-        match self.file.next(frame, bytes_max)? {
+        match self.file.next_record(frame, bytes_max)? {
             Next::End => {
                 let end = self.frames.to_le_bytes();
                 let whole = frame.len() == END_BYTES && *frame == end && self.next_seq == self.head.last_seq + 1;

@@ -5,6 +5,9 @@
 
 use crate::value::{ValueRef, hex, unhex};
 
+/// The first bytes of a chain: enough to tell two histories apart, small enough to keep for every change.
+pub type Print = [u8; 8];
+
 /// The chain's value at some seq.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Chain(pub [u8; 32]);
@@ -22,6 +25,12 @@ impl Chain {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.0).update(canonical);
         Self(*hasher.finalize().as_bytes())
+    }
+
+    /// Its first bytes.
+    #[must_use]
+    pub fn print(&self) -> Print {
+        std::array::from_fn(|at| self.0[at])
     }
 
     /// Lower-case hex, as it travels in JSON.

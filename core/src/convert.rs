@@ -4,29 +4,31 @@
 //! rejected with a code and a message that names the column. The conversion is a pure function of the row and the schema, so cutting
 //! the same log twice gives the same batch.
 
-use crate::ids::StationNumber;
+use crate::idmap::IdMap;
 use crate::limits::{JSON_DEPTH_MAX, ROW_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::reject::{RejectCode, Rejection};
-use crate::schema::{Bound, Column, Table};
+use crate::schema::{Bound, Column, Schema, Table};
 use crate::value::{ColumnType, SqliteValue, ValueRef};
 
-/// Converts the columns `wanted` of a captured row to what travels upstream: typed, with keys and references moved into the
-/// station's id block. `out` is cleared first.
+/// Converts the columns `wanted` of a captured row of the schema's table `own` to what travels upstream: typed, with keys and references as
+/// upstream ids. `out` is cleared first.
 ///
 /// # Errors
 /// The first value that does not convert, with its column; or that the row as a whole is too large to travel.
 pub fn convert_row<'a>(
-    table: &Table,
-    station: StationNumber,
+    schema: &Schema,
+    own: usize,
+    ids: &IdMap,
     row: &[SqliteValue<'a>],
     wanted: impl Iterator<Item = usize>,
     out: &mut Vec<ValueRef<'a>>,
 ) -> Result<(), Rejection> {
     out.clear();
+    let table = &schema.tables()[own];
     for index in wanted {
         let raw = row.get(index).copied().unwrap_or(SqliteValue::Null);
         let value = convert_value(&table.columns[index], raw).and_then(|value| {
-            let value = to_upstream(table, index, station, value)?;
+            let value = to_upstream(table, own, index, ids, value)?;
             check_value(table, index, value)?;
             Ok(value)
         });
@@ -85,18 +87,19 @@ fn utf8(bytes: &[u8]) -> Result<&str, Rejection> {
     })
 }
 
-/// Moves a key or integer reference into the station's id block.
+/// Turns a key or integer reference into an upstream id. `own` is the table's index in the schema.
 fn to_upstream<'a>(
     table: &Table,
+    own: usize,
     index: usize,
-    station: StationNumber,
+    ids: &IdMap,
     value: ValueRef<'a>,
 ) -> Result<ValueRef<'a>, Rejection> {
     let ValueRef::Integer(local) = value else { return Ok(value) };
     let (moved, what) = if index == table.key {
-        (station.upstream_id(local), "key")
-    } else if table.columns[index].references.is_some() {
-        (station.upstream_reference(local), "reference")
+        (ids.upstream_id(own, local), "key")
+    } else if let Some(parent) = table.columns[index].references {
+        (ids.upstream_reference(parent, local), "reference")
     } else {
         return Ok(value);
     };
@@ -236,7 +239,7 @@ fn check_json(text: &str) -> Result<(), Rejection> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::Schema;
+    use crate::ids::StationNumber;
 
     fn schema() -> Schema {
         Schema::parse(
@@ -275,7 +278,7 @@ mod tests {
             row[table.column_index(name).unwrap()] = *value;
         }
         let mut out = Vec::new();
-        convert_row(table, StationNumber::new(2).unwrap(), &row, 0..row.len(), &mut out)?;
+        convert_row(&schema, 1, &StationNumber::new(2).unwrap().into(), &row, 0..row.len(), &mut out)?;
         Ok(out)
     }
 
@@ -320,7 +323,7 @@ mod tests {
         for (v, ok) in [(1 << 53, true), ((1 << 53) + 1, false), (i64::MAX, false), (i64::MIN, true)] {
             let row = [SqliteValue::Integer(1), SqliteValue::Integer(v)];
             let converted =
-                convert_row(&schema.tables()[0], StationNumber::new(1).unwrap(), &row, 0..2, &mut Vec::new());
+                convert_row(&schema, 0, &StationNumber::new(1).unwrap().into(), &row, 0..2, &mut Vec::new());
             assert_eq!(converted.is_ok(), ok, "{v}");
         }
     }

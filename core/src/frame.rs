@@ -24,7 +24,7 @@
 use thiserror::Error;
 
 use crate::batch::Batch;
-use crate::chain::Chain;
+use crate::chain::{Chain, Print};
 use crate::ids::StationNumber;
 use crate::limits::FrameLimits;
 use crate::schema::{Fingerprint, Schema};
@@ -266,6 +266,18 @@ pub fn encode(batch: &Batch, compression: Compression) -> Result<Vec<u8>, FrameE
 /// # Errors
 /// Whatever is wrong with the bytes; nothing is taken on trust.
 pub fn decode(frame: &[u8], schema: &Schema, limits: &FrameLimits) -> Result<Batch, FrameError> {
+    decode_with_prints(frame, schema, limits).map(|(batch, _)| batch)
+}
+
+/// [`decode`], with the print of the chain after each change, which checking the chain gives anyway.
+///
+/// # Errors
+/// As there.
+pub fn decode_with_prints(
+    frame: &[u8],
+    schema: &Schema,
+    limits: &FrameLimits,
+) -> Result<(Batch, Vec<Print>), FrameError> {
     let header = FrameHeader::parse(frame, limits)?;
     if header.fingerprint != schema.fingerprint() {
         return Err(FrameError::Schema { frame: header.fingerprint, schema: schema.fingerprint() });
@@ -283,10 +295,11 @@ pub fn decode(frame: &[u8], schema: &Schema, limits: &FrameLimits) -> Result<Bat
         order,
         at_ms,
     };
-    if batch.chain_at(schema, batch.span().last_seq()) != header.chain_after {
+    let (prints, chain_after) = batch.prints(schema);
+    if chain_after != header.chain_after {
         return Err(FrameError::Chain);
     }
-    Ok(batch)
+    Ok((batch, prints))
 }
 
 /// The largest window that zstd may take memory for, as a power of two: what holds the largest body, within zstd's own bounds. A frame
@@ -298,6 +311,7 @@ fn window_log_max(limits: &FrameLimits) -> u32 {
 }
 
 /// Unpacks a body; memory grows with what is really produced and stops at what the header said, which is within the limit.
+#[cfg_attr(not(feature = "zstd"), allow(unused_variables))] // only zstd takes memory for a window
 fn decompress(header: &FrameHeader, body: &[u8], limits: &FrameLimits) -> Result<Vec<u8>, FrameError> {
     let expected = header.raw_bytes as usize;
     let raw = match header.compression {

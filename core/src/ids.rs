@@ -54,25 +54,10 @@ impl StationNumber {
         Some(((self.0 as i64) << 32) | local)
     }
 
-    /// The upstream id that a reference held by this station's row means: its own row, or for −k HQ's row k.
-    #[must_use]
-    pub const fn upstream_reference(self, local: i64) -> Option<i64> {
-        if local < 0 && local >= -LOCAL_ID_MAX {
-            return Some(-local);
-        }
-        self.upstream_id(local)
-    }
-
-    /// Whether `upstream` may stand as a key written by this station.
+    /// Whether `upstream` lies in this station's block.
     #[must_use]
     pub const fn owns(self, upstream: i64) -> bool {
         upstream >> 32 == self.0 as i64 && upstream & LOCAL_ID_MAX != 0
-    }
-
-    /// Whether `upstream` may stand as a reference in this station's row: a row of its own, or one of HQ's.
-    #[must_use]
-    pub const fn may_reference(self, upstream: i64) -> bool {
-        self.owns(upstream) || (upstream > 0 && upstream <= LOCAL_ID_MAX)
     }
 }
 
@@ -120,14 +105,5 @@ mod tests {
         for local in [0, -1, i64::MIN, i64::MAX, LOCAL_ID_MAX + 1] {
             assert_eq!(station.upstream_id(local), None, "{local}");
         }
-    }
-
-    #[test]
-    fn a_negative_reference_means_hq() {
-        let station = StationNumber::new(9).unwrap();
-        assert_eq!(station.upstream_reference(-5), Some(5));
-        assert!(station.may_reference(5) && !station.owns(5));
-        assert!(!station.may_reference(10 << 32 | 5));
-        assert_eq!(station.upstream_reference(i64::MIN), None);
     }
 }

@@ -8,12 +8,13 @@
 //! | [`schema`] | the schema file: parsed, checked, fingerprinted |
 //! | [`sqlite`], [`capture`], [`postgres`] | SQL derived from a schema |
 //! | [`value`], [`convert`] | typed values, strict conversion from SQLite's |
-//! | [`ids`], [`identity`] | station numbers and upstream ids; what identifies a row upstream |
+//! | [`ids`], [`idmap`] | station numbers and upstream ids; which local id is which upstream id |
+//! | [`identity`] | what identifies a row upstream |
 //! | [`batch`], [`columns`] | a contiguous range of changes, by columns |
 //! | [`frame`], [`wire`] | a batch as bytes |
 //! | [`chain`], [`digest`] | hashes over a log and over rows |
 //! | [`decision`] | what the server does with a batch |
-//! | [`protocol`], [`joincode`] | messages around the frame |
+//! | [`protocol`], [`rejoin`], [`joincode`] | messages around the frame |
 //! | [`bundle`], [`receipt`], [`sealed`] | a log carried by hand, and the answer to it |
 //! | [`secret`] | secrets as a server keeps them |
 //! | [`survey`] | questions about the rows that are upstream, and their answers |
@@ -30,6 +31,7 @@ pub mod decision;
 pub mod digest;
 pub mod frame;
 pub mod identity;
+pub mod idmap;
 pub mod ids;
 pub mod joincode;
 pub mod limits;
@@ -38,6 +40,7 @@ pub mod postgres;
 pub mod protocol;
 pub mod receipt;
 pub mod reject;
+pub mod rejoin;
 pub mod schema;
 pub mod sealed;
 pub mod secret;

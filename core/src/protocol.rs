@@ -112,6 +112,10 @@ pub enum ProblemCode {
     Gap,
     /// 409: the batch continues another history.
     Forked,
+    /// 409: the server's tidemark is not where the rejoining file found it; `tidemark` and `chain` say where it is.
+    Moved,
+    /// 409: this file cannot rejoin with this code.
+    CannotRejoin,
     /// 409: the server does not know the schema of the frame or the joining station.
     UnknownSchema,
     /// 409: the server knows the schema, and cannot take it any more.
@@ -164,7 +168,13 @@ impl ProblemCode {
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::Timeout => 408,
-            Self::Gap | Self::Forked | Self::UnknownSchema | Self::IncompatibleSchema | Self::StationsExhausted => 409,
+            Self::Gap
+            | Self::Forked
+            | Self::Moved
+            | Self::CannotRejoin
+            | Self::UnknownSchema
+            | Self::IncompatibleSchema
+            | Self::StationsExhausted => 409,
             Self::TooLarge => 413,
             Self::Internal => 500,
             Self::Unavailable => 503,

@@ -171,8 +171,8 @@ impl<R: Read> ReceiptReader<R> {
     ///
     /// # Errors
     /// What is wrong, and where. Memory stays within [`MESSAGE_BYTES_MAX`] and what that unfolds to.
-    pub fn next(&mut self) -> Result<ReceiptPart, SealError> {
-        match self.file.next(&mut self.buffer, MESSAGE_BYTES_MAX)? {
+    pub fn next_part(&mut self) -> Result<ReceiptPart, SealError> {
+        match self.file.next_record(&mut self.buffer, MESSAGE_BYTES_MAX)? {
             Next::Item => {
                 let verdicts: Verdicts = serde_json::from_slice(&self.buffer)
                     .map_err(|error| self.file.wrong(format!("verdicts this program cannot read: {error}")))?;

@@ -258,7 +258,7 @@ pub(crate) struct Reader<R> {
 
 impl<R: Read> Reader<R> {
     /// Reads the next record into `payload`, at most `bytes_max` bytes, and proves it. Not to be called after the end.
-    pub(crate) fn next(&mut self, payload: &mut Vec<u8>, bytes_max: usize) -> Result<Next, SealError> {
+    pub(crate) fn next_record(&mut self, payload: &mut Vec<u8>, bytes_max: usize) -> Result<Next, SealError> {
         self.record_at = self.input.at;
         let (kind, seal) = self.input.record(payload, bytes_max)?;
         self.seal = self.key.seal(self.seal.as_bytes(), &record_head(kind, payload), payload);

@@ -189,6 +189,24 @@ fn bombs_are_refused() {
     }
 }
 
+/// A few bytes that ask zstd for a window of 128 MiB, to unpack five.
+#[test]
+fn a_zstd_window_beyond_the_largest_body_is_refused_before_memory_is_taken() {
+    let schema = common::schema();
+    let body = [0x28, 0xb5, 0x2f, 0xfd, 0, 17 << 3, 5 << 3 | 1, 0, 0];
+    let mut greedy = frame(Compression::None)[..HEADER_BYTES].to_vec();
+    greedy[6] = Compression::Zstd as u8;
+    greedy[12..16].copy_from_slice(&5_u32.to_le_bytes());
+    greedy.extend_from_slice(&body);
+    greedy.extend_from_slice(b"hello");
+    let decoded = |limits| decode(&resealed(greedy.clone()), &schema, &limits);
+    let says = |error: Result<_, FrameError>| error.unwrap_err().to_string();
+    assert!(matches!(decoded(LIMITS), Err(FrameError::Decompress(_))), "{}", says(decoded(LIMITS)));
+    // Where such bodies are taken, so is the window.
+    let large = FrameLimits { body_bytes_max: 128 << 20, ..LIMITS };
+    assert!(matches!(decoded(large), Err(FrameError::Body(_))), "{}", says(decoded(large)));
+}
+
 #[test]
 fn a_count_that_lies_is_refused() {
     let schema = common::schema();

@@ -69,7 +69,7 @@ fn bundle() -> Vec<u8> {
 fn read_bundle(bytes: &[u8], token_hash: &[u8; 32], limits: FrameLimits) -> Result<Vec<Vec<u8>>, SealError> {
     let mut reader = UnprovedBundle::open(bytes)?.prove(token_hash, limits)?;
     let (mut frames, mut frame) = (Vec::new(), Vec::new());
-    while reader.next(&mut frame)?.is_some() {
+    while reader.next_frame(&mut frame)?.is_some() {
         frames.push(frame.clone());
     }
     Ok(frames)
@@ -110,7 +110,7 @@ fn read_receipt(bytes: &[u8], token_hash: &[u8; 32]) -> Result<(Vec<Verdicts>, R
     let mut reader = UnprovedReceipt::open(bytes)?.prove(token_hash)?;
     let mut all = Vec::new();
     loop {
-        match reader.next()? {
+        match reader.next_part()? {
             ReceiptPart::Verdicts(verdicts) => all.push(verdicts),
             ReceiptPart::End(end) => return Ok((all, end)),
         }

@@ -112,6 +112,37 @@ impl Upstream {
         Ok(rows)
     }
 
+    /// The rows of all stations in one table, as they are upstream, each with its station.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn all_rows(&self, schema: &Schema, table: &Table) -> Result<Vec<(u32, Cells)>> {
+        match self {
+            Self::Postgres(client) => {
+                let columns = join(table.columns.iter().map(postgres_expression));
+                let sql = format!("SELECT {columns}, station FROM \"{}\".\"{}\"", schema.name(), table.name);
+                let rows = client.query(&sql, &[])?;
+                let station = |row: &tokio_postgres::Row| -> Result<u32> {
+                    Ok(row.try_get::<_, i32>(table.columns.len())?.try_into()?)
+                };
+                rows.iter().map(|row| Ok((station(row)?, postgres_cells(table, row)?))).collect()
+            }
+            Self::Sqlite(path) => {
+                let file = open_sqlite(path)?;
+                let select = |station: u32| {
+                    let columns = join(table.columns.iter().map(|column| format!("\"{}\"", column.name)));
+                    let sql = format!("SELECT {columns} FROM \"{}\" WHERE station = {station}", table.name);
+                    let rows = sqlite_rows(&file, &sql, table, |_, value| raw_cell(value))?;
+                    anyhow::Ok(rows.into_iter().map(move |row| (station, row)))
+                };
+                let sql = format!("SELECT DISTINCT station FROM \"{}\"", table.name);
+                let mut stations = file.prepare(&sql)?;
+                let stations = stations.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<u32>>>()?;
+                Ok(stations.into_iter().map(select).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+            }
+        }
+    }
+
     /// How many rows a table holds, of all stations.
     ///
     /// # Errors

@@ -7,20 +7,26 @@
 //! | [`proxy`] | a network between them that loses what a script says |
 //! | [`field`] | a server and its stations, set up as a user would |
 //! | [`compare`] | stations against upstream, cell by cell, with no code of the product's digest |
-//! | [`record`] | what a station of the shrinkage system writes, with plain SQL |
+//! | [`lives`] | the same for files that have been several stations |
 //! | [`torture`] | a world of real processes that are killed at random moments |
 //! | [`simulation`] | all of it without processes, threads or a network: one seed, virtual time, every fault |
+//! | [`divergence`] | changes an upstream database behind the server's back, and knows what must be found |
+//! | [`record`] | what a station of the shrinkage system writes, with plain SQL |
+//! | [`varied`] | a schema with every type, and random rows of it |
 //! | [`world`] | the one place that reads the clock and waits |
 //!
 //! Nothing here is used by the product. A test that needs a program which the machine lacks fails and says which script
 //! brings it; none is skipped.
 
 pub mod compare;
+pub mod divergence;
 pub mod field;
+pub mod lives;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod record;
 pub mod simulation;
 pub mod torture;
+pub mod varied;
 pub mod world;

@@ -106,7 +106,7 @@ impl Database {
     }
 }
 
-/// Runs the rounds, printing a line for each.
+/// Runs the rounds, printing a line for each. Whoever raises `interrupted` gets the totals so far, and every process is ended.
 ///
 /// # Errors
 /// The first round that went wrong: what was found, where the logs are, and how to follow the same plan again.
@@ -140,6 +140,7 @@ pub fn run(options: &Options) -> Result<Totals> {
                 totals.take(&tally);
                 totals.stations += (world.stations() - before) as u64;
             }
+            Err(_) if options.interrupted.load(Ordering::Relaxed) => break,
             Err(error) => return Err(failed(error, world, options, round, logs)),
         }
         round += 1;

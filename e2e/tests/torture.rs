@@ -106,7 +106,7 @@ fn check_all(upstream: &Upstream, schema: &Schema, number: u32, file: &Path, jou
     let mut told = Told::default();
     journal::read(journal, |name| Ok(markers.contains(name)), &mut told)?;
     let mut ledger = Ledger::new(schema);
-    ledger.take(schema, told.committed)?;
+    ledger.take(told.committed)?;
     check(upstream, schema, &[Subject { number, file, ledger: &ledger }])
 }
 

@@ -2,7 +2,8 @@
 
 use arbitrary::{Arbitrary, Unstructured};
 use tidemark_core::convert::{check_value, convert_row};
-use tidemark_core::ids::StationNumber;
+use tidemark_core::idmap::IdMap;
+use tidemark_core::ids::{LOCAL_ID_MAX, StationNumber};
 use tidemark_core::schema::Schema;
 use tidemark_core::value::{ColumnType, ValueRef};
 
@@ -65,12 +66,13 @@ pub fn run(data: &[u8]) {
     let Ok(input) = Input::arbitrary(&mut Unstructured::new(data)) else { return };
     let Ok(schema) = Schema::parse(&input.schema()) else { return };
     let station = StationNumber::new(input.station % 2_097_151 + 1).expect("BUG: it is within the range");
-    let table = schema.table("t").expect("BUG: it has this table");
+    let at = schema.table_index("t").expect("BUG: it has this table");
+    let (table, ids) = (&schema.tables()[at], IdMap::from(station));
     for row in &input.rows {
         let raw: Vec<_> = row.iter().map(Cell::as_sqlite).collect();
         let (mut values, mut again) = (Vec::new(), Vec::new());
-        let converted = convert_row(table, station, &raw, 0..table.columns.len(), &mut values);
-        let twice = convert_row(table, station, &raw, 0..table.columns.len(), &mut again);
+        let converted = convert_row(&schema, at, &ids, &raw, 0..table.columns.len(), &mut values);
+        let twice = convert_row(&schema, at, &ids, &raw, 0..table.columns.len(), &mut again);
         assert_eq!(converted, twice, "the same row converts differently");
         if let Err(rejection) = converted {
             assert!(!rejection.message.is_empty());
@@ -96,7 +98,12 @@ pub fn run(data: &[u8]) {
             assert!(fits, "{value:?} in a column of {:?}", column.ty);
             match value {
                 ValueRef::Integer(id) if index == table.key => assert!(station.owns(*id), "{id} is not the station's"),
-                ValueRef::Integer(id) if column.references.is_some() => assert!(station.may_reference(*id), "{id}"),
+                ValueRef::Integer(id) if column.references.is_some() => {
+                    assert!(
+                        station.owns(*id) || (1..=LOCAL_ID_MAX).contains(id),
+                        "{id} is neither the station's nor HQ's"
+                    );
+                }
                 _ => {}
             }
         }

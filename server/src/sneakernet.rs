@@ -135,7 +135,7 @@ pub async fn import(
 /// next one from there on.
 async fn verify(ingest: &Ingest, mut bundle: BundleReader<impl Read>) -> Result<u64, ImportError> {
     let (mut frame, mut frames, mut accepted) = (Vec::new(), 0, None);
-    while let Some(header) = bundle.next(&mut frame)? {
+    while let Some(header) = bundle.next_frame(&mut frame)? {
         if accepted != Some(header.fingerprint) {
             ingest.accepts(header.fingerprint).await.map_err(ImportError::Refused)?;
             accepted = Some(header.fingerprint);
@@ -160,7 +160,7 @@ async fn apply(
     let mut receipt = ReceiptWriter::begin(receipt, token_hash, &receipt_head).map_err(unwritten(done))?;
     let mut frame = Vec::new();
     loop {
-        let header = bundle.next(&mut frame);
+        let header = bundle.next_frame(&mut frame);
         let Some(header) = header.map_err(|error| ImportError::Stopped { seq: done, why: error.to_string() })? else {
             break;
         };

@@ -82,6 +82,8 @@ pub enum JoinOutcome {
     Expired,
     /// The station was revoked.
     Revoked,
+    /// The code is for the file of another station, to rejoin with.
+    ForRejoin(String),
     /// The file joined already, by another code.
     JoinedAs(String),
     /// There are no numbers left.
@@ -104,6 +106,9 @@ pub async fn join<T: StoreTransaction + ?Sized>(tx: &mut T, ask: &JoinAsk) -> Re
     }
     if station.code_expires_at_ms <= ask.now_ms {
         return Ok(JoinOutcome::Expired);
+    }
+    if let Some(replaced) = tx.replaces(&station.name).await? {
+        return Ok(JoinOutcome::ForRejoin(replaced));
     }
     if let Some(other) = tx.station_by_uuid(ask.uuid).await? {
         return Ok(JoinOutcome::JoinedAs(other.name));

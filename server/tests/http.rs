@@ -12,11 +12,14 @@ use common::client::{Answer, raw, request};
 use common::station::{Station, day, frame};
 use common::stores::{Kind, Store};
 use common::{NOON_MS, TestClock, field};
+use tidemark_core::digest::RowDigest;
 use tidemark_core::frame::HEADER_BYTES;
-use tidemark_core::limits::FrameLimits;
+use tidemark_core::identity::{Identity, Key};
+use tidemark_core::limits::{DIGEST_REQUEST_BYTES_MAX, FrameLimits};
 use tidemark_core::protocol::{JoinReply, JoinRequest, PushReply, StationReply};
 use tidemark_core::schema::{Schema, shrinkage};
-use tidemark_core::value::{format_uuid, hex};
+use tidemark_core::survey::{Answer as Answered, Ask, DigestReply, DigestRequest, Question, Range};
+use tidemark_core::value::{Value, format_uuid, hex};
 use tidemark_server::config::{DatabaseUrl, HttpLimits};
 use tidemark_server::stations::{NewStation, secret_hash};
 use tidemark_server::{RunningServer, Server, ServerConfig};
@@ -84,6 +87,10 @@ impl Site {
         Station::new(&self.store.schema, reply.station.get(), [n; 16])
     }
 
+    async fn post_digest(&self, token: u8, body: &[u8]) -> Answer {
+        request(self.addr, "POST", "/v1/digest", Some(&word(token)), body).await
+    }
+
     async fn push(&self, token: u8, frame: &[u8]) -> Answer {
         request(self.addr, "POST", "/v1/push", Some(&word(token)), frame).await
     }
@@ -123,8 +130,8 @@ async fn a_wrong_token_is_refused() {
     let site = site().await;
     let mut station = site.join(1).await;
     let bytes = frame(&station.cut(&[station.site(1)]));
-    for path in ["/v1/push", "/v1/station", "/v1/schema"] {
-        let method = if path == "/v1/push" { "POST" } else { "GET" };
+    for path in ["/v1/push", "/v1/digest", "/v1/station", "/v1/schema"] {
+        let method = if matches!(path, "/v1/push" | "/v1/digest") { "POST" } else { "GET" };
         for token in [None, Some("x".to_owned()), Some(word(1)[..63].to_owned()), Some(word(9)), Some("é".repeat(32))]
         {
             let answer = request(site.addr, method, path, token.as_deref(), &bytes).await;
@@ -486,4 +493,63 @@ async fn a_server_starts_on_a_new_file_of_its_own() {
     let error =
         Server::start(ServerConfig::new(DatabaseUrl::Sqlite(folder.path().join("none/x.db")))).await.unwrap_err();
     assert!(format!("{error:#}").contains("none/x.db"), "{error:#}");
+}
+
+#[tokio::test]
+async fn a_station_asks_for_digests_of_its_own_rows() {
+    let site = site().await;
+    let (mut one, two) = (site.join(1).await, site.join(2).await);
+    let (early, late) = (one.reading(1, day(1), &[]), one.reading(2, day(40), &[]));
+    reply(&site.push(1, &frame(&one.cut(&[early.clone(), late.clone()]))).await);
+    let february = Identity { time_us: day(18), key: Key::Integer(i64::MIN) };
+    let months = vec![Range { from: None, to: Some(february) }, Range { from: Some(february), to: None }];
+    let ask = |table: &str, question| Ask { table: table.to_owned(), question };
+    let digest_request = |asks| DigestRequest { fingerprint: site.store.schema.fingerprint().to_hex(), asks };
+    let digests =
+        digest_request(vec![ask("reading", Question::Digests(months)), ask("site", Question::Rows(vec![Range::ALL]))]);
+    let post = async |token, body: &[u8]| site.post_digest(token, body).await;
+    let answer = post(1, &serde_json::to_vec(&digests).unwrap()).await;
+    assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+    let answered: DigestReply = serde_json::from_slice(&answer.body).unwrap();
+    let of = |row: &[Value]| one.digest("reading", &[row.to_vec()]);
+    let months = Answered::Digests(vec![of(&early.values), of(&late.values)]);
+    assert_eq!(answered.answers, [months, Answered::Rows { rows: Vec::new(), more: false }]);
+    assert_eq!((answered.tidemark, answered.chain), (2, one.chain));
+    // Another station's token sees another station's rows: none.
+    let answer = post(2, &serde_json::to_vec(&digests).unwrap()).await;
+    let answered: DigestReply = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(answered.answers[0], Answered::Digests(vec![RowDigest::default(); 2]));
+    assert_eq!((answered.tidemark, answered.chain), (0, two.chain));
+    // What makes no sense is refused with its place.
+    let good = serde_json::to_string(&digests).unwrap();
+    for (body, code, says) in [
+        ("{}".to_owned(), "bad-request", "missing field"),
+        (good.replace("\"site\"", "\"users\""), "bad-request", "ask 1: \\\"users\\\" is no table"),
+        (good.replace("\"to\"", "\"until\""), "bad-request", "unknown field"),
+        (good.replace("\"to\"", "\"from\""), "bad-request", "range"),
+        (good.replace("-9223372036854775808", "\"x\""), "bad-request", "not a uuid"),
+        (good[..good.len() / 2].to_owned(), "bad-request", "EOF"),
+        (good.replace(&digests.fingerprint, "00"), "bad-request", "64 hex digits"),
+        (good.replace(&digests.fingerprint, &word(9)), "unknown-schema", "does not know schema"),
+        (" ".repeat(DIGEST_REQUEST_BYTES_MAX + 1), "too-large", "bytes"),
+        ("[".repeat(100_000), "bad-request", "not well formed"),
+    ] {
+        let answer = post(1, body.as_bytes()).await;
+        assert_eq!(answer.code(), code, "{body:.200}");
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        assert!(text.contains(says) && text.len() < 2000, "{text}");
+    }
+    let get = common::client::request(site.addr, "GET", "/v1/digest", None, b"").await;
+    assert_eq!(get.code(), "method-not-allowed");
+    assert!(site.store.upstream.revoke_station("station 1", NOON_MS).await.unwrap());
+    assert_eq!(post(1, good.as_bytes()).await.code(), "revoked");
+}
+
+#[tokio::test]
+async fn surveys_wait_for_their_turn() {
+    let http = HttpLimits { surveys_max: 0, turn_timeout: Duration::from_millis(50), ..HttpLimits::default() };
+    let site = site_with(Kind::Memory, http, FrameLimits::DEFAULT).await;
+    site.join(1).await;
+    let answer = site.post_digest(1, b"{}").await;
+    assert_eq!((answer.status, answer.code().as_str()), (503, "unavailable"));
 }

@@ -35,7 +35,7 @@ async fn all_migrations_equal_the_derived_ddl() {
     {
         let (migrated, derived) = (cluster.database().await, cluster.database().await);
         let done = up(&migrated, &shrinkage()).await.unwrap();
-        assert_eq!(done, ["0001_tidemark", "0002_shrinkage_tables", "0003_shrinkage_hypertables"]);
+        assert_eq!(done, ["0001_tidemark", "0005_history", "0002_shrinkage_tables", "0003_shrinkage_hypertables"]);
         assert!(up(&migrated, &shrinkage()).await.unwrap().is_empty(), "a second run does nothing");
         let client = connect(&derived).await;
         if partitioning == TimePartitioning::Hypertable {
@@ -114,10 +114,16 @@ async fn an_edited_file_is_refused_by_name() {
     let url = Cluster::plain().database().await;
     migrate(&url, &shrinkage()).await;
     let client = connect(&url).await;
-    client.batch_execute("UPDATE tidemark.migration SET checksum = 'abc' WHERE position = 2").await.unwrap();
+    client
+        .batch_execute("UPDATE tidemark.migration SET checksum = 'abc' WHERE name = '0002_shrinkage_tables'")
+        .await
+        .unwrap();
     let error = up(&url, &shrinkage()).await.unwrap_err();
     assert!(matches!(&error, MigrateError::Edited { name, .. } if name == "0002_shrinkage_tables"), "{error}");
-    client.batch_execute("UPDATE tidemark.migration SET name = '0007_later' WHERE position = 2").await.unwrap();
+    client
+        .batch_execute("UPDATE tidemark.migration SET name = '0007_later' WHERE name = '0002_shrinkage_tables'")
+        .await
+        .unwrap();
     let error = up(&url, &shrinkage()).await.unwrap_err();
     assert!(matches!(&error, MigrateError::Newer(name) if name == "0007_later"), "{error}");
 }
@@ -137,7 +143,7 @@ async fn runners_at_once_apply_every_migration_once() {
             done.extend(runner.await.unwrap());
         }
         done.sort();
-        assert_eq!(done, ["0001_tidemark", "0002_shrinkage_tables", "0003_shrinkage_hypertables"]);
+        assert_eq!(done, ["0001_tidemark", "0002_shrinkage_tables", "0003_shrinkage_hypertables", "0005_history"]);
     }
 }
 
@@ -165,7 +171,7 @@ async fn a_failing_step_leaves_nothing_of_itself() {
     let error = up(&url, &shrinkage()).await.unwrap_err();
     assert!(error.to_string().starts_with("migration 0002_shrinkage_tables: 42P06"), "{error}");
     let status = postgres::status(&mut connect(&url).await, &shrinkage()).await.unwrap();
-    assert_eq!(status.applied.len(), 1, "what came before stays");
+    assert_eq!(status.applied.len(), 2, "what came before stays");
     assert_eq!(client.query("SELECT FROM shrinkage.models", &[]).await.unwrap().len(), 0);
 }
 
@@ -207,7 +213,7 @@ async fn a_schema_grows_by_tables_and_nullable_columns() {
         };
         assert_eq!(sorted(&url), sorted(&fresh));
         client.batch_execute("DELETE FROM field.site").await.unwrap();
-        postgres::down(&mut connect(&url).await, 2, false).await.unwrap();
+        postgres::down(&mut connect(&url).await, 3, false).await.unwrap();
         assert_eq!(cluster.dump(&url), before);
     }
 }
@@ -289,16 +295,16 @@ fn the_embedded_upstream_has_the_same_verbs() {
         let sql = "SELECT sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' AND sql IS NOT NULL ORDER BY name";
         connection.prepare(sql).unwrap().query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
     };
-    assert_eq!(sqlite::up(&mut connection, &field()).unwrap(), ["0001_tidemark", "derived:field:v1"]);
+    assert_eq!(sqlite::up(&mut connection, &field()).unwrap(), ["0001_tidemark", "0003_history", "derived:field:v1"]);
     assert!(sqlite::up(&mut connection, &field()).unwrap().is_empty());
     let before = tables(&connection);
     assert_eq!(sqlite::up(&mut connection, &grown()).unwrap(), ["derived:field:v2"]);
-    assert_eq!(sqlite::down(&mut connection, 2, false).unwrap(), ["derived:field:v2"]);
+    assert_eq!(sqlite::down(&mut connection, 3, false).unwrap(), ["derived:field:v2"]);
     assert_eq!(tables(&connection), before);
     connection.execute_batch("INSERT INTO site (id, name) VALUES (1, 's')").unwrap();
     let error = sqlite::down(&mut connection, 0, false).unwrap_err();
     assert!(matches!(&error, MigrateError::HoldsRows(tables) if tables == &["\"site\""]), "{error}");
-    assert_eq!(sqlite::status(&mut connection, &field()).unwrap().applied.len(), 2);
+    assert_eq!(sqlite::status(&mut connection, &field()).unwrap().applied.len(), 3);
     connection.execute_batch("UPDATE tidemark_migration SET checksum = 'x' WHERE position = 1").unwrap();
     assert!(
         matches!(sqlite::up(&mut connection, &field()), Err(MigrateError::Edited { name, .. }) if name == "0001_tidemark")
@@ -330,5 +336,5 @@ fn runners_at_once_on_one_embedded_file() {
             .collect();
         runners.into_iter().flat_map(|runner| runner.join().unwrap()).collect()
     });
-    assert_eq!(done.len(), 2, "{done:?}");
+    assert_eq!(done.len(), 3, "{done:?}");
 }

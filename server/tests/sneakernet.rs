@@ -56,7 +56,7 @@ fn read(receipt: &[u8], name: &str) -> (Vec<Verdicts>, ReceiptEnd) {
     let mut reader = UnprovedReceipt::open(receipt).unwrap().prove(&token_hash(name)).unwrap();
     let mut verdicts = Vec::new();
     loop {
-        match reader.next().unwrap() {
+        match reader.next_part().unwrap() {
             ReceiptPart::Verdicts(next) => verdicts.push(next),
             ReceiptPart::End(end) => return (verdicts, end),
         }

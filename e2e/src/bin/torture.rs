@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -13,6 +13,9 @@ use tidemark_e2e::postgres::Flavour;
 use tidemark_e2e::torture::plan::Shape;
 use tidemark_e2e::torture::{Database, Options, run, writer};
 use tidemark_e2e::world;
+
+/// What a shell says of a program that Ctrl-C ended.
+const EXIT_INTERRUPTED: u8 = 130;
 
 /// Kills servers, stations, writers and PostgreSQL at random moments, breaks their connections, and checks after every round that
 /// nothing is lost, stuck or doubled.
@@ -79,7 +82,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 fn main() -> ExitCode {
     match start(Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -87,9 +90,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(args: Args) -> Result<()> {
+fn start(args: Args) -> Result<ExitCode> {
     if let Some(Command::Write { database, journal, seed, milliseconds }) = args.command {
-        return writer::write(&database, &journal, seed, Duration::from_millis(milliseconds));
+        writer::write(&database, &journal, seed, Duration::from_millis(milliseconds))?;
+        return Ok(ExitCode::SUCCESS);
     }
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
@@ -109,8 +113,12 @@ fn start(args: Args) -> Result<()> {
         },
         keep: args.keep,
         writer: std::env::current_exe()?,
-        interrupted,
+        interrupted: Arc::clone(&interrupted),
     })?;
     println!("\nnothing lost, nothing stuck, nothing doubled:\n{totals}");
-    Ok(())
+    if interrupted.load(Ordering::Relaxed) {
+        eprintln!("interrupted: the last round was not finished");
+        return Ok(ExitCode::from(EXIT_INTERRUPTED));
+    }
+    Ok(ExitCode::SUCCESS)
 }

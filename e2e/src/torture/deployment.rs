@@ -16,7 +16,6 @@ use super::wire::Wire;
 use crate::compare::Upstream;
 use crate::field::Field;
 use crate::postgres::{Flavour, PostgresCluster};
-use crate::world::Dice;
 
 /// The upstream database of a world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,9 +100,7 @@ impl Deployment {
                 others.push(scope.spawn(move || Ok(ride_wire(wire, plan, round))));
             }
             if let Some(cluster) = cluster {
-                others.push(
-                    scope.spawn(move || round.watch(ride_database(cluster, &plan.database, plan.length_ms, round))),
-                );
+                others.push(scope.spawn(move || round.watch(ride_database(cluster, &plan.database, round))));
             }
             let victims = stations.iter_mut().zip(&plan.stations);
             let victims = victims.map(|(it, plan)| scope.spawn(move || round.watch(it.ride(writer, plan, round))));
@@ -125,9 +122,7 @@ impl Deployment {
         if round.is_interrupted() {
             return Err(anyhow!("interrupted"));
         }
-        let outputs =
-            self.servers.iter().filter_map(Server::output).chain(self.stations.iter().filter_map(Victim::output));
-        for (name, output) in outputs {
+        for (name, output) in self.outputs() {
             if output.contains("panicked at") {
                 return Err(anyhow!("{name} panicked:\n{output}"));
             }
@@ -145,11 +140,14 @@ impl Deployment {
         check(&Upstream::open(&self.field.database)?, self.field.schema(), &subjects)
     }
 
+    /// What the running processes have printed, by name.
+    fn outputs(&self) -> impl Iterator<Item = (&str, String)> {
+        self.servers.iter().filter_map(Server::output).chain(self.stations.iter().filter_map(Victim::output))
+    }
+
     /// Puts what the running processes have printed, and PostgreSQL's log, beside the logs of those that ended.
     pub(super) fn save_logs(&self, logs: &Path) -> Result<()> {
-        let outputs =
-            self.servers.iter().filter_map(Server::output).chain(self.stations.iter().filter_map(Victim::output));
-        for (name, output) in outputs {
+        for (name, output) in self.outputs() {
             std::fs::write(logs.join(format!("{name}.running.log")), output)?;
         }
         if let Some(cluster) = &self.cluster {
@@ -194,13 +192,13 @@ fn ride_wire(wire: &Wire, plan: &WirePlan, round: &Round<'_>) -> Tally {
     tally
 }
 
-fn ride_database(cluster: &mut PostgresCluster, strikes: &[Strike], seed: u64, round: &Round<'_>) -> Result<Tally> {
-    let (mut tally, mut strikes, mut dice) = (Tally::default(), Strikes::new(strikes), Dice::new(seed));
+fn ride_database(cluster: &mut PostgresCluster, strikes: &[Strike], round: &Round<'_>) -> Result<Tally> {
+    let (mut tally, mut strikes) = (Tally::default(), Strikes::new(strikes));
     while round.goes_on() {
         match strikes.due(round) {
             Some(strike) if strike.blow == Blow::KillBackend => {
-                // While it recovers it cannot be asked whom to kill.
-                let killed = cluster.kill_backend(dice.next()).ok().flatten();
+                // Any of them: the time is as good as a throw of dice. While it recovers it cannot be asked whom to kill.
+                let killed = cluster.kill_backend(strike.at_ms).ok().flatten();
                 tally.add(Hit::Backend, killed.is_some().into());
             }
             Some(strike) => {

@@ -36,6 +36,7 @@ type There = BTreeMap<(Cell, Cell), Cells>;
 /// What must be where.
 #[derive(Debug)]
 pub struct Ledger {
+    schema: Schema,
     here: Vec<BTreeMap<Cell, Cells>>,
     there: Vec<There>,
     /// The changes that must have been rejected, by number.
@@ -50,6 +51,7 @@ impl Ledger {
     pub fn new(schema: &Schema) -> Self {
         let tables = schema.tables().len();
         Self {
+            schema: schema.clone(),
             here: vec![BTreeMap::new(); tables],
             there: vec![There::new(); tables],
             rejected: BTreeMap::new(),
@@ -73,7 +75,7 @@ impl Ledger {
     ///
     /// # Errors
     /// When their changes do not fill the log's numbers one by one: capture missed a change, or logged one twice.
-    pub fn take(&mut self, schema: &Schema, mut committed: Vec<Prepared>) -> Result<()> {
+    pub fn take(&mut self, mut committed: Vec<Prepared>) -> Result<()> {
         committed.sort_by_key(|transaction| transaction.last_seq);
         for transaction in committed {
             let expected = self.last_seq + transaction.changes.len() as u64;
@@ -89,15 +91,15 @@ impl Ledger {
             }
             for change in transaction.changes {
                 self.last_seq += 1;
-                self.change(schema, &change)?;
+                self.change(&change)?;
             }
         }
         Ok(())
     }
 
-    fn change(&mut self, schema: &Schema, change: &Change) -> Result<()> {
-        let index = schema.table_index(&change.table).with_context(|| format!("no table {}", change.table))?;
-        let table = &schema.tables()[index];
+    fn change(&mut self, change: &Change) -> Result<()> {
+        let index = self.schema.table_index(&change.table).with_context(|| format!("no table {}", change.table))?;
+        let table = &self.schema.tables()[index];
         let cells = table.columns.iter().zip(&change.row).map(|(column, said)| as_upstream(column, said.cell()?));
         let row: Cells = cells.collect::<Result<_>>()?;
         if row.len() != table.columns.len() || row.len() != change.row.len() {
@@ -108,7 +110,7 @@ impl Ledger {
             Op::D => self.here[index].remove(&key),
             Op::I | Op::U => self.here[index].insert(key.clone(), row.clone()),
         };
-        if let Some((code, origin)) = self.judge(schema, index, change.op, &row) {
+        if let Some((code, origin)) = self.judge(index, change.op, &row) {
             let rejected = Rejected { table: table.name.clone(), op: change.op, code, origin, row };
             self.rejected.insert(self.last_seq, rejected);
             return Ok(());
@@ -122,20 +124,15 @@ impl Ledger {
     }
 
     /// Why a change must be rejected, and by whom; `None` when it must be applied.
-    fn judge(&self, schema: &Schema, index: usize, op: Op, row: &Cells) -> Option<(&'static str, &'static str)> {
-        let table = &schema.tables()[index];
+    fn judge(&self, index: usize, op: Op, row: &Cells) -> Option<(&'static str, &'static str)> {
+        let table = &self.schema.tables()[index];
         let travels = |column: usize| op != Op::D || column == table.key || Some(column) == table.time;
         let columns = || (0..row.len()).filter(|&column| travels(column));
         if let Some(code) = columns().find_map(|column| fault(table, column, &row[column])) {
             return Some((code, "station"));
         }
         if op == Op::D {
-            let held =
-                schema.tables().iter().enumerate().filter(|(_, child)| child.time.is_none() && table.time.is_none());
-            let held =
-                held.flat_map(|(at, child)| child.columns.iter().enumerate().map(move |(column, it)| (at, column, it)));
-            let mut held = held.filter(|(_, _, column)| column.references == Some(index));
-            let held = held.any(|(at, column, _)| self.there[at].values().any(|child| child[column] == row[table.key]));
+            let held = table.time.is_none() && self.has_ordinary_child(index, &row[table.key]);
             return held.then_some(("referenced", "server"));
         }
         if table.time.is_some_and(|time| matches!(&row[time], Cell::Text(text) if text.as_str() >= FAR_TIMES)) {
@@ -145,6 +142,14 @@ impl Ledger {
             column.references.is_some_and(|parent| *cell != Cell::Null && !self.is_upstream(parent, cell))
         });
         missing.then_some(("reference", "server"))
+    }
+
+    /// Whether a row of an ordinary table references this one upstream. Those of hypertables do not hold their parents.
+    fn has_ordinary_child(&self, parent: usize, key: &Cell) -> bool {
+        self.schema.tables().iter().zip(&self.there).filter(|(child, _)| child.time.is_none()).any(|(child, rows)| {
+            let columns = child.columns.iter().enumerate().filter(|(_, column)| column.references == Some(parent));
+            columns.into_iter().any(|(column, _)| rows.values().any(|row| row[column] == *key))
+        })
     }
 
     fn is_upstream(&self, table: usize, key: &Cell) -> bool {
@@ -209,7 +214,7 @@ mod tests {
                 ("p", Op::D, 1, Said::Null(())),
             ],
         );
-        ledger.take(&schema, vec![later, first])?;
+        ledger.take(vec![later, first])?;
         let rejected: Vec<_> = ledger.rejected.iter().map(|(seq, it)| (*seq, it.code, it.origin)).collect();
         assert_eq!(rejected, [(2, "type", "station"), (4, "reference", "server"), (5, "referenced", "server")]);
         assert_eq!(ledger.here(0), [[Cell::Integer(2), Cell::Integer(5)]]);
@@ -223,7 +228,7 @@ mod tests {
         let schema = Schema::parse(SCHEMA)?;
         for last_seq in [1, 3] {
             let changes = [("p", Op::I, 1, Said::Null(())), ("p", Op::I, 2, Said::Null(()))];
-            let taken = Ledger::new(&schema).take(&schema, vec![transaction(last_seq, &changes)]);
+            let taken = Ledger::new(&schema).take(vec![transaction(last_seq, &changes)]);
             assert!(taken.is_err_and(|error| error.to_string().contains("should end at 2")));
         }
         Ok(())

@@ -96,7 +96,7 @@ impl Victim {
             (tally.in_doubt, tally.rolled_back, tally.cut_off) =
                 (told.in_doubt_committed, told.rolled_back, told.cut_off);
             let (seq, rejected) = (self.ledger.last_seq, self.ledger.rejected.len() as u64);
-            self.ledger.take(&tidemark_core::schema::shrinkage(), told.committed)?;
+            self.ledger.take(told.committed)?;
             tally.pushed = self.ledger.last_seq - seq;
             tally.rejected = self.ledger.rejected.len() as u64 - rejected;
         }

@@ -1,12 +1,16 @@
 //! `station add|list|revoke`.
 
+use std::collections::HashMap;
+
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
+use tidemark_core::ids::StationNumber;
 use tidemark_core::joincode::JoinCode;
 
 use super::{Place, print_table, shown_ms};
 use crate::clock::{Clock as _, SystemClock, random_bytes};
 use crate::config::DEFAULT_LISTEN;
+use crate::lines::{LineSummary, ReplacementOutcome};
 use crate::stations::{NewStation, secret_hash};
 
 /// Longest name of a station, in bytes.
@@ -31,6 +35,10 @@ pub(super) struct AddArgs {
     /// The URL under which the station reaches this server.
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
+    /// The file of this station, whose history parted from the one here, is to go on under the new name: with the code it rejoins, owns the
+    /// rows the old station wrote, and the old station ends.
+    #[arg(long, value_name = "OLD")]
+    replaces: Option<String>,
     /// How long the code can be used: 30m, 24h, 7d, or seconds.
     #[arg(long, default_value = "7d", value_name = "TIME")]
     expires: String,
@@ -90,22 +98,46 @@ async fn add(args: &AddArgs) -> anyhow::Result<()> {
         code_expires_at_ms: now_ms.saturating_add(expires_ms),
         now_ms,
     };
-    if !upstream.add_station(&station).await? {
-        bail!("there is a station {name:?} already; `tidemark-server station list` shows all");
+    let taken = || format!("there is a station {name:?} already; `tidemark-server station list` shows all");
+    let until = shown_ms(Some(station.code_expires_at_ms));
+    if let Some(old) = args.replaces.as_deref() {
+        match upstream.add_replacement(&station, old).await? {
+            ReplacementOutcome::Added => {}
+            ReplacementOutcome::NameTaken => bail!(taken()),
+            ReplacementOutcome::NoSuchStation => {
+                bail!("there is no station {old:?} that has joined; `tidemark-server station list` shows all")
+            }
+            ReplacementOutcome::Gone => bail!(
+                "station {old:?} was revoked or replaced already. A further copy of its file may go on beside the new one: \
+                 `tidemark-server station add NAME`, without --replaces"
+            ),
+        }
+        println!("station {name:?} may replace {old:?} at {url} until {until} UTC; {old:?} is revoked when it does.");
+        println!("The code works once. On the station: tidemark rejoin CODE (or: tidemark rejoin CODE --server URL)");
+    } else {
+        if !upstream.add_station(&station).await? {
+            bail!(taken());
+        }
+        println!("station {name:?} may join {url} until {until} UTC.");
+        println!("The code works once. On the station: tidemark join CODE (or: tidemark join CODE --server URL)");
     }
-    println!("station {name:?} may join {url} until {} UTC.", shown_ms(Some(station.code_expires_at_ms)));
-    println!("The code works once. On the station: tidemark join CODE (or: tidemark join CODE --server URL)");
     println!("{}", JoinCode { url: url.to_owned(), secret }.encode());
     Ok(())
 }
 
 async fn list(place: &Place) -> anyhow::Result<()> {
     let now_ms = SystemClock.now_ms();
-    let stations = place.upstream().await?.stations().await?;
+    let upstream = place.upstream().await?;
+    let lines: HashMap<StationNumber, LineSummary> =
+        upstream.lines().await?.into_iter().map(|line| (line.station, line)).collect();
+    let stations = upstream.stations().await?;
     let rows: Vec<Vec<String>> = stations
         .into_iter()
         .map(|station| {
             let record = station.record;
+            let line = record.number.and_then(|number| lines.get(&number));
+            let former = line.and_then(|line| line.former);
+            let fork = line.and_then(|line| line.fork);
             let state = match (record.revoked_at_ms, record.number) {
                 (Some(_), _) => "revoked",
                 (None, Some(_)) => "joined",
@@ -119,10 +151,21 @@ async fn list(place: &Place) -> anyhow::Result<()> {
                 station.tidemark.to_string(),
                 station.rejects.to_string(),
                 shown_ms(station.updated_at_ms),
+                former.map_or_else(
+                    || "-".to_owned(),
+                    |former| format!("{}{}", former.number, if former.owned { ", replaced" } else { "" }),
+                ),
+                fork.map_or_else(
+                    || "-".to_owned(),
+                    |fork| format!("{} at change {}", shown_ms(Some(fork.seen_at_ms)), fork.seq),
+                ),
             ]
         })
         .collect();
-    print_table(&["name", "number", "state", "tidemark", "rejects", "last push (UTC)"], &rows);
+    print_table(
+        &["name", "number", "state", "tidemark", "rejects", "last push (UTC)", "rejoined from", "last fork (UTC)"],
+        &rows,
+    );
     Ok(())
 }
 

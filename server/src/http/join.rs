@@ -53,6 +53,10 @@ pub(super) async fn join(endpoint: &Endpoint, body: &mut RequestBody) -> Result<
         JoinOutcome::Revoked => {
             refused(ProblemCode::Revoked, "the station of this join code was revoked by the server's operator".into())
         }
+        JoinOutcome::ForRejoin(name) => refused(
+            ProblemCode::CannotRejoin,
+            format!("this code is for the file of station {name:?}, to go on with under a new number: use it there with `tidemark rejoin CODE`"),
+        ),
         JoinOutcome::JoinedAs(name) => refused(
             ProblemCode::JoinCodeUsed,
             format!("this station joined already, as {name:?}; a file has one place upstream, so no second code is needed"),

@@ -6,7 +6,7 @@ use tidemark_core::protocol::{Problem, ProblemCode};
 use tidemark_core::value::unhex;
 
 use super::problem::{Reply, json, problem, text};
-use super::{Endpoint, RequestBody, body, digest, join, push, station};
+use super::{Endpoint, RequestBody, body, digest, join, push, rejoin, station};
 use crate::ingest::store_problem;
 use crate::stations::{StationRecord, secret_hash};
 
@@ -42,13 +42,23 @@ async fn answer(endpoint: &Endpoint, request: &mut Request<RequestBody>) -> Resu
             let station = authenticate(endpoint, request).await?;
             Ok(json(&station::station(endpoint, &station).await?))
         }
+        (&Method::POST, "/v1/rejoin") => {
+            let former = authenticate_former(endpoint, request).await?;
+            Ok(json(&rejoin::rejoin(endpoint, &former, request.body_mut()).await?))
+        }
+        (&Method::GET, "/v1/history") => {
+            let former = authenticate_former(endpoint, request).await?;
+            Ok(json(&rejoin::history(endpoint, &former, request.uri().query()).await?))
+        }
         (&Method::GET, "/v1/schema") => {
             authenticate(endpoint, request).await?;
             Ok(text(endpoint.ingest.schema().source().to_owned()))
         }
-        (_, "/healthz" | "/readyz" | "/v1/join" | "/v1/push" | "/v1/digest" | "/v1/station" | "/v1/schema") => {
-            Err(Problem::new(ProblemCode::MethodNotAllowed, format!("{} does not take {}", path, request.method())))
-        }
+        (
+            _,
+            "/healthz" | "/readyz" | "/v1/join" | "/v1/push" | "/v1/rejoin" | "/v1/history" | "/v1/digest"
+            | "/v1/station" | "/v1/schema",
+        ) => Err(Problem::new(ProblemCode::MethodNotAllowed, format!("{} does not take {}", path, request.method()))),
         _ => Err(Problem::new(
             ProblemCode::NotFound,
             "there is nothing here; is this the address of the Tidemark server?",
@@ -56,8 +66,30 @@ async fn answer(endpoint: &Endpoint, request: &mut Request<RequestBody>) -> Resu
     }
 }
 
-/// The station whose token the request carries. Looked up by the token's hash, so no comparison leaks how much of it was right.
+/// The station whose token the request carries.
 async fn authenticate(endpoint: &Endpoint, request: &Request<RequestBody>) -> Result<StationRecord, Problem> {
+    let station = station_of_token(endpoint, request).await?;
+    match (station.revoked_at_ms, station.number) {
+        (Some(_), Some(number)) => Err(endpoint.ingest.revoked(number).await),
+        _ => Ok(station),
+    }
+}
+
+/// The station that a file was before: as [`authenticate`], but for a number that another copy of the file replaced, the token is
+/// still good to prove where a file comes from.
+async fn authenticate_former(endpoint: &Endpoint, request: &Request<RequestBody>) -> Result<StationRecord, Problem> {
+    let station = station_of_token(endpoint, request).await?;
+    if let (Some(_), Some(number)) = (station.revoked_at_ms, station.number) {
+        let replaced_by = endpoint.ingest.upstream().replaced_by(number).await.map_err(store_problem)?;
+        if replaced_by.is_none() {
+            return Err(endpoint.ingest.revoked(number).await);
+        }
+    }
+    Ok(station)
+}
+
+/// The station of a request's token, revoked or not. Looked up by the token's hash, so no comparison leaks how much of it was right.
+async fn station_of_token(endpoint: &Endpoint, request: &Request<RequestBody>) -> Result<StationRecord, Problem> {
     let unauthorized = |detail: &str| Problem::new(ProblemCode::Unauthorized, detail);
     let header = request
         .headers()
@@ -67,14 +99,8 @@ async fn authenticate(endpoint: &Endpoint, request: &Request<RequestBody>) -> Re
     let token = token.ok_or_else(|| unauthorized("the token is not of the form `Bearer` and 64 hex digits"))?;
     let upstream = endpoint.ingest.upstream();
     let station = upstream.station_by_token(secret_hash(&token)).await.map_err(store_problem)?;
-    let station = station.ok_or_else(|| {
-        unauthorized("the server does not know this token; let the station join again with a new code")
-    })?;
-    if station.revoked_at_ms.is_some() {
-        let detail = format!("station {:?} was revoked by the server's operator", station.name);
-        return Err(Problem::new(ProblemCode::Revoked, detail));
-    }
-    Ok(station)
+    station
+        .ok_or_else(|| unauthorized("the server does not know this token; let the station join again with a new code"))
 }
 
 async fn ready(endpoint: &Endpoint) -> Result<Reply, Problem> {

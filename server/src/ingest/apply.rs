@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use tidemark_core::batch::{Batch, ChangeRef, Group, Op, VOID_CODE};
+use tidemark_core::chain::Print;
 use tidemark_core::decision::{Cursor, Decision, decide};
 use tidemark_core::planted::{Bug, planted};
 use tidemark_core::protocol::RejectedChange;
@@ -19,6 +20,7 @@ use tidemark_core::value::ValueRef;
 use super::check::{TimeRange, check};
 use super::plan::plan;
 use super::questions::questions;
+use crate::lines::Line;
 use crate::upstream::{Reject, StoreError, StoreTransaction};
 
 /// Longest message of a reject, in bytes: a reply with every change of the largest batch rejected still fits a message.
@@ -29,6 +31,8 @@ const MESSAGE_BYTES_MAX: usize = 240;
 pub struct Job {
     /// The batch as it came.
     pub batch: Batch,
+    /// The print of the chain after each of its changes.
+    pub prints: Vec<Print>,
     /// The schema it follows.
     pub schema: Arc<Schema>,
     /// The schema that is served.
@@ -75,6 +79,8 @@ pub enum Outcome {
     },
     /// There is no such station.
     UnknownStation,
+    /// The station was revoked while the batch was on its way.
+    Revoked,
 }
 
 /// Applies a batch within a transaction.
@@ -85,10 +91,22 @@ pub async fn apply<T: StoreTransaction + ?Sized>(tx: &mut T, job: &Job) -> Resul
     let batch = &job.batch;
     let span = batch.span();
     let Some(cursor) = tx.lock_cursor(batch.station).await? else { return Ok(Outcome::UnknownStation) };
+    let line = tx.line(batch.station).await?;
+    if line.revoked {
+        return Ok(Outcome::Revoked);
+    }
     let skip = match decide(&cursor, &span, |seq| batch.chain_at(&job.schema, seq)) {
         Decision::Gap { .. } => return Ok(Outcome::Gap { cursor }),
-        Decision::Forked { .. } => return Ok(Outcome::Forked { cursor }),
+        Decision::Forked { at } => {
+            tx.note_fork(batch.station, at, job.now_ms).await?;
+            return Ok(Outcome::Forked { cursor });
+        }
         Decision::Duplicate => {
+            let print = tx.print_at(batch.station, span.last_seq()).await?;
+            if print.is_some_and(|print| print != span.chain_after.print()) {
+                tx.note_fork(batch.station, span.last_seq(), job.now_ms).await?;
+                return Ok(Outcome::Forked { cursor });
+            }
             let mut rejected = tx.rejected_between(batch.station, span.first_seq, span.last_seq()).await?;
             if planted(Bug::RejectsNotRepeated) {
                 rejected.clear();
@@ -103,7 +121,7 @@ pub async fn apply<T: StoreTransaction + ?Sized>(tx: &mut T, job: &Job) -> Resul
     };
     let groups = job.groups();
     let changes: Vec<ChangeRef> = batch.changes().skip(skip as usize).collect();
-    let (applied, refusals) = write(tx, job, groups, &changes).await?;
+    let (applied, refusals) = write(tx, job, &line, groups, &changes).await?;
     let kept = refusals.iter().map(|(place, rejection)| {
         let change = &changes[*place];
         let image = image(&job.current, &groups[change.group], change.row);
@@ -119,6 +137,7 @@ pub async fn apply<T: StoreTransaction + ?Sized>(tx: &mut T, job: &Job) -> Resul
     }));
     let cursor = Cursor { seq: span.last_seq(), chain: span.chain_after };
     let clock_offset_ms = job.now_ms.saturating_sub(batch.sent_at_ms);
+    tx.keep_history(batch.station, span.first_seq + u64::from(skip), &job.prints[skip as usize..]).await?;
     let advanced = tx.advance(batch.station, cursor, job.now_ms, clock_offset_ms).await;
     if !planted(Bug::CursorApart) {
         advanced?;
@@ -130,21 +149,21 @@ pub async fn apply<T: StoreTransaction + ?Sized>(tx: &mut T, job: &Job) -> Resul
 async fn write<T: StoreTransaction + ?Sized>(
     tx: &mut T,
     job: &Job,
+    line: &Line,
     groups: &[Group],
     changes: &[ChangeRef],
 ) -> Result<(u32, Vec<(usize, Rejection)>), StoreError> {
-    let station = job.batch.station;
-    let refused = check(&job.current, station, groups, job.times);
+    let refused = check(&job.current, line, groups, job.times);
     let (mut applied, mut rejected) = (0, Vec::new());
     let mut ranges = vec![(0, changes.len())];
     while let Some((low, high)) = ranges.pop() {
         let range = &changes[low..high];
-        let asked = questions(&job.current, groups, range, &refused);
-        let facts = tx.facts(station, &asked).await?;
-        let plan = plan(&job.current, groups, range, &refused, facts);
+        let asked = questions(&job.current, line, groups, range, &refused);
+        let facts = tx.facts(line, &asked).await?;
+        let plan = plan(&job.current, groups, range, &refused, &asked, facts);
         if !plan.writes.is_empty() {
             tx.savepoint().await?;
-            match tx.write(station, groups, &plan.writes).await {
+            match tx.write(line, groups, &plan.writes).await {
                 Ok(()) => tx.release_savepoint().await?,
                 Err(StoreError::Violation(message)) => {
                     tx.rollback_to_savepoint().await?;

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use tidemark_core::batch::{Group, Op};
 use tidemark_core::convert::check_column;
-use tidemark_core::ids::StationNumber;
 use tidemark_core::reject::{RejectCode, Rejection};
 use tidemark_core::schema::{Schema, Table};
 use tidemark_core::timestamp;
 use tidemark_core::value::ValueRef;
+
+use crate::lines::Line;
 
 /// Which times a table's time column may say, microseconds since 1970 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +34,7 @@ pub type Refused = HashMap<RowAt, Rejection>;
 
 /// Checks every row of a batch, which follows `schema`.
 #[must_use]
-pub fn check(schema: &Schema, station: StationNumber, groups: &[Group], times: TimeRange) -> Refused {
+pub fn check(schema: &Schema, line: &Line, groups: &[Group], times: TimeRange) -> Refused {
     let mut refused = Refused::new();
     for (index, group) in groups.iter().enumerate() {
         let Some(table) = schema.tables().get(group.table as usize) else { continue };
@@ -45,7 +46,7 @@ pub fn check(schema: &Schema, station: StationNumber, groups: &[Group], times: T
         for row in 0..group.rows {
             for (block, &column) in group.columns.iter().zip(&columns) {
                 let times = (group.op != Op::Delete).then_some(times);
-                if let Err(rejection) = check_cell(table, column, station, block.get(row), times) {
+                if let Err(rejection) = check_cell(table, column, line, block.get(row), times) {
                     refused.insert(RowAt { group: index as u32, row: row as u32 }, rejection);
                     break;
                 }
@@ -58,21 +59,32 @@ pub fn check(schema: &Schema, station: StationNumber, groups: &[Group], times: T
 fn check_cell(
     table: &Table,
     column: usize,
-    station: StationNumber,
+    line: &Line,
     value: ValueRef<'_>,
     times: Option<TimeRange>,
 ) -> Result<(), Rejection> {
     check_column(table, column, value)?;
     let at = || format!("{}.{}", table.name, table.columns[column].name);
     match value {
-        ValueRef::Integer(id) if column == table.key && !station.owns(id) => Err(Rejection::new(
-            RejectCode::IdRange,
-            format!("{}: the key {id} is not in the block of station {station}", at()),
-        )),
-        ValueRef::Integer(id) if table.columns[column].references.is_some() && !station.may_reference(id) => {
+        ValueRef::Integer(id) if column == table.key && !line.station.owns(id) => match line.former_of(id) {
+            Some(former) if former.owned => Ok(()),
+            Some(former) => Err(Rejection::new(
+                RejectCode::Owner,
+                format!("{}: the row {id} belongs to station {}, which this file was before", at(), former.number),
+            )),
+            None => Err(Rejection::new(
+                RejectCode::IdRange,
+                format!("{}: the key {id} is not in the block of station {}", at(), line.station),
+            )),
+        },
+        ValueRef::Integer(id) if table.columns[column].references.is_some() && !line.may_reference(id) => {
             Err(Rejection::new(
                 RejectCode::IdRange,
-                format!("{}: the reference {id} is neither to a row of station {station} nor to one of HQ", at()),
+                format!(
+                    "{}: the reference {id} is neither to a row of station {} nor to one of HQ",
+                    at(),
+                    line.station
+                ),
             ))
         }
         ValueRef::Timestamp(us) if Some(column) == table.time => match times {

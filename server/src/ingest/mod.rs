@@ -143,7 +143,8 @@ impl Ingest {
     /// # Errors
     /// [`ProblemCode::BadFrame`], [`ProblemCode::TooLarge`] or [`ProblemCode::IncompatibleSchema`].
     pub fn decode(&self, schema: Arc<Schema>, frame: &[u8]) -> Result<Job, Problem> {
-        let batch = frame::decode(frame, &schema, &self.limits).map_err(|error| self.frame_problem(&error))?;
+        let decoded = frame::decode_with_prints(frame, &schema, &self.limits);
+        let (batch, prints) = decoded.map_err(|error| self.frame_problem(&error))?;
         let projected = if schema.fingerprint() == self.current.fingerprint() {
             None
         } else {
@@ -153,7 +154,7 @@ impl Ingest {
         let now_ms = self.clock.now_ms();
         let last_us = now_ms.saturating_mul(1000).saturating_add(self.window.skew_us);
         let times = TimeRange { first_us: self.window.floor_us, last_us };
-        Ok(Job { batch, schema, current: Arc::clone(&self.current), projected, times, now_ms })
+        Ok(Job { batch, prints, schema, current: Arc::clone(&self.current), projected, times, now_ms })
     }
 
     /// Applies a decoded batch.
@@ -185,17 +186,39 @@ impl Ingest {
                 Err(Problem::new(ProblemCode::Gap, detail).at(cursor))
             }
             Outcome::Forked { cursor } => {
-                tracing::warn!(%station, tidemark = cursor.seq, "a batch continues another history: the station's file was copied, restored or altered");
+                tracing::warn!(
+                    %station,
+                    tidemark = cursor.seq,
+                    "a batch continues another history: the station's file was copied, put back to an older copy or altered. If that file is to \
+                     go on, make it a code: `tidemark-server station add NAME --replaces OLD` if no other copy is in use, else `station add NAME`"
+                );
                 let detail = format!(
                     "the batch continues another history than the one the server has up to change {}: the station's file was copied, restored from a backup or altered",
                     cursor.seq
                 );
                 Err(Problem::new(ProblemCode::Forked, detail).at(cursor))
             }
+            Outcome::Revoked => Err(self.revoked(station).await),
             Outcome::UnknownStation => {
                 Err(Problem::new(ProblemCode::Internal, format!("the server has no cursor of station {station}")))
             }
         }
+    }
+
+    /// What a station hears that may not push any more.
+    pub async fn revoked(&self, station: StationNumber) -> Problem {
+        let replaced_by = match self.upstream.replaced_by(station).await {
+            Ok(replaced_by) => replaced_by,
+            Err(error) => return store_problem(error),
+        };
+        let detail = match replaced_by {
+            Some(other) => format!(
+                "station {station} was replaced by {other:?}: its file, or a copy of it, went on under a new number. If this file is to go on too, \
+                 ask for a code of its own and run `tidemark rejoin CODE`"
+            ),
+            None => format!("station {station} was revoked by the server's operator; ask them"),
+        };
+        Problem::new(ProblemCode::Revoked, detail)
     }
 
     /// All of it: what the endpoint does between a request's body and its reply.

@@ -8,7 +8,7 @@ use tidemark_core::reject::{RejectCode, Rejection};
 use tidemark_core::schema::{Schema, Table};
 
 use super::check::{Refused, RowAt};
-use super::questions::{ColumnAt, Facts, Identity, Key, guarded_by, identity_of};
+use super::questions::{ColumnAt, Facts, Identity, Key, Questions, guarded_by, identity_of};
 
 /// What is to be written to one table. Every list is sorted, and no row is in two of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -49,9 +49,18 @@ struct Overlay {
     holder_columns: BTreeMap<usize, Vec<usize>>,
 }
 
-/// Plans a range of changes. `facts` answer [`super::questions::questions`] of the same range.
+/// Plans a range of changes. `facts` answer what was `asked` of the same range.
 #[must_use]
-pub fn plan(schema: &Schema, groups: &[Group], changes: &[ChangeRef], refused: &Refused, facts: Facts) -> Plan {
+pub fn plan(
+    schema: &Schema,
+    groups: &[Group],
+    changes: &[ChangeRef],
+    refused: &Refused,
+    asked: &Questions,
+    facts: Facts,
+) -> Plan {
+    let mut inherited: HashMap<(usize, Key), BTreeSet<i64>> =
+        asked.inherited.iter().filter_map(|&at| Some((at, facts.present.get(&at)?.clone()))).collect();
     let mut overlay = Overlay::new(schema, groups, facts.present, facts.children, facts.holders);
     let mut net: Vec<HashMap<Identity, Net>> = schema.tables().iter().map(|_| HashMap::new()).collect();
     let mut plan = Plan::default();
@@ -87,6 +96,14 @@ pub fn plan(schema: &Schema, groups: &[Group], changes: &[ChangeRef], refused: &
                 continue;
             }
         };
+        // Wherever a number that was replaced has moved the row, there it is no more.
+        for time_us in inherited.remove(&(index, identity.key)).into_iter().flatten() {
+            let elsewhere = Identity { time_us, ..identity };
+            if elsewhere != identity {
+                net[index].insert(elsewhere, Net { fresh: false, last: None });
+                overlay.forget(index, elsewhere);
+            }
+        }
         if !planted(Bug::BatchBlind) {
             overlay.take(index, table, group, change.row, identity);
         }
@@ -203,6 +220,13 @@ impl Overlay {
             }
         }
         Ok(())
+    }
+
+    /// Takes into account that a row of a table with a time column is gone.
+    fn forget(&mut self, index: usize, identity: Identity) {
+        if let Some(times) = self.present.get_mut(&(index, identity.key)) {
+            times.remove(&identity.time_us);
+        }
     }
 
     /// Takes an applied change into account.

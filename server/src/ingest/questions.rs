@@ -8,6 +8,7 @@ use tidemark_core::schema::{Schema, Table};
 use tidemark_core::value::ValueRef;
 
 use super::check::{Refused, RowAt};
+use crate::lines::Line;
 
 /// The identity of a row of a group; `None` when it has none, which the checks refuse.
 #[must_use]
@@ -46,6 +47,9 @@ pub struct Questions {
     pub children: BTreeMap<ColumnAt, BTreeSet<Key>>,
     /// What do these rows hold in the referencing columns of `children`? By table and key.
     pub holders: BTreeMap<usize, BTreeSet<Key>>,
+    /// Of the rows asked about in `present`, those that a number wrote which the station replaced, in tables with a time column: that number
+    /// may have moved them to another time after the histories parted.
+    pub inherited: BTreeSet<(usize, Key)>,
 }
 
 impl Questions {
@@ -84,7 +88,17 @@ pub fn guarded_by(schema: &Schema, parent: usize) -> impl Iterator<Item = Column
 
 /// Collects the questions of some changes.
 #[must_use]
-pub fn questions(schema: &Schema, groups: &[Group], changes: &[ChangeRef], refused: &Refused) -> Questions {
+pub fn questions(
+    schema: &Schema,
+    line: &Line,
+    groups: &[Group],
+    changes: &[ChangeRef],
+    refused: &Refused,
+) -> Questions {
+    let inherits = |key| match key {
+        Key::Integer(id) => line.former_of(id).is_some_and(|former| former.owned),
+        Key::Uuid(_) => line.former.iter().any(|former| former.owned),
+    };
     let mut asked = Questions::default();
     let mut touched: BTreeMap<usize, BTreeSet<Key>> = BTreeMap::new();
     for change in changes {
@@ -100,6 +114,9 @@ pub fn questions(schema: &Schema, groups: &[Group], changes: &[ChangeRef], refus
         }
         if table.time.is_none() {
             touched.entry(index).or_default().insert(identity.key);
+        } else if inherits(identity.key) {
+            asked.present.entry(index).or_default().insert(identity.key);
+            asked.inherited.insert((index, identity.key));
         }
         if group.op == Op::Delete {
             for at in guarded_by(schema, index) {

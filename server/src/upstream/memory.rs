@@ -1,6 +1,7 @@
 //! An upstream in memory, with the semantics of the others: for the simulation and for tests. Nothing here waits, so every future is ready
 //! at once.
 
+mod lines;
 mod surveyed;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,10 +19,12 @@ use tidemark_core::reject::RejectCode;
 use tidemark_core::schema::{Schema, Table};
 use tidemark_core::value::{Value, ValueRef};
 
+use self::lines::{LineState, LineUndo};
 use super::{KnownSchema, Reject, StoreError, StoreTransaction, Upstream};
 use crate::ingest::apply::{Job, Outcome, apply};
 use crate::ingest::plan::TableWrites;
 use crate::ingest::questions::{ColumnAt, Facts, Identity, Key, Questions, identity_of};
+use crate::lines::Line;
 use crate::stations::{JoinAsk, JoinOutcome, NewStation, StationRecord, StationSummary, join};
 
 /// A row as it is kept.
@@ -85,6 +88,7 @@ struct State {
     stations: BTreeMap<String, StationRecord>,
     cursors: BTreeMap<u32, StoredCursor>,
     rejects: BTreeMap<(u32, u64), Reject>,
+    lines: LineState,
 }
 
 /// What undoes a write.
@@ -93,6 +97,7 @@ enum Undo {
     Station(String, StationRecord),
     Cursor(u32, Option<StoredCursor>),
     Reject(u32, u64),
+    Line(LineUndo),
 }
 
 /// The store.
@@ -204,6 +209,7 @@ impl MemoryTransaction<'_> {
                 Some(Undo::Cursor(station, Some(cursor))) => drop(self.state.cursors.insert(station, cursor)),
                 Some(Undo::Cursor(station, None)) => drop(self.state.cursors.remove(&station)),
                 Some(Undo::Reject(station, seq)) => drop(self.state.rejects.remove(&(station, seq))),
+                Some(Undo::Line(undo)) => self.state.lines.undo(undo),
                 None => {}
             }
         }
@@ -246,7 +252,7 @@ impl StoreTransaction for MemoryTransaction<'_> {
         Ok(self.state.cursors.get(&station.get()).map(|stored| stored.cursor))
     }
 
-    async fn facts(&mut self, station: StationNumber, questions: &Questions) -> Result<Facts, StoreError> {
+    async fn facts(&mut self, line: &Line, questions: &Questions) -> Result<Facts, StoreError> {
         self.at(Moment::Facts)?;
         let mut facts = Facts::default();
         for (&table, keys) in &questions.present {
@@ -255,7 +261,7 @@ impl StoreTransaction for MemoryTransaction<'_> {
             }
         }
         for (&table, keys) in &questions.foreign {
-            for (identity, row) in self.with_keys(table, keys).filter(|(_, row)| row.station != station.get()) {
+            for (identity, row) in self.with_keys(table, keys).filter(|(_, row)| !line.owns(row.station)) {
                 facts.foreign.insert((table, identity.key), row.station);
             }
         }
@@ -293,12 +299,7 @@ impl StoreTransaction for MemoryTransaction<'_> {
         Ok(())
     }
 
-    async fn write(
-        &mut self,
-        station: StationNumber,
-        groups: &[Group],
-        writes: &[TableWrites],
-    ) -> Result<(), StoreError> {
+    async fn write(&mut self, line: &Line, groups: &[Group], writes: &[TableWrites]) -> Result<(), StoreError> {
         self.at(Moment::Write)?;
         for write in writes {
             let table = &self.schema.tables()[write.table];
@@ -309,15 +310,15 @@ impl StoreTransaction for MemoryTransaction<'_> {
                 if let Some(constraint) = self.constraint {
                     constraint(table, &values).map_err(StoreError::Violation)?;
                 }
-                if self.state.rows[write.table].get(&identity).is_some_and(|row| row.station != station.get()) {
+                if self.state.rows[write.table].get(&identity).is_some_and(|row| !line.owns(row.station)) {
                     return Err(StoreError::Violation("the row belongs to another station".to_owned()));
                 }
-                self.set_row(write.table, identity, Some(StoredRow { station: station.get(), values }));
+                self.set_row(write.table, identity, Some(StoredRow { station: line.station.get(), values }));
             }
         }
         for write in writes.iter().rev() {
             for identity in &write.deletes {
-                if self.state.rows[write.table].get(identity).is_some_and(|row| row.station == station.get()) {
+                if self.state.rows[write.table].get(identity).is_some_and(|row| line.owns(row.station)) {
                     self.set_row(write.table, *identity, None);
                 }
             }

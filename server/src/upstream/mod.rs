@@ -3,6 +3,7 @@
 //! What becomes of a batch is decided once ([`crate::ingest`]) and runs over [`StoreTransaction`], which asks and writes sets of rows;
 //! the stores differ in nothing else.
 
+pub mod lines;
 pub mod memory;
 pub mod postgres;
 pub mod sqlite;
@@ -18,10 +19,12 @@ use tidemark_core::decision::Cursor;
 use tidemark_core::ids::StationNumber;
 use tidemark_core::protocol::RejectedChange;
 
+pub use self::lines::{LineTransaction, Lines};
 use self::surveyed::Surveyed;
 use crate::ingest::apply::{Job, Outcome};
 use crate::ingest::plan::TableWrites;
 use crate::ingest::questions::{Facts, Questions};
+use crate::lines::Line;
 use crate::stations::{JoinAsk, JoinOutcome, NewStation, StationRecord, StationSummary};
 
 /// Why a store did not do what it was asked, and whose fault that is.
@@ -68,24 +71,20 @@ pub struct Reject {
 
 /// A transaction on a store: questions about sets of rows, and writes of sets of rows. Dropped without a commit, nothing of it remains.
 #[async_trait]
-pub trait StoreTransaction: Send {
+pub trait StoreTransaction: LineTransaction {
     /// The station's cursor, locked until the transaction ends.
     async fn lock_cursor(&mut self, station: StationNumber) -> Result<Option<Cursor>, StoreError>;
-    /// Answers questions about rows.
-    async fn facts(&mut self, station: StationNumber, questions: &Questions) -> Result<Facts, StoreError>;
+    /// Answers questions about rows; foreign is what the line does not own.
+    async fn facts(&mut self, line: &Line, questions: &Questions) -> Result<Facts, StoreError>;
     /// Sets a mark to come back to.
     async fn savepoint(&mut self) -> Result<(), StoreError>;
     /// Undoes everything since the mark, and takes it away.
     async fn rollback_to_savepoint(&mut self) -> Result<(), StoreError>;
     /// Takes the mark away.
     async fn release_savepoint(&mut self) -> Result<(), StoreError>;
-    /// Writes rows: upserts in the order given, then deletes in the reverse order of tables.
-    async fn write(
-        &mut self,
-        station: StationNumber,
-        groups: &[Group],
-        writes: &[TableWrites],
-    ) -> Result<(), StoreError>;
+    /// Writes rows of the line's station: upserts in the order given, then deletes in the reverse order of tables. Rows that the line
+    /// does not own stay.
+    async fn write(&mut self, line: &Line, groups: &[Group], writes: &[TableWrites]) -> Result<(), StoreError>;
     /// Keeps rejected changes.
     async fn store_rejects(&mut self, rejects: &mut (dyn Iterator<Item = Reject> + Send)) -> Result<(), StoreError>;
     /// Which changes of a range the server rejected, in seq order.
@@ -133,7 +132,7 @@ pub struct KnownSchema {
 
 /// An upstream database.
 #[async_trait]
-pub trait Upstream: Surveyed + Send + Sync + 'static {
+pub trait Upstream: Surveyed + Lines + 'static {
     /// One line for the log: what kind of database this is.
     fn describe(&self) -> String;
     /// Applies a batch: all of it, in one transaction, or nothing.

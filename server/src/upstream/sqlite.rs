@@ -1,6 +1,7 @@
 //! The embedded upstream: one SQLite file, nothing to install. WAL, every commit synced; one writer, in a thread that may block.
 
 mod inspect;
+mod lines;
 mod records;
 mod surveyed;
 mod transaction;
@@ -162,15 +163,7 @@ impl Upstream for SqliteUpstream {
 
     async fn add_station(&self, station: &NewStation) -> Result<bool, StoreError> {
         let station = station.clone();
-        Self::with(&self.writer, move |connection| {
-            let sql =
-                "INSERT INTO tidemark_station (name, code_hash, code_expires_at, created_at) VALUES (?1, ?2, ?3, ?4)
-                       ON CONFLICT (name) DO NOTHING";
-            let values =
-                (station.name, station.code_hash, at_text(station.code_expires_at_ms), at_text(station.now_ms));
-            Ok(connection.execute(sql, values).map_err(failed)? == 1)
-        })
-        .await
+        Self::with(&self.writer, move |connection| add_station(connection, &station).map_err(failed)).await
     }
 
     async fn revoke_station(&self, name: &str, now_ms: i64) -> Result<bool, StoreError> {
@@ -249,4 +242,12 @@ impl Upstream for SqliteUpstream {
         let schema = Arc::clone(&self.schema);
         Self::with(&self.reader, move |connection| inspect::differences(connection, &schema).map_err(failed)).await
     }
+}
+
+/// Invites a station; `false` when the name is taken.
+fn add_station(connection: &Connection, station: &NewStation) -> rusqlite::Result<bool> {
+    let sql = "INSERT INTO tidemark_station (name, code_hash, code_expires_at, created_at) VALUES (?1, ?2, ?3, ?4)
+               ON CONFLICT (name) DO NOTHING";
+    let values = (&station.name, station.code_hash, at_text(station.code_expires_at_ms), at_text(station.now_ms));
+    Ok(connection.execute(sql, values)? == 1)
 }

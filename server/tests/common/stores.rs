@@ -39,7 +39,7 @@ pub struct Store {
     pub ingest: Arc<Ingest>,
     pub clock: Arc<TestClock>,
     pub url: Option<String>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// The note that a constraint beyond the schema refuses.
@@ -115,7 +115,13 @@ impl Store {
         };
         let clock = TestClock::new();
         let ingest = ingest(&upstream, &schema, &clock);
-        Self { kind, schema, upstream, ingest, clock, url, _folder: folder }
+        Self { kind, schema, upstream, ingest, clock, url, folder }
+    }
+
+    /// The embedded store's file, to write to it by hand.
+    pub fn embedded(&self) -> rusqlite::Connection {
+        assert_eq!(self.kind, Kind::Sqlite);
+        tidemark_server::upstream::sqlite::connect(&self.folder.path().join("upstream.db")).unwrap()
     }
 
     /// A station that has joined.

@@ -8,6 +8,7 @@ use tidemark_core::protocol::RejectedChange;
 use tidemark_core::reject::Rejection;
 
 use crate::error::{Error, Result, printable};
+use crate::former::raise_bound;
 use crate::meta;
 use crate::rejects::{Origin, keep};
 use crate::store::Store;
@@ -19,6 +20,8 @@ pub struct Ack<'a> {
     pub base: Cursor,
     /// The new tidemark: verified against the station's own chain, within the batch.
     pub upto: Cursor,
+    /// The largest local id in each table of the batch, when all of it is acknowledged.
+    pub largest_ids: &'a [(String, i64)],
     /// Changes rejected here when the batch was cut, in seq order.
     pub rejected_here: &'a [(u64, Rejection)],
     /// Changes the server says it rejected.
@@ -83,6 +86,9 @@ pub fn acknowledge(store: &mut Store, ack: &Ack<'_>) -> Result<Acked> {
             params![ack.upto.seq as i64, ack.upto.chain.0, limits, ack.now_ms],
         )
         .map_err(sql)?;
+        for (table, id) in ack.largest_ids {
+            raise_bound(tx, table, *id).map_err(sql)?;
+        }
         let trim = ack.upto.seq as i64 + i64::from(planted(Bug::TrimPastTidemark));
         tx.execute("DELETE FROM tidemark_log WHERE seq <= ?1", [trim]).map_err(sql)?;
         if planted(Bug::SeqReused) {

@@ -202,8 +202,9 @@ pub fn import_receipt(store: &mut Store, now_ms: i64, mut receipt: impl Read + S
             // Another process moved the tidemark meanwhile: compare again.
             Agreement::Moved => {}
             found => {
-                let message =
-                    found.fork_message(base, end.cursor).expect("BUG: the histories were compared and differ");
+                let message = found
+                    .fork_message(&membership.name, base, end.cursor)
+                    .expect("BUG: the histories were compared and differ");
                 store.update_station("forked = ?1, last_contact_ms = ?2", (&message, now_ms))?;
                 return Err(BundleError::Forked(message));
             }
@@ -243,7 +244,7 @@ fn prove(
 ) -> BundleResult<(ReceiptHead, ReceiptEnd)> {
     let mut receipt = open(store, membership, token_hash, receipt)?;
     loop {
-        if let ReceiptPart::End(end) = receipt.next()? {
+        if let ReceiptPart::End(end) = receipt.next_part()? {
             return Ok((*receipt.head(), end));
         }
     }
@@ -260,7 +261,7 @@ fn acknowledge_all<R: Read>(
     let caps = Pace::new(limits).caps();
     let (mut changes, mut here, mut by_server) = (0, 0, 0);
     let mut tidemark = base.seq;
-    while let ReceiptPart::Verdicts(verdicts) = receipt.next()? {
+    while let ReceiptPart::Verdicts(verdicts) = receipt.next_part()? {
         loop {
             let snapshot = Snapshot::take(store)?;
             tidemark = snapshot.tidemark.seq;
@@ -276,6 +277,7 @@ fn acknowledge_all<R: Read>(
             let ack = Ack {
                 base: cut.base,
                 upto: Cursor { seq: span.last_seq(), chain: span.chain_after },
+                largest_ids: &cut.batch.largest_ids(store.schema_of(span.first_seq)),
                 rejected_here: &cut.rejected,
                 rejected_by_server: &verdicts.rejected,
                 limits,

@@ -114,7 +114,8 @@ pub enum Error {
     /// The log has been edited.
     #[error(
         "{file}: the change log was tampered with: {detail}. Nothing is sent from this file any more, since changes would be missing upstream; \
-         restore tidemark_log and sqlite_sequence from a backup"
+         put the file back to a copy that fits, or let it go on from its rows as they are: ask the server's operator for a code made with \
+         `tidemark-server station add NAME --replaces OLD` and run `tidemark rejoin CODE`"
     )]
     LogTampered {
         /// Where.

@@ -5,6 +5,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tidemark_core::schema::Schema;
 
 use crate::error::{Error, Result};
+use crate::former::{CREATE_FORMER, first_bounds};
 use crate::meta;
 
 /// The format of the file this build writes, and the newest it reads.
@@ -41,9 +42,13 @@ pub(crate) fn upgrade(db: &mut Connection, file: &str) -> Result<()> {
 }
 
 /// The step from one format to the next.
-fn step(tx: &Transaction<'_>, from: i64, _schema: &Schema) -> rusqlite::Result<()> {
+fn step(tx: &Transaction<'_>, from: i64, schema: &Schema) -> rusqlite::Result<()> {
     match from {
-        1 => tx.execute_batch(CREATE_SCHEMAS),
+        1 => {
+            tx.execute_batch(CREATE_SCHEMAS)?;
+            tx.execute_batch(CREATE_FORMER)?;
+            first_bounds(tx, schema)
+        }
         _ => Ok(()),
     }
 }

@@ -7,6 +7,7 @@
 //! | [`Store`] (`store`, `open`, `evolve`, `status`, `log`, `rejects`, `rows`) | a station's file |
 //! | [`format`](mod@format) | the formats a file has had, and the way from each to the next |
 //! | [`capture`] | the triggers on a real file: checked at open, repaired |
+//! | `parting`, `switch`, `former` | a file whose history parted from its number's: where, going on under another number, its rows before |
 //! | [`outbox`], [`ack`] | batches out of the log; the transaction of an acknowledgement |
 //! | [`bundle`] | the log carried by hand, and the receipt for it |
 //! | [`sync`] | the engine: events in, actions out |
@@ -18,19 +19,23 @@ pub mod capture;
 mod error;
 mod evolve;
 pub mod format;
+mod former;
 mod log;
 pub mod meta;
 mod open;
 pub mod outbox;
+mod parting;
 mod rejects;
 mod rows;
 mod status;
 mod store;
+mod switch;
 pub mod sync;
 pub mod verify;
 
 pub use error::{Error, Result, Secret, printable};
 pub use evolve::Evolved;
+pub use former::FormerStation;
 pub use log::{ImageRow, show_value};
 pub use open::{BUSY_TIMEOUT_MS, OpenOptions};
 pub use rejects::{Origin, Reject};

@@ -9,6 +9,7 @@ use tidemark_core::schema::{Fingerprint, Schema};
 
 use crate::error::{Error, Result, Secret};
 use crate::format::FORMAT;
+use crate::former::FormerTables;
 
 /// The table's name.
 pub const STATION_TABLE: &str = "tidemark_station";
@@ -79,6 +80,8 @@ pub(crate) struct Identity {
     pub(crate) schema: Schema,
     /// The ones it followed before, each with the last seq captured under it; in order.
     older: Vec<(u64, Schema)>,
+    /// Rows in the blocks of numbers the file had before.
+    pub(crate) former: FormerTables,
 }
 
 impl Identity {
@@ -86,6 +89,13 @@ impl Identity {
     pub(crate) fn schema_of(&self, seq: u64) -> (&Schema, Option<u64>) {
         let older = self.older.iter().find(|(upto, _)| seq <= *upto);
         older.map_or((&self.schema, None), |(upto, schema)| (schema, Some(*upto)))
+    }
+
+    /// The layouts of the log's changes after a seq: each from after which seq, up to which, of which schema.
+    pub(crate) fn layouts(&self, after: u64) -> impl Iterator<Item = (u64, u64, &Schema)> {
+        let older = self.older.iter().map(|(upto, schema)| (*upto, schema));
+        let layouts = older.chain([(i64::MAX as u64, &self.schema)]).filter(move |(upto, _)| *upto > after);
+        layouts.scan(after, |from, (upto, schema)| Some((std::mem::replace(from, upto), upto, schema)))
     }
 
     /// Whether it is still what the file says.
@@ -138,7 +148,7 @@ pub(crate) fn read_identity(db: &Connection, file: &str) -> Result<Identity> {
         .into_iter()
         .map(|(upto, toml, fingerprint)| Ok((upto, parse_schema(file, &toml, &fingerprint)?)))
         .collect::<Result<_>>()?;
-    Ok(Identity { uuid, schema: read_schema(db, file)?, older })
+    Ok(Identity { uuid, schema: read_schema(db, file)?, older, former: FormerTables::read(db, file)? })
 }
 
 /// The schema the file follows now.
@@ -150,16 +160,20 @@ pub(crate) fn read_schema(db: &Connection, file: &str) -> Result<Schema> {
 }
 
 fn parse_schema(file: &str, toml: &str, fingerprint: &str) -> Result<Schema> {
-    let damaged = |detail: String| Error::StationRow { file: file.to_owned(), detail };
-    let schema = Schema::parse(toml).map_err(|error| damaged(format!("its schema does not parse: {error}")))?;
+    let schema = Schema::parse(toml).map_err(|error| damaged(file, format!("its schema does not parse: {error}")))?;
     if Fingerprint::from_hex(fingerprint) != Some(schema.fingerprint()) {
-        return Err(damaged("its schema does not have the fingerprint that stands beside it".into()));
+        return Err(damaged(file, "its schema does not have the fingerprint that stands beside it"));
     }
     Ok(schema)
 }
 
+/// Something in Tidemark's own tables is not what Tidemark wrote.
+pub(crate) fn damaged(file: &str, detail: impl Into<String>) -> Error {
+    Error::StationRow { file: file.to_owned(), detail: detail.into() }
+}
+
 /// A value of another type than the column's is damage; the rest are SQLite's own errors.
-fn row_error(file: &str, error: rusqlite::Error) -> Error {
+pub(crate) fn row_error(file: &str, error: rusqlite::Error) -> Error {
     use rusqlite::Error as E;
     match error {
         E::InvalidColumnType(..) | E::FromSqlConversionFailure(..) | E::IntegralValueOutOfRange(..) => {
@@ -187,7 +201,7 @@ pub(crate) fn read(db: &Connection, file: &str) -> Result<Meta> {
         last_error: Option<String>,
         last_error_ms: Option<i64>,
     }
-    let damaged = |detail: &str| Error::StationRow { file: file.to_owned(), detail: detail.to_owned() };
+    let damaged = |detail: &str| damaged(file, detail);
     let raw = db
         .query_row(
             "SELECT number, name, server, token, join_digest, tidemark, chain, sent_seq, limits, forked, last_contact_ms, \

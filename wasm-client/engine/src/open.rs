@@ -11,6 +11,7 @@ use tidemark_core::sqlite::create_table;
 use crate::capture;
 use crate::error::{Error, Result};
 use crate::format;
+use crate::former::CREATE_FORMER;
 use crate::meta::{self, CREATE_STATION};
 use crate::rejects::create_rejects;
 use crate::store::Store;
@@ -112,7 +113,9 @@ impl Store {
             tx.execute_batch(&create_table(schema, &schema.tables()[index])).map_err(sql)?;
         }
         let log = [create_log(schema), create_ousted(schema), create_rejects(schema)];
-        for statement in [CREATE_STATION, format::CREATE_SCHEMAS].into_iter().chain(log.iter().map(String::as_str)) {
+        for statement in
+            [CREATE_STATION, format::CREATE_SCHEMAS, CREATE_FORMER].into_iter().chain(log.iter().map(String::as_str))
+        {
             tx.execute_batch(statement).map_err(sql)?;
         }
         for table in schema.tables() {

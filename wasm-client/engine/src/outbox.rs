@@ -57,10 +57,14 @@ pub enum Agreement {
     Moved,
 }
 
+/// What the kept word of a fork begins with; other words in its place are of a log that is not whole.
+pub(crate) const FORKED: &str = "forked: ";
+
 impl Agreement {
-    /// What is said of a fork: what was found and what to do. `None` when the histories agree, or nothing was compared.
+    /// What is said of a fork of the station of this name: what was found and what to do. `None` when the histories agree, or nothing was
+    /// compared.
     #[must_use]
-    pub fn fork_message(self, base: Cursor, server: Cursor) -> Option<String> {
+    pub fn fork_message(self, name: &str, base: Cursor, server: Cursor) -> Option<String> {
         let short = |chain: Chain| chain.to_hex()[..12].to_owned();
         let what = match self {
             Self::Behind => format!(
@@ -81,12 +85,16 @@ impl Agreement {
             Self::Same | Self::Moved => return None,
         };
         Some(format!(
-            "forked: {what}. Nothing was sent or trimmed, all rows and changes are still here. What to do: put the file or the server's \
-             database back to the state that fits, then run `tidemark push`, which asks the server again"
+            "{FORKED}{what}. Nothing was sent or trimmed, all rows and changes are still here. What to do: put the file or the server's \
+             database back to the state that fits, then run `tidemark push`, which asks the server again. Or let this file go on under a new \
+             number: ask the server's operator for a code, made with `tidemark-server station add NAME --replaces {name:?}` if this is the only copy \
+             in use, or with `tidemark-server station add NAME` if another copy goes on as {name:?}, and run `tidemark rejoin CODE`"
         ))
     }
 }
 
+/// Bounds of the pieces in which the log is read to compare it.
+pub(crate) const PIECE: Caps = Caps { rows: 5_000, body_bytes: 8 << 20, cells: 1 << 20 };
 /// Room kept below the cap for the message of a rejected change, which may be longer than the values it replaces.
 const MESSAGE_ROOM_BYTES: usize = 2048;
 
@@ -101,11 +109,11 @@ fn canonical_bytes_max(row: &LogRow<'_>) -> usize {
 }
 
 /// The log, read in order from after a cursor.
-struct Reader<'a> {
-    db: &'a Connection,
-    file: &'a str,
-    identity: &'a Identity,
-    number: StationNumber,
+pub(crate) struct Reader<'a> {
+    pub(crate) db: &'a Connection,
+    pub(crate) file: &'a str,
+    pub(crate) identity: &'a Identity,
+    pub(crate) number: StationNumber,
 }
 
 impl<'a> Reader<'a> {
@@ -115,7 +123,7 @@ impl<'a> Reader<'a> {
 
     /// Cuts what follows `base`, up to seq `upto`; a batch follows one schema, so it ends where the file's schema was upgraded.
     /// `None` when there is nothing.
-    fn cut(&self, base: Cursor, upto: u64, caps: &Caps) -> Result<Option<(BatchBuilder<'a>, bool)>> {
+    pub(crate) fn cut(&self, base: Cursor, upto: u64, caps: &Caps) -> Result<Option<(BatchBuilder<'a>, bool)>> {
         let sql = |error| Error::sqlite(self.file, "read the log", error);
         let (schema, schema_upto) = self.identity.schema_of(base.seq + 1);
         let upto = schema_upto.map_or(upto, |schema_upto| upto.min(schema_upto));
@@ -130,7 +138,8 @@ impl<'a> Reader<'a> {
             .map_err(sql)?;
         let as_i64 = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
         let mut rows = query.query((as_i64(base.seq), as_i64(upto))).map_err(sql)?;
-        let mut builder = BatchBuilder::new(schema, self.number, base.seq + 1, base.chain);
+        let mut builder =
+            BatchBuilder::new(schema, self.identity.former.ids(schema, self.number), base.seq + 1, base.chain);
         let mut capped = false;
         while let Some(row) = rows.next().map_err(sql)? {
             let seq: i64 = row.get(0).map_err(sql)?;
@@ -165,13 +174,18 @@ impl<'a> Reader<'a> {
         Ok((builder.rows() > 0).then_some((builder, capped)))
     }
 
-    /// What is always true of a log nobody edited.
-    fn check(&self, tidemark: u64) -> Result<u64> {
+    /// What is always true of a log nobody edited; returns its last seq.
+    pub(crate) fn check(&self, tidemark: u64, sent_seq: u64) -> Result<u64> {
         let sql = |error| Error::sqlite(self.file, "read the log", error);
         let last = last_seq(self.db).map_err(sql)?;
         if last < tidemark {
             return Err(self.tampered(format!(
                 "its numbering restarted: the last seq is {last}, but {tidemark} changes are upstream already"
+            )));
+        }
+        if last < sent_seq {
+            return Err(self.tampered(format!(
+                "changes up to {sent_seq} were sent from it, and it ends at {last}: its end was cut off"
             )));
         }
         let first: Option<i64> =
@@ -207,7 +221,7 @@ impl<'a> Snapshot<'a> {
         let meta = meta::read(&tx, file)?;
         let number = meta.membership.ok_or_else(|| Error::NotJoined { file: file.to_owned() })?.number;
         let mut snapshot = Self { tx, file, identity, number, tidemark: meta.tidemark, last_seq: 0 };
-        snapshot.last_seq = snapshot.reader().check(meta.tidemark.seq)?;
+        snapshot.last_seq = snapshot.reader().check(meta.tidemark.seq, meta.sent_seq)?;
         Ok(snapshot)
     }
 
@@ -281,7 +295,7 @@ pub(crate) fn compare_in(
         return Ok(Agreement::Behind);
     }
     let reader = Reader { db, file, identity, number };
-    let last = reader.check(base.seq)?;
+    let last = reader.check(base.seq, meta.sent_seq)?;
     if server.seq > last {
         return Ok(Agreement::Beyond { last });
     }

@@ -1,7 +1,7 @@
 //! Changes that could not be applied, kept on the station with their full image.
 
-use rusqlite::Connection;
 use rusqlite::types::Value;
+use rusqlite::{Connection, Row};
 use tidemark_core::schema::Schema;
 
 use crate::error::Result;
@@ -101,21 +101,24 @@ impl Store {
         let after = i64::try_from(after).unwrap_or(i64::MAX);
         let mut rows = query.query((after, i64::try_from(limit).unwrap_or(i64::MAX))).map_err(&sql)?;
         while let Some(row) = rows.next().map_err(&sql)? {
-            let text = |name: &str| {
-                row.get::<_, Value>(name).map(|value| match value {
-                    Value::Text(text) => text,
-                    _ => String::new(),
-                })
-            };
-            let reject = Reject {
-                change: read_image(self, row).map_err(&sql)?,
-                code: text("code").map_err(&sql)?,
-                message: text("message").map_err(&sql)?,
-                origin: text("origin").map_err(&sql)?,
-                rejected_at_ms: row.get("rejected_at").map_err(&sql)?,
-            };
-            visit(reject)?;
+            visit(read_reject(self, row).map_err(&sql)?)?;
         }
         Ok(())
     }
+}
+
+pub(crate) fn read_reject(store: &Store, row: &Row<'_>) -> rusqlite::Result<Reject> {
+    let text = |name: &str| {
+        row.get::<_, Value>(name).map(|value| match value {
+            Value::Text(text) => text,
+            _ => String::new(),
+        })
+    };
+    Ok(Reject {
+        change: read_image(store, row)?,
+        code: text("code")?,
+        message: text("message")?,
+        origin: text("origin")?,
+        rejected_at_ms: row.get("rejected_at")?,
+    })
 }

@@ -5,7 +5,8 @@ use rusqlite::{Connection, Row, Statement};
 use tidemark_core::convert::convert_row;
 use tidemark_core::digest::{RowDigest, RowHash};
 use tidemark_core::identity::{Identity, Key};
-use tidemark_core::ids::{LOCAL_ID_MAX, StationNumber};
+use tidemark_core::idmap::IdMap;
+use tidemark_core::ids::LOCAL_ID_MAX;
 use tidemark_core::schema::{Schema, Table};
 use tidemark_core::sqlite::quote;
 use tidemark_core::value::{SqliteValue, ValueRef, format_uuid};
@@ -27,12 +28,12 @@ pub struct TableDigest {
 }
 
 /// The rows of one snapshot of the file.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Rows<'a> {
     db: &'a Connection,
     file: &'a str,
     schema: &'a Schema,
-    number: StationNumber,
+    ids: IdMap,
 }
 
 /// A row looked up by its upstream identity.
@@ -48,9 +49,10 @@ pub(crate) enum Local<'r> {
 impl<'a> Rows<'a> {
     /// # Errors
     /// [`Error::NotJoined`]: without a number there are no upstream ids.
-    pub(crate) fn new(db: &'a Connection, file: &'a str, schema: &'a Schema, meta: &Meta) -> Result<Self> {
+    pub(crate) fn new(db: &'a Connection, file: &'a str, identity: &'a meta::Identity, meta: &Meta) -> Result<Self> {
         let number = meta.membership.as_ref().ok_or_else(|| Error::NotJoined { file: file.to_owned() })?.number;
-        Ok(Self { db, file, schema, number })
+        let schema = &identity.schema;
+        Ok(Self { db, file, schema, ids: identity.former.ids(schema, number) })
     }
 
     pub(crate) fn table(&self, index: usize) -> &'a Table {
@@ -65,26 +67,28 @@ impl<'a> Rows<'a> {
     /// Converts the columns `wanted` of a row. The only place of this file that knows how ids move; `None` when they cannot travel.
     fn convert<'v>(
         &self,
-        table: &Table,
+        table: usize,
         raw: &[SqliteValue<'v>],
         wanted: impl Iterator<Item = usize>,
         out: &mut Vec<ValueRef<'v>>,
     ) -> Option<()> {
-        convert_row(table, self.number, raw, wanted, out).ok()
+        convert_row(self.schema, table, &self.ids, raw, wanted, out).ok()
     }
 
     /// The upstream key of a row, from its local one.
-    pub(crate) fn upstream_key(&self, table: &Table, local: SqliteValue<'_>) -> Option<Key> {
+    pub(crate) fn upstream_key(&self, index: usize, local: SqliteValue<'_>) -> Option<Key> {
+        let table = self.table(index);
         let mut raw = vec![SqliteValue::Null; table.columns.len()];
         raw[table.key] = local;
         let mut out = Vec::with_capacity(1);
-        self.convert(table, &raw, std::iter::once(table.key), &mut out)?;
+        self.convert(index, &raw, std::iter::once(table.key), &mut out)?;
         Key::of(out[0])
     }
 
     /// The values under which this station knows a row: its key and, with one, its time. `None` when no row of this station can have
     /// the identity.
-    pub(crate) fn local_identity(&self, table: &Table, identity: &Identity) -> Option<(Value, Option<Value>)> {
+    pub(crate) fn local_identity(&self, index: usize, identity: &Identity) -> Option<(Value, Option<Value>)> {
+        let table = self.table(index);
         let key = local_key(identity.key);
         let time = table.time.map(|_| tidemark_core::timestamp::format(identity.time_us));
         let mut raw = vec![SqliteValue::Null; table.columns.len()];
@@ -93,7 +97,7 @@ impl<'a> Rows<'a> {
             raw[at] = SqliteValue::Text(time.as_bytes());
         }
         let mut out = Vec::with_capacity(2);
-        self.convert(table, &raw, table.identity(), &mut out)?;
+        self.convert(index, &raw, table.identity(), &mut out)?;
         let time_us = match out.get(1) {
             Some(ValueRef::Timestamp(us)) => *us,
             _ => 0,
@@ -107,21 +111,22 @@ impl<'a> Rows<'a> {
         format!("SELECT {} FROM {}{rest}", columns.join(", "), quote(&table.name))
     }
 
-    /// Visits every row of a table that can travel; returns how many cannot.
+    /// Visits every row of a table that can travel, but for those of a number the file had before; returns how many cannot.
     pub(crate) fn each(
         &self,
-        table: usize,
+        index: usize,
         mut visit: impl FnMut(Identity, &[ValueRef<'_>]) -> Result<()>,
     ) -> Result<u64> {
-        let (table, sql) = (self.table(table), self.sql());
+        let (table, sql) = (self.table(index), self.sql());
         let mut query = self.db.prepare(&self.select(table, "")).map_err(&sql)?;
         let mut rows = query.query([]).map_err(&sql)?;
         let mut excluded = 0;
         while let Some(row) = rows.next().map_err(&sql)? {
             let raw = raw_values(table, row).map_err(&sql)?;
             let mut values = Vec::with_capacity(raw.len());
-            let converted = self.convert(table, &raw, 0..raw.len(), &mut values);
+            let converted = self.convert(index, &raw, 0..raw.len(), &mut values);
             match converted.and_then(|()| Identity::of_row(table, &values)) {
+                Some(Identity { key: Key::Integer(id), .. }) if !self.ids.station().owns(id) => {}
                 Some(identity) => visit(identity, &values)?,
                 None => excluded += 1,
             }
@@ -130,31 +135,32 @@ impl<'a> Rows<'a> {
     }
 
     /// Looks rows of a table up by their upstream identity.
-    pub(crate) fn lookup(self, table: usize) -> Result<Lookup<'a>> {
-        let key = format!(" WHERE {} = ?1", quote(&self.table(table).key_column().name));
-        let query = self.db.prepare(&self.select(self.table(table), &key)).map_err(self.sql())?;
-        Ok(Lookup { rows: self, table: self.table(table), query })
+    pub(crate) fn lookup(&self, index: usize) -> Result<Lookup<'a>> {
+        let table = self.table(index);
+        let key = format!(" WHERE {} = ?1", quote(&table.key_column().name));
+        let query = self.db.prepare(&self.select(table, &key)).map_err(self.sql())?;
+        Ok(Lookup { rows: self.clone(), index, query })
     }
 }
 
 /// See [`Rows::lookup`].
 pub(crate) struct Lookup<'a> {
     rows: Rows<'a>,
-    table: &'a Table,
+    index: usize,
     query: Statement<'a>,
 }
 
 impl Lookup<'_> {
     /// Hands `visit` the row of this identity.
     pub(crate) fn get<R>(&mut self, identity: &Identity, visit: impl FnOnce(Local<'_>) -> R) -> Result<R> {
-        let Self { rows: all, table, query } = self;
-        let sql = all.sql();
+        let Self { rows: all, index, query } = self;
+        let (table, sql) = (all.table(*index), all.sql());
         let mut rows = query.query([local_key(identity.key)]).map_err(&sql)?;
         let Some(row) = rows.next().map_err(&sql)? else { return Ok(visit(Local::Absent)) };
         let raw = raw_values(table, row).map_err(&sql)?;
         let mut values = Vec::with_capacity(raw.len());
-        if all.convert(table, &raw, 0..raw.len(), &mut values).is_none() {
-            let same = all.upstream_key(table, raw[table.key]) == Some(identity.key);
+        if all.convert(*index, &raw, 0..raw.len(), &mut values).is_none() {
+            let same = all.upstream_key(*index, raw[table.key]) == Some(identity.key);
             return Ok(visit(if same { Local::Unsendable } else { Local::Absent }));
         }
         let same = Identity::of_row(table, &values).as_ref() == Some(identity);
@@ -183,7 +189,7 @@ impl Store {
     /// [`Error::NotJoined`], SQLite's.
     pub fn digests(&mut self) -> Result<Vec<TableDigest>> {
         let (tx, file, identity) = self.read()?;
-        let rows = Rows::new(&tx, file, &identity.schema, &meta::read(&tx, file)?)?;
+        let rows = Rows::new(&tx, file, identity, &meta::read(&tx, file)?)?;
         let mut scratch = Vec::new();
         let tables = identity.schema.tables().iter().enumerate();
         tables

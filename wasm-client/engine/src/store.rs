@@ -2,6 +2,7 @@
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, Params, Transaction, TransactionBehavior};
+use tidemark_core::ids::StationNumber;
 use tidemark_core::schema::{Schema, Table};
 use tidemark_core::sqlite::quote;
 
@@ -191,6 +192,18 @@ impl Store {
         Ok((tx, file, identity))
     }
 
+    /// A write transaction over the file.
+    pub(crate) fn write(&mut self) -> Result<(Transaction<'_>, &str, &Identity)> {
+        let Self { db, file, identity, .. } = self;
+        let tx = db
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(|error| Error::sqlite(file, "write the file", error))?;
+        if !identity.is_current(&tx, file)? {
+            *identity = meta::read_identity(&tx, file)?;
+        }
+        Ok((tx, file, identity))
+    }
+
     /// Reads uuid and schema anew when another process has changed them.
     fn refresh_identity(&mut self) -> Result<()> {
         if !self.identity.is_current(&self.db, &self.file)? {
@@ -211,6 +224,13 @@ impl Store {
             .execute(&format!("UPDATE tidemark_station SET {assignments}"), params)
             .map_err(self.sqlite("update the station's row"))?;
         Ok(())
+    }
+
+    /// Notes, durably, that changes up to `seq` are about to be sent as station `number`. `false`: the file is another station by now.
+    pub(crate) fn note_sent(&self, number: StationNumber, seq: u64) -> Result<bool> {
+        let sql = "UPDATE tidemark_station SET sent_seq = max(sent_seq, ?1) WHERE number = ?2";
+        let noted = self.db.execute(sql, (seq as i64, number.get()));
+        Ok(noted.map_err(self.sqlite("note what is sent"))? == 1)
     }
 
     /// Notes what went wrong, for `status`.

@@ -43,7 +43,7 @@ fn imported(server: &mut FakeServer, bundle: &[u8]) -> Vec<u8> {
     let mut frame = Vec::new();
     // A bundle is taken within the default limits, whatever the endpoint tells stations.
     let told = std::mem::replace(&mut server.limits, FrameLimits::DEFAULT);
-    while let Some(header) = reader.next(&mut frame).unwrap() {
+    while let Some(header) = reader.next_frame(&mut frame).unwrap() {
         let request = Request {
             id: 0,
             method: Method::Post,
@@ -103,7 +103,7 @@ fn frames_of_a_bundle_keep_to_the_limits_the_server_told() {
     assert_eq!(summary.unwrap().frames, 8);
     let mut reader = UnprovedBundle::open(&bundle[..]).unwrap().prove(&token_hash(), limits).unwrap();
     let mut frame = Vec::new();
-    while reader.next(&mut frame).unwrap().is_some() {
+    while reader.next_frame(&mut frame).unwrap().is_some() {
         assert!(FrameHeader::parse(&frame, &limits).is_ok());
     }
 }

@@ -34,8 +34,15 @@ fn waiting(store: &mut Store) -> Option<Batch> {
 fn pass(store: &mut Store) -> Batch {
     let Cut { batch, base, rejected, .. } = cut(store, &CAPS, 0).unwrap().unwrap();
     let upto = Cursor { seq: batch.span().last_seq(), chain: batch.chain_after };
-    let ack =
-        Ack { base, upto, rejected_here: &rejected, rejected_by_server: &[], limits: FrameLimits::DEFAULT, now_ms: 0 };
+    let ack = Ack {
+        base,
+        upto,
+        largest_ids: &[],
+        rejected_here: &rejected,
+        rejected_by_server: &[],
+        limits: FrameLimits::DEFAULT,
+        now_ms: 0,
+    };
     acknowledge(store, &ack).unwrap();
     batch
 }

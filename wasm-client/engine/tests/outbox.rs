@@ -40,6 +40,7 @@ fn cut_all(world: &mut World, caps: &Caps) -> (Vec<u32>, Chain) {
         let ack = Ack {
             base: cut.base,
             upto: at,
+            largest_ids: &[],
             rejected_here: &cut.rejected,
             rejected_by_server: &[],
             limits: FrameLimits::DEFAULT,
@@ -211,6 +212,7 @@ fn an_acknowledgement_is_all_or_nothing() {
     let ack = Ack {
         base: cut.base,
         upto: Cursor { seq: 4, chain: cut.batch.chain_after },
+        largest_ids: &[],
         rejected_here: &cut.rejected,
         rejected_by_server: &[],
         limits: FrameLimits::DEFAULT,

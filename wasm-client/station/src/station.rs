@@ -7,6 +7,7 @@ use tidemark_client::meta::Membership;
 use tidemark_client::rusqlite::types::Value;
 use tidemark_client::rusqlite::{Params, Transaction};
 use tidemark_client::sync::join::{self, Begin, JoinError};
+use tidemark_client::sync::rejoin::{self, RejoinError, Rejoined, Step};
 use tidemark_client::sync::{Config, Drained, Engine, Event, Patience, Transport, drain};
 use tidemark_client::verify::{Means, Outcome, Wish, verify};
 use tidemark_client::{Error, Result, Status, Store};
@@ -28,6 +29,9 @@ pub enum StationError {
     /// Joining.
     #[error(transparent)]
     Join(#[from] JoinError),
+    /// Rejoining.
+    #[error(transparent)]
+    Rejoin(#[from] RejoinError),
     /// The server cannot be reached; nothing is lost.
     #[error("{0}")]
     Unreachable(String),
@@ -174,6 +178,30 @@ impl Station {
         match transport.send(&request) {
             Ok(reply) => Ok(join::finish(&mut self.store, clock::now_ms(), &reply)?),
             Err(failure) => Err(StationError::Unreachable(failure.message)),
+        }
+    }
+
+    /// Goes on under a new number when the server has another history of this one, with a code made for that; `force`: also when it has
+    /// the same. After a lost reply the same call goes on where it was.
+    ///
+    /// # Errors
+    /// A bad code, an unreachable server, what the server said, or histories that cannot be told apart. The file is what it was then.
+    pub fn rejoin(
+        &mut self,
+        code: &str,
+        server: Option<&str>,
+        force: bool,
+    ) -> std::result::Result<Rejoined, StationError> {
+        let fresh = (entropy::station_uuid()?, entropy::token()?);
+        let (mut rejoin, mut step) = rejoin::begin(&mut self.store, code, server, fresh, force)?;
+        let mut transport = HttpTransport::new();
+        loop {
+            let request = match step {
+                Step::Done(rejoined) => return Ok(rejoined),
+                Step::Ask(request) => request,
+            };
+            let reply = transport.send(&request).map_err(|failure| StationError::Unreachable(failure.message))?;
+            step = rejoin.on_reply(&mut self.store, clock::now_ms(), &reply)?;
         }
     }
 

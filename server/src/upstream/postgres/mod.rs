@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `copy` | binary COPY, encoded by hand |
 //! | `transaction` | the store transaction: sets of rows asked and written |
+//! | `lines` | lines of stations |
 //! | `surveyed` | a station's rows, streamed |
 //! | `inspect` | what of the schema a database has not |
 
 mod copy;
 mod inspect;
+mod lines;
 mod surveyed;
 mod transaction;
 
@@ -22,9 +24,9 @@ use tidemark_core::decision::Cursor;
 use tidemark_core::ids::StationNumber;
 use tidemark_core::schema::Schema;
 use tidemark_migrations::with_causes;
-use tokio_postgres::NoTls;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{GenericClient, NoTls};
 
 use self::transaction::{
     PostgresTransaction, REJECT_COLUMNS, STATION_COLUMNS, StampMs, UuidBytes, cursor_of, reject_of, station_of,
@@ -237,22 +239,7 @@ impl Upstream for PostgresUpstream {
     }
 
     async fn add_station(&self, station: &NewStation) -> Result<bool, StoreError> {
-        let sql = "INSERT INTO tidemark.station (name, code_hash, code_expires_at, created_at) VALUES ($1, $2, $3, $4)
-                   ON CONFLICT (name) DO NOTHING";
-        let client = self.client().await?;
-        let (expires, now) = (StampMs(station.code_expires_at_ms), StampMs(station.now_ms));
-        let rows = client
-            .execute_typed(
-                sql,
-                &[
-                    (&station.name, Type::TEXT),
-                    (&station.code_hash.as_slice(), Type::BYTEA),
-                    (&expires, Type::TIMESTAMPTZ),
-                    (&now, Type::TIMESTAMPTZ),
-                ],
-            )
-            .await;
-        Ok(rows.map_err(failed)? == 1)
+        add_station(&**self.client().await?, station).await
     }
 
     async fn revoke_station(&self, name: &str, now_ms: i64) -> Result<bool, StoreError> {
@@ -321,4 +308,23 @@ impl Upstream for PostgresUpstream {
             inspect::InspectError::Migrate(error) => StoreError::Fault(error.to_string()),
         })
     }
+}
+
+/// Invites a station; `false` when the name is taken.
+async fn add_station(client: &impl GenericClient, station: &NewStation) -> Result<bool, StoreError> {
+    let sql = "INSERT INTO tidemark.station (name, code_hash, code_expires_at, created_at) VALUES ($1, $2, $3, $4)
+               ON CONFLICT (name) DO NOTHING";
+    let (expires, now) = (StampMs(station.code_expires_at_ms), StampMs(station.now_ms));
+    let rows = client
+        .execute_typed(
+            sql,
+            &[
+                (&station.name, Type::TEXT),
+                (&station.code_hash.as_slice(), Type::BYTEA),
+                (&expires, Type::TIMESTAMPTZ),
+                (&now, Type::TIMESTAMPTZ),
+            ],
+        )
+        .await;
+    Ok(rows.map_err(failed)? == 1)
 }

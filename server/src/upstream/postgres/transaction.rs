@@ -23,6 +23,7 @@ use super::failed;
 use crate::ingest::check::RowAt;
 use crate::ingest::plan::TableWrites;
 use crate::ingest::questions::{ColumnAt, Facts, Key, Questions};
+use crate::lines::Line;
 use crate::stations::{JoinAsk, StationRecord};
 use crate::upstream::memory::rejected_change;
 use crate::upstream::{Reject, StoreError, StoreTransaction};
@@ -222,7 +223,7 @@ fn key_type(table: &Table) -> ColumnType {
 
 pub(super) struct PostgresTransaction<'c> {
     schema: &'c Schema,
-    inner: &'c Transaction<'c>,
+    pub(super) inner: &'c Transaction<'c>,
 }
 
 impl<'c> PostgresTransaction<'c> {
@@ -236,19 +237,19 @@ impl<'c> PostgresTransaction<'c> {
 
     async fn copy_fresh(
         &self,
-        station: StationNumber,
+        line: &Line,
         groups: &[Group],
         table: &Table,
         rows: &[RowAt],
     ) -> Result<(), tokio_postgres::Error> {
         let sql = copy_sql(&qualified(self.schema, table), table);
-        copy_rows(self.inner, &sql, station.get().cast_signed(), groups, rows.iter().copied()).await?;
+        copy_rows(self.inner, &sql, line.station.get().cast_signed(), groups, rows.iter().copied()).await?;
         Ok(())
     }
 
     async fn upsert(
         &self,
-        station: StationNumber,
+        line: &Line,
         groups: &[Group],
         write: &TableWrites,
         rows: Vec<RowAt>,
@@ -262,21 +263,17 @@ impl<'c> PostgresTransaction<'c> {
         ))
         .await?;
         let sql = copy_sql(&temporary, table);
-        let number = station.get().cast_signed();
+        let number = line.station.get().cast_signed();
         let copied = copy_rows(self.inner, &sql, number, groups, rows.into_iter()).await.map_err(failed)?;
-        let written = self.inner.execute_typed(&upsert_sql(&target, &temporary, table), &[]).await.map_err(failed)?;
+        let written =
+            self.inner.execute_typed(&upsert_sql(&target, &temporary, table, line), &[]).await.map_err(failed)?;
         if written < copied {
             return Err(StoreError::Violation("the row belongs to another station".to_owned()));
         }
         Ok(())
     }
 
-    async fn write_rows(
-        &self,
-        station: StationNumber,
-        groups: &[Group],
-        write: &TableWrites,
-    ) -> Result<(), StoreError> {
+    async fn write_rows(&self, line: &Line, groups: &[Group], write: &TableWrites) -> Result<(), StoreError> {
         let table = &self.schema.tables()[write.table];
         let references_itself = table.columns.iter().any(|column| column.references == Some(write.table));
         let mut upserts = write.upserts.clone();
@@ -285,7 +282,7 @@ impl<'c> PostgresTransaction<'c> {
             upserts.extend(&write.fresh);
         } else if !write.fresh.is_empty() {
             self.run("SAVEPOINT tidemark_fresh").await?;
-            match self.copy_fresh(station, groups, table, &write.fresh).await {
+            match self.copy_fresh(line, groups, table, &write.fresh).await {
                 Ok(()) => self.run("RELEASE SAVEPOINT tidemark_fresh").await?,
                 Err(error) if error.code() == Some(&tokio_postgres::error::SqlState::UNIQUE_VIOLATION) => {
                     self.run("ROLLBACK TO SAVEPOINT tidemark_fresh; RELEASE SAVEPOINT tidemark_fresh").await?;
@@ -294,23 +291,24 @@ impl<'c> PostgresTransaction<'c> {
                 Err(error) => return Err(failed(error)),
             }
         }
-        if upserts.is_empty() { Ok(()) } else { self.upsert(station, groups, write, upserts).await }
+        if upserts.is_empty() { Ok(()) } else { self.upsert(line, groups, write, upserts).await }
     }
 
-    async fn delete_rows(&self, station: StationNumber, write: &TableWrites) -> Result<(), StoreError> {
+    async fn delete_rows(&self, line: &Line, write: &TableWrites) -> Result<(), StoreError> {
         let table = &self.schema.tables()[write.table];
         let keys = KeyArray::new(key_type(table), write.deletes.iter().map(|identity| &identity.key));
-        let number = station.get().cast_signed();
+        let owned = owned_array(line);
         let (target, key) = (qualified(self.schema, table), quote(&table.key_column().name));
         let Some(time) = table.time_column().map(|time| quote(&time.name)) else {
-            let sql = format!("DELETE FROM {target} WHERE {key} = ANY ($1::{}) AND \"station\" = $2", keys.sql_type());
-            self.inner.execute_typed(&sql, &[keys.parameter(), (&number, Type::INT4)]).await.map_err(failed)?;
+            let sql =
+                format!("DELETE FROM {target} WHERE {key} = ANY ($1::{}) AND \"station\" = ANY ($2)", keys.sql_type());
+            self.inner.execute_typed(&sql, &[keys.parameter(), (&owned, Type::INT4_ARRAY)]).await.map_err(failed)?;
             return Ok(());
         };
         // The range lets TimescaleDB leave out every chunk that cannot hold one of the rows.
         let sql = format!(
             "DELETE FROM {target} AS t USING unnest($1::{}, $2::timestamptz[]) AS gone (key, time)
-             WHERE t.{key} = gone.key AND t.{time} = gone.time AND t.\"station\" = $3 AND t.{time} BETWEEN $4 AND $5",
+             WHERE t.{key} = gone.key AND t.{time} = gone.time AND t.\"station\" = ANY ($3) AND t.{time} BETWEEN $4 AND $5",
             keys.sql_type()
         );
         let times: Vec<StampUs> = write.deletes.iter().map(|identity| StampUs(identity.time_us)).collect();
@@ -322,7 +320,7 @@ impl<'c> PostgresTransaction<'c> {
                 &[
                     keys.parameter(),
                     (&times, Type::TIMESTAMPTZ_ARRAY),
-                    (&number, Type::INT4),
+                    (&owned, Type::INT4_ARRAY),
                     (&first, Type::TIMESTAMPTZ),
                     (&last, Type::TIMESTAMPTZ),
                 ],
@@ -352,16 +350,23 @@ fn copy_sql(target: &str, table: &Table) -> String {
     format!("COPY {target} ({}) FROM STDIN (FORMAT BINARY)", column_list(table))
 }
 
-fn upsert_sql(target: &str, from: &str, table: &Table) -> String {
+/// The numbers whose rows the line owns.
+fn owned_array(line: &Line) -> Vec<i32> {
+    line.owned().map(u32::cast_signed).collect()
+}
+
+fn upsert_sql(target: &str, from: &str, table: &Table, line: &Line) -> String {
+    let owned: Vec<String> = line.owned().map(|number| number.to_string()).collect();
     let columns = column_list(table);
     let key: Vec<String> = primary_key(table).into_iter().map(quote).collect();
     let names = table.columns.iter().map(|column| quote(&column.name)).chain(["\"station\"".to_owned()]);
     let sets: Vec<String> = names.map(|name| format!("{name} = EXCLUDED.{name}")).collect();
     format!(
         "INSERT INTO {target} AS t ({columns}) SELECT {columns} FROM {from} \
-         ON CONFLICT ({}) DO UPDATE SET {} WHERE t.\"station\" = EXCLUDED.\"station\"",
+         ON CONFLICT ({}) DO UPDATE SET {} WHERE t.\"station\" IN ({})",
         key.join(", "),
-        sets.join(", ")
+        sets.join(", "),
+        owned.join(", ")
     )
 }
 
@@ -374,9 +379,9 @@ impl StoreTransaction for PostgresTransaction<'_> {
         row.as_ref().map(cursor_of).transpose()
     }
 
-    async fn facts(&mut self, station: StationNumber, questions: &Questions) -> Result<Facts, StoreError> {
+    async fn facts(&mut self, line: &Line, questions: &Questions) -> Result<Facts, StoreError> {
         let mut facts = Facts::default();
-        let number = station.get().cast_signed();
+        let owned = owned_array(line);
         for (&index, keys) in &questions.present {
             let table = &self.schema.tables()[index];
             let keys = KeyArray::new(key_type(table), keys.iter());
@@ -396,10 +401,12 @@ impl StoreTransaction for PostgresTransaction<'_> {
             let key = quote(&table.key_column().name);
             let target = qualified(self.schema, table);
             let sql = format!(
-                "SELECT {key}, \"station\" FROM {target} WHERE {key} = ANY ($1::{}) AND \"station\" <> $2",
+                "SELECT {key}, \"station\" FROM {target} WHERE {key} = ANY ($1::{}) AND NOT \"station\" = ANY ($2)",
                 keys.sql_type()
             );
-            for row in self.inner.query_typed(&sql, &[keys.parameter(), (&number, Type::INT4)]).await.map_err(failed)? {
+            for row in
+                self.inner.query_typed(&sql, &[keys.parameter(), (&owned, Type::INT4_ARRAY)]).await.map_err(failed)?
+            {
                 let Some(key) = key_cell(&row, 0, key_type(table))? else { continue };
                 facts.foreign.insert((index, key), row.get::<_, i32>(1).cast_unsigned());
             }
@@ -448,17 +455,12 @@ impl StoreTransaction for PostgresTransaction<'_> {
         self.run("RELEASE SAVEPOINT tidemark_range").await
     }
 
-    async fn write(
-        &mut self,
-        station: StationNumber,
-        groups: &[Group],
-        writes: &[TableWrites],
-    ) -> Result<(), StoreError> {
+    async fn write(&mut self, line: &Line, groups: &[Group], writes: &[TableWrites]) -> Result<(), StoreError> {
         for write in writes {
-            self.write_rows(station, groups, write).await?;
+            self.write_rows(line, groups, write).await?;
         }
         for write in writes.iter().rev().filter(|write| !write.deletes.is_empty()) {
-            self.delete_rows(station, write).await?;
+            self.delete_rows(line, write).await?;
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ use super::records::{REJECT_COLUMNS, cursor_of, reject_of, station_where};
 use super::values::{Parameter, at_text, key_of, typed};
 use crate::ingest::plan::TableWrites;
 use crate::ingest::questions::{ColumnAt, Facts, Questions};
+use crate::lines::Line;
 use crate::stations::{JoinAsk, StationRecord};
 use crate::upstream::memory::rejected_change;
 use crate::upstream::{Reject, StoreError, StoreTransaction};
@@ -30,7 +31,7 @@ impl SqliteTransaction<'_> {
         self.connection.execute_batch(sql).map_err(failed)
     }
 
-    fn gather(&self, station: StationNumber, questions: &Questions) -> rusqlite::Result<Facts> {
+    fn gather(&self, line: &Line, questions: &Questions) -> rusqlite::Result<Facts> {
         let mut facts = Facts::default();
         for (&index, keys) in &questions.present {
             let table = &self.schema.tables()[index];
@@ -51,10 +52,13 @@ impl SqliteTransaction<'_> {
         for (&index, keys) in &questions.foreign {
             let table = &self.schema.tables()[index];
             let (key, name) = (quote(&table.key_column().name), quote(&table.name));
-            let sql = format!("SELECT \"station\" FROM {name} WHERE {key} = ?1 AND \"station\" <> ?2");
+            let sql = format!(
+                "SELECT \"station\" FROM {name} WHERE {key} = ?1 AND \"station\" NOT IN ({})",
+                owned_list(line)
+            );
             let mut select = self.connection.prepare_cached(&sql)?;
             for key in keys {
-                let owner = select.query_row((Parameter(key.value()), station.get()), |row| row.get(0)).optional()?;
+                let owner = select.query_row([Parameter(key.value())], |row| row.get(0)).optional()?;
                 facts.foreign.extend(owner.map(|owner| ((index, *key), owner)));
             }
         }
@@ -88,9 +92,9 @@ impl SqliteTransaction<'_> {
         Ok(facts)
     }
 
-    fn write_rows(&self, station: StationNumber, groups: &[Group], write: &TableWrites) -> Result<(), StoreError> {
+    fn write_rows(&self, line: &Line, groups: &[Group], write: &TableWrites) -> Result<(), StoreError> {
         let table = &self.schema.tables()[write.table];
-        let mut upsert = self.connection.prepare_cached(&upsert_sql(table)).map_err(failed)?;
+        let mut upsert = self.connection.prepare_cached(&upsert_sql(table, line)).map_err(failed)?;
         for at in write.fresh.iter().chain(&write.upserts) {
             let row = groups[at.group as usize].row(at.row as usize);
             let mut place = 0;
@@ -98,7 +102,7 @@ impl SqliteTransaction<'_> {
                 place += 1;
                 upsert.raw_bind_parameter(place, Parameter(value)).map_err(failed)?;
             }
-            upsert.raw_bind_parameter(place + 1, station.get()).map_err(failed)?;
+            upsert.raw_bind_parameter(place + 1, line.station.get()).map_err(failed)?;
             if upsert.raw_execute().map_err(failed)? == 0 {
                 return Err(StoreError::Violation("the row belongs to another station".to_owned()));
             }
@@ -106,19 +110,18 @@ impl SqliteTransaction<'_> {
         Ok(())
     }
 
-    fn delete_rows(&self, station: StationNumber, write: &TableWrites) -> rusqlite::Result<()> {
+    fn delete_rows(&self, line: &Line, write: &TableWrites) -> rusqlite::Result<()> {
         let table = &self.schema.tables()[write.table];
         let (key, name) = (quote(&table.key_column().name), quote(&table.name));
-        let mut sql = format!("DELETE FROM {name} WHERE {key} = ?1 AND \"station\" = ?2");
+        let mut sql = format!("DELETE FROM {name} WHERE {key} = ?1 AND \"station\" IN ({})", owned_list(line));
         if let Some(time) = table.time_column() {
-            sql.push_str(&format!(" AND {} = ?3", quote(&time.name)));
+            sql.push_str(&format!(" AND {} = ?2", quote(&time.name)));
         }
         let mut delete = self.connection.prepare_cached(&sql)?;
         for identity in &write.deletes {
             delete.raw_bind_parameter(1, Parameter(identity.key.value()))?;
-            delete.raw_bind_parameter(2, station.get())?;
             if table.time.is_some() {
-                delete.raw_bind_parameter(3, Parameter(ValueRef::Timestamp(identity.time_us)))?;
+                delete.raw_bind_parameter(2, Parameter(ValueRef::Timestamp(identity.time_us)))?;
             }
             delete.raw_execute()?;
         }
@@ -148,18 +151,24 @@ impl SqliteTransaction<'_> {
     }
 }
 
-pub(super) fn upsert_sql(table: &Table) -> String {
+/// The numbers whose rows the line owns, for an `IN`.
+fn owned_list(line: &Line) -> String {
+    line.owned().map(|number| number.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn upsert_sql(table: &Table, line: &Line) -> String {
     let mut columns: Vec<String> = table.columns.iter().map(|column| quote(&column.name)).collect();
     columns.push("\"station\"".to_owned());
     let places: Vec<String> = (1..=columns.len()).map(|place| format!("?{place}")).collect();
     let sets: Vec<String> = columns.iter().map(|column| format!("{column} = excluded.{column}")).collect();
     let name = quote(&table.name);
     format!(
-        "INSERT INTO {name} ({}) VALUES ({}) ON CONFLICT ({}) DO UPDATE SET {} WHERE {name}.\"station\" = excluded.\"station\"",
+        "INSERT INTO {name} ({}) VALUES ({}) ON CONFLICT ({}) DO UPDATE SET {} WHERE {name}.\"station\" IN ({})",
         columns.join(", "),
         places.join(", "),
         quote(&table.key_column().name),
-        sets.join(", ")
+        sets.join(", "),
+        owned_list(line)
     )
 }
 
@@ -170,8 +179,8 @@ impl StoreTransaction for SqliteTransaction<'_> {
         cursor_of(self.connection, station)
     }
 
-    async fn facts(&mut self, station: StationNumber, questions: &Questions) -> Result<Facts, StoreError> {
-        self.gather(station, questions).map_err(failed)
+    async fn facts(&mut self, line: &Line, questions: &Questions) -> Result<Facts, StoreError> {
+        self.gather(line, questions).map_err(failed)
     }
 
     async fn savepoint(&mut self) -> Result<(), StoreError> {
@@ -186,17 +195,12 @@ impl StoreTransaction for SqliteTransaction<'_> {
         self.execute("RELEASE tidemark")
     }
 
-    async fn write(
-        &mut self,
-        station: StationNumber,
-        groups: &[Group],
-        writes: &[TableWrites],
-    ) -> Result<(), StoreError> {
+    async fn write(&mut self, line: &Line, groups: &[Group], writes: &[TableWrites]) -> Result<(), StoreError> {
         for write in writes {
-            self.write_rows(station, groups, write)?;
+            self.write_rows(line, groups, write)?;
         }
         for write in writes.iter().rev().filter(|write| !write.deletes.is_empty()) {
-            self.delete_rows(station, write).map_err(failed)?;
+            self.delete_rows(line, write).map_err(failed)?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use tidemark_core::decision::{Cursor, Span};
 use tidemark_core::frame::{FrameError, HEADER_BYTES};
+use tidemark_core::ids::StationNumber;
 use tidemark_core::limits::FrameLimits;
 use tidemark_core::planted::{Bug, planted};
 use tidemark_core::protocol::{FRAME_MEDIA_TYPE, Problem, ProblemCode, PushReply, StationReply};
@@ -13,7 +14,7 @@ use super::{Action, Event, Failure, Method, Pace, Reply, Request, ServerUrl, Sto
 use crate::ack::{Ack, Acked, acknowledge};
 use crate::error::{Error, Result};
 use crate::meta::Meta;
-use crate::outbox::{Agreement, Cut, compare, cut, encode};
+use crate::outbox::{Agreement, Cut, FORKED, compare, cut, encode};
 use crate::store::Store;
 
 /// How an engine behaves.
@@ -61,6 +62,8 @@ struct InFlight {
     id: u64,
     since_ms: i64,
     deadline_ms: i64,
+    /// The number it was asked under: the file may be another station when the answer comes.
+    number: StationNumber,
     asked: Asked,
 }
 
@@ -73,11 +76,23 @@ enum Asked {
     },
 }
 
+/// What came of cutting a batch.
+#[derive(Debug)]
+enum Framed {
+    /// A frame to send.
+    Ready(Sent, Vec<u8>),
+    /// Nothing to send, or stopped.
+    Nothing,
+    /// Not now, and something else comes first: the server is to be asked, or the file has become another station meanwhile.
+    Again,
+}
+
 #[derive(Debug)]
 struct Sent {
     base: Cursor,
     span: Span,
     rejected: Vec<(u64, Rejection)>,
+    largest_ids: Vec<(String, i64)>,
     capped: bool,
 }
 
@@ -155,6 +170,15 @@ impl Engine {
     /// # Errors
     /// What the store says; the engine can be asked again.
     pub fn next(&mut self, store: &mut Store, now_ms: i64) -> Result<Action> {
+        match self.next_action(store, now_ms) {
+            Err(Error::LogTampered { file, detail }) => {
+                self.tampered(store, now_ms, Error::LogTampered { file, detail }).map(Action::Stopped)
+            }
+            done => done,
+        }
+    }
+
+    fn next_action(&mut self, store: &mut Store, now_ms: i64) -> Result<Action> {
         match &self.state {
             State::Stopped(stop) => return Ok(Action::Stopped(stop.clone())),
             State::InFlight(flight) if (flight.since_ms..flight.deadline_ms).contains(&now_ms) => {
@@ -165,7 +189,7 @@ impl Engine {
                 let id = flight.id;
                 let failure = Failure { timeout: true, message: "the server did not answer in time".into() };
                 self.on_failure(store, now_ms, id, &failure)?;
-                return self.next(store, now_ms);
+                return self.next_action(store, now_ms);
             }
             // A clock that was set back ends the wait.
             State::Waiting { since_ms, until_ms }
@@ -177,7 +201,7 @@ impl Engine {
         }
         let meta = store.meta()?;
         let stop = |kind, message: String| Ok(Action::Stopped(Stop::new(kind, message)));
-        let (Some(token), Some(server), Some(_)) = (&meta.token, &meta.server, &meta.membership) else {
+        let (Some(token), Some(server), Some(membership)) = (&meta.token, &meta.server, &meta.membership) else {
             return stop(StopKind::NotJoined, Error::NotJoined { file: store.file().to_owned() }.to_string());
         };
         let server = match ServerUrl::parse(server) {
@@ -185,7 +209,8 @@ impl Engine {
             Err(error) => return stop(StopKind::Refused, format!("{}: {error}", store.file())),
         };
         if let (Some(forked), false) = (&meta.forked, self.ask_station) {
-            return stop(StopKind::Forked, forked.clone());
+            let kind = if forked.starts_with(FORKED) { StopKind::Forked } else { StopKind::Tampered };
+            return stop(kind, forked.clone());
         }
         let mut request = Request {
             id: self.next_id,
@@ -199,15 +224,16 @@ impl Engine {
         let asked = if self.ask_station {
             Asked::Station { base: meta.tidemark }
         } else {
-            let Some((sent, body)) = self.cut_frame(store, &meta, now_ms)? else {
-                if self.ask_station {
-                    return self.next(store, now_ms);
+            let (sent, body) = match self.cut_frame(store, &meta, now_ms)? {
+                Framed::Ready(sent, body) => (sent, body),
+                Framed::Nothing => {
+                    let action = self.after_cut();
+                    if planted(Bug::LostWakeUp) && matches!(action, Action::Idle) {
+                        self.state = State::Waiting { since_ms: i64::MIN, until_ms: i64::MAX };
+                    }
+                    return Ok(action);
                 }
-                let action = self.after_cut();
-                if planted(Bug::LostWakeUp) && matches!(action, Action::Idle) {
-                    self.state = State::Waiting { since_ms: i64::MIN, until_ms: i64::MAX };
-                }
-                return Ok(action);
+                Framed::Again => return self.next_action(store, now_ms),
             };
             request.method = Method::Post;
             request.url = server.join("/v1/push");
@@ -222,6 +248,7 @@ impl Engine {
             since_ms: now_ms,
             // The transport's own timeout should come first.
             deadline_ms: now_ms.saturating_add((request.timeout_ms + TIMEOUT_MS) as i64),
+            number: membership.number,
             asked,
         });
         Ok(Action::Send(request))
@@ -235,14 +262,19 @@ impl Engine {
         }
     }
 
-    /// Cuts the next batch and encodes it so that the server takes it. `None`: nothing to send, stopped, or the server is to be asked first.
-    fn cut_frame(&mut self, store: &mut Store, meta: &Meta, now_ms: i64) -> Result<Option<(Sent, Vec<u8>)>> {
+    /// Cuts the next batch and encodes it so that the server takes it.
+    fn cut_frame(&mut self, store: &mut Store, meta: &Meta, now_ms: i64) -> Result<Framed> {
         let pace = self.pace.get_or_insert_with(|| Pace::new(meta.limits.unwrap_or_default()));
         loop {
             let Some(Cut { batch, base, rejected, capped }) = cut(store, &pace.caps(), now_ms)? else {
-                return Ok(None);
+                return Ok(Framed::Nothing);
             };
+            if meta.membership.as_ref().map(|membership| membership.number) != Some(batch.station) {
+                return Ok(Framed::Again);
+            }
             let span = batch.span();
+            let batch_station = batch.station;
+            let largest_ids = batch.largest_ids(store.schema_of(span.first_seq));
             let encoded = encode(&batch, pace.limits());
             drop(batch);
             let frame = match encoded {
@@ -254,7 +286,7 @@ impl Engine {
                     // The limits may be those of long ago: the operator was asked to raise them.
                     if !std::mem::replace(&mut self.limits_asked, true) {
                         self.ask_station = true;
-                        return Ok(None);
+                        return Ok(Framed::Again);
                     }
                     self.stop_too_large(
                         store,
@@ -262,17 +294,19 @@ impl Engine {
                         span.first_seq,
                         &format!("it has {what} {have}, the server takes {max}"),
                     )?;
-                    return Ok(None);
+                    return Ok(Framed::Nothing);
                 }
                 Err(error) => return Err(error.into()),
             };
             // Everything up to here must survive a power cut before a server sees it, or the file would seem rewound afterwards. The commit
             // is synchronous, and its fsync covers all that other programs committed to the WAL before it.
-            if span.last_seq() > meta.sent_seq && !planted(Bug::SentNotDurable) {
-                store.update_station("sent_seq = max(sent_seq, ?1)", [span.last_seq() as i64])?;
+            // Only while the file still is the station it was cut for.
+            let unsent = span.last_seq() > meta.sent_seq && !planted(Bug::SentNotDurable);
+            if unsent && !store.note_sent(batch_station, span.last_seq())? {
+                return Ok(Framed::Again);
             }
             debug_assert!(frame.len() >= HEADER_BYTES);
-            return Ok(Some((Sent { base, span, rejected, capped }, frame)));
+            return Ok(Framed::Ready(Sent { base, span, rejected, largest_ids, capped }, frame));
         }
     }
 
@@ -302,6 +336,18 @@ impl Engine {
     /// What the store says; the batch will be sent again then.
     pub fn on_reply(&mut self, store: &mut Store, now_ms: i64, id: u64, reply: &Reply) -> Result<Event> {
         let Some(flight) = self.land(id) else { return Ok(Event::Ignored) };
+        if store.meta()?.membership.map(|membership| membership.number) != Some(flight.number) {
+            return Ok(Event::Ignored);
+        }
+        match self.on_landed(store, now_ms, &flight, reply) {
+            Err(Error::LogTampered { file, detail }) => {
+                self.tampered(store, now_ms, Error::LogTampered { file, detail }).map(Event::Stopped)
+            }
+            done => done,
+        }
+    }
+
+    fn on_landed(&mut self, store: &mut Store, now_ms: i64, flight: &InFlight, reply: &Reply) -> Result<Event> {
         let took_ms = now_ms.saturating_sub(flight.since_ms);
         let event = self.judge(store, now_ms, took_ms, &flight.asked, reply);
         if event.is_err() {
@@ -376,6 +422,7 @@ impl Engine {
         let ack = Ack {
             base: sent.base,
             upto,
+            largest_ids: if upto.seq == last { &sent.largest_ids } else { &[] },
             rejected_here: &sent.rejected,
             rejected_by_server: &reply.rejected,
             limits: reply.limits,
@@ -424,10 +471,20 @@ impl Engine {
 
     /// The histories differ: kept in the file, so that no process sends from it until that is settled.
     fn fork(&mut self, store: &Store, now_ms: i64, base: Cursor, server: Cursor, found: Agreement) -> Result<Event> {
-        let Some(message) = found.fork_message(base, server) else { return Ok(Event::Ignored) };
+        let name = store.meta()?.membership.map_or_else(String::new, |membership| membership.name);
+        let Some(message) = found.fork_message(&name, base, server) else { return Ok(Event::Ignored) };
         self.ask_station = false;
         store.update_station("forked = ?1, last_contact_ms = ?2", (&message, now_ms))?;
         self.stop(store, now_ms, Stop::new(StopKind::Forked, message))
+    }
+
+    /// The log is not whole: kept in the file, so that every process and `status` say so until it is settled.
+    fn tampered(&mut self, store: &Store, now_ms: i64, found: Error) -> Result<Stop> {
+        let stop = Stop::new(StopKind::Tampered, found.to_string());
+        self.ask_station = false;
+        store.update_station("forked = ?1", [&stop.message])?;
+        self.stop(store, now_ms, stop.clone())?;
+        Ok(stop)
     }
 
     fn on_problem(
@@ -445,7 +502,8 @@ impl Engine {
         if let (true, Asked::Push(sent)) = (planted(Bug::SkipOnError), asked) {
             let upto = Cursor { seq: sent.span.last_seq(), chain: sent.span.chain_after };
             let (base, limits) = (sent.base, FrameLimits::DEFAULT);
-            acknowledge(store, &Ack { base, upto, rejected_here: &[], rejected_by_server: &[], limits, now_ms })?;
+            let (largest_ids, rejected_here, rejected_by_server) = (&[], &[], &[]);
+            acknowledge(store, &Ack { base, upto, largest_ids, rejected_here, rejected_by_server, limits, now_ms })?;
         }
         match (problem.code, asked) {
             (ProblemCode::Gap | ProblemCode::Forked, Asked::Push(sent)) => {

@@ -106,8 +106,14 @@ pub fn begin(store: &mut Store, code: &str, server: Option<&str>, fresh_token: S
     }))
 }
 
-fn digest_of(secret: &[u8; 32]) -> [u8; 32] {
+/// Which code a token was made for.
+pub(super) fn digest_of(secret: &[u8; 32]) -> [u8; 32] {
     tidemark_core::chain::Chain([0; 32]).then(secret).0
+}
+
+/// A station's name as it is kept.
+pub(super) fn shown_name(name: &str) -> String {
+    printable(name).chars().take(NAME_CHARS_MAX).collect()
 }
 
 /// Ends a join with the server's reply.
@@ -129,7 +135,7 @@ pub fn finish(store: &mut Store, now_ms: i64, reply: &Reply) -> Result<Membershi
         }
         Read::Other(message) => return Err(JoinError::NotNow(message)),
     };
-    let name: String = printable(&joined.name).chars().take(NAME_CHARS_MAX).collect();
+    let name = shown_name(&joined.name);
     let limits = serde_json::to_string(&joined.limits).expect("BUG: four numbers serialise");
     store.update_station(
         "number = ?1, name = ?2, limits = ?3, last_contact_ms = ?4, last_error = NULL, last_error_ms = NULL",

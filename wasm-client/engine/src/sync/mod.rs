@@ -17,6 +17,7 @@ mod drive;
 mod engine;
 pub mod join;
 mod pace;
+pub mod rejoin;
 pub(crate) mod reply;
 mod url;
 
@@ -139,6 +140,8 @@ pub enum StopKind {
     WrongStation,
     /// The server does not take this schema.
     Schema,
+    /// The file's log is not what Tidemark wrote; nothing is pushed from it.
+    Tampered,
     /// One change alone is more than the server takes.
     TooLarge,
     /// The server does not take what we send, or is no Tidemark server.
@@ -163,6 +166,6 @@ impl Stop {
     /// Whether only somebody at this station can repair it. The others may pass when the server is put right.
     #[must_use]
     pub const fn is_final(&self) -> bool {
-        matches!(self.kind, StopKind::NotJoined | StopKind::Forked | StopKind::Revoked)
+        matches!(self.kind, StopKind::NotJoined | StopKind::Forked | StopKind::Tampered | StopKind::Revoked)
     }
 }

@@ -47,10 +47,7 @@ pub(crate) fn stop_of(problem: &Problem) -> Option<Stop> {
             StopKind::Unauthorized,
             "the server does not know this station's token; is it the right server and database? Nothing is lost, the changes stay in the log",
         ),
-        ProblemCode::Revoked => stop(
-            StopKind::Revoked,
-            "the server's operator revoked this station; ask them. Nothing is lost, the changes stay in the log",
-        ),
+        ProblemCode::Revoked => stop(StopKind::Revoked, "nothing is lost, the changes stay in the log"),
         ProblemCode::WrongStation => stop(
             StopKind::WrongStation,
             "the server takes this token for another station's; was the file's station row edited?",
@@ -67,7 +64,8 @@ pub(crate) fn stop_of(problem: &Problem) -> Option<Stop> {
         ProblemCode::JoinCodeUnknown
         | ProblemCode::JoinCodeUsed
         | ProblemCode::JoinCodeExpired
-        | ProblemCode::StationsExhausted => {
+        | ProblemCode::StationsExhausted
+        | ProblemCode::CannotRejoin => {
             // The server's own words say what to do: what helps against one of these makes another worse.
             Some(Stop::new(StopKind::Refused, detail.clone()))
         }
@@ -75,6 +73,7 @@ pub(crate) fn stop_of(problem: &Problem) -> Option<Stop> {
         | ProblemCode::BadRequest
         | ProblemCode::Gap
         | ProblemCode::Forked
+        | ProblemCode::Moved
         | ProblemCode::TooLarge
         | ProblemCode::Timeout
         | ProblemCode::Internal

@@ -77,7 +77,7 @@ pub(super) fn judge(
     if standing != Standing::Agrees {
         return Ok((standing, Vec::new()));
     }
-    let rows = Rows::new(&tx, file, &identity.schema, &meta)?;
+    let rows = Rows::new(&tx, file, identity, &meta)?;
     let keys: HashSet<Key> = suspects.iter().map(|suspect| suspect.key).collect();
     let pending =
         keys_of(&tx, &rows, table, &format!("FROM tidemark_log WHERE seq > {} AND tbl = ?1", server.seq), &keys)?;
@@ -133,7 +133,7 @@ fn keys_of(db: &Connection, rows: &Rows<'_>, index: usize, from: &str, wanted: &
     let mut images = query.query([&table.name]).map_err(&sql)?;
     let mut keys = HashSet::new();
     while let Some(image) = images.next().map_err(&sql)? {
-        let key = rows.upstream_key(table, sqlite_value(image.get_ref(0).map_err(&sql)?));
+        let key = rows.upstream_key(index, sqlite_value(image.get_ref(0).map_err(&sql)?));
         keys.extend(key.filter(|key| wanted.contains(key)));
     }
     Ok(keys)

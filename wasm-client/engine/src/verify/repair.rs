@@ -29,7 +29,8 @@ pub(super) fn repair(store: &mut Store, differences: &[Difference]) -> Result<Lo
     let schema = store.schema().clone();
     store.transaction(|tx| {
         let sql = |error| Error::sqlite(&file, "log what is sent again", error);
-        let rows = Rows::new(tx, &file, &schema, &meta::read(tx, &file)?)?;
+        let identity = meta::read_identity(tx, &file)?;
+        let rows = Rows::new(tx, &file, &identity, &meta::read(tx, &file)?)?;
         let mut logged = Logged::default();
         for &index in schema.parents_first() {
             let table = &schema.tables()[index];
@@ -38,7 +39,7 @@ pub(super) fn repair(store: &mut Store, differences: &[Difference]) -> Result<Lo
             let wanted: Vec<Identity> = wanted.map(|found| found.identity).collect();
             for identity in parents_before_children(&mut rows.lookup(index)?, index, table, wanted)? {
                 // A row that is gone, or moved, meanwhile has a change of its own that says so.
-                if let Some((key, _)) = rows.local_identity(table, &identity) {
+                if let Some((key, _)) = rows.local_identity(index, &identity) {
                     logged.rewritten += write.execute([key]).map_err(sql)? as u64;
                 }
             }
@@ -51,7 +52,7 @@ pub(super) fn repair(store: &mut Store, differences: &[Difference]) -> Result<Lo
                 if lookup.get(&extra.identity, |here| !matches!(here, Local::Absent))? {
                     continue;
                 }
-                match rows.local_identity(table, &extra.identity) {
+                match rows.local_identity(index, &extra.identity) {
                     Some((key, time)) => {
                         let values = [Some(key), time].into_iter().flatten();
                         logged.removed += delete.execute(rusqlite::params_from_iter(values)).map_err(sql)? as u64;

@@ -8,6 +8,7 @@ use tidemark_core::identity::Identity;
 use tidemark_core::limits::{FIND_CELLS_MAX, FIND_ROWS_MAX, LISTED_ROWS_MAX, RANGES_MAX};
 use tidemark_core::protocol::Problem;
 use tidemark_core::survey::{Answer, Ask, DigestReply, DigestRequest, ListedRow, Question, Range};
+use tidemark_core::value::ColumnType;
 
 use super::judge::{Judgement, Standing, judge, stands};
 use super::ranges::{Part, list, split, whole};
@@ -97,13 +98,17 @@ impl Search {
     /// # Errors
     /// When there is no such table; the message lists those there are.
     pub fn new(store: &Store, table: Option<&str>, detailed: usize) -> Result<Self> {
-        let tables = match table {
+        let mut tables: VecDeque<usize> = match table {
             None => (0..store.schema().tables().len()).collect(),
             Some(name) => {
                 store.table(name)?;
                 store.schema().table_index(name).into_iter().collect()
             }
         };
+        // In a file that was another station before, rows keyed by uuids do not say which of both wrote them.
+        if !store.former()?.is_empty() {
+            tables.retain(|&table| store.schema().tables()[table].key_column().ty == ColumnType::Integer);
+        }
         let report = Report { agreed: None, tables: Vec::new(), differences: Vec::new(), complete: true, requests: 0 };
         Ok(Self {
             tables,
@@ -449,7 +454,7 @@ impl Search {
 fn with_rows<R>(store: &mut Store, work: impl FnOnce(&Rows<'_>) -> Result<R>) -> Result<R> {
     let (tx, file, identity) = store.read()?;
     let meta = meta::read(&tx, file)?;
-    work(&Rows::new(&tx, file, &identity.schema, &meta)?)
+    work(&Rows::new(&tx, file, identity, &meta)?)
 }
 
 /// How many parts of one table begin a list of parts.

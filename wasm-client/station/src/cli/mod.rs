@@ -10,6 +10,7 @@ mod join;
 mod log;
 mod push;
 mod rejects;
+mod rejoin;
 mod run;
 mod server;
 mod show;
@@ -62,6 +63,8 @@ enum Verb {
     Status(status::Args),
     /// Show the last changes that are not upstream yet.
     Log(log::Args),
+    /// Go on under a new number, after a fork.
+    Rejoin(rejoin::Args),
     /// Show changes that could not be applied.
     Rejects(rejects::Args),
     /// Prove that upstream equals the station; exits 1 when it does not. `--repair` sends what is missing.
@@ -108,6 +111,7 @@ pub fn main() -> ExitCode {
         Verb::Server(args) => server::run(&db, &args),
         Verb::Status(args) => status::run(&db, &args),
         Verb::Log(args) => log::run(&db, &args),
+        Verb::Rejoin(args) => rejoin::run(&db, &args),
         Verb::Rejects(args) => rejects::run(&db, &args),
         Verb::Verify(args) => verify::run(&db, &args),
         Verb::Info(args) => info::run(&db, &args),

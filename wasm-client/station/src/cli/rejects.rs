@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Map, Value as Json, json};
+use tidemark_client::Reject;
 use tidemark_client::rusqlite::types::Value;
 use tidemark_core::value::hex;
 
@@ -21,11 +22,12 @@ pub(super) struct Args {
 
 pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
     let store = super::open(db)?;
-    store.rejects::<Fatal>(0, args.limit, |reject| {
+    let show = |former: Option<u32>, reject: &Reject| {
         if args.json {
             let image: Map<String, Json> =
                 reject.change.values.iter().map(|(name, value)| (name.clone(), to_json(value))).collect();
             let json = json!({
+                "station": former,
                 "seq": reject.change.seq,
                 "at_ms": reject.change.at_ms,
                 "table": reject.change.table,
@@ -39,13 +41,21 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
             show::line(&json.to_string());
         } else {
             show::line(&format!(
-                "{}\n    {} (by the {}): {}",
+                "{}{}\n    {} (by the {}): {}",
+                former.map_or_else(String::new, |number| format!("as station {number}: ")),
                 change_line(&reject.change),
                 reject.code,
                 reject.origin,
                 reject.message
             ));
         }
+    };
+    store.former_rejects::<Fatal>(|number, reject| {
+        show(Some(number), &reject);
+        Ok(())
+    })?;
+    store.rejects::<Fatal>(0, args.limit, |reject| {
+        show(None, &reject);
         Ok(())
     })?;
     let count = store.rejects_count()?;

@@ -20,7 +20,20 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
     let status = store.status()?;
     let schema = store.schema();
     let uuid = tidemark_core::value::format_uuid(store.uuid());
+    let former: Vec<_> = store.former()?;
     if args.json {
+        let former: Vec<_> = former
+            .iter()
+            .map(|former| {
+                json!({
+                    "station": former.membership.number.get(),
+                    "name": former.membership.name,
+                    "server": former.server,
+                    "upto": former.upto,
+                    "left_ms": former.left_ms,
+                })
+            })
+            .collect();
         let json = json!({
             "file": store.file(),
             "state": status.state.as_str(),
@@ -38,6 +51,7 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
             "last_error": status.last_error,
             "last_error_ms": status.last_error_ms,
             "forked": status.forked,
+            "former": former,
         });
         show::line(&format!("{json:#}"));
         return Ok(());
@@ -51,11 +65,15 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
             State::NotJoined => "records; has not joined a server yet (`tidemark join CODE`)",
             State::InSync => "in sync: everything is upstream",
             State::Pending => "changes wait for being pushed",
-            State::Forked => "forked: station and server hold different histories",
+            State::Forked => "forked: this file's history is not the one the server has; nothing is pushed",
         },
     );
     if let Some(membership) = &status.membership {
         line("station", &format!("{} {:?}", membership.number, membership.name));
+    }
+    for former in &former {
+        let (number, name) = (former.membership.number, &former.membership.name);
+        line("was before", &format!("{number} {name:?} up to change {}, until {}", former.upto, when(former.left_ms)));
     }
     if let Some(server) = &status.server {
         line("server", server);

@@ -1,0 +1,200 @@
+//! The one transaction in which a file becomes another station: which rows stay the old number's, the log begun anew, the new identity.
+//! All of it, or nothing.
+
+use rusqlite::{Transaction, params};
+use tidemark_core::capture::{LOG_TABLE, log_rows};
+use tidemark_core::chain::Chain;
+use tidemark_core::rejoin::RejoinReply;
+use tidemark_core::sqlite::quote;
+
+use crate::error::{Error, Result, Secret};
+use crate::former::{self, Shared};
+use crate::meta::{self, Identity, Meta};
+use crate::parting::{Parting, check_whole};
+use crate::rejects::REJECTS_TABLE;
+use crate::store::Store;
+
+/// What a file is to become.
+#[derive(Debug)]
+pub(crate) struct Switch<'a> {
+    /// The station's row when the histories were compared.
+    pub(crate) before: &'a Meta,
+    /// Where they part.
+    pub(crate) parting: Parting,
+    /// Last seq the server had of the old number.
+    pub(crate) server_seq: u64,
+    /// The new uuid.
+    pub(crate) uuid: [u8; 16],
+    /// The new token.
+    pub(crate) token: &'a Secret,
+    /// Digest of the code that was used.
+    pub(crate) join_digest: [u8; 32],
+    /// The server's URL.
+    pub(crate) server: &'a str,
+    /// The server's word.
+    pub(crate) reply: &'a RejoinReply,
+    /// The station's clock.
+    pub(crate) now_ms: i64,
+}
+
+/// What became of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Switched {
+    /// The file is the new station; so many changes wait in its log.
+    Done(u64),
+    /// Another process pushed from the file or rejoined it meanwhile: the histories must be compared again.
+    Moved,
+    /// Changes up to this seq were sent under the old number, which goes on elsewhere, and no answer came: they may still arrive.
+    InDoubt(u64),
+}
+
+/// Makes the file another station.
+///
+/// # Errors
+/// SQLite's; nothing is changed then.
+pub(crate) fn switch(store: &mut Store, to: &Switch<'_>) -> Result<Switched> {
+    let (tx, file, identity) = store.write()?;
+    let meta = meta::read(&tx, file)?;
+    if meta.tidemark != to.before.tidemark || meta.membership != to.before.membership {
+        return Ok(Switched::Moved);
+    }
+    let Some(old) = meta.membership.as_ref() else { return Ok(Switched::Moved) };
+    let sql = |error| Error::sqlite(file, "go on as another station", error);
+    let upto = match to.parting {
+        Parting::At(common) => {
+            // A server that has another history takes nothing more of this one, nor does one where the old number has ended.
+            if !to.reply.replaces && common == to.server_seq && meta.sent_seq > common {
+                return Ok(Switched::InDoubt(meta.sent_seq));
+            }
+            let last = check_whole(&tx, file, common)?;
+            let shared = Shared::At { common, owned: to.reply.replaces };
+            former::keep(&tx, file, identity, old.number, shared)?;
+            move_rejects(&tx, old.number.get()).map_err(sql)?;
+            renumber(&tx, common, last).map_err(sql)?;
+            common
+        }
+        _ => {
+            former::keep(&tx, file, identity, old.number, Shared::All)?;
+            move_rejects(&tx, old.number.get()).map_err(sql)?;
+            log_anew(&tx, identity).map_err(sql)?;
+            meta.tidemark.seq
+        }
+    };
+    tx.execute(
+        "INSERT OR REPLACE INTO tidemark_former (number, name, server, upto, left_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![old.number.get(), old.name, meta.server.unwrap_or_default(), upto as i64, to.now_ms],
+    )
+    .map_err(sql)?;
+    let limits = serde_json::to_string(&to.reply.limits).expect("BUG: four numbers serialise");
+    tx.execute(
+        "UPDATE tidemark_station SET station_uuid = ?1, number = ?2, name = ?3, server = ?4, token = ?5, join_digest = ?6, tidemark = 0, \
+         chain = ?7, sent_seq = 0, limits = ?8, forked = NULL, last_contact_ms = ?9, last_error = NULL, last_error_ms = NULL",
+        params![
+            to.uuid,
+            to.reply.station.get(),
+            to.reply.name,
+            to.server,
+            to.token.0,
+            to.join_digest,
+            Chain::start(to.uuid).0,
+            limits,
+            to.now_ms
+        ],
+    )
+    .map_err(sql)?;
+    tx.execute("DELETE FROM tidemark_rejoin", []).map_err(sql)?;
+    let pending: i64 = tx.query_row("SELECT count(*) FROM tidemark_log", [], |row| row.get(0)).map_err(sql)?;
+    tx.commit().map_err(sql)?;
+    store.reopen()?;
+    Ok(Switched::Done(pending.unsigned_abs()))
+}
+
+/// Drops what both histories have in common and numbers the rest from 1.
+fn renumber(tx: &Transaction<'_>, common: u64, last: u64) -> rusqlite::Result<()> {
+    let common = common as i64;
+    for (table, column) in [(LOG_TABLE, "seq"), ("tidemark_schema", "upto")] {
+        tx.execute(&format!("DELETE FROM {table} WHERE {column} <= ?1"), [common])?;
+        // By way of negative numbers, so that no row meets another on its way.
+        tx.execute(&format!("UPDATE {table} SET {column} = ?1 - {column}"), [common])?;
+        tx.execute(&format!("UPDATE {table} SET {column} = -{column}"), [])?;
+    }
+    set_last_seq(tx, last as i64 - common)
+}
+
+fn set_last_seq(tx: &Transaction<'_>, last: i64) -> rusqlite::Result<()> {
+    if tx.execute("UPDATE sqlite_sequence SET seq = ?1 WHERE name = ?2", (last, LOG_TABLE))? == 0 {
+        tx.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)", (LOG_TABLE, last))?;
+    }
+    Ok(())
+}
+
+/// The log no longer says all that happened, so it is begun anew from the rows: every row as it is, and every delete that is known.
+///
+/// First rows that moved in time, since upstream they lie elsewhere until their delete; then all rows, parents first; last the rows that
+/// are gone, whose children are gone or elsewhere by then.
+fn log_anew(tx: &Transaction<'_>, identity: &Identity) -> rusqlite::Result<()> {
+    tx.execute("DELETE FROM tidemark_log WHERE op IS NOT 'D'", [])?;
+    tx.execute("UPDATE tidemark_log SET seq = -seq", [])?;
+    set_last_seq(tx, 0)?;
+    for gone in [false, true] {
+        for (after, upto, schema) in identity.layouts(0) {
+            for table in identity.schema.tables() {
+                let Some(before) = schema.table(&table.name) else { continue };
+                let key = format!("o.c{}", before.key);
+                let same =
+                    format!("FROM {} AS t WHERE t.{} = {key}", quote(&table.name), quote(&table.key_column().name));
+                let (time, moved) = match (table.time_column(), before.time) {
+                    (Some(column), Some(at)) => (
+                        format!("o.c{at}"),
+                        format!("EXISTS (SELECT 1 {same} AND t.{} IS NOT o.c{at})", quote(&column.name)),
+                    ),
+                    _ => ("NULL".to_owned(), "0".to_owned()),
+                };
+                let which = if gone { format!("NOT EXISTS (SELECT 1 {same})") } else { moved };
+                let time_column = table.time.map(|at| format!(", c{at}")).unwrap_or_default();
+                let time_value = table.time.map(|_| format!(", {time}")).unwrap_or_default();
+                tx.execute(
+                    &format!(
+                        "INSERT INTO tidemark_log (at, tbl, op, c{}{time_column}) SELECT o.at, o.tbl, 'D', {key}{time_value} \
+                         FROM tidemark_log AS o WHERE o.seq < -?1 AND o.seq >= -?2 AND o.tbl = ?3 AND {which} ORDER BY o.seq DESC",
+                        table.key
+                    ),
+                    (after as i64, upto as i64, &table.name),
+                )?;
+            }
+        }
+        if !gone {
+            for &index in identity.schema.parents_first() {
+                tx.execute(&log_rows(&identity.schema.tables()[index], 'U', "1"), [])?;
+            }
+        }
+    }
+    tx.execute("DELETE FROM tidemark_log WHERE seq < 0", [])?;
+    tx.execute("DELETE FROM tidemark_schema", [])?;
+    Ok(())
+}
+
+/// The changes rejected under the old number stay to be seen; their seqs are of the old log.
+fn move_rejects(tx: &Transaction<'_>, number: u32) -> rusqlite::Result<()> {
+    tx.execute_batch(&format!(
+        "CREATE TABLE IF NOT EXISTS {FORMER_REJECTS_TABLE} AS SELECT 0 AS number, * FROM {REJECTS_TABLE} WHERE 0"
+    ))?;
+    let columns = |table: &str| -> rusqlite::Result<Vec<String>> {
+        let mut query = tx.prepare("SELECT name FROM pragma_table_info(?1)")?;
+        query.query_map([table], |row| row.get(0))?.collect()
+    };
+    let (now, kept) = (columns(REJECTS_TABLE)?, columns(FORMER_REJECTS_TABLE)?);
+    for column in now.iter().filter(|column| !kept.contains(column)) {
+        tx.execute_batch(&format!("ALTER TABLE {FORMER_REJECTS_TABLE} ADD COLUMN {}", quote(column)))?;
+    }
+    let list = now.iter().map(|column| quote(column)).collect::<Vec<_>>().join(", ");
+    tx.execute(
+        &format!("INSERT INTO {FORMER_REJECTS_TABLE} (number, {list}) SELECT ?1, {list} FROM {REJECTS_TABLE}"),
+        [number],
+    )?;
+    tx.execute(&format!("DELETE FROM {REJECTS_TABLE}"), [])?;
+    Ok(())
+}
+
+/// Rejects of the numbers the file had before: the columns of the rejects, and the number.
+pub(crate) const FORMER_REJECTS_TABLE: &str = "tidemark_former_rejects";

@@ -1,0 +1,336 @@
+//! Rejoining: a file whose history parted from its number's goes on under a new number.
+//!
+//! ```text
+//! begin ─ keep uuid and token ─▶ GET /v1/history … ─▶ where do the histories part? ─▶ POST /v1/rejoin ─▶ one local transaction
+//!            ▲                        ▲                                                     │
+//!            └ again with the same code └──────────────── the server moved meanwhile ◀──────┘
+//! ```
+//!
+//! Until the last step the file is what it was, and every step may be done again: with the same code come the same words, and the
+//! server gives the same number.
+
+use rusqlite::{OptionalExtension as _, params};
+use tidemark_core::joincode::JoinCode;
+use tidemark_core::protocol::ProblemCode;
+use tidemark_core::rejoin::{HistoryReply, RejoinReply, RejoinRequest};
+use tidemark_core::value::{format_uuid, hex};
+
+use super::join::{JoinError, digest_of, shown_name};
+use super::reply::{Read, read, stop_of};
+use super::{Method, Reply, Request, ServerUrl, Stop, StopKind};
+use crate::error::{Error, Secret};
+use crate::meta::Membership;
+use crate::parting::{Comparison, OwnHistory, Parting, chain_at};
+use crate::store::Store;
+use crate::switch::{Switch, Switched, switch};
+
+/// A step is small; a server that needs longer is not reachable.
+const TIMEOUT_MS: u64 = 60_000;
+/// How often the histories are compared again because the server moved meanwhile.
+const ROUNDS_MAX: u32 = 5;
+
+/// What a file became.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejoined {
+    /// Its new number and name.
+    pub membership: Membership,
+    /// The one it had.
+    pub former: Membership,
+    /// Changes that wait to be pushed under the new number.
+    pub pending: u64,
+    /// The log did not say all that happened, so it was begun anew from the rows.
+    pub from_rows: bool,
+}
+
+/// Why a file could not rejoin.
+#[derive(Debug, thiserror::Error)]
+pub enum RejoinError {
+    /// The code, the URL, the server or the file, as when joining.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// The file has never joined.
+    #[error("{0}: this station has not joined a server, so there is nothing to part from; run `tidemark join CODE`")]
+    NotJoined(String),
+    /// It need not.
+    #[error(
+        "{file}: not forked: the server has the same history up to change {common}, so `tidemark push` goes on as station {number}. If this file is a \
+         copy of one that keeps that number: first push from the other one, so that nothing that waits in both is sent twice, then run `tidemark \
+         rejoin --force CODE` here"
+    )]
+    NotForked {
+        /// Where.
+        file: String,
+        /// Last seq in common.
+        common: u64,
+        /// The number it has.
+        number: u32,
+    },
+    /// It cannot be told which changes the server has.
+    #[error(
+        "{file}: somewhere between change {first} and change {last} the server has another history, and it applied those changes before it kept the \
+         prints that tell where. Nothing was changed. Put the file back to a copy that fits, or make a new file (`tidemark init`), join \
+         it, and insert there what is missing upstream"
+    )]
+    Unknown {
+        /// Where.
+        file: String,
+        /// First change in doubt.
+        first: u64,
+        /// Last change in doubt.
+        last: u64,
+    },
+    /// A fork of a file whose log is not whole.
+    #[error(
+        "{file}: the change log was tampered with ({detail}), and the server has another history, too: which rows are whose cannot be told. Nothing was \
+         changed. Put the file back to a copy that fits, or make a new file (`tidemark init`), join it, and insert there what is missing upstream"
+    )]
+    Tampered {
+        /// Where.
+        file: String,
+        /// What is wrong with the log.
+        detail: String,
+    },
+    /// Something that was sent may still arrive.
+    #[error(
+        "{file}: changes up to {sent} were sent as station {number} and no answer came, so they may still be applied under that number. Push from the \
+         copy that keeps the number, then run the same command again"
+    )]
+    InDoubt {
+        /// Where.
+        file: String,
+        /// Last seq that was sent.
+        sent: u64,
+        /// The number it was sent under.
+        number: u32,
+    },
+}
+
+impl From<Error> for RejoinError {
+    fn from(error: Error) -> Self {
+        Self::Join(JoinError::Store(error))
+    }
+}
+
+fn refused(stop: Stop) -> RejoinError {
+    RejoinError::Join(JoinError::Refused(stop))
+}
+
+fn not_now(message: impl Into<String>) -> RejoinError {
+    RejoinError::Join(JoinError::NotNow(message.into()))
+}
+
+/// What comes next.
+#[derive(Debug)]
+pub enum Step {
+    /// Ask this, then call [`Rejoin::on_reply`].
+    Ask(Request),
+    /// The file is the new station.
+    Done(Rejoined),
+}
+
+/// A rejoin on its way.
+#[derive(Debug)]
+pub struct Rejoin {
+    secret: [u8; 32],
+    digest: [u8; 32],
+    uuid: [u8; 16],
+    token: Secret,
+    server: ServerUrl,
+    force: bool,
+    rounds: u32,
+    comparison: Comparison,
+    asked: Option<Parting>,
+}
+
+/// Begins to rejoin: keeps the new uuid and token, and returns what to ask. `fresh` are a random uuid and token. `force` goes on
+/// although the histories agree.
+///
+/// # Errors
+/// A code or URL that is none; a file that never joined.
+pub fn begin(
+    store: &mut Store,
+    code: &str,
+    server: Option<&str>,
+    fresh: ([u8; 16], Secret),
+    force: bool,
+) -> Result<(Rejoin, Step), RejoinError> {
+    let code = JoinCode::decode(code).map_err(JoinError::from)?;
+    let server = ServerUrl::parse(server.unwrap_or(&code.url)).map_err(JoinError::from)?;
+    let digest = digest_of(&code.secret);
+    if store.meta()?.membership.is_none() {
+        return Err(RejoinError::NotJoined(store.file().to_owned()));
+    }
+    // Two processes at once must end with one uuid and token: whoever comes second takes the first one's, and one that comes when all
+    // is done keeps nothing.
+    let sql = "INSERT INTO tidemark_rejoin (one, join_digest, station_uuid, token, server)
+             SELECT 1, ?1, ?2, ?3, ?4 FROM tidemark_station WHERE join_digest IS NOT ?1
+         ON CONFLICT (one) DO UPDATE SET
+             station_uuid = CASE WHEN join_digest = excluded.join_digest THEN station_uuid ELSE excluded.station_uuid END,
+             token = CASE WHEN join_digest = excluded.join_digest THEN token ELSE excluded.token END,
+             join_digest = excluded.join_digest, server = excluded.server";
+    store
+        .connection()
+        .execute(sql, params![digest, fresh.0, fresh.1.0, server.as_str()])
+        .map_err(store.sqlite("keep uuid and token"))?;
+    let kept = store
+        .connection()
+        .query_row("SELECT station_uuid, token FROM tidemark_rejoin WHERE join_digest = ?1", [digest], |row| {
+            Ok((row.get(0)?, Secret(row.get(1)?)))
+        })
+        .optional()
+        .map_err(store.sqlite("read uuid and token"))?;
+    let (uuid, token) = kept.unwrap_or(fresh);
+    let mut rejoin = Rejoin {
+        secret: code.secret,
+        digest,
+        uuid,
+        token,
+        server,
+        force,
+        rounds: 0,
+        comparison: Comparison::new(OwnHistory::read(store)?),
+        asked: None,
+    };
+    let step = rejoin.next(store)?;
+    Ok((rejoin, step))
+}
+
+impl Rejoin {
+    /// The code was used by this file: it is what it asks to become.
+    fn already(&self, store: &mut Store) -> Result<Step, RejoinError> {
+        let (meta, former) = (store.meta()?, store.former()?.pop());
+        let (Some(membership), Some(former)) = (meta.membership, former) else {
+            let message = "with this code the station joined; to rejoin it needs another one";
+            return Err(refused(Stop::new(StopKind::Refused, message)));
+        };
+        let pending = store.status()?.pending;
+        Ok(Step::Done(Rejoined { membership, former: former.membership, pending, from_rows: false }))
+    }
+
+    /// The file's old token proves which number it had.
+    fn request(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Step, RejoinError> {
+        let token = self.comparison.own.meta.token.clone();
+        Ok(Step::Ask(Request {
+            id: 0,
+            method,
+            url: self.server.join(path),
+            token: Some(token.ok_or_else(|| not_now("the file has lost its token"))?),
+            content_type: (method == Method::Post).then_some("application/json"),
+            body,
+            timeout_ms: TIMEOUT_MS,
+        }))
+    }
+
+    fn next(&mut self, store: &mut Store) -> Result<Step, RejoinError> {
+        if self.comparison.own.meta.join_digest == Some(self.digest) {
+            return self.already(store);
+        }
+        if let Some(after) = self.comparison.asks_after() {
+            return self.request(Method::Get, &format!("/v1/history?after={after}"), Vec::new());
+        }
+        let own = &self.comparison.own;
+        let file = store.file().to_owned();
+        let server = self.comparison.server.ok_or_else(|| not_now("the server did not say where it stands"))?;
+        let number = own.meta.membership.as_ref().map_or(0, |membership| membership.number.get());
+        let parting = self.comparison.parting();
+        let (common, next) = match parting {
+            Parting::At(common) if common == server.seq && !self.force => {
+                return Err(RejoinError::NotForked { file, common, number });
+            }
+            Parting::At(common) => {
+                let next = if common < own.last_seq() { Some(chain_at(store, common + 1)?) } else { None };
+                (common, next)
+            }
+            Parting::Rows => (server.seq.min(own.last_seq()), None),
+            Parting::Tampered => {
+                let detail = own.tampered.clone().unwrap_or_else(|| "the server has lost changes".into());
+                return Err(RejoinError::Tampered { file, detail });
+            }
+            Parting::Unknown(agree, last) => return Err(RejoinError::Unknown { file, first: agree + 1, last }),
+        };
+        self.asked = Some(parting);
+        let request = RejoinRequest {
+            secret: hex(&self.secret),
+            station_uuid: format_uuid(self.uuid),
+            token: self.token.to_hex(),
+            fingerprint: store.schema().fingerprint().to_hex(),
+            tidemark: server.seq,
+            chain: server.chain,
+            common,
+            next,
+            must_replace: parting == Parting::Rows,
+        };
+        self.request(Method::Post, "/v1/rejoin", serde_json::to_vec(&request).expect("BUG: plain values serialise"))
+    }
+
+    /// The server's answer to what was asked.
+    ///
+    /// # Errors
+    /// What the server said, or what is in the way.
+    pub fn on_reply(&mut self, store: &mut Store, now_ms: i64, reply: &Reply) -> Result<Step, RejoinError> {
+        let Some(parting) = self.asked.take() else {
+            let history: HistoryReply = answer(reply)?;
+            let ours = self.comparison.own.meta.membership.as_ref().map(|membership| membership.number);
+            if ours != Some(history.station) {
+                return Err(not_now("the server takes this file's token for another station's"));
+            }
+            self.comparison.answered(&history);
+            return self.next(store);
+        };
+        if let Read::Problem(problem) = read::<RejoinReply>(reply)
+            && problem.code == ProblemCode::Moved
+        {
+            return self.again(store, &problem.detail);
+        }
+        let reply: RejoinReply = answer(reply)?;
+        let reply = RejoinReply { name: shown_name(&reply.name), ..reply };
+        let before = &self.comparison.own.meta;
+        let to = Switch {
+            before,
+            parting,
+            server_seq: self.comparison.server.map_or(0, |server| server.seq),
+            uuid: self.uuid,
+            token: &self.token,
+            join_digest: self.digest,
+            server: self.server.as_str(),
+            reply: &reply,
+            now_ms,
+        };
+        match switch(store, &to)? {
+            Switched::Moved => self.again(store, "another process pushed from this file"),
+            Switched::InDoubt(sent) => {
+                let number = before.membership.as_ref().map_or(0, |membership| membership.number.get());
+                Err(RejoinError::InDoubt { file: store.file().to_owned(), sent, number })
+            }
+            Switched::Done(pending) => Ok(Step::Done(Rejoined {
+                membership: Membership { number: reply.station, name: reply.name.clone() },
+                former: before.membership.clone().ok_or_else(|| RejoinError::NotJoined(store.file().to_owned()))?,
+                pending,
+                from_rows: parting == Parting::Rows,
+            })),
+        }
+    }
+
+    fn again(&mut self, store: &mut Store, why: &str) -> Result<Step, RejoinError> {
+        self.rounds += 1;
+        if self.rounds >= ROUNDS_MAX {
+            return Err(not_now(format!("{why}; this happened {ROUNDS_MAX} times in a row")));
+        }
+        self.comparison = Comparison::new(OwnHistory::read(store)?);
+        self.next(store)
+    }
+}
+
+fn answer<T: serde::de::DeserializeOwned>(reply: &Reply) -> Result<T, RejoinError> {
+    match read(reply) {
+        Read::Done(done) => Ok(done),
+        Read::Problem(problem) => Err(match stop_of(&problem) {
+            Some(stop) => refused(stop),
+            None if problem.status == 400 => {
+                refused(Stop::new(StopKind::Refused, format!("the server refuses the request: {}", problem.detail)))
+            }
+            None => not_now(format!("the server cannot answer now: {}", problem.detail)),
+        }),
+        Read::Other(message) => Err(not_now(message)),
+    }
+}

@@ -1,0 +1,51 @@
+//! `tidemark rejoin`
+
+use std::path::Path;
+
+use tidemark_client::sync::join::JoinError;
+use tidemark_client::sync::rejoin::RejoinError;
+
+use super::{EXIT_UNREACHABLE, Fatal, show};
+use crate::station::{Station, StationError};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The code: the last line that `tidemark-server station add NAME [--replaces OLD]` printed.
+    code: String,
+    /// The server's URL, instead of the one in the code.
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+    /// Go on under a new number although server and file agree: for a copy of a file whose original keeps the number and has pushed
+    /// all it had when the copy was made.
+    #[arg(long)]
+    force: bool,
+}
+
+pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
+    let mut station = Station::from(super::open(db)?);
+    let rejoined = station.rejoin(&args.code, args.server.as_deref(), args.force).map_err(|error| match error {
+        StationError::Unreachable(message) | StationError::Rejoin(RejoinError::Join(JoinError::NotNow(message))) => {
+            Fatal {
+                code: EXIT_UNREACHABLE,
+                message: format!("{message}. The code is still good for this file: run the same command again"),
+            }
+        }
+        other => other.into(),
+    })?;
+    let (new, old) = (&rejoined.membership, &rejoined.former);
+    show::line(&format!(
+        "this file is station {} {:?} now, and was {} {:?}; {} to push",
+        new.number,
+        new.name,
+        old.number,
+        old.name,
+        show::count(rejoined.pending, "change")
+    ));
+    if rejoined.from_rows {
+        show::line(
+            "The log was not whole, so every row is sent as it is. Rows whose delete was not in the log any more are still upstream: \
+             compare both sides once everything is pushed",
+        );
+    }
+    Ok(())
+}
