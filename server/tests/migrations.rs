@@ -174,7 +174,7 @@ async fn a_failing_step_leaves_nothing_of_itself() {
     let error = up(&url, &shrinkage()).await.unwrap_err();
     assert!(error.to_string().starts_with("migration 0002_shrinkage_tables: 42P06"), "{error}");
     let status = postgres::status(&mut connect(&url).await, &shrinkage()).await.unwrap();
-    assert_eq!(status.applied.len(), 2, "what came before stays");
+    assert_eq!(status.applied.len(), 3, "what came before stays");
     assert_eq!(client.query("SELECT FROM shrinkage.models", &[]).await.unwrap().len(), 0);
 }
 
@@ -216,7 +216,7 @@ async fn a_schema_grows_by_tables_and_nullable_columns() {
         };
         assert_eq!(sorted(&url), sorted(&fresh));
         client.batch_execute("DELETE FROM field.site").await.unwrap();
-        postgres::down(&mut connect(&url).await, 3, false).await.unwrap();
+        postgres::down(&mut connect(&url).await, 4, false).await.unwrap();
         assert_eq!(cluster.dump(&url), before);
     }
 }
@@ -305,12 +305,12 @@ fn the_embedded_upstream_has_the_same_verbs() {
     assert!(sqlite::up(&mut connection, &field()).unwrap().is_empty());
     let before = tables(&connection);
     assert_eq!(sqlite::up(&mut connection, &grown()).unwrap(), ["derived:field:v2"]);
-    assert_eq!(sqlite::down(&mut connection, 3, false).unwrap(), ["derived:field:v2"]);
+    assert_eq!(sqlite::down(&mut connection, 4, false).unwrap(), ["derived:field:v2"]);
     assert_eq!(tables(&connection), before);
     connection.execute_batch("INSERT INTO site (id, name) VALUES (1, 's')").unwrap();
     let error = sqlite::down(&mut connection, 0, false).unwrap_err();
     assert!(matches!(&error, MigrateError::HoldsRows(tables) if tables == &["\"site\""]), "{error}");
-    assert_eq!(sqlite::status(&mut connection, &field()).unwrap().applied.len(), 3);
+    assert_eq!(sqlite::status(&mut connection, &field()).unwrap().applied.len(), 4);
     connection.execute_batch("UPDATE tidemark_migration SET checksum = 'x' WHERE position = 1").unwrap();
     assert!(
         matches!(sqlite::up(&mut connection, &field()), Err(MigrateError::Edited { name, .. }) if name == "0001_tidemark")
@@ -342,5 +342,5 @@ fn runners_at_once_on_one_embedded_file() {
             .collect();
         runners.into_iter().flat_map(|runner| runner.join().unwrap()).collect()
     });
-    assert_eq!(done.len(), 3, "{done:?}");
+    assert_eq!(done.len(), 4, "{done:?}");
 }

@@ -152,7 +152,7 @@ fn postgres_is_migrated_before_it_is_served() {
     let plan = works(here, &["migrate", "plan", "--database", &url]);
     assert!(plan.contains("CREATE TABLE \"shrinkage\".\"models\"") && plan.contains("create_hypertable"), "{plan}");
     let status = works(here, &["migrate", "status", "--database", &url]);
-    assert_eq!(status.matches("pending").count(), 4, "{status}");
+    assert_eq!(status.matches("pending").count(), 5, "{status}");
     let up = works(here, &["migrate", "up", "--database", &url]);
     assert!(up.contains("TimescaleDB 2.") && up.contains("applied 0003_shrinkage_hypertables"), "{up}");
     assert!(works(here, &["migrate", "plan", "--database", &url]).contains("nothing to do"));

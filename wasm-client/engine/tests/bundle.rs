@@ -201,6 +201,7 @@ fn a_receipt_beyond_the_log_is_a_file_put_back() {
     let receipt = imported(&mut world.server, &bundle);
     world.store.execute("DELETE FROM tidemark_log WHERE seq > 5", ()).unwrap();
     world.store.execute("UPDATE sqlite_sequence SET seq = 5 WHERE name = 'tidemark_log'", ()).unwrap();
+    world.store.execute("UPDATE tidemark_station SET sent_seq = 5", ()).unwrap();
     let error = take(&mut world, &receipt).unwrap_err();
     assert!(matches!(&error, BundleError::Forked(message) if message.contains("older copy")), "{error}");
     assert_eq!(world.store.log(100).unwrap().len(), 5);
