@@ -202,7 +202,8 @@ async fn an_older_schema_sees_its_own_columns(store: &Store) {
 /// What somebody wrote into PostgreSQL by hand: times beyond all that can be said.
 #[tokio::test(flavor = "multi_thread")]
 async fn times_without_end_are_read_on_postgres() {
-    for kind in [Kind::PlainPostgres, Kind::Timescale] {
+    // TimescaleDB itself refuses −infinity.
+    for (kind, wanted) in [(Kind::PlainPostgres, vec![-2, -4, -3, -1]), (Kind::Timescale, vec![-4, -3, -1])] {
         let store = Store::open(kind, &[field()]).await;
         let (station, _) = season(&store).await;
         let by_hand = connect(store.url.as_ref().unwrap()).await;
@@ -211,9 +212,10 @@ async fn times_without_end_are_read_on_postgres() {
             [(-1, "infinity"), (-2, "-infinity"), (-3, "200000-12-31 23:59:59.999999"), (-4, "0044-03-15 BC")]
         {
             let sql =
-                format!("INSERT INTO field.reading (id, measured_at, station) VALUES ({key}, '{time} UTC', {number})");
-            let sql = if time.ends_with("infinity") || time.ends_with("BC") { sql.replace(" UTC'", "'") } else { sql };
-            by_hand.batch_execute(&sql).await.unwrap();
+                format!("INSERT INTO field.reading (id, measured_at, station) VALUES ({key}, '{time}', {number})");
+            if wanted.contains(&key) {
+                by_hand.batch_execute(&sql).await.unwrap();
+            }
         }
         let at = |time_us| Some(Identity { time_us, key: Key::Integer(i64::MIN) });
         let ranges = vec![range(None, at(FIRST_US)), range(at(LAST_US + 1), None)];
@@ -221,14 +223,14 @@ async fn times_without_end_are_read_on_postgres() {
         let answers = answers(&store, &station, asks).await;
         let [Answer::Rows { rows, more: false }, Answer::Digests(all)] = &answers[..] else { panic!("{answers:?}") };
         let keys: Vec<Key> = rows.iter().map(|row| row.id.key).collect();
-        assert_eq!(keys, [-2, -4, -3, -1].map(Key::Integer), "{kind:?}");
-        assert_eq!(all[0].rows(), 44);
+        assert_eq!(keys, wanted.iter().copied().map(Key::Integer).collect::<Vec<_>>(), "{kind:?}");
+        assert_eq!(all[0].rows(), 40 + wanted.len() as u64);
         // They are found again by what they are called.
         let asked = rows.iter().map(|row| row.id).collect();
         let found =
             self::answers(&store, &station, vec![ask("reading", Question::Find { rows: asked, cells: true })]).await;
         let [Answer::Found(found)] = &found[..] else { panic!("{found:?}") };
-        assert_eq!(found.len(), 4, "{kind:?}");
+        assert_eq!(found.len(), wanted.len(), "{kind:?}");
     }
 }
 

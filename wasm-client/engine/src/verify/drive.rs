@@ -150,7 +150,12 @@ impl Means<'_> {
         loop {
             let request = match search.next(store)? {
                 Step::Send(request) => request,
-                Step::Done => return Ok(search.report()),
+                Step::Done => {
+                    let mut report = search.report();
+                    // Where another process pushed all the time: the station's tidemark, whose chain was compared when it moved there.
+                    report.agreed.get_or_insert(store.meta()?.tidemark);
+                    return Ok(report);
+                }
                 Step::Stopped(stop) => return Err(Ended::Stopped(stop)),
             };
             let heard = match self.transport.send(&request) {

@@ -106,7 +106,7 @@ pub struct TableReport {
 /// What a search found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// Up to which change of the log both sides have the same chain: where the server stood in its last reply.
+    /// Up to which change of the log both sides have the same chain.
     pub agreed: Option<Cursor>,
     /// The tables that were compared, in the schema's order.
     pub tables: Vec<TableReport>,

@@ -185,3 +185,93 @@ pub(super) fn list(rows: &Rows<'_>, index: usize, ranges: &[Range]) -> Result<Ve
     listed.sort_unstable();
     Ok(listed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::meta;
+    use crate::store::Store;
+    use tidemark_core::schema::Schema;
+
+    const TOML: &str = "name = 'w'\nversion = 1\n[tables.reading]\ntime = 'at'\n[tables.reading.columns]\nid = { type = 'integer' }\n\
+        at = { type = 'timestamp' }\n[tables.tag]\nkey = 'uid'\n[tables.tag.columns]\nuid = { type = 'uuid' }\n[tables.site.columns]\n\
+        id = { type = 'integer' }\n";
+
+    fn with_rows(statements: &str, check: impl Fn(&Rows<'_>)) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::init(folder.path().join("field.db"), &Schema::parse(TOML).unwrap(), [7; 16]).unwrap();
+        store.connection().execute_batch(&format!("UPDATE tidemark_station SET number = 3; {statements}")).unwrap();
+        let (tx, file, identity) = store.read().unwrap();
+        check(&Rows::new(&tx, file, &identity.schema, &meta::read(&tx, file).unwrap()).unwrap());
+    }
+
+    /// Checks that parts follow each other without a gap from `from` to `to`, and returns their sum.
+    fn sum(parts: &[Part], from: Option<Identity>, to: Option<Identity>) -> RowDigest {
+        let mut sum = RowDigest::default();
+        let mut end = from;
+        for part in parts {
+            assert_eq!(part.range.from, end);
+            end = part.range.to;
+            sum.join(&part.digest);
+        }
+        assert_eq!(end, to);
+        sum
+    }
+
+    #[test]
+    fn a_table_is_cut_into_months_that_leave_nothing_out() {
+        let rows = "INSERT INTO reading (at) VALUES ('2024-01-31 23:59:59.999999'), ('2024-02-01'), ('2024-02-29 12:00'), ('0001-01-01'),
+            ('9999-12-31 23:59:59.999999'), ('never')";
+        with_rows(rows, |rows| {
+            let cut = whole(rows, 0).unwrap();
+            assert_eq!((cut.rows, cut.filled, cut.unsendable), (5, 4, 1));
+            assert_eq!(sum(&cut.parts, None, None).rows(), 5);
+            let counts: Vec<u64> = cut.parts.iter().map(|part| part.digest.rows()).collect();
+            assert_eq!(counts, [0, 1, 0, 1, 2, 0, 1, 0]);
+        });
+        with_rows("", |rows| {
+            for table in 0..3 {
+                assert_eq!(whole(rows, table).unwrap().parts.len(), 1);
+            }
+        });
+    }
+
+    #[test]
+    fn tables_without_time_are_cut_by_keys_once_they_are_large() {
+        let rows = "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 50001)
+            INSERT INTO site (id) SELECT n * 50 FROM n;
+            WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 50001)
+            INSERT INTO tag (uid) SELECT printf('%02x%06x-0000-4000-8000-000000000000', (n * 167) % 256, n) FROM n;
+            INSERT INTO reading (at) VALUES ('2024-01-31')";
+        with_rows(rows, |rows| {
+            for (table, filled) in [(2, 10), (1, 256)] {
+                let cut = whole(rows, table).unwrap();
+                assert_eq!((cut.rows, cut.filled), (50_001, filled));
+                assert_eq!(sum(&cut.parts, None, None).rows(), 50_001);
+            }
+        });
+    }
+
+    #[test]
+    fn ranges_are_cut_evenly_and_leave_nothing_out() {
+        let rows = "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20000)
+            INSERT INTO reading (at) SELECT iif(n < 10000, '2024-01-01', datetime(1704067200 + n * n / 2000, 'unixepoch')) FROM n";
+        with_rows(rows, |rows| {
+            let parts = split(rows, 0, &[Range::ALL]).unwrap();
+            assert_eq!(sum(&parts, None, None).rows(), 20_000);
+            let largest = parts.iter().map(|part| part.digest.rows()).max().unwrap();
+            // Half of the rows have one time: they are told apart by their keys.
+            assert!(
+                parts.len() > 1000 && largest < 8 * PART_ROWS,
+                "{} parts, the largest of {largest} rows",
+                parts.len()
+            );
+            let some: Vec<Range> = parts.iter().step_by(3).map(|part| part.range).collect();
+            let listed = list(rows, 0, &some).unwrap();
+            let smaller = split(rows, 0, &some).unwrap();
+            assert_eq!(listed.len() as u64, smaller.iter().map(|part| part.digest.rows()).sum::<u64>());
+            assert!(smaller.len() <= RANGES_MAX);
+            assert_eq!(listed.len() as u64, parts.iter().step_by(3).map(|part| part.digest.rows()).sum::<u64>());
+        });
+    }
+}

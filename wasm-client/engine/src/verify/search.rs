@@ -69,6 +69,27 @@ enum Asked {
     Find { table: usize, suspects: Vec<Identity> },
 }
 
+impl Asked {
+    /// Whether answers are of the kind that was asked for: of digests, those of the first tables' parts, at least of one table's.
+    fn is_answered_by(&self, answers: &[Answer]) -> bool {
+        match (self, answers) {
+            (Self::Digests(parts), answers) => {
+                let mut rest = &parts[..];
+                for answer in answers {
+                    let Answer::Digests(digests) = answer else { return false };
+                    if rest.is_empty() || digests.len() != of_one_table(rest) {
+                        return false;
+                    }
+                    rest = &rest[digests.len()..];
+                }
+                !answers.is_empty()
+            }
+            (Self::Rows { .. }, [Answer::Rows { .. }]) | (Self::Find { .. }, [Answer::Found(_)]) => true,
+            _ => false,
+        }
+    }
+}
+
 /// The search for rows that differ.
 #[derive(Debug)]
 pub struct Search {
@@ -323,14 +344,6 @@ impl Search {
         };
         let server = Cursor { seq: done.tidemark, chain: done.chain };
         let standing = match (asked, &done.answers[..]) {
-            (Asked::Digests(parts), answers) if fits(&parts, answers) => {
-                self.on_digests(parts, answers);
-                stands(store, server)?
-            }
-            (Asked::Rows { table, ranges }, [Answer::Rows { rows, more }]) if lists(&ranges, rows, *more) => {
-                self.on_rows(store, table, &ranges, rows, *more)?;
-                stands(store, server)?
-            }
             (Asked::Find { table, suspects }, [Answer::Found(found)]) => {
                 let (standing, judgements) = judge(store, table, &suspects, server, found)?;
                 if standing == Standing::Agrees {
@@ -339,6 +352,19 @@ impl Search {
                 } else {
                     self.again = Some(Asked::Find { table, suspects });
                     self.stale += 1;
+                }
+                standing
+            }
+            // These only direct the search: a stale one does as well. Of another history none does.
+            (asked, answers) if asked.is_answered_by(answers) => {
+                let standing = stands(store, server)?;
+                match (asked, answers) {
+                    (asked, _) if standing == Standing::Differs => self.ask_again(asked),
+                    (Asked::Digests(parts), answers) => self.on_digests(parts, answers),
+                    (Asked::Rows { table, ranges }, [Answer::Rows { rows, more }]) => {
+                        self.on_rows(store, table, &ranges, rows, *more)?;
+                    }
+                    _ => unreachable!("BUG: the answers fit"),
                 }
                 standing
             }
@@ -417,7 +443,8 @@ impl Search {
                 (None, None) => break,
                 (Some(a), Some(b)) if a.id == b.id => {
                     let suspect = (a.hash != b.hash).then_some(a.id);
-                    (h.next(), t.next());
+                    h.next();
+                    t.next();
                     suspect
                 }
                 (Some(a), b) if b.is_none_or(|b| a.id < b.id) => h.next().map(|row| row.id),
@@ -478,25 +505,4 @@ fn asks_of(asked: &Asked, name: impl Fn(usize) -> String, cells: bool) -> Vec<As
             vec![Ask { table: name(*table), question: Question::Find { rows: suspects.clone(), cells } }]
         }
     }
-}
-
-/// Whether these rows are from the ranges and in their order, and at least one is there when more are to come: a listing that goes on from
-/// its last row ends only then.
-fn lists(ranges: &[Range], rows: &[ListedRow], more: bool) -> bool {
-    rows.is_sorted_by(|a, b| a.id < b.id)
-        && rows.iter().all(|row| Range::find(ranges, &row.id).is_some())
-        && !(more && rows.is_empty())
-}
-
-/// Whether the answers are digests of the first tables' parts, at least of one table's.
-fn fits(parts: &[Part], answers: &[Answer]) -> bool {
-    let mut rest = parts;
-    for answer in answers {
-        let Answer::Digests(digests) = answer else { return false };
-        if rest.is_empty() || digests.len() != of_one_table(rest) {
-            return false;
-        }
-        rest = &rest[digests.len()..];
-    }
-    !answers.is_empty()
 }
