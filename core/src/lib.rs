@@ -9,7 +9,7 @@
 //! | [`sqlite`], [`capture`], [`postgres`] | SQL derived from a schema |
 //! | [`value`], [`convert`] | typed values, strict conversion from SQLite's |
 //! | [`ids`], [`idmap`] | station numbers and upstream ids; which local id is which upstream id |
-//! | [`identity`] | what identifies a row upstream |
+//! | [`identity`], [`image`] | what identifies a row upstream; the image of a rejected change, as JSON |
 //! | [`batch`], [`columns`] | a contiguous range of changes, by columns |
 //! | [`frame`], [`wire`] | a batch as bytes |
 //! | [`chain`], [`digest`] | hashes over a log and over rows |
@@ -33,6 +33,7 @@ pub mod frame;
 pub mod identity;
 pub mod idmap;
 pub mod ids;
+pub mod image;
 pub mod joincode;
 pub mod limits;
 pub mod planted;

@@ -56,6 +56,8 @@ codes! {
     Clock = "clock",
     /// The row it references is not upstream.
     Reference = "reference",
+    /// The row it references is not upstream because that row's own change was rejected. Healed together with it.
+    Parent = "parent",
     /// Rows upstream still reference the row it deletes.
     Referenced = "referenced",
     /// The uuid belongs to a row of another station.

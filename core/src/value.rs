@@ -137,22 +137,6 @@ impl ValueRef<'_> {
         }
     }
 
-    /// The value as JSON, for images of rejected changes. Bytes become hex behind `\x`; reals JSON cannot say become text.
-    #[must_use]
-    pub fn to_json(self) -> serde_json::Value {
-        match self {
-            Self::Null => serde_json::Value::Null,
-            Self::Integer(v) => v.into(),
-            Self::Real(v) if v.is_finite() => v.into(),
-            Self::Real(v) => v.to_string().into(),
-            Self::Text(v) | Self::Json(v) => v.into(),
-            Self::Boolean(v) => v.into(),
-            Self::Timestamp(v) => crate::timestamp::format(v).into(),
-            Self::Bytes(v) => format!("\\x{}", hex(v)).into(),
-            Self::Uuid(v) => format_uuid(v).into(),
-        }
-    }
-
     /// How many canonical bytes the value has.
     #[must_use]
     pub const fn canonical_len(self) -> usize {
@@ -270,15 +254,17 @@ pub fn hex(bytes: &[u8]) -> String {
 /// Reads lower- or upper-case hex into exactly `N` bytes.
 #[must_use]
 pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    unhex_bytes(text)?.try_into().ok()
+}
+
+/// Reads lower- or upper-case hex.
+#[must_use]
+pub fn unhex_bytes(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
-    if digits.len() != N * 2 {
+    if digits.len() % 2 != 0 {
         return None;
     }
-    let mut out = [0; N];
-    for (byte, pair) in out.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = (hex_digit(pair[0])? << 4) | hex_digit(pair[1])?;
-    }
-    Some(out)
+    digits.chunks_exact(2).map(|pair| Some((hex_digit(pair[0])? << 4) | hex_digit(pair[1])?)).collect()
 }
 
 fn hex_digit(digit: u8) -> Option<u8> {

@@ -11,6 +11,7 @@ use tidemark_core::joincode::JoinCode;
 use tidemark_core::schema::Schema;
 use tidemark_e2e::compare::{Cell, Upstream as Database, station_rows};
 use tidemark_e2e::lives::{Former, Life, assert_upstream_equals};
+use tidemark_e2e::postgres::{Flavour, PostgresCluster};
 use tidemark_e2e::world::Dice;
 use tidemark_server::stations::{NewStation, secret_hash};
 use tidemark_server::upstream::Upstream;
@@ -40,11 +41,9 @@ label   = { type = "text" }
 site_id = { type = "integer", references = "site" }
 "#;
 
-/// How many seeds a run tries.
-const SEEDS: u64 = 25;
-
 struct World {
     folder: tempfile::TempDir,
+    database: String,
     schema: Schema,
     server: RunningServer,
     upstream: Arc<dyn Upstream>,
@@ -59,16 +58,24 @@ struct World {
 type Foreign = BTreeSet<(usize, Cell)>;
 
 impl World {
-    fn new(dice: Dice) -> Result<Self> {
+    fn new(dice: Dice, database: Option<String>) -> Result<Self> {
         let (folder, schema) = (tempfile::tempdir()?, Schema::parse(SCHEMA)?);
-        let url: DatabaseUrl = format!("sqlite:///{}", folder.path().join("upstream.db").display()).parse()?;
+        let embedded = || format!("sqlite:///{}", folder.path().join("upstream.db").display());
+        let database = database.unwrap_or_else(embedded);
+        let url: DatabaseUrl = database.parse()?;
+        let runtime = tokio::runtime::Runtime::new()?;
+        if let DatabaseUrl::Postgres(config) = &url {
+            runtime.block_on(async {
+                let mut client = tidemark_server::upstream::postgres::connect(config).await?;
+                anyhow::Ok(tidemark_migrations::postgres::up(&mut client, &schema, &mut |_| ()).await?)
+            })?;
+        }
         let mut config = ServerConfig::new(url);
         config.schema = Arc::new(schema.clone());
         config.listen = "127.0.0.1:0".to_owned();
-        let runtime = tokio::runtime::Runtime::new()?;
         let upstream = runtime.block_on(tidemark_server::server::open_upstream(&config))?;
         let server = runtime.block_on(Server::start(config))?;
-        Ok(Self { folder, schema, server, upstream, runtime, dice, codes: 0, copies: 0, changes: 0 })
+        Ok(Self { folder, database, schema, server, upstream, runtime, dice, codes: 0, copies: 0, changes: 0 })
     }
 
     fn code(&mut self, replaces: Option<&str>) -> Result<(String, String)> {
@@ -214,8 +221,8 @@ fn push(path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn history(seed: u64) -> Result<(u64, u32)> {
-    let mut world = World::new(Dice::new(seed))?;
+fn history(seed: u64, database: Option<String>) -> Result<(u64, u32)> {
+    let mut world = World::new(Dice::new(seed), database)?;
     let path = world.folder.path().join("station.db");
     let (mut name, code) = world.code(None)?;
     let mut station = Station::init(&path, &world.schema)?;
@@ -278,22 +285,31 @@ fn history(seed: u64) -> Result<(u64, u32)> {
     let mut lives: Vec<Life<'_>> =
         lost.iter().map(|(file, number, former, _)| Life { file, number: *number, former: former.clone() }).collect();
     lives.push(Life { file: &path, number: generations + 1, former });
-    let database = Database::Sqlite(world.folder.path().join("upstream.db"));
-    assert_upstream_equals(&database, &world.schema, &lives)?;
+    assert_upstream_equals(&Database::open(&world.database)?, &world.schema, &lives)?;
     let World { runtime, server, changes, .. } = world;
     runtime.block_on(server.shutdown());
     Ok((changes, generations))
 }
 
-#[test]
-fn any_history_of_copies_and_rejoins_has_every_row_once() -> Result<()> {
+fn histories(count: u64, mut database: impl FnMut(u64) -> Result<Option<String>>) -> Result<()> {
     let given = std::env::var("TIDEMARK_TEST_SEED").ok().and_then(|text| text.parse::<u64>().ok());
-    let seeds: Vec<u64> = given.map_or_else(|| (0..SEEDS).collect(), |seed| vec![seed]);
+    let seeds: Vec<u64> = given.map_or_else(|| (0..count).collect(), |seed| vec![seed]);
     let (mut changes, mut rejoins) = (0, 0);
     for &seed in &seeds {
-        let done = history(seed).with_context(|| format!("TIDEMARK_TEST_SEED={seed} repeats it"))?;
+        let done = history(seed, database(seed)?).with_context(|| format!("TIDEMARK_TEST_SEED={seed} repeats it"))?;
         (changes, rejoins) = (changes + done.0, rejoins + done.1);
     }
     println!("{} seeds: {changes} statements, {rejoins} rejoins", seeds.len());
     Ok(())
+}
+
+#[test]
+fn any_history_of_copies_and_rejoins_has_every_row_once_in_the_embedded_upstream() -> Result<()> {
+    histories(25, |_| Ok(None))
+}
+
+#[test]
+fn any_history_of_copies_and_rejoins_has_every_row_once_in_timescaledb() -> Result<()> {
+    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    histories(8, |seed| cluster.create_database(&format!("seed{seed}")).map(Some))
 }

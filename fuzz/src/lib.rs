@@ -7,7 +7,8 @@
 //! | [`convert`] | what programs write into a station's tables |
 //! | [`bundle`], [`receipt`] | files on a stick |
 //! | [`csv`] | CSV files |
-//! | [`replies`] | what a server, or whoever sits between, answers |
+//! | [`replies`] | what a server, or whoever sits between, answers to a push |
+//! | [`verify`] | and to questions about rows |
 //!
 //! A target takes any bytes and panics when a promise is broken. `scripts/fuzz` runs the targets under libFuzzer with bounds of time and
 //! memory; `cargo test -p tidemark-fuzz` runs the kept corpus through the same functions.
@@ -22,6 +23,7 @@ mod rows;
 pub mod schema;
 mod seal;
 mod station;
+pub mod verify;
 
 /// A target: takes any bytes, and panics when a promise is broken.
 pub type Target = fn(&[u8]);
@@ -35,4 +37,5 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("receipt", receipt::run),
     ("csv", csv::run),
     ("replies", replies::run),
+    ("verify", verify::run),
 ];

@@ -22,13 +22,13 @@ macro_rules! files {
 }
 
 /// Tidemark's own tables on PostgreSQL.
-pub const POSTGRES_SYSTEM: &[File] = files!("sql": "0001_tidemark", "0005_history");
+pub const POSTGRES_SYSTEM: &[File] = files!("sql": "0001_tidemark", "0004_rejects", "0005_history");
 
 /// The shipped schema's tables on PostgreSQL.
 pub const POSTGRES_SHRINKAGE: &[File] = files!("sql": "0002_shrinkage_tables", "0003_shrinkage_hypertables");
 
 /// Tidemark's own tables in the embedded upstream; user tables there are always derived.
-pub const SQLITE_SYSTEM: &[File] = files!("sqlite": "0001_tidemark", "0003_history");
+pub const SQLITE_SYSTEM: &[File] = files!("sqlite": "0001_tidemark", "0002_rejects", "0003_history");
 
 #[cfg(test)]
 mod tests {
@@ -48,6 +48,11 @@ mod tests {
             let mut names: Vec<&str> = embedded.iter().map(|file| file.name).collect();
             names.sort_unstable();
             assert_eq!(names, on_disk, "{folder}");
+            assert!(
+                [POSTGRES_SYSTEM, POSTGRES_SHRINKAGE, SQLITE_SYSTEM]
+                    .iter()
+                    .all(|files| files.is_sorted_by_key(|file| file.name))
+            );
         }
     }
 }

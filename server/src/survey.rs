@@ -76,6 +76,10 @@ pub struct Survey {
     todo: Vec<Ask>,
     done: Vec<Answer>,
     current: Option<(usize, Gathered)>,
+    /// What the reading that runs is for: a store may read beyond its ends, and then reads that row again.
+    span: Range,
+    /// Whether the store reads a table from its first row to its last anyway.
+    whole_tables: bool,
     /// Scopes of the current ask not read yet, the next one last.
     scopes: Vec<Scope>,
     rows_read: u64,
@@ -93,6 +97,8 @@ impl Survey {
             todo: asks,
             done: Vec::new(),
             current: None,
+            span: Range::ALL,
+            whole_tables: false,
             scopes: Vec::new(),
             rows_read: 0,
             rows_listed: 0,
@@ -108,10 +114,18 @@ impl Survey {
         Self::new(schema, asks)
     }
 
+    /// For a store that reads all of a table whatever span of it is wanted: ranges apart from each other are read in one go.
+    #[must_use]
+    pub fn over_whole_tables(mut self) -> Self {
+        self.whole_tables = true;
+        self
+    }
+
     /// What to read next; `None` when all is read that goes into this reply.
     pub fn next_reading(&mut self) -> Option<Reading> {
         loop {
             if let (Some((table, _)), Some(scope)) = (&self.current, self.scopes.pop()) {
+                self.span = if let Scope::Span(span) = scope { span } else { Range::ALL };
                 return Some(Reading { schema: Arc::clone(&self.schema), table: *table, scope });
             }
             self.end_ask();
@@ -126,7 +140,7 @@ impl Survey {
     fn begin(&mut self, ask: Ask) {
         let index = self.schema.table_index(&ask.table).expect("BUG: the ask was checked");
         let table = &self.schema.tables()[index];
-        self.scopes = scopes(table, &ask.question);
+        self.scopes = scopes(table, &ask.question, self.whole_tables);
         self.scopes.reverse();
         let gathered = match ask.question {
             Question::Digests(ranges) => {
@@ -165,6 +179,9 @@ impl Survey {
         let table = &self.schema.tables()[*index];
         let identity = identity_of(table, values)?;
         self.rows_read += 1;
+        if !self.span.contains(&identity) {
+            return Ok(());
+        }
         let scratch = &mut self.scratch;
         let mut hash = || RowHash::of(scratch, &table.name, values.iter().copied());
         match gathered {
@@ -209,9 +226,9 @@ impl Survey {
         self.done
     }
 
-    /// The digests of a survey by [`Survey::whole`], one per table.
+    /// All digests that were asked for, in order: of a survey by [`Survey::whole`] one per table.
     #[must_use]
-    pub fn whole_digests(self) -> Vec<RowDigest> {
+    pub fn digests(self) -> Vec<RowDigest> {
         let answers = self.answers().into_iter();
         answers.flat_map(|answer| if let Answer::Digests(digests) = answer { digests } else { Vec::new() }).collect()
     }
@@ -231,7 +248,7 @@ fn identity_of(table: &Table, values: &[ValueRef<'_>]) -> Result<Identity, Strin
 }
 
 /// The fewest readings that do not read much that was not asked for: ranges close to each other are read together.
-fn scopes(table: &Table, question: &Question) -> Vec<Scope> {
+fn scopes(table: &Table, question: &Question, all_together: bool) -> Vec<Scope> {
     let ranges = match question {
         Question::Find { rows, .. } => return vec![Scope::Rows(rows.clone())],
         Question::Digests(ranges) | Question::Rows(ranges) => ranges,
@@ -239,7 +256,7 @@ fn scopes(table: &Table, question: &Question) -> Vec<Scope> {
     let mut spans: Vec<Range> = Vec::new();
     for range in ranges {
         match spans.last_mut() {
-            Some(span) if are_close(table, span.to, range.from) => span.to = range.to,
+            Some(span) if all_together || are_close(table, span.to, range.from) => span.to = range.to,
             _ => spans.push(*range),
         }
     }
@@ -288,11 +305,31 @@ mod tests {
             range(at(20 * day, 0), at(21 * day, 0)),
         ];
         let schema = schema();
-        let spans = scopes(&schema.tables()[0], &Question::Rows(ranges.clone()));
+        let spans = scopes(&schema.tables()[0], &Question::Rows(ranges.clone()), false);
         assert_eq!(spans, [Scope::Span(range(at(0, 0), at(9 * day, 0))), Scope::Span(ranges[2])]);
         let far = vec![range(at(0, 0), at(0, 9)), range(at(0, 10), at(0, 11)), range(at(0, 1 << 20), at(0, 1 << 21))];
-        let spans = scopes(&schema.tables()[1], &Question::Digests(far.clone()));
+        let spans = scopes(&schema.tables()[1], &Question::Digests(far.clone()), false);
         assert_eq!(spans, [Scope::Span(range(at(0, 0), at(0, 11))), Scope::Span(far[2])]);
+    }
+
+    /// As the memory and the embedded store do, and PostgreSQL at the ends of a span.
+    #[test]
+    fn a_row_that_two_readings_meet_counts_once() {
+        let range = |from, to| Range { from: Some(at(0, from)), to: Some(at(0, to)) };
+        let ranges = vec![range(0, 5), range(1 << 20, 1 << 21)];
+        for whole_tables in [false, true] {
+            let survey = Survey::new(schema(), vec![ask("site", Question::Digests(ranges.clone()))]);
+            let mut survey = if whole_tables { survey.over_whole_tables() } else { survey };
+            let mut readings = 0;
+            while survey.next_reading().is_some() {
+                readings += 1;
+                for key in [1, 4, 7, 1 << 20] {
+                    survey.row(&[ValueRef::Integer(key)]).unwrap();
+                }
+            }
+            let digests = survey.digests();
+            assert_eq!((readings, digests[0].rows(), digests[1].rows()), (if whole_tables { 1 } else { 2 }, 2, 1));
+        }
     }
 
     #[test]

@@ -499,7 +499,7 @@ async fn a_server_starts_on_a_new_file_of_its_own() {
 async fn a_station_asks_for_digests_of_its_own_rows() {
     let site = site().await;
     let (mut one, two) = (site.join(1).await, site.join(2).await);
-    let (early, late) = (one.reading(1, day(1), &[]), one.reading(2, day(40), &[]));
+    let (early, late) = (one.reading(1, day(1), &[]), one.reading(2, day(20), &[]));
     reply(&site.push(1, &frame(&one.cut(&[early.clone(), late.clone()]))).await);
     let february = Identity { time_us: day(18), key: Key::Integer(i64::MIN) };
     let months = vec![Range { from: None, to: Some(february) }, Range { from: Some(february), to: None }];

@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use common::station::{Change, Station, day, text};
@@ -13,6 +13,7 @@ use common::stores::{Kind, POISON, Store};
 use common::{NOON_MS, TestClock, field};
 use proptest::prelude::*;
 use tidemark_core::batch::Op;
+use tidemark_core::protocol::PushReply;
 use tidemark_core::value::Value;
 use tidemark_server::upstream::Upstream;
 use tidemark_server::upstream::memory::MemoryUpstream;
@@ -83,10 +84,41 @@ struct Model {
     readings: BTreeMap<(i64, i64), Vec<Value>>,
     tags: BTreeMap<u8, (Option<i64>, Vec<Value>)>,
     remarks: BTreeMap<i64, Vec<Value>>,
+    /// Rows whose last insert or update was rejected.
+    rejected: BTreeSet<(&'static str, i64)>,
+}
+
+/// Table and key.
+fn row_of(step: &Step) -> (&'static str, i64) {
+    match step {
+        Step::Site { n, .. } => ("site", *n),
+        Step::Reading { n, .. } => ("reading", *n),
+        Step::Tag { n, .. } => ("tag", i64::from(*n)),
+        Step::Remark { n, .. } => ("remark", *n),
+    }
+}
+
+fn is_delete(step: &Step) -> bool {
+    let (Step::Site { op, .. } | Step::Reading { op, .. } | Step::Tag { op, .. } | Step::Remark { op, .. }) = step;
+    *op == Op::Delete
 }
 
 impl Model {
     fn apply(&mut self, step: &Step, values: Vec<Value>) -> Option<&'static str> {
+        let verdict = self.judge(step, values);
+        match verdict {
+            None => drop(self.rejected.remove(&row_of(step))),
+            Some(_) if !is_delete(step) => drop(self.rejected.insert(row_of(step))),
+            Some(_) => {}
+        }
+        verdict
+    }
+
+    fn absent(&self, table: &'static str, key: i64) -> &'static str {
+        if self.rejected.contains(&(table, key)) { "parent" } else { "reference" }
+    }
+
+    fn judge(&mut self, step: &Step, values: Vec<Value>) -> Option<&'static str> {
         match step {
             Step::Site { op: Op::Delete, n, .. } => {
                 let under = self.sites.iter().any(|(key, (parent, _))| key != n && *parent == Some(*n));
@@ -97,16 +129,18 @@ impl Model {
             }
             Step::Site { name: false, .. } => return Some("required"),
             Step::Site { n, parent, .. } => {
-                if parent.is_some_and(|parent| parent != *n && !self.sites.contains_key(&parent)) {
-                    return Some("reference");
+                if let Some(parent) = parent.filter(|parent| parent != n && !self.sites.contains_key(parent)) {
+                    return Some(self.absent("site", parent));
                 }
                 self.sites.insert(*n, (*parent, values));
             }
             Step::Reading { op: Op::Delete, n, day, .. } => drop(self.readings.remove(&(*n, *day))),
             Step::Reading { n, day, site, tag, poison, .. } => {
-                let no_site = site.is_some_and(|site| !self.sites.contains_key(&site));
-                if no_site || tag.is_some_and(|tag| !self.tags.contains_key(&tag)) {
-                    return Some("reference");
+                if let Some(site) = site.filter(|site| !self.sites.contains_key(site)) {
+                    return Some(self.absent("site", site));
+                }
+                if let Some(tag) = tag.filter(|tag| !self.tags.contains_key(tag)) {
+                    return Some(self.absent("tag", tag.into()));
                 }
                 if *poison {
                     return Some("constraint");
@@ -115,15 +149,15 @@ impl Model {
             }
             Step::Tag { op: Op::Delete, n, .. } => drop(self.tags.remove(n)),
             Step::Tag { n, site, .. } => {
-                if site.is_some_and(|site| !self.sites.contains_key(&site)) {
-                    return Some("reference");
+                if let Some(site) = site.filter(|site| !self.sites.contains_key(site)) {
+                    return Some(self.absent("site", site));
                 }
                 self.tags.insert(*n, (*site, values));
             }
             Step::Remark { op: Op::Delete, n, .. } => drop(self.remarks.remove(n)),
             Step::Remark { n, reading, .. } => {
-                if reading.is_some_and(|reading| !self.readings.keys().any(|(key, _)| *key == reading)) {
-                    return Some("reference");
+                if let Some(reading) = reading.filter(|reading| !self.readings.keys().any(|(key, _)| key == reading)) {
+                    return Some(self.absent("reading", reading));
                 }
                 self.remarks.insert(*n, values);
             }
@@ -142,11 +176,17 @@ impl Model {
 }
 
 /// Gives every poisoned row a key of its own: an image that a later change of the batch replaces is never written, so a constraint
-/// beyond the schema does not see it, which the model knows nothing of.
+/// beyond the schema does not see it, which the model knows nothing of. Remarks that reference nothing reference the last of them.
 fn lone_poison(mut steps: Vec<Step>) -> Vec<Step> {
+    let mut last = None;
     for (at, step) in (100..).zip(&mut steps) {
-        if let Step::Reading { op: Op::Insert | Op::Update, n, poison: true, .. } = step {
-            *n = at;
+        match step {
+            Step::Reading { op: Op::Insert | Op::Update, n, poison: true, .. } => {
+                *n = at;
+                last = Some(at);
+            }
+            Step::Remark { reading: reading @ None, .. } => *reading = last,
+            _ => {}
         }
     }
     steps
@@ -178,6 +218,10 @@ fn honest(steps: Vec<Step>) -> Vec<Step> {
     log
 }
 
+fn codes(reply: &PushReply) -> Vec<(u64, &'static str)> {
+    reply.rejected.iter().map(|rejected| (rejected.seq, rejected.code.as_str())).collect()
+}
+
 /// Pushes the steps, cut where `cuts` say, and compares verdicts and rows with the model.
 async fn check(store: &Store, station: &mut Station, steps: &[Step], cuts: &[usize], model: &mut Model) {
     let mut rest = steps;
@@ -192,7 +236,12 @@ async fn check(store: &Store, station: &mut Station, steps: &[Step], cuts: &[usi
             .zip(head.iter().zip(&changes))
             .filter_map(|(seq, (step, change))| Some((seq, model.apply(step, change.values.clone())?)))
             .collect();
-        assert_eq!(store.pushed(&batch).await, wanted, "on {:?}, the batch {head:#?}", store.kind);
+        let reply = store.push(&batch).await.unwrap();
+        assert_eq!(codes(&reply), wanted, "on {:?}, the batch {head:#?}", store.kind);
+        // Every change ends as one of the three, also when it comes again.
+        assert_eq!(reply.applied as usize + reply.rejected.len(), head.len());
+        let again = store.push(&batch).await.unwrap();
+        assert_eq!((again.applied, again.duplicate as usize, codes(&again)), (0, head.len(), wanted));
     }
     for table in ["site", "reading", "tag", "remark"] {
         store.has(station, table, &model.rows(table)).await;

@@ -1,30 +1,29 @@
-//! The one transaction that takes a batch: lock the cursor, decide, plan, write, keep the rejects, move the cursor. The same over every
-//! store; who calls it begins and commits.
-//!
-//! What the planner did not foresee (a constraint the database has beyond the schema, a row that another station wrote meanwhile) shows as a
-//! violation while writing. Then the range is halved until the change at fault stands alone; halves run in order and are planned
-//! anew on what is there, so verdicts are as if the changes came one by one. Only an image that a later change of the same range replaces
-//! is never written, and so is never seen by a constraint beyond the schema.
+//! The one transaction that takes a batch: lock the cursor, decide, write, keep the rejects, move the cursor. The same over every store; who
+//! calls it begins and commits.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tidemark_core::batch::{Batch, ChangeRef, Group, Op, VOID_CODE};
 use tidemark_core::chain::Print;
 use tidemark_core::decision::{Cursor, Decision, decide};
+use tidemark_core::image::image;
 use tidemark_core::planted::{Bug, planted};
 use tidemark_core::protocol::RejectedChange;
-use tidemark_core::reject::{RejectCode, Rejection};
 use tidemark_core::schema::Schema;
 use tidemark_core::value::ValueRef;
 
-use super::check::{TimeRange, check};
-use super::plan::plan;
-use super::questions::questions;
-use crate::lines::Line;
-use crate::upstream::{Reject, StoreError, StoreTransaction};
+use super::check::TimeRange;
+use super::plan::Refusal;
+use super::questions::Key;
+use super::write::{Work, Written, row_of, write};
+use crate::upstream::rejects::AppliedRow;
+use crate::upstream::{Reject, RejectState, StoreError, StoreTransaction};
 
 /// Longest message of a reject, in bytes: a reply with every change of the largest batch rejected still fits a message.
 const MESSAGE_BYTES_MAX: usize = 240;
+/// Longest code of a change that was rejected on its station, in bytes: it may be a newer station's.
+const CODE_BYTES_MAX: usize = 64;
 
 /// A batch and everything that is needed to apply it.
 #[derive(Debug)]
@@ -121,19 +120,31 @@ pub async fn apply<T: StoreTransaction + ?Sized>(tx: &mut T, job: &Job) -> Resul
     };
     let groups = job.groups();
     let changes: Vec<ChangeRef> = batch.changes().skip(skip as usize).collect();
-    let (applied, refusals) = write(tx, job, &line, groups, &changes).await?;
-    let kept = refusals.iter().map(|(place, rejection)| {
-        let change = &changes[*place];
-        let image = image(&job.current, &groups[change.group], change.row);
-        reject(job, change, &groups[change.group], rejection.code.as_str(), &rejection.message, Some(image), "server")
-    });
-    if !planted(Bug::RejectNotStored) {
-        tx.store_rejects(&mut kept.chain(station_rejects(job, groups, &changes))).await?;
+    let has_open_rejects = tx.has_open_rejects(batch.station).await?;
+    let work =
+        Work { schema: &job.current, line: &line, times: job.times, groups, changes: &changes, has_open_rejects };
+    let Written { applied, mut refused } = write(tx, &work).await?;
+    for refusal in &mut refused {
+        refusal.rejection.message = shortened(&refusal.rejection.message);
     }
-    rejected.extend(refusals.iter().map(|(place, rejection)| RejectedChange {
-        seq: changes[*place].seq,
-        code: rejection.code,
-        message: rejection.message.clone(),
+    if has_open_rejects || !refused.is_empty() {
+        let last = last_applied(&work, &refused);
+        if has_open_rejects {
+            let applied: Vec<AppliedRow> =
+                last.iter().map(|(&(table, key), &seq)| AppliedRow { table, key, seq }).collect();
+            tx.supersede(batch.station, &applied, job.now_ms).await?;
+        }
+        let kept = refused.iter().map(|refusal| server_reject(job, &work, refusal, &last));
+        if !planted(Bug::RejectNotStored) {
+            tx.store_rejects(&mut kept.chain(station_rejects(job, groups, &changes))).await?;
+        }
+    } else {
+        tx.store_rejects(&mut station_rejects(job, groups, &changes)).await?;
+    }
+    rejected.extend(refused.into_iter().map(|refusal| RejectedChange {
+        seq: changes[refusal.place].seq,
+        code: refusal.rejection.code,
+        message: refusal.rejection.message,
     }));
     let cursor = Cursor { seq: span.last_seq(), chain: span.chain_after };
     let clock_offset_ms = job.now_ms.saturating_sub(batch.sent_at_ms);
@@ -143,48 +154,6 @@ pub async fn apply<T: StoreTransaction + ?Sized>(tx: &mut T, job: &Job) -> Resul
         advanced?;
     }
     Ok(Outcome::Done { cursor, applied, duplicate: skip, rejected })
-}
-
-/// Writes changes; returns how many were applied, and the others by their place.
-async fn write<T: StoreTransaction + ?Sized>(
-    tx: &mut T,
-    job: &Job,
-    line: &Line,
-    groups: &[Group],
-    changes: &[ChangeRef],
-) -> Result<(u32, Vec<(usize, Rejection)>), StoreError> {
-    let refused = check(&job.current, line, groups, job.times);
-    let (mut applied, mut rejected) = (0, Vec::new());
-    let mut ranges = vec![(0, changes.len())];
-    while let Some((low, high)) = ranges.pop() {
-        let range = &changes[low..high];
-        let asked = questions(&job.current, line, groups, range, &refused);
-        let facts = tx.facts(line, &asked).await?;
-        let plan = plan(&job.current, groups, range, &refused, &asked, facts);
-        if !plan.writes.is_empty() {
-            tx.savepoint().await?;
-            match tx.write(line, groups, &plan.writes).await {
-                Ok(()) => tx.release_savepoint().await?,
-                Err(StoreError::Violation(message)) => {
-                    tx.rollback_to_savepoint().await?;
-                    if high - low == 1 {
-                        rejected.push((low, Rejection::new(RejectCode::Constraint, message)));
-                    } else {
-                        let middle = low.midpoint(high);
-                        ranges.extend([(middle, high), (low, middle)]);
-                    }
-                    continue;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        applied += plan.applied;
-        rejected.extend(plan.rejected.into_iter().map(|(place, rejection)| (low + place, rejection)));
-    }
-    for (_, rejection) in &mut rejected {
-        rejection.message = shortened(&rejection.message, MESSAGE_BYTES_MAX);
-    }
-    Ok((applied, rejected))
 }
 
 /// Changes that were rejected on the station: kept here too, so that the operator sees all in one place.
@@ -201,19 +170,11 @@ fn station_rejects<'a>(
         };
         let (code, message) = (text(0), text(1));
         let nothing = code.is_empty() || code == VOID_CODE;
-        (!nothing).then(|| reject(job, change, group, &shortened(code, 64), message, None, "station"))
+        (!nothing).then(|| reject(job, change, group, &cut(code, CODE_BYTES_MAX), message, "station"))
     })
 }
 
-fn reject(
-    job: &Job,
-    change: &ChangeRef,
-    group: &Group,
-    code: &str,
-    message: &str,
-    image: Option<String>,
-    origin: &str,
-) -> Reject {
+fn reject(job: &Job, change: &ChangeRef, group: &Group, code: &str, message: &str, origin: &str) -> Reject {
     let table = job.current.tables().get(group.table as usize);
     Reject {
         station: job.batch.station,
@@ -223,33 +184,54 @@ fn reject(
         table: table.map_or_else(String::new, |table| table.name.clone()),
         op: group.op.as_str().to_owned(),
         code: code.to_owned(),
-        message: shortened(message, MESSAGE_BYTES_MAX),
-        image,
+        message: shortened(message),
+        image: None,
         origin: origin.to_owned(),
+        state: RejectState::Open,
+        resolved_at_ms: None,
+        key: None,
+        parent: None,
     }
 }
 
-/// The change's values as JSON: all columns, or a delete's key and time.
-fn image(schema: &Schema, group: &Group, row: usize) -> String {
-    let table = &schema.tables()[group.table as usize];
-    let named: serde_json::Map<String, serde_json::Value> = match group.op {
-        Op::Delete => table
-            .identity()
-            .zip(group.row(row))
-            .map(|(at, value)| (table.columns[at].name.clone(), value.to_json()))
-            .collect(),
-        _ => table
-            .columns
-            .iter()
-            .zip(group.row(row))
-            .map(|(column, value)| (column.name.clone(), value.to_json()))
-            .collect(),
-    };
-    serde_json::Value::Object(named).to_string()
+/// A refused change as it is kept. What a later change of the same batch healed is superseded from the beginning.
+fn server_reject(job: &Job, work: &Work<'_>, refusal: &Refusal, last: &HashMap<(usize, Key), u64>) -> Reject {
+    let change = &work.changes[refusal.place];
+    let group = &work.groups[change.group];
+    let row = row_of(work.schema, group, change.row);
+    let healed = row.and_then(|row| last.get(&row)).is_some_and(|&seq| seq > change.seq);
+    let code = refusal.rejection.code.as_str();
+    Reject {
+        image: Some(image(&work.schema.tables()[group.table as usize], group, change.row)),
+        state: if healed { RejectState::Superseded } else { RejectState::Open },
+        resolved_at_ms: healed.then_some(job.now_ms),
+        key: row.map(|(_, key)| key.to_string()),
+        parent: refusal.parent,
+        ..reject(job, change, group, code, &refusal.rejection.message, "server")
+    }
+}
+
+/// The last change of each row that was applied, by its seq.
+pub(super) fn last_applied(work: &Work<'_>, refused: &[Refusal]) -> HashMap<(usize, Key), u64> {
+    let mut refused = refused.iter().map(|refusal| refusal.place).peekable();
+    let mut last = HashMap::new();
+    for (place, change) in work.changes.iter().enumerate() {
+        if refused.next_if_eq(&place).is_none()
+            && let Some(row) = row_of(work.schema, &work.groups[change.group], change.row)
+        {
+            last.insert(row, change.seq);
+        }
+    }
+    last
+}
+
+/// A message as it is kept and told.
+pub(super) fn shortened(message: &str) -> String {
+    cut(message, MESSAGE_BYTES_MAX)
 }
 
 /// At most `bytes_max` bytes of a text, without NUL, which no upstream text can hold.
-fn shortened(text: &str, bytes_max: usize) -> String {
+fn cut(text: &str, bytes_max: usize) -> String {
     let mut short = text.replace('\0', "\u{fffd}");
     if short.len() > bytes_max {
         let end = (0..=bytes_max - '…'.len_utf8()).rev().find(|&at| short.is_char_boundary(at)).unwrap_or(0);

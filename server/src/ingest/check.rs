@@ -9,6 +9,7 @@ use tidemark_core::schema::{Schema, Table};
 use tidemark_core::timestamp;
 use tidemark_core::value::ValueRef;
 
+use crate::config::ClockWindow;
 use crate::lines::Line;
 
 /// Which times a table's time column may say, microseconds since 1970 UTC.
@@ -18,6 +19,17 @@ pub struct TimeRange {
     pub first_us: i64,
     /// Latest.
     pub last_us: i64,
+}
+
+impl TimeRange {
+    /// Every time there is.
+    pub const ANY: Self = Self { first_us: timestamp::FIRST_US, last_us: timestamp::LAST_US };
+
+    /// What a window takes at a moment, milliseconds since 1970 UTC.
+    #[must_use]
+    pub const fn new(window: ClockWindow, now_ms: i64) -> Self {
+        Self { first_us: window.floor_us, last_us: now_ms.saturating_mul(1000).saturating_add(window.skew_us) }
+    }
 }
 
 /// Where a row of a batch is.

@@ -1,7 +1,8 @@
 //! From a frame to rows: decoded, judged, applied.
 //!
 //! ```text
-//! frame ─ decode (bytes → batch) ─ project (older schema → served one) ─ apply: lock cursor · decide · check · questions → facts · plan · write
+//! frame ─ decode (bytes → batch) ─ project (older schema → served one) ─ apply: lock cursor · decide ·
+//!                                                                            write: check · questions → facts · plan · write
 //! ```
 
 pub mod apply;
@@ -9,6 +10,8 @@ pub mod check;
 pub mod plan;
 pub mod project;
 pub mod questions;
+pub mod replay;
+pub mod write;
 
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
@@ -152,8 +155,7 @@ impl Ingest {
             Some(projected.map_err(|reason| Problem::new(ProblemCode::IncompatibleSchema, reason))?)
         };
         let now_ms = self.clock.now_ms();
-        let last_us = now_ms.saturating_mul(1000).saturating_add(self.window.skew_us);
-        let times = TimeRange { first_us: self.window.floor_us, last_us };
+        let times = TimeRange::new(self.window, now_ms);
         Ok(Job { batch, prints, schema, current: Arc::clone(&self.current), projected, times, now_ms })
     }
 

@@ -8,7 +8,8 @@ use tidemark_core::reject::{RejectCode, Rejection};
 use tidemark_core::schema::{Schema, Table};
 
 use super::check::{Refused, RowAt};
-use super::questions::{ColumnAt, Facts, Identity, Key, Questions, guarded_by, identity_of};
+use super::questions::{ColumnAt, Facts, Identity, Key, Questions, guarded_by, identity_of, key_of};
+use crate::upstream::rejects::RejectedRow;
 
 /// What is to be written to one table. Every list is sorted, and no row is in two of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -23,11 +24,70 @@ pub struct TableWrites {
     pub deletes: Vec<Identity>,
 }
 
+/// A change that is not applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Its place in the range.
+    pub place: usize,
+    /// Why.
+    pub rejection: Rejection,
+    /// With [`RejectCode::Parent`]: the seq of the parent's rejected change.
+    pub parent: Option<u64>,
+}
+
+impl Refusal {
+    const fn new(place: usize, rejection: Rejection) -> Self {
+        Self { place, rejection, parent: None }
+    }
+}
+
+/// What a change, the last of its row within the range, comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Of [`TableWrites::fresh`].
+    Fresh(RowAt),
+    /// Of [`TableWrites::upserts`].
+    Upsert(RowAt),
+    /// Of [`TableWrites::deletes`].
+    Delete,
+}
+
+/// One row of the net effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// The place of the row's last change in the range.
+    pub place: usize,
+    /// The table.
+    pub table: usize,
+    /// The row.
+    pub identity: Identity,
+    /// What is written.
+    pub effect: Effect,
+}
+
+/// Steps as sets, tables in parents-first order.
+#[must_use]
+pub fn writes_of(schema: &Schema, steps: &[Step]) -> Vec<TableWrites> {
+    let mut sorted: Vec<&Step> = steps.iter().collect();
+    sorted.sort_unstable_by_key(|step| (step.table, step.identity));
+    let mut of_tables: BTreeMap<usize, TableWrites> = BTreeMap::new();
+    for step in sorted {
+        let writes = of_tables.entry(step.table).or_default();
+        writes.table = step.table;
+        match step.effect {
+            Effect::Fresh(at) => writes.fresh.push(at),
+            Effect::Upsert(at) => writes.upserts.push(at),
+            Effect::Delete => writes.deletes.push(step.identity),
+        }
+    }
+    schema.parents_first().iter().filter_map(|table| of_tables.remove(table)).collect()
+}
+
 /// What becomes of a range of changes.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Plan {
-    /// The changes that are not applied, by their place in the range.
-    pub rejected: Vec<(usize, Rejection)>,
+    /// The changes that are not applied, in order.
+    pub rejected: Vec<Refusal>,
     /// How many are applied.
     pub applied: u32,
     /// The net effect, tables in parents-first order.
@@ -47,6 +107,52 @@ struct Overlay {
     children: HashMap<(ColumnAt, Key), i64>,
     holders: HashMap<(ColumnAt, Key), Option<Key>>,
     holder_columns: BTreeMap<usize, Vec<usize>>,
+    rejected: HashMap<(usize, Key), RejectedRow>,
+}
+
+impl Plan {
+    /// Turns changes that are applied by the plan into ones that broke a constraint of the database: by place, with its words.
+    pub fn refuse(&mut self, violations: impl Iterator<Item = (usize, String)>) {
+        for (place, message) in violations {
+            self.rejected.push(Refusal::new(place, Rejection::new(RejectCode::Constraint, message)));
+            self.applied -= 1;
+        }
+        self.rejected.sort_unstable_by_key(|refusal| refusal.place);
+    }
+
+    /// The net effect row by row, in the order of the log.
+    #[must_use]
+    pub fn steps(&self, schema: &Schema, groups: &[Group], changes: &[ChangeRef]) -> Vec<Step> {
+        let mut places: HashMap<RowAt, (usize, Identity)> = HashMap::new();
+        let mut deletes: HashMap<(usize, Identity), usize> = HashMap::new();
+        for (place, change) in changes.iter().enumerate() {
+            let group = &groups[change.group];
+            let table = group.table as usize;
+            let Some(definition) = schema.tables().get(table) else { continue };
+            let Some(identity) = identity_of(definition, group, change.row) else { continue };
+            if group.op == Op::Delete {
+                deletes.insert((table, identity), place);
+            } else {
+                places.insert(RowAt { group: change.group as u32, row: change.row as u32 }, (place, identity));
+            }
+        }
+        let mut steps = Vec::new();
+        for write in &self.writes {
+            let table = write.table;
+            let mut row = |at: &RowAt, effect| {
+                let (place, identity) = places[at];
+                steps.push(Step { place, table, identity, effect });
+            };
+            write.fresh.iter().for_each(|at| row(at, Effect::Fresh(*at)));
+            write.upserts.iter().for_each(|at| row(at, Effect::Upsert(*at)));
+            for &identity in &write.deletes {
+                let place = deletes[&(table, identity)];
+                steps.push(Step { place, table, identity, effect: Effect::Delete });
+            }
+        }
+        steps.sort_unstable_by_key(|step| step.place);
+        steps
+    }
 }
 
 /// Plans a range of changes. `facts` answer what was `asked` of the same range.
@@ -59,9 +165,10 @@ pub fn plan(
     asked: &Questions,
     facts: Facts,
 ) -> Plan {
+    let foreign = facts.foreign;
     let mut inherited: HashMap<(usize, Key), BTreeSet<i64>> =
         asked.inherited.iter().filter_map(|&at| Some((at, facts.present.get(&at)?.clone()))).collect();
-    let mut overlay = Overlay::new(schema, groups, facts.present, facts.children, facts.holders);
+    let mut overlay = Overlay::new(schema, groups, facts.present, facts.children, facts.holders, facts.rejected);
     let mut net: Vec<HashMap<Identity, Net>> = schema.tables().iter().map(|_| HashMap::new()).collect();
     let mut plan = Plan::default();
     for (place, change) in changes.iter().enumerate() {
@@ -73,26 +180,26 @@ pub fn plan(
         let index = group.table as usize;
         let table = &schema.tables()[index];
         let verdict = match (refused.get(&at), identity_of(table, group, change.row)) {
-            (Some(rejection), _) => Err(rejection.clone()),
-            (None, None) => Err(Rejection::new(RejectCode::Required, format!("{}: the key is missing", table.name))),
-            (None, Some(identity)) => match facts.foreign.get(&(index, identity.key)) {
-                Some(owner) if !planted(Bug::OwnerNotChecked) => Err(Rejection::new(
-                    RejectCode::Owner,
-                    format!(
-                        "{}.{}: the row {} belongs to {}",
-                        table.name,
-                        table.key_column().name,
-                        identity.key,
-                        owner_name(*owner)
-                    ),
-                )),
-                _ => overlay.judge(schema, index, group, change.row, identity).map(|()| identity),
+            (Some(rejection), _) => Err(Refusal::new(place, rejection.clone())),
+            (None, None) => {
+                let message = format!("{}: the key is missing", table.name);
+                Err(Refusal::new(place, Rejection::new(RejectCode::Required, message)))
+            }
+            (None, Some(identity)) => match foreign.get(&(index, identity.key)) {
+                Some(owner) if !planted(Bug::OwnerNotChecked) => {
+                    Err(Refusal::new(place, not_yours(table, identity.key, *owner)))
+                }
+                _ => overlay
+                    .judge(schema, index, group, change.row, identity)
+                    .map(|()| identity)
+                    .map_err(|(rejection, parent)| Refusal { parent, ..Refusal::new(place, rejection) }),
             },
         };
         let identity = match verdict {
             Ok(identity) => identity,
-            Err(rejection) => {
-                plan.rejected.push((place, rejection));
+            Err(refusal) => {
+                overlay.refuse(index, table, group, change, refusal.rejection.code);
+                plan.rejected.push(refusal);
                 continue;
             }
         };
@@ -122,8 +229,10 @@ pub fn plan(
     plan
 }
 
-fn owner_name(station: u32) -> String {
-    if station == 0 { "HQ".to_owned() } else { format!("station {station}") }
+fn not_yours(table: &Table, key: Key, owner: u32) -> Rejection {
+    let owner = if owner == 0 { "HQ".to_owned() } else { format!("station {owner}") };
+    let message = format!("{}.{}: the row {key} belongs to {owner}", table.name, table.key_column().name);
+    Rejection::new(RejectCode::Owner, message)
 }
 
 fn writes(table: usize, net: HashMap<Identity, Net>) -> Option<TableWrites> {
@@ -150,6 +259,7 @@ impl Overlay {
         present: HashMap<(usize, Key), BTreeSet<i64>>,
         children: HashMap<(ColumnAt, Key), u64>,
         holders: HashMap<(ColumnAt, Key), Option<Key>>,
+        rejected: HashMap<(usize, Key), RejectedRow>,
     ) -> Self {
         // Tables whose rows matter to others of this batch.
         let referenced = groups.iter().filter(|group| matches!(group.op, Op::Insert | Op::Update)).flat_map(|group| {
@@ -168,10 +278,11 @@ impl Overlay {
             children: children.into_iter().map(|(at, count)| (at, i64::try_from(count).unwrap_or(i64::MAX))).collect(),
             holders,
             holder_columns,
+            rejected,
         }
     }
 
-    /// Whether the change may be applied now.
+    /// Whether the change may be applied now; if not, why, and for want of which rejected change.
     fn judge(
         &self,
         schema: &Schema,
@@ -179,7 +290,7 @@ impl Overlay {
         group: &Group,
         row: usize,
         identity: Identity,
-    ) -> Result<(), Rejection> {
+    ) -> Result<(), (Rejection, Option<u64>)> {
         let table = &schema.tables()[index];
         if group.op == Op::Delete {
             for at in guarded_by(schema, index) {
@@ -187,17 +298,15 @@ impl Overlay {
                 let held = self.children.get(&(at, identity.key)).copied().unwrap_or(0) - i64::from(itself);
                 if held > 0 {
                     let child = &schema.tables()[at.table];
-                    return Err(Rejection::new(
-                        RejectCode::Referenced,
-                        format!(
-                            "{}.{}: {held} rows still reference {} by {}.{}; delete them first",
-                            table.name,
-                            table.key_column().name,
-                            identity.key,
-                            child.name,
-                            child.columns[at.column].name
-                        ),
-                    ));
+                    let message = format!(
+                        "{}.{}: {held} rows still reference {} by {}.{}; delete them first",
+                        table.name,
+                        table.key_column().name,
+                        identity.key,
+                        child.name,
+                        child.columns[at.column].name
+                    );
+                    return Err((Rejection::new(RejectCode::Referenced, message), None));
                 }
             }
             return Ok(());
@@ -208,15 +317,20 @@ impl Overlay {
             let Some(key) = Key::of(group.columns[column].get(row)) else { continue };
             let itself = parent == index && key == identity.key;
             if !itself && self.present.get(&(parent, key)).is_none_or(BTreeSet::is_empty) {
-                return Err(Rejection::new(
-                    RejectCode::Reference,
-                    format!(
-                        "{}.{}: the row {key} of {} is not upstream",
-                        table.name,
-                        table.columns[column].name,
-                        schema.tables()[parent].name
-                    ),
-                ));
+                let absent = format!(
+                    "{}.{}: the row {key} of {} is not upstream",
+                    table.name,
+                    table.columns[column].name,
+                    schema.tables()[parent].name
+                );
+                return Err(match self.rejected.get(&(parent, key)) {
+                    None => (Rejection::new(RejectCode::Reference, absent), None),
+                    Some(RejectedRow { seq, code }) => {
+                        let message =
+                            format!("{absent}: its change {seq} was rejected ({code}); repair or replay that one");
+                        (Rejection::new(RejectCode::Parent, message), Some(*seq))
+                    }
+                });
             }
         }
         Ok(())
@@ -229,10 +343,21 @@ impl Overlay {
         }
     }
 
+    /// Takes a refused change into account: rows that reference its row hang on it.
+    fn refuse(&mut self, index: usize, table: &Table, group: &Group, change: &ChangeRef, code: RejectCode) {
+        if group.op != Op::Delete
+            && self.asked_present.contains(&index)
+            && let Some(key) = key_of(table, group, change.row)
+        {
+            self.rejected.insert((index, key), RejectedRow { seq: change.seq, code: code.as_str().to_owned() });
+        }
+    }
+
     /// Takes an applied change into account.
     fn take(&mut self, index: usize, table: &Table, group: &Group, row: usize, identity: Identity) {
         let gone = group.op == Op::Delete;
         if self.asked_present.contains(&index) {
+            self.rejected.remove(&(index, identity.key));
             let times = self.present.entry((index, identity.key)).or_default();
             if gone {
                 times.remove(&identity.time_us);

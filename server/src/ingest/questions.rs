@@ -9,14 +9,12 @@ use tidemark_core::value::ValueRef;
 
 use super::check::{Refused, RowAt};
 use crate::lines::Line;
+use crate::upstream::rejects::RejectedRow;
 
 /// The identity of a row of a group; `None` when it has none, which the checks refuse.
 #[must_use]
 pub fn identity_of(table: &Table, group: &Group, row: usize) -> Option<Identity> {
-    let (key, time) = match group.op {
-        Op::Delete => (0, 1),
-        _ => (table.key, table.time.unwrap_or(0)),
-    };
+    let time = if group.op == Op::Delete { 1 } else { table.time.unwrap_or(0) };
     let time_us = match table.time {
         Some(_) => match group.columns.get(time)?.get(row) {
             ValueRef::Timestamp(us) => us,
@@ -24,7 +22,14 @@ pub fn identity_of(table: &Table, group: &Group, row: usize) -> Option<Identity>
         },
         None => 0,
     };
-    Some(Identity { time_us, key: Key::of(group.columns.get(key)?.get(row))? })
+    Some(Identity { time_us, key: key_of(table, group, row)? })
+}
+
+/// The key of a row of a group, also when the rest of its identity is missing.
+#[must_use]
+pub fn key_of(table: &Table, group: &Group, row: usize) -> Option<Key> {
+    let key = if group.op == Op::Delete { 0 } else { table.key };
+    Key::of(group.columns.get(key)?.get(row))
 }
 
 /// A column of a table, by indexes.
@@ -71,6 +76,8 @@ pub struct Facts {
     pub children: HashMap<(ColumnAt, Key), u64>,
     /// What a row holds in a referencing column; no entry, no row.
     pub holders: HashMap<(ColumnAt, Key), Option<Key>>,
+    /// Referenced rows that are absent because their change was rejected.
+    pub rejected: HashMap<(usize, Key), RejectedRow>,
 }
 
 /// Columns of ordinary tables that reference the ordinary table `parent`: what a delete of its rows is checked against.

@@ -2,6 +2,7 @@
 //! at once.
 
 mod lines;
+mod rejects;
 mod surveyed;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,7 +97,7 @@ enum Undo {
     Row(usize, Identity, Option<StoredRow>),
     Station(String, StationRecord),
     Cursor(u32, Option<StoredCursor>),
-    Reject(u32, u64),
+    Reject(u32, u64, Option<Reject>),
     Line(LineUndo),
 }
 
@@ -208,7 +209,10 @@ impl MemoryTransaction<'_> {
                 Some(Undo::Station(name, station)) => drop(self.state.stations.insert(name, station)),
                 Some(Undo::Cursor(station, Some(cursor))) => drop(self.state.cursors.insert(station, cursor)),
                 Some(Undo::Cursor(station, None)) => drop(self.state.cursors.remove(&station)),
-                Some(Undo::Reject(station, seq)) => drop(self.state.rejects.remove(&(station, seq))),
+                Some(Undo::Reject(station, seq, Some(reject))) => {
+                    drop(self.state.rejects.insert((station, seq), reject));
+                }
+                Some(Undo::Reject(station, seq, None)) => drop(self.state.rejects.remove(&(station, seq))),
                 Some(Undo::Line(undo)) => self.state.lines.undo(undo),
                 None => {}
             }
@@ -226,6 +230,12 @@ impl MemoryTransaction<'_> {
     fn set_cursor(&mut self, station: StationNumber, cursor: Cursor, updated_at_ms: i64) {
         let before = self.state.cursors.insert(station.get(), StoredCursor { cursor, updated_at_ms });
         self.undo.push(Undo::Cursor(station.get(), before));
+    }
+
+    fn set_reject(&mut self, reject: Reject) {
+        let (station, seq) = (reject.station.get(), reject.seq);
+        let before = self.state.rejects.insert((station, seq), reject);
+        self.undo.push(Undo::Reject(station, seq, before));
     }
 
     /// Rows of a table with one of these keys. Keys are found by walking the table: rows are ordered by time first.
@@ -329,9 +339,7 @@ impl StoreTransaction for MemoryTransaction<'_> {
     async fn store_rejects(&mut self, rejects: &mut (dyn Iterator<Item = Reject> + Send)) -> Result<(), StoreError> {
         self.at(Moment::StoreRejects)?;
         for reject in rejects {
-            let key = (reject.station.get(), reject.seq);
-            self.undo.push(Undo::Reject(key.0, key.1));
-            self.state.rejects.insert(key, reject);
+            self.set_reject(reject);
         }
         Ok(())
     }
@@ -472,7 +480,7 @@ impl Upstream for MemoryUpstream {
                     record: record.clone(),
                     tidemark: cursor.map_or(0, |stored| stored.cursor.seq),
                     updated_at_ms: cursor.map(|stored| stored.updated_at_ms),
-                    rejects: state.rejects.range((number, 0)..=(number, u64::MAX)).count() as u64,
+                    rejects: rejects::open(&state, number).count() as u64,
                 }
             })
             .collect();
@@ -496,15 +504,6 @@ impl Upstream for MemoryUpstream {
 
     async fn schemas(&self) -> Result<Vec<KnownSchema>, StoreError> {
         Ok(self.known.clone())
-    }
-
-    async fn rejects(&self, station: Option<StationNumber>, limit: u32) -> Result<Vec<Reject>, StoreError> {
-        let state = self.state();
-        let of = |reject: &&Reject| station.is_none_or(|station| reject.station == station);
-        let mut rejects: Vec<Reject> = state.rejects.values().filter(of).cloned().collect();
-        rejects.sort_by_key(|reject| std::cmp::Reverse((reject.received_at_ms, reject.station, reject.seq)));
-        rejects.truncate(limit as usize);
-        Ok(rejects)
     }
 
     async fn ready(&self) -> Result<Vec<String>, StoreError> {

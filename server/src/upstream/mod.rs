@@ -3,9 +3,11 @@
 //! What becomes of a batch is decided once ([`crate::ingest`]) and runs over [`StoreTransaction`], which asks and writes sets of rows;
 //! the stores differ in nothing else.
 
+pub mod isolate;
 pub mod lines;
 pub mod memory;
 pub mod postgres;
+pub mod rejects;
 pub mod sqlite;
 pub mod surveyed;
 
@@ -19,7 +21,10 @@ use tidemark_core::decision::Cursor;
 use tidemark_core::ids::StationNumber;
 use tidemark_core::protocol::RejectedChange;
 
+use self::isolate::IsolateTransaction;
 pub use self::lines::{LineTransaction, Lines};
+pub use self::rejects::{Reject, RejectFilter, RejectState};
+use self::rejects::{RejectStore, RejectTransaction};
 use self::surveyed::Surveyed;
 use crate::ingest::apply::{Job, Outcome};
 use crate::ingest::plan::TableWrites;
@@ -44,34 +49,9 @@ pub enum StoreError {
     Fault(String),
 }
 
-/// A change that could not be applied.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reject {
-    /// Whose.
-    pub station: StationNumber,
-    /// Its seq.
-    pub seq: u64,
-    /// When it was captured, by the station's clock, milliseconds since 1970 UTC.
-    pub at_ms: i64,
-    /// When the server got it, milliseconds since 1970 UTC.
-    pub received_at_ms: i64,
-    /// Its table; empty when the schema has none of that name.
-    pub table: String,
-    /// `insert`, `update`, `delete` or `void`.
-    pub op: String,
-    /// Why, in one word.
-    pub code: String,
-    /// Why, for people.
-    pub message: String,
-    /// The change's values as JSON; none when it was rejected on the station, which keeps them.
-    pub image: Option<String>,
-    /// `server` or `station`.
-    pub origin: String,
-}
-
 /// A transaction on a store: questions about sets of rows, and writes of sets of rows. Dropped without a commit, nothing of it remains.
 #[async_trait]
-pub trait StoreTransaction: LineTransaction {
+pub trait StoreTransaction: LineTransaction + RejectTransaction + IsolateTransaction {
     /// The station's cursor, locked until the transaction ends.
     async fn lock_cursor(&mut self, station: StationNumber) -> Result<Option<Cursor>, StoreError>;
     /// Answers questions about rows; foreign is what the line does not own.
@@ -132,7 +112,7 @@ pub struct KnownSchema {
 
 /// An upstream database.
 #[async_trait]
-pub trait Upstream: Surveyed + Lines + 'static {
+pub trait Upstream: Surveyed + Lines + RejectStore + 'static {
     /// One line for the log: what kind of database this is.
     fn describe(&self) -> String;
     /// Applies a batch: all of it, in one transaction, or nothing.
@@ -156,7 +136,9 @@ pub trait Upstream: Surveyed + Lines + 'static {
     /// Every schema this database has known.
     async fn schemas(&self) -> Result<Vec<KnownSchema>, StoreError>;
     /// Rejected changes, the newest first, at most `limit`; of one station, or of all.
-    async fn rejects(&self, station: Option<StationNumber>, limit: u32) -> Result<Vec<Reject>, StoreError>;
+    async fn rejects(&self, station: Option<StationNumber>, limit: u32) -> Result<Vec<Reject>, StoreError> {
+        self.list_rejects(&RejectFilter { station, limit: Some(limit), ..RejectFilter::default() }).await
+    }
     /// Whether the database answers and matches the schema; the differences when it does not.
     async fn ready(&self) -> Result<Vec<String>, StoreError>;
 }

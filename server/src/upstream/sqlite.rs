@@ -3,6 +3,7 @@
 mod inspect;
 mod lines;
 mod records;
+mod rejects;
 mod surveyed;
 mod transaction;
 mod values;
@@ -18,10 +19,10 @@ use tidemark_core::decision::Cursor;
 use tidemark_core::ids::StationNumber;
 use tidemark_core::schema::Schema;
 
-use self::records::{REJECT_COLUMNS, STATION_COLUMNS, cursor_of, reject_of, station_of, station_where};
+use self::records::{STATION_COLUMNS, cursor_of, station_of, station_where};
 use self::transaction::SqliteTransaction;
 use self::values::{at_text, ms_of};
-use super::{KnownSchema, Reject, StoreError, Upstream};
+use super::{KnownSchema, StoreError, Upstream};
 use crate::ingest::apply::{Job, Outcome, apply};
 use crate::stations::{JoinAsk, JoinOutcome, NewStation, StationRecord, StationSummary, join};
 
@@ -178,7 +179,8 @@ impl Upstream for SqliteUpstream {
     async fn stations(&self) -> Result<Vec<StationSummary>, StoreError> {
         Self::with(&self.reader, |connection| {
             let sql = format!(
-                "SELECT {STATION_COLUMNS}, c.seq, c.updated_at, (SELECT count(*) FROM tidemark_rejects r WHERE r.station = number)
+                "SELECT {STATION_COLUMNS}, c.seq, c.updated_at, 
+                     (SELECT count(*) FROM tidemark_rejects r WHERE r.station = number AND r.state = 'open')
                  FROM tidemark_station LEFT JOIN tidemark_cursor c ON c.station = number ORDER BY name"
             );
             let read = || -> rusqlite::Result<Vec<StationSummary>> {
@@ -219,21 +221,6 @@ impl Upstream for SqliteUpstream {
                 rows.collect()
             };
             read().map_err(failed)
-        })
-        .await
-    }
-
-    async fn rejects(&self, station: Option<StationNumber>, limit: u32) -> Result<Vec<Reject>, StoreError> {
-        Self::with(&self.reader, move |connection| {
-            let sql = format!(
-                "SELECT {REJECT_COLUMNS} FROM tidemark_rejects WHERE ?1 IS NULL OR station = ?1
-                 ORDER BY received_at DESC, station DESC, seq DESC LIMIT ?2"
-            );
-            let read = || -> rusqlite::Result<Vec<Option<Reject>>> {
-                let mut select = connection.prepare(&sql)?;
-                select.query_map((station.map(StationNumber::get), limit), reject_of)?.collect()
-            };
-            Ok(read().map_err(failed)?.into_iter().flatten().collect())
         })
         .await
     }

@@ -177,7 +177,7 @@ impl Store {
     pub async fn digest(&self, station: &Station, table: &str) -> RowDigest {
         let survey = Survey::whole(Arc::clone(&self.schema));
         let (_, survey) = self.upstream.survey(station.number, survey).await.unwrap();
-        survey.whole_digests()[self.schema.table_index(table).unwrap()]
+        survey.digests()[self.schema.table_index(table).unwrap()]
     }
 
     pub async fn rejects(&self, station: StationNumber) -> Vec<Reject> {

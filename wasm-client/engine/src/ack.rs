@@ -5,12 +5,12 @@ use tidemark_core::decision::Cursor;
 use tidemark_core::limits::FrameLimits;
 use tidemark_core::planted::{Bug, planted};
 use tidemark_core::protocol::RejectedChange;
-use tidemark_core::reject::Rejection;
+use tidemark_core::reject::{RejectCode, Rejection};
 
 use crate::error::{Error, Result, printable};
 use crate::former::raise_bound;
 use crate::meta;
-use crate::rejects::{Origin, keep};
+use crate::rejects::{Origin, keep, parent_rejected_here, resolve};
 use crate::store::Store;
 
 /// What is durable upstream now, and what became of it.
@@ -72,13 +72,21 @@ pub fn acknowledge(store: &mut Store, ack: &Ack<'_>) -> Result<Acked> {
                 rejected_here += 1;
             }
             for change in ack.rejected_by_server.iter().filter(|change| trimmed(change.seq)) {
-                let message = printable(&change.message);
+                let (mut code, mut message) = (change.code, printable(&change.message));
+                // The server does not know which rows the changes rejected here should have written.
+                if code == RejectCode::Reference
+                    && let Some((seq, why)) = parent_rejected_here(tx, &schema, change.seq).map_err(sql)?
+                {
+                    code = RejectCode::Parent;
+                    message = format!("{message}: its change {seq} was rejected on this station ({why}); repair that one");
+                }
                 if !planted(Bug::RejectNotKept) {
-                    keep(change.seq, change.code.as_str(), &message, Origin::Server, ack.now_ms).map_err(sql)?;
+                    keep(change.seq, code.as_str(), &message, Origin::Server, ack.now_ms).map_err(sql)?;
                 }
                 rejected_by_server += 1;
             }
         }
+        resolve(tx, &schema, ack.upto.seq, ack.now_ms).map_err(sql)?;
         let limits = serde_json::to_string(&ack.limits).expect("BUG: four numbers serialise");
         tx.execute(
             "UPDATE tidemark_station SET tidemark = ?1, chain = ?2, limits = ?3, last_contact_ms = ?4, last_error = NULL, \

@@ -134,6 +134,9 @@ pub enum Error {
     /// The schema, or a table or column of it, is not what the caller takes it for.
     #[error("{0}")]
     Schema(String),
+    /// Something was asked about rejected changes that cannot be done; says what and why.
+    #[error("{0}")]
+    Reject(String),
     /// A frame could not be encoded.
     #[error("cannot encode a batch: {0}")]
     Frame(#[from] tidemark_core::frame::FrameError),

@@ -6,7 +6,7 @@ use tidemark_core::schema::Schema;
 
 use crate::error::{Error, Result};
 use crate::former::{CREATE_FORMER, first_bounds};
-use crate::meta;
+use crate::{meta, rejects};
 
 /// The format of the file this build writes, and the newest it reads.
 pub const FORMAT: i64 = 2;
@@ -47,7 +47,8 @@ fn step(tx: &Transaction<'_>, from: i64, schema: &Schema) -> rusqlite::Result<()
         1 => {
             tx.execute_batch(CREATE_SCHEMAS)?;
             tx.execute_batch(CREATE_FORMER)?;
-            first_bounds(tx, schema)
+            first_bounds(tx, schema)?;
+            rejects::upgrade_to_2(tx, schema)
         }
         _ => Ok(()),
     }

@@ -1,7 +1,7 @@
 //! Changes that could not be applied, kept on the station with their full image.
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension as _, Row};
 use tidemark_core::schema::Schema;
 
 use crate::error::Result;
@@ -28,6 +28,41 @@ impl Origin {
     }
 }
 
+/// What became of a rejected change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RejectState {
+    /// It waits for a repair, for being sent again, or for somebody who discards it.
+    Open,
+    /// A later change of its row was applied upstream.
+    Resolved,
+    /// Its row was repaired or sent again: a new change is on its way, and has a fate of its own.
+    Requeued,
+    /// Somebody gave it up; it is kept.
+    Discarded,
+}
+
+impl RejectState {
+    /// Every state.
+    pub const ALL: &[Self] = &[Self::Open, Self::Resolved, Self::Requeued, Self::Discarded];
+
+    /// As it is stored.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Resolved => "resolved",
+            Self::Requeued => "requeued",
+            Self::Discarded => "discarded",
+        }
+    }
+
+    /// The state of this text.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|state| state.as_str() == text)
+    }
+}
+
 /// A rejected change.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reject {
@@ -41,18 +76,46 @@ pub struct Reject {
     pub origin: String,
     /// When the station learned of it, milliseconds since 1970 UTC.
     pub rejected_at_ms: i64,
+    /// What became of it.
+    pub state: RejectState,
+    /// When it ceased to be open, milliseconds since 1970 UTC.
+    pub resolved_at_ms: Option<i64>,
 }
 
 /// The rejects' table.
 pub(crate) const REJECTS_TABLE: &str = "tidemark_rejects";
 
+/// What a file of format 1 lacked.
+const SINCE_2: [&str; 3] = ["key", "state TEXT NOT NULL DEFAULT 'open'", "resolved_at INTEGER"];
+/// What a push asks: is there an open reject of this row?
+const OPEN_INDEX: &str = "CREATE INDEX tidemark_rejects_open ON tidemark_rejects (tbl, key) WHERE state = 'open'";
+
+/// `CREATE TABLE` of the rejects for a schema, with its index.
 pub(crate) fn create_rejects(schema: &Schema) -> String {
     let columns: Vec<String> = (0..schema.columns_max()).map(|n| format!("c{n}")).collect();
     format!(
         "CREATE TABLE tidemark_rejects (seq INTEGER PRIMARY KEY, at, tbl, op, code TEXT NOT NULL, message TEXT NOT NULL, \
-         origin TEXT NOT NULL, rejected_at INTEGER NOT NULL, {})",
-        columns.join(", ")
+         origin TEXT NOT NULL, rejected_at INTEGER NOT NULL, {}, {}); {OPEN_INDEX}",
+        columns.join(", "),
+        SINCE_2.join(", ")
     )
+}
+
+/// The step from format 1 to 2: rejects have a key and a state.
+pub(crate) fn upgrade_to_2(db: &Connection, schema: &Schema) -> rusqlite::Result<()> {
+    for column in SINCE_2 {
+        db.execute_batch(&format!("ALTER TABLE tidemark_rejects ADD COLUMN {column}"))?;
+    }
+    db.execute_batch(&format!(
+        "UPDATE tidemark_rejects SET key = {}; {OPEN_INDEX}",
+        key_sql(schema, "tidemark_rejects")
+    ))
+}
+
+/// The key of a row of the log or the rejects, as SQL; NULL for a table the schema does not have.
+pub(crate) fn key_sql(schema: &Schema, of: &str) -> String {
+    let whens = schema.tables().iter().map(|table| format!(" WHEN '{}' THEN {of}.c{}", table.name, table.key));
+    format!("CASE {of}.tbl{} END", whens.collect::<String>())
 }
 
 /// Copies a change out of the log, with why it was rejected. Does nothing when it is there already.
@@ -63,27 +126,74 @@ pub(crate) fn keep(
     let columns: Vec<String> = (0..schema.columns_max()).map(|n| format!("c{n}")).collect();
     let columns = columns.join(", ");
     let mut insert = db.prepare(&format!(
-        "INSERT OR IGNORE INTO tidemark_rejects (seq, at, tbl, op, code, message, origin, rejected_at, {columns}) \
-         SELECT seq, at, tbl, op, ?2, ?3, ?4, ?5, {columns} FROM tidemark_log WHERE seq = ?1"
+        "INSERT OR IGNORE INTO tidemark_rejects (seq, at, tbl, op, code, message, origin, rejected_at, key, {columns}) \
+         SELECT seq, at, tbl, op, ?2, ?3, ?4, ?5, {}, {columns} FROM tidemark_log WHERE seq = ?1",
+        key_sql(schema, "tidemark_log")
     ))?;
     Ok(move |seq: u64, code: &str, message: &str, origin: Origin, now_ms: i64| {
         insert.execute((seq as i64, code, message, origin.as_str(), now_ms)).map(|_| ())
     })
 }
 
+/// Finds the reject of this station, which the server knows by nothing but its number, that wrote the row a change of the log references:
+/// its seq and code.
+pub(crate) fn parent_rejected_here(
+    db: &Connection,
+    schema: &Schema,
+    seq: u64,
+) -> rusqlite::Result<Option<(u64, String)>> {
+    let mut table_of = db.prepare("SELECT CAST(tbl AS TEXT) FROM tidemark_log WHERE seq = ?1")?;
+    let name: Option<String> = table_of.query_row([seq as i64], |row| row.get(0)).optional()?;
+    let Some(table) = name.and_then(|name| schema.table(&name)) else { return Ok(None) };
+    for (column, parent) in table.columns.iter().enumerate().filter_map(|(at, column)| Some((at, column.references?))) {
+        let mut parent_of = db.prepare(&format!(
+            "SELECT r.seq, r.code FROM tidemark_log AS l JOIN tidemark_rejects AS r ON r.tbl = ?2 AND r.key = l.c{column} \
+             WHERE l.seq = ?1 AND r.state = 'open' AND r.origin = 'station' AND r.seq < l.seq ORDER BY r.seq DESC LIMIT 1"
+        ))?;
+        let parent = &schema.tables()[parent].name;
+        let found = parent_of
+            .query_row((seq as i64, parent), |row| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?)))
+            .optional()?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+/// Marks as resolved the open rejects of rows of which a later change, up to seq `upto` of the log, was not rejected.
+pub(crate) fn resolve(db: &Connection, schema: &Schema, upto: u64, now_ms: i64) -> rusqlite::Result<()> {
+    let any = "SELECT EXISTS (SELECT 1 FROM tidemark_rejects WHERE state = 'open')";
+    if !db.query_row(any, [], |row| row.get::<_, bool>(0))? {
+        return Ok(());
+    }
+    // CROSS JOIN: SQLite walks the log once and finds the rejects by their index, not the other way round.
+    db.execute(
+        &format!(
+            "UPDATE tidemark_rejects SET state = 'resolved', resolved_at = ?2 WHERE state = 'open' AND seq IN ( \
+             SELECT r.seq FROM tidemark_log AS l CROSS JOIN tidemark_rejects AS r \
+             WHERE l.seq <= ?1 AND r.state = 'open' AND r.tbl = l.tbl AND r.key = {} AND r.seq < l.seq \
+             AND NOT EXISTS (SELECT 1 FROM tidemark_rejects AS x WHERE x.seq = l.seq))",
+            key_sql(schema, "l")
+        ),
+        (upto as i64, now_ms),
+    )?;
+    Ok(())
+}
+
 impl Store {
-    /// How many rejected changes there are.
+    /// How many rejected changes are open.
     ///
     /// # Errors
     /// SQLite's.
     pub fn rejects_count(&self) -> Result<u64> {
         self.connection()
-            .query_row("SELECT count(*) FROM tidemark_rejects", [], |row| row.get::<_, i64>(0))
+            .query_row("SELECT count(*) FROM tidemark_rejects WHERE state = 'open'", [], |row| row.get::<_, i64>(0))
             .map(|count| count as u64)
             .map_err(self.sqlite("count the rejects"))
     }
 
-    /// Visits the rejected changes after seq `after`, in seq order, at most `limit` of them.
+    /// Visits the rejected changes after seq `after`, in seq order, at most `limit` of them, whatever their state.
     ///
     /// # Errors
     /// SQLite's, and what `visit` returns.
@@ -91,19 +201,49 @@ impl Store {
         &self,
         after: u64,
         limit: u64,
+        visit: impl FnMut(Reject) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        self.rejects_in(None, after, limit, visit)
+    }
+
+    /// [`Store::rejects`] in one state.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn rejects_in<E: From<crate::Error>>(
+        &self,
+        state: Option<RejectState>,
+        after: u64,
+        limit: u64,
         mut visit: impl FnMut(Reject) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         let sql = self.sqlite("read the rejects");
         let mut query = self
             .connection()
-            .prepare("SELECT * FROM tidemark_rejects WHERE seq > ?1 ORDER BY seq LIMIT ?2")
+            .prepare(
+                "SELECT * FROM tidemark_rejects WHERE seq > ?1 AND (?3 IS NULL OR state = ?3) ORDER BY seq LIMIT ?2",
+            )
             .map_err(&sql)?;
-        let after = i64::try_from(after).unwrap_or(i64::MAX);
-        let mut rows = query.query((after, i64::try_from(limit).unwrap_or(i64::MAX))).map_err(&sql)?;
+        let [after, limit] = [after, limit].map(|number| i64::try_from(number).unwrap_or(i64::MAX));
+        let mut rows = query.query((after, limit, state.map(RejectState::as_str))).map_err(&sql)?;
         while let Some(row) = rows.next().map_err(&sql)? {
             visit(read_reject(self, row).map_err(&sql)?)?;
         }
         Ok(())
+    }
+
+    /// The rejected change with this seq.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn reject(&self, seq: u64) -> Result<Option<Reject>> {
+        let Some(before) = seq.checked_sub(1) else { return Ok(None) };
+        let mut found = None;
+        self.rejects::<crate::Error>(before, 1, |reject| {
+            found = Some(reject).filter(|reject| reject.change.seq == seq);
+            Ok(())
+        })?;
+        Ok(found)
     }
 }
 
@@ -120,5 +260,7 @@ pub(crate) fn read_reject(store: &Store, row: &Row<'_>) -> rusqlite::Result<Reje
         message: text("message")?,
         origin: text("origin")?,
         rejected_at_ms: row.get("rejected_at")?,
+        state: RejectState::from_text(&text("state")?).unwrap_or(RejectState::Open),
+        resolved_at_ms: row.get("resolved_at")?,
     })
 }

@@ -51,7 +51,7 @@ pub struct Status {
     pub pending: u64,
     /// When the oldest of them was captured, milliseconds since 1970 UTC by the station's clock.
     pub oldest_pending_ms: Option<i64>,
-    /// Rejected changes kept.
+    /// Rejected changes that are open.
     pub rejects: u64,
     /// When the server last answered.
     pub last_contact_ms: Option<i64>,

@@ -133,7 +133,7 @@ fn set_last_seq(tx: &Transaction<'_>, last: i64) -> rusqlite::Result<()> {
 /// First rows that moved in time, since upstream they lie elsewhere until their delete; then all rows, parents first; last the rows that
 /// are gone, whose children are gone or elsewhere by then.
 fn log_anew(tx: &Transaction<'_>, identity: &Identity) -> rusqlite::Result<()> {
-    tx.execute("DELETE FROM tidemark_log WHERE op IS NOT 'D'", [])?;
+    tx.execute("DELETE FROM tidemark_log WHERE op IS NOT 'D' OR seq < 1", [])?;
     tx.execute("UPDATE tidemark_log SET seq = -seq", [])?;
     set_last_seq(tx, 0)?;
     for gone in [false, true] {

@@ -4,12 +4,13 @@
 
 mod common;
 
-use common::{World, changes};
+use common::{Fault, World, changes};
 use tidemark_client::ack::{Ack, Acked, acknowledge};
 use tidemark_client::outbox::{Caps, cut};
 use tidemark_client::rusqlite::Connection;
 use tidemark_client::rusqlite::types::Value;
-use tidemark_client::{Error, Reject};
+use tidemark_client::sync::{Action, Drained, StopKind};
+use tidemark_client::{Error, Reject, State};
 use tidemark_core::batch::Op;
 use tidemark_core::chain::Chain;
 use tidemark_core::decision::Cursor;
@@ -180,7 +181,7 @@ fn a_bad_row_becomes_a_reject_with_its_image_and_the_rest_goes_on() {
 }
 
 #[test]
-fn an_edited_log_is_an_error_and_sends_nothing() {
+fn an_edited_log_is_a_state_and_sends_nothing() {
     for (edit, says) in [
         ("DELETE FROM tidemark_log WHERE seq = 5", "after change 4 comes 6, not 5"),
         ("DELETE FROM tidemark_log WHERE seq = 4", "after change 3 comes 5, not 4"),
@@ -198,9 +199,34 @@ fn an_edited_log_is_an_error_and_sends_nothing() {
         world.server.requests.clear();
         let error = cut(&mut world.store, &WIDE, 0).unwrap_err();
         assert!(matches!(&error, Error::LogTampered { detail, .. } if detail.contains(says)), "{edit}: {error}");
-        world.engine.next(&mut world.store, world.clock.0).unwrap_err();
+        let stopped = world.engine.next(&mut world.store, world.clock.0).unwrap();
+        assert!(matches!(&stopped, Action::Stopped(stop) if stop.kind == StopKind::Tampered), "{stopped:?}");
         assert!(world.server.requests.is_empty());
+        // Every process says so until the file is put right; each asks the server first, whose word cannot mend a log.
+        for _ in 0..2 {
+            let Drained::Stopped { stop, .. } = world.push() else { panic!("{edit}") };
+            assert!(stop.kind == StopKind::Tampered && stop.message.contains("tidemark rejoin"), "{edit}: {stop}");
+            assert_eq!(world.store.status().unwrap().state, State::Forked);
+            assert!(world.server.batches.len() == 1, "{edit}: nothing but the first batch was ever sent");
+        }
     }
+}
+
+#[test]
+fn a_log_whose_sent_end_was_cut_off_is_noticed() {
+    let mut world = World::joined();
+    world.write(3);
+    world.server.always = Some(Fault::LoseRequest);
+    assert!(matches!(world.push(), Drained::Unreachable { .. }));
+    let cut_off =
+        "DELETE FROM tidemark_log WHERE seq > 1; UPDATE sqlite_sequence SET seq = 1 WHERE name = 'tidemark_log'";
+    world.store.connection().execute_batch(cut_off).unwrap();
+    // Its numbers would be given again, to other changes.
+    world.write(1);
+    world.server.always = None;
+    let Drained::Stopped { stop, .. } = world.push() else { panic!("sent") };
+    assert!(stop.kind == StopKind::Tampered && stop.message.contains("changes up to 3 were sent"), "{stop}");
+    assert!(world.server.applied.is_empty());
 }
 
 #[test]

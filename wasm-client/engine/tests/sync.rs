@@ -415,7 +415,7 @@ fn a_timeout_makes_the_next_batch_smaller() {
 #[test]
 fn refusals_that_asking_again_does_not_solve_stop_with_what_to_do() {
     for (code, kind, is_final, says) in [
-        (ProblemCode::Revoked, StopKind::Revoked, true, "operator revoked this station"),
+        (ProblemCode::Revoked, StopKind::Revoked, true, "nothing is lost, the changes stay in the log"),
         (ProblemCode::Unauthorized, StopKind::Unauthorized, false, "does not know this station's token"),
         (ProblemCode::WrongStation, StopKind::WrongStation, false, "another station"),
         (ProblemCode::UnknownSchema, StopKind::Schema, false, "tidemark-server migrate up"),

@@ -97,7 +97,7 @@ impl Server {
     pub fn digests(&self, station: StationNumber) -> Result<Vec<RowDigest>> {
         let survey = Survey::whole(Arc::clone(&self.schema));
         let (_, survey) = self.runtime.block_on(self.upstream.survey(station, survey))?;
-        Ok(survey.whole_digests())
+        Ok(survey.digests())
     }
 
     /// How far a station's log is applied, and how many of its changes were rejected.

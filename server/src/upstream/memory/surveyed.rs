@@ -12,7 +12,8 @@ use crate::upstream::surveyed::{Surveyed, no_cursor};
 
 #[async_trait]
 impl Surveyed for MemoryUpstream {
-    async fn survey(&self, station: StationNumber, mut survey: Survey) -> Result<(Cursor, Survey), StoreError> {
+    async fn survey(&self, station: StationNumber, survey: Survey) -> Result<(Cursor, Survey), StoreError> {
+        let mut survey = survey.over_whole_tables();
         let state = self.state();
         let cursor = state.cursors.get(&station.get()).ok_or_else(|| no_cursor(station))?.cursor;
         while let Some(reading) = survey.next_reading() {

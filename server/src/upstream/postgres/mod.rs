@@ -4,13 +4,17 @@
 //! |---|---|
 //! | `copy` | binary COPY, encoded by hand |
 //! | `transaction` | the store transaction: sets of rows asked and written |
+//! | `isolate` | which rows the database refuses, found set by set |
 //! | `lines` | lines of stations |
+//! | `rejects` | rejected changes |
 //! | `surveyed` | a station's rows, streamed |
 //! | `inspect` | what of the schema a database has not |
 
 mod copy;
 mod inspect;
+mod isolate;
 mod lines;
+mod rejects;
 mod surveyed;
 mod transaction;
 
@@ -28,10 +32,8 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{GenericClient, NoTls};
 
-use self::transaction::{
-    PostgresTransaction, REJECT_COLUMNS, STATION_COLUMNS, StampMs, UuidBytes, cursor_of, reject_of, station_of,
-};
-use super::{KnownSchema, Reject, StoreError, Upstream};
+use self::transaction::{PostgresTransaction, STATION_COLUMNS, StampMs, UuidBytes, cursor_of, station_of};
+use super::{KnownSchema, StoreError, Upstream};
 use crate::ingest::apply::{Job, Outcome, apply};
 use crate::stations::{JoinAsk, JoinOutcome, NewStation, StationRecord, StationSummary, join};
 
@@ -252,7 +254,7 @@ impl Upstream for PostgresUpstream {
     async fn stations(&self) -> Result<Vec<StationSummary>, StoreError> {
         let sql = format!(
             "SELECT {STATION_COLUMNS}, c.seq, c.updated_at,
-                 (SELECT count(*) FROM tidemark.rejects r WHERE r.station = number)
+                 (SELECT count(*) FROM tidemark.rejects r WHERE r.station = number AND r.state = 'open')
              FROM tidemark.station LEFT JOIN tidemark.cursor c ON c.station = number ORDER BY name"
         );
         let client = self.client().await?;
@@ -287,18 +289,6 @@ impl Upstream for PostgresUpstream {
         let client = self.client().await?;
         let rows = client.query_typed("SELECT fingerprint, toml FROM tidemark.schema", &[]).await.map_err(failed)?;
         Ok(rows.iter().map(|row| KnownSchema { fingerprint: row.get(0), toml: row.get(1) }).collect())
-    }
-
-    async fn rejects(&self, station: Option<StationNumber>, limit: u32) -> Result<Vec<Reject>, StoreError> {
-        let sql = format!(
-            "SELECT {REJECT_COLUMNS} FROM tidemark.rejects WHERE $1 IS NULL OR station = $1
-             ORDER BY received_at DESC, station DESC, seq DESC LIMIT $2"
-        );
-        let client = self.client().await?;
-        let number = station.map(|station| station.get().cast_signed());
-        let limit = i64::from(limit);
-        let rows = client.query_typed(&sql, &[(&number, Type::INT4), (&limit, Type::INT8)]).await.map_err(failed)?;
-        Ok(rows.iter().filter_map(reject_of).collect())
     }
 
     async fn ready(&self) -> Result<Vec<String>, StoreError> {

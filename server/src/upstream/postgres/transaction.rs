@@ -20,6 +20,7 @@ use tokio_postgres::{Row, Transaction};
 
 use super::copy::{EPOCH_2000_US, copy_rows};
 use super::failed;
+use super::rejects::{self, REJECT_COLUMNS, reject_of};
 use crate::ingest::check::RowAt;
 use crate::ingest::plan::TableWrites;
 use crate::ingest::questions::{ColumnAt, Facts, Key, Questions};
@@ -27,9 +28,6 @@ use crate::lines::Line;
 use crate::stations::{JoinAsk, StationRecord};
 use crate::upstream::memory::rejected_change;
 use crate::upstream::{Reject, StoreError, StoreTransaction};
-
-/// Rejects stored by one statement.
-const REJECTS_PER_STATEMENT: usize = 500;
 
 /// A `timestamptz`, microseconds since 1970 UTC.
 #[derive(Debug, Clone, Copy)]
@@ -92,27 +90,13 @@ impl<'a> FromSql<'a> for UuidBytes {
 }
 
 /// JSON's text, to the letter.
-struct JsonText<'a>(&'a str);
+pub(super) struct JsonText<'a>(pub(super) &'a str);
 
 impl<'a> FromSql<'a> for JsonText<'a> {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
         Ok(Self(std::str::from_utf8(raw)?))
     }
     accepts!(JSON);
-}
-
-/// JSON's text, as a parameter.
-#[derive(Debug)]
-struct JsonParameter(Option<String>);
-
-impl ToSql for JsonParameter {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        let Some(text) = &self.0 else { return Ok(IsNull::Yes) };
-        out.extend_from_slice(text.as_bytes());
-        Ok(IsNull::No)
-    }
-    accepts!(JSON);
-    to_sql_checked!();
 }
 
 /// A cell by its column's type.
@@ -156,23 +140,6 @@ pub(super) fn cursor_of(row: &Row) -> Result<Cursor, StoreError> {
     Ok(Cursor { seq: row.get::<_, i64>(0).unsigned_abs(), chain: Chain(chain) })
 }
 
-pub(super) const REJECT_COLUMNS: &str = "station, seq, at, received_at, tbl, op, code, message, image, origin";
-
-pub(super) fn reject_of(row: &Row) -> Option<Reject> {
-    Some(Reject {
-        station: StationNumber::new(row.get::<_, i32>(0).cast_unsigned()).ok()?,
-        seq: row.get::<_, i64>(1).unsigned_abs(),
-        at_ms: row.get::<_, StampMs>(2).0,
-        received_at_ms: row.get::<_, StampMs>(3).0,
-        table: row.get(4),
-        op: row.get(5),
-        code: row.get(6),
-        message: row.get(7),
-        image: row.get::<_, Option<JsonText<'_>>>(8).map(|text| text.0.to_owned()),
-        origin: row.get(9),
-    })
-}
-
 /// Keys of one table as one array parameter.
 pub(super) enum KeyArray {
     Integers(Vec<i64>),
@@ -189,7 +156,7 @@ impl KeyArray {
         Self::Integers(keys.filter_map(|key| if let Key::Integer(id) = key { Some(*id) } else { None }).collect())
     }
 
-    fn parameter(&self) -> (&(dyn ToSql + Sync), Type) {
+    pub(super) fn parameter(&self) -> (&(dyn ToSql + Sync), Type) {
         match self {
             Self::Integers(ids) => (ids, Type::INT8_ARRAY),
             Self::Uuids(uuids) => (uuids, Type::UUID_ARRAY),
@@ -212,17 +179,17 @@ impl KeyArray {
     }
 }
 
-fn key_cell(row: &Row, at: usize, ty: ColumnType) -> Result<Option<Key>, StoreError> {
+pub(super) fn key_cell(row: &Row, at: usize, ty: ColumnType) -> Result<Option<Key>, StoreError> {
     Ok(Key::of(cell(row, at, ty).map_err(failed)?))
 }
 
 /// The type of a table's key.
-fn key_type(table: &Table) -> ColumnType {
+pub(super) fn key_type(table: &Table) -> ColumnType {
     table.key_column().ty
 }
 
 pub(super) struct PostgresTransaction<'c> {
-    schema: &'c Schema,
+    pub(super) schema: &'c Schema,
     pub(super) inner: &'c Transaction<'c>,
 }
 
@@ -231,7 +198,7 @@ impl<'c> PostgresTransaction<'c> {
         Self { schema, inner }
     }
 
-    async fn run(&self, sql: &str) -> Result<(), StoreError> {
+    pub(super) async fn run(&self, sql: &str) -> Result<(), StoreError> {
         self.inner.batch_execute(sql).await.map_err(failed)
     }
 
@@ -340,13 +307,13 @@ impl<'c> PostgresTransaction<'c> {
     }
 }
 
-fn column_list(table: &Table) -> String {
+pub(super) fn column_list(table: &Table) -> String {
     let mut columns: Vec<String> = table.columns.iter().map(|column| quote(&column.name)).collect();
     columns.push("\"station\"".to_owned());
     columns.join(", ")
 }
 
-fn copy_sql(target: &str, table: &Table) -> String {
+pub(super) fn copy_sql(target: &str, table: &Table) -> String {
     format!("COPY {target} ({}) FROM STDIN (FORMAT BINARY)", column_list(table))
 }
 
@@ -355,8 +322,13 @@ fn owned_array(line: &Line) -> Vec<i32> {
     line.owned().map(u32::cast_signed).collect()
 }
 
-fn upsert_sql(target: &str, from: &str, table: &Table, line: &Line) -> String {
-    let owned: Vec<String> = line.owned().map(|number| number.to_string()).collect();
+/// The same as a list of SQL.
+pub(super) fn owned_list(line: &Line) -> String {
+    line.owned().map(|number| number.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+pub(super) fn upsert_sql(target: &str, from: &str, table: &Table, line: &Line) -> String {
+    let owned = owned_list(line);
     let columns = column_list(table);
     let key: Vec<String> = primary_key(table).into_iter().map(quote).collect();
     let names = table.columns.iter().map(|column| quote(&column.name)).chain(["\"station\"".to_owned()]);
@@ -366,7 +338,7 @@ fn upsert_sql(target: &str, from: &str, table: &Table, line: &Line) -> String {
          ON CONFLICT ({}) DO UPDATE SET {} WHERE t.\"station\" IN ({})",
         key.join(", "),
         sets.join(", "),
-        owned.join(", ")
+        owned
     )
 }
 
@@ -466,44 +438,7 @@ impl StoreTransaction for PostgresTransaction<'_> {
     }
 
     async fn store_rejects(&mut self, rejects: &mut (dyn Iterator<Item = Reject> + Send)) -> Result<(), StoreError> {
-        let sql = format!(
-            "INSERT INTO tidemark.rejects ({REJECT_COLUMNS})
-             SELECT * FROM unnest($1::integer[], $2::bigint[], $3::timestamptz[], $4::timestamptz[], $5::text[], $6::text[],
-                                  $7::text[], $8::text[], $9::json[], $10::text[])"
-        );
-        loop {
-            let some: Vec<Reject> = take_some(rejects);
-            if some.is_empty() {
-                return Ok(());
-            }
-            let stations: Vec<i32> = some.iter().map(|reject| reject.station.get().cast_signed()).collect();
-            let seqs: Vec<i64> = some.iter().map(|reject| reject.seq.cast_signed()).collect();
-            let ats: Vec<StampMs> = some.iter().map(|reject| StampMs(reject.at_ms)).collect();
-            let received: Vec<StampMs> = some.iter().map(|reject| StampMs(reject.received_at_ms)).collect();
-            let texts = |of: fn(&Reject) -> &str| some.iter().map(of).collect::<Vec<&str>>();
-            let (tables, ops) = (texts(|reject| &reject.table), texts(|reject| &reject.op));
-            let (codes, messages) = (texts(|reject| &reject.code), texts(|reject| &reject.message));
-            let origins = texts(|reject| &reject.origin);
-            let images: Vec<JsonParameter> = some.iter().map(|reject| JsonParameter(reject.image.clone())).collect();
-            self.inner
-                .execute_typed(
-                    &sql,
-                    &[
-                        (&stations, Type::INT4_ARRAY),
-                        (&seqs, Type::INT8_ARRAY),
-                        (&ats, Type::TIMESTAMPTZ_ARRAY),
-                        (&received, Type::TIMESTAMPTZ_ARRAY),
-                        (&tables, Type::TEXT_ARRAY),
-                        (&ops, Type::TEXT_ARRAY),
-                        (&codes, Type::TEXT_ARRAY),
-                        (&messages, Type::TEXT_ARRAY),
-                        (&images, Type::JSON_ARRAY),
-                        (&origins, Type::TEXT_ARRAY),
-                    ],
-                )
-                .await
-                .map_err(failed)?;
-        }
+        rejects::store(self.inner, rejects).await
     }
 
     async fn rejected_between(
@@ -586,15 +521,4 @@ impl StoreTransaction for PostgresTransaction<'_> {
         self.inner.execute_typed(sql, &parameters).await.map_err(failed)?;
         Ok(())
     }
-}
-
-/// The next rejects: not too many, and not too large, since images may be.
-fn take_some(rejects: &mut (dyn Iterator<Item = Reject> + Send)) -> Vec<Reject> {
-    let (mut some, mut bytes) = (Vec::new(), 0);
-    while some.len() < REJECTS_PER_STATEMENT && bytes < 4 << 20 {
-        let Some(reject) = rejects.next() else { break };
-        bytes += reject.image.as_ref().map_or(0, String::len);
-        some.push(reject);
-    }
-    some
 }

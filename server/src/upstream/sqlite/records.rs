@@ -8,7 +8,7 @@ use tidemark_core::ids::StationNumber;
 use super::failed;
 use super::values::ms_of;
 use crate::stations::StationRecord;
-use crate::upstream::{Reject, StoreError};
+use crate::upstream::{Reject, RejectState, StoreError};
 
 pub(super) const STATION_COLUMNS: &str =
     "name, number, station_uuid, token_hash, code_expires_at, joined_at, revoked_at";
@@ -45,7 +45,8 @@ pub(super) fn cursor_of(connection: &Connection, station: StationNumber) -> Resu
     cursor.optional().map_err(failed)
 }
 
-pub(super) const REJECT_COLUMNS: &str = "station, seq, at, received_at, tbl, op, code, message, image, origin";
+pub(super) const REJECT_COLUMNS: &str =
+    "station, seq, at, received_at, tbl, op, code, message, image, origin, state, resolved_at, key, parent";
 
 pub(super) fn reject_of(row: &Row<'_>) -> rusqlite::Result<Option<Reject>> {
     let Ok(station) = StationNumber::new(row.get(0)?) else { return Ok(None) };
@@ -60,5 +61,9 @@ pub(super) fn reject_of(row: &Row<'_>) -> rusqlite::Result<Option<Reject>> {
         message: row.get(7)?,
         image: row.get(8)?,
         origin: row.get(9)?,
+        state: RejectState::from_text(&row.get::<_, String>(10)?).unwrap_or(RejectState::Open),
+        resolved_at_ms: row.get::<_, Option<String>>(11)?.map(|text| ms_of(&text)),
+        key: row.get(12)?,
+        parent: row.get::<_, Option<i64>>(13)?.map(i64::unsigned_abs),
     }))
 }

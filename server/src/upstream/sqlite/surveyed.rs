@@ -17,8 +17,9 @@ use crate::upstream::surveyed::{Surveyed, no_cursor};
 
 #[async_trait]
 impl Surveyed for SqliteUpstream {
-    async fn survey(&self, station: StationNumber, mut survey: Survey) -> Result<(Cursor, Survey), StoreError> {
+    async fn survey(&self, station: StationNumber, survey: Survey) -> Result<(Cursor, Survey), StoreError> {
         Self::with(&self.surveyor, move |connection| {
+            let mut survey = survey.over_whole_tables();
             let transaction = connection.transaction().map_err(failed)?;
             let cursor = cursor_of(&transaction, station)?.ok_or_else(|| no_cursor(station))?;
             while let Some(reading) = survey.next_reading() {

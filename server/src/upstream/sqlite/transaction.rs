@@ -130,8 +130,8 @@ impl SqliteTransaction<'_> {
 
     fn keep(&self, rejects: &mut (dyn Iterator<Item = Reject> + Send)) -> rusqlite::Result<()> {
         let mut insert = self.connection.prepare_cached(
-            "INSERT INTO tidemark_rejects (station, seq, at, received_at, tbl, op, code, message, image, origin)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            "INSERT INTO tidemark_rejects (station, seq, at, received_at, tbl, op, code, message, image, origin, state, resolved_at,
+                 key, parent) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         )?;
         for reject in rejects {
             insert.execute((
@@ -145,6 +145,10 @@ impl SqliteTransaction<'_> {
                 reject.message,
                 reject.image,
                 reject.origin,
+                reject.state.as_str(),
+                reject.resolved_at_ms.map(at_text),
+                reject.key,
+                reject.parent.map(u64::cast_signed),
             ))?;
         }
         Ok(())

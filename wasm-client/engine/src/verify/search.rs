@@ -327,7 +327,7 @@ impl Search {
                 self.on_digests(parts, answers);
                 stands(store, server)?
             }
-            (Asked::Rows { table, ranges }, [Answer::Rows { rows, more }]) => {
+            (Asked::Rows { table, ranges }, [Answer::Rows { rows, more }]) if lists(&ranges, rows, *more) => {
                 self.on_rows(store, table, &ranges, rows, *more)?;
                 stands(store, server)?
             }
@@ -355,7 +355,6 @@ impl Search {
         Ok(match standing {
             Standing::Differs => Heard::OtherHistory,
             Standing::Stale if self.stale >= STALE_MAX => {
-                self.stale = 0;
                 let message = "other processes push all the time; end them, or try again later".to_owned();
                 Heard::Failed { message, retry_after_ms: None }
             }
@@ -479,6 +478,14 @@ fn asks_of(asked: &Asked, name: impl Fn(usize) -> String, cells: bool) -> Vec<As
             vec![Ask { table: name(*table), question: Question::Find { rows: suspects.clone(), cells } }]
         }
     }
+}
+
+/// Whether these rows are from the ranges and in their order, and at least one is there when more are to come: a listing that goes on from
+/// its last row ends only then.
+fn lists(ranges: &[Range], rows: &[ListedRow], more: bool) -> bool {
+    rows.is_sorted_by(|a, b| a.id < b.id)
+        && rows.iter().all(|row| Range::find(ranges, &row.id).is_some())
+        && !(more && rows.is_empty())
 }
 
 /// Whether the answers are digests of the first tables' parts, at least of one table's.

@@ -30,14 +30,19 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
     Ok(())
 }
 
-/// One change on one line: seq, time, what, and the image without its NULLs.
-pub(super) fn change_line(change: &ImageRow) -> String {
-    let op = match change.op.as_str() {
+/// An operation of the log in words.
+pub(super) fn op_word(op: &str) -> &str {
+    match op {
         "I" => "insert",
         "U" => "update",
         "D" => "delete",
         other => other,
-    };
+    }
+}
+
+/// One change on one line: seq, time, what, and the image without its NULLs.
+pub(super) fn change_line(change: &ImageRow) -> String {
+    let op = op_word(&change.op);
     let values = change.values.iter().filter(|(_, value)| *value != Value::Null);
     let values: Vec<String> = values.map(|(name, value)| format!("{name}={}", show_value(value))).collect();
     format!("{}  {}  {op} {}  {}", change.seq, show::time(change.at_ms), change.table, values.join(" "))

@@ -65,7 +65,7 @@ enum Verb {
     Log(log::Args),
     /// Go on under a new number, after a fork.
     Rejoin(rejoin::Args),
-    /// Show changes that could not be applied.
+    /// Show changes that could not be applied; repair, send again or give up.
     Rejects(rejects::Args),
     /// Prove that upstream equals the station; exits 1 when it does not. `--repair` sends what is missing.
     Verify(verify::Args),

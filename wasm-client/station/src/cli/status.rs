@@ -83,7 +83,7 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
     let oldest = status.oldest_pending_ms.map(|ms| format!(", the oldest of {}", when(ms))).unwrap_or_default();
     line("pending", &format!("{}{oldest}", status.pending));
     if status.rejects > 0 {
-        line("rejects", &format!("{} (`tidemark rejects` shows them)", status.rejects));
+        line("rejects", &format!("{} (`tidemark rejects` shows them and what to do)", status.rejects));
     } else {
         line("rejects", "0");
     }

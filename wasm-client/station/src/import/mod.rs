@@ -1,7 +1,7 @@
 //! CSV files into tables: streaming, strict, all or nothing.
 
 mod bounded;
-mod field;
+pub(crate) mod field;
 
 use std::io::Read;
 

@@ -1,0 +1,249 @@
+//! Changes into rows: plan, write, and isolate what the database refuses beyond what the planner foresaw (a constraint it has beyond the
+//! schema, a row that another station wrote meanwhile). Verdicts are as if the changes came one by one.
+//!
+//! ```text
+//! plan the range ─ write its net effect ─▶ done
+//!        ▲              │ violation: undo
+//!        │              ▼
+//!        │    write the rows apart ([`IsolateTransaction::write_each`]) ─▶ nothing else of the range hangs on those refused: done
+//!        │              │ undo
+//!        ├──────────────┤ each refused row is itself at fault: plan anew as if its last change had been refused by the checks
+//!        └──────────────┘ else: halve the range; the halves run in order and are planned anew, down to single changes
+//! ```
+//!
+//! Only an image that a later change of the same range replaces is never written, and so is never seen by a constraint beyond the schema.
+//!
+//! [`IsolateTransaction::write_each`]: crate::upstream::isolate::IsolateTransaction::write_each
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use tidemark_core::batch::{ChangeRef, Group, Op};
+use tidemark_core::reject::{RejectCode, Rejection};
+use tidemark_core::schema::Schema;
+
+use super::check::{Refused, RowAt, TimeRange, check};
+use super::plan::{Effect, Plan, Refusal, Step, plan};
+use super::questions::{Facts, Key, Questions, guarded_by, key_of, questions};
+use crate::lines::Line;
+use crate::upstream::rejects::RejectedRow;
+use crate::upstream::{StoreError, StoreTransaction};
+
+/// How often a range is planned anew because rows were refused that others hang on, before it is halved.
+const ROUNDS_MAX: u32 = 4;
+
+/// Changes to write.
+#[derive(Debug, Clone, Copy)]
+pub struct Work<'a> {
+    /// The schema that is served; the groups follow it.
+    pub schema: &'a Schema,
+    /// Whose changes, and what it may write.
+    pub line: &'a Line,
+    /// Which times are taken.
+    pub times: TimeRange,
+    /// The groups the changes are in.
+    pub groups: &'a [Group],
+    /// The changes, in order.
+    pub changes: &'a [ChangeRef],
+    /// Whether the station has open rejects, so that parents are looked for among them.
+    pub has_open_rejects: bool,
+}
+
+/// What became of changes.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Written {
+    /// How many were applied.
+    pub applied: u32,
+    /// The others, in order.
+    pub refused: Vec<Refusal>,
+}
+
+/// Writes changes within a transaction.
+///
+/// # Errors
+/// When the store fails; the transaction is to be rolled back.
+pub async fn write<T: StoreTransaction + ?Sized>(tx: &mut T, work: &Work<'_>) -> Result<Written, StoreError> {
+    let refused = check(work.schema, work.line, work.groups, work.times);
+    let mut written = Written::default();
+    let mut known = KnownRows::default();
+    let mut ranges = vec![(0, work.changes.len())];
+    while let Some((low, high)) = ranges.pop() {
+        let range = Work { changes: &work.changes[low..high], ..*work };
+        let Some(plan) = write_range(tx, &range, &refused, &known).await? else {
+            let middle = low.midpoint(high);
+            ranges.extend([(middle, high), (low, middle)]);
+            continue;
+        };
+        if !ranges.is_empty() {
+            known.note(&range, &plan);
+        }
+        written.applied += plan.applied;
+        written
+            .refused
+            .extend(plan.rejected.into_iter().map(|refusal| Refusal { place: low + refusal.place, ..refusal }));
+    }
+    Ok(written)
+}
+
+/// Writes one range: its verdicts, or `None` when it has to be halved.
+async fn write_range<T: StoreTransaction + ?Sized>(
+    tx: &mut T,
+    range: &Work<'_>,
+    refused: &Refused,
+    known: &KnownRows,
+) -> Result<Option<Plan>, StoreError> {
+    let mut refused = Cow::Borrowed(refused);
+    let mut plan = plan_range(tx, range, &refused, known).await?;
+    for _ in 0..ROUNDS_MAX {
+        if plan.writes.is_empty() {
+            return Ok(Some(plan));
+        }
+        tx.savepoint().await?;
+        let violation = match tx.write(range.line, range.groups, &plan.writes).await {
+            Ok(()) => {
+                tx.release_savepoint().await?;
+                return Ok(Some(plan));
+            }
+            Err(StoreError::Violation(message)) => message,
+            Err(error) => return Err(error),
+        };
+        tx.rollback_to_savepoint().await?;
+        // Another transaction may have written meanwhile what the planner has a word for.
+        let today = plan_range(tx, range, &refused, known).await?;
+        if today != plan {
+            plan = today;
+            continue;
+        }
+        if let [_] = range.changes {
+            plan.refuse(std::iter::once((0, violation)));
+            return Ok(Some(plan));
+        }
+        let steps = plan.steps(range.schema, range.groups, range.changes);
+        tx.savepoint().await?;
+        let isolated = tx.write_each(range.line, range.groups, &steps).await?;
+        let at_fault: Vec<&Step> = isolated.refused.iter().map(|refused| &steps[refused.step]).collect();
+        if isolated.complete && !others_hang_on(range, &at_fault) {
+            tx.release_savepoint().await?;
+            plan.refuse(isolated.refused.iter().map(|refused| (steps[refused.step].place, refused.message.clone())));
+            return Ok(Some(plan));
+        }
+        tx.rollback_to_savepoint().await?;
+        if isolated.refused.is_empty() || isolated.refused.iter().any(|refused| !refused.own) {
+            return Ok(None);
+        }
+        for (step, because) in at_fault.iter().zip(&isolated.refused) {
+            let change = &range.changes[step.place];
+            let rejection = Rejection::new(RejectCode::Constraint, because.message.clone());
+            refused.to_mut().insert(RowAt { group: change.group as u32, row: change.row as u32 }, rejection);
+        }
+        plan = plan_range(tx, range, &refused, known).await?;
+    }
+    Ok(None)
+}
+
+/// Asks what a range has to know, and plans it.
+async fn plan_range<T: StoreTransaction + ?Sized>(
+    tx: &mut T,
+    range: &Work<'_>,
+    refused: &Refused,
+    known: &KnownRows,
+) -> Result<Plan, StoreError> {
+    let asked = questions(range.schema, range.line, range.groups, range.changes, refused);
+    let facts = facts(tx, range, &asked, known).await?;
+    Ok(plan(range.schema, range.groups, range.changes, refused, &asked, facts))
+}
+
+/// The answers to the questions of a range, with what is known of rejected parents.
+async fn facts<T: StoreTransaction + ?Sized>(
+    tx: &mut T,
+    range: &Work<'_>,
+    asked: &Questions,
+    known: &KnownRows,
+) -> Result<Facts, StoreError> {
+    let mut facts = tx.facts(range.line, asked).await?;
+    if range.has_open_rejects {
+        let mut absent: BTreeMap<usize, BTreeSet<Key>> = BTreeMap::new();
+        for (&table, keys) in &asked.present {
+            let keys: BTreeSet<Key> =
+                keys.iter().copied().filter(|key| !facts.present.contains_key(&(table, *key))).collect();
+            if !keys.is_empty() {
+                absent.insert(table, keys);
+            }
+        }
+        if !absent.is_empty() {
+            facts.rejected = tx.rejected_rows(range.line.station, &absent).await?;
+        }
+    }
+    for (row, rejected) in &known.0 {
+        match rejected {
+            Some(rejected) => drop(facts.rejected.insert(*row, rejected.clone())),
+            None => drop(facts.rejected.remove(row)),
+        }
+    }
+    Ok(facts)
+}
+
+/// What earlier ranges of the same changes made of rows: rejected by a change, or (`None`) written or deleted by one.
+#[derive(Debug, Default)]
+struct KnownRows(HashMap<(usize, Key), Option<RejectedRow>>);
+
+impl KnownRows {
+    fn note(&mut self, range: &Work<'_>, plan: &Plan) {
+        let refusals: HashMap<usize, RejectCode> =
+            plan.rejected.iter().map(|refusal| (refusal.place, refusal.rejection.code)).collect();
+        for (place, change) in range.changes.iter().enumerate() {
+            let group = &range.groups[change.group];
+            let Some((table, key)) = row_of(range.schema, group, change.row) else { continue };
+            match refusals.get(&place) {
+                None => drop(self.0.insert((table, key), None)),
+                Some(code) if group.op != Op::Delete => {
+                    let rejected = RejectedRow { seq: change.seq, code: code.as_str().to_owned() };
+                    self.0.insert((table, key), Some(rejected));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+/// The table and key of a row of a group; `None` for void changes and for rows without a key.
+pub(super) fn row_of(schema: &Schema, group: &Group, row: usize) -> Option<(usize, Key)> {
+    let index = group.table as usize;
+    let table = schema.tables().get(index).filter(|_| group.op != Op::Void)?;
+    Some((index, key_of(table, group, row)?))
+}
+
+/// Whether another change of the range would have another verdict or effect without these steps: an earlier change of the same row, a row
+/// that references it, a delete that is checked against it.
+fn others_hang_on(range: &Work<'_>, at_fault: &[&Step]) -> bool {
+    let schema = range.schema;
+    let mut places = BTreeSet::new();
+    let mut rows = HashSet::new();
+    for step in at_fault {
+        let change = &range.changes[step.place];
+        places.insert(step.place);
+        rows.extend(row_of(schema, &range.groups[change.group], change.row));
+        // A delete that the database refuses leaves a row that the plan takes for gone.
+        if step.effect == Effect::Delete {
+            return true;
+        }
+    }
+    let tables: BTreeSet<usize> = rows.iter().map(|(table, _)| *table).collect();
+    range.changes.iter().enumerate().any(|(place, change)| {
+        let group = &range.groups[change.group];
+        let Some(row) = row_of(schema, group, change.row) else { return false };
+        if places.contains(&place) {
+            return false;
+        }
+        if rows.contains(&row) {
+            return true;
+        }
+        if group.op == Op::Delete {
+            return guarded_by(schema, row.0).any(|at| tables.contains(&at.table));
+        }
+        schema.tables()[row.0].columns.iter().enumerate().any(|(column, definition)| {
+            let parent = definition.references.zip(Key::of(group.columns[column].get(change.row)));
+            parent.is_some_and(|parent| rows.contains(&parent))
+        })
+    })
+}

@@ -1,0 +1,181 @@
+//! Rejected changes upstream: what is kept of them, what a push asks about them, and what an operator does with them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tidemark_core::ids::StationNumber;
+
+use super::StoreError;
+use crate::ingest::questions::Key;
+use crate::ingest::replay::{Replay, ReplayOutcome};
+
+/// What became of a rejected change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RejectState {
+    /// It waits for a correction, a replay or somebody who discards it.
+    Open,
+    /// Its image was applied later.
+    Replayed,
+    /// An operator gave it up; it is kept.
+    Discarded,
+    /// A later change of its row was applied: its image is old.
+    Superseded,
+}
+
+impl RejectState {
+    /// Every state.
+    pub const ALL: &[Self] = &[Self::Open, Self::Replayed, Self::Discarded, Self::Superseded];
+
+    /// The state as it is stored.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Replayed => "replayed",
+            Self::Discarded => "discarded",
+            Self::Superseded => "superseded",
+        }
+    }
+
+    /// The state of this text.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|state| state.as_str() == text)
+    }
+}
+
+/// A change that could not be applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reject {
+    /// Whose.
+    pub station: StationNumber,
+    /// Its seq.
+    pub seq: u64,
+    /// When it was captured, by the station's clock, milliseconds since 1970 UTC.
+    pub at_ms: i64,
+    /// When the server got it, milliseconds since 1970 UTC.
+    pub received_at_ms: i64,
+    /// Its table; empty when the schema has none of that name.
+    pub table: String,
+    /// `insert`, `update`, `delete` or `void`.
+    pub op: String,
+    /// Why, in one word.
+    pub code: String,
+    /// Why, for people.
+    pub message: String,
+    /// The change's values as JSON ([`tidemark_core::image`]); none when it was rejected on the station, which keeps them.
+    pub image: Option<String>,
+    /// `server` or `station`.
+    pub origin: String,
+    /// What became of it.
+    pub state: RejectState,
+    /// When it ceased to be open, milliseconds since 1970 UTC.
+    pub resolved_at_ms: Option<i64>,
+    /// The key of its row, as text; none when the server does not know it.
+    pub key: Option<String>,
+    /// Of a child: the seq of the rejected change that should have written the row it references.
+    pub parent: Option<u64>,
+}
+
+/// Which rejects. What is not set does not restrict.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RejectFilter {
+    /// Of this station.
+    pub station: Option<StationNumber>,
+    /// With one of these seqs.
+    pub seqs: Option<Vec<u64>>,
+    /// Children of the rows of the rejects with one of these seqs: of those very changes, or of others of the same row.
+    pub children_of: Option<Vec<u64>>,
+    /// Of this table.
+    pub table: Option<String>,
+    /// With this code.
+    pub code: Option<String>,
+    /// In this state.
+    pub state: Option<RejectState>,
+    /// At most so many.
+    pub limit: Option<u32>,
+}
+
+/// A reject without its image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RejectHead {
+    /// Whose.
+    pub station: StationNumber,
+    /// Its seq.
+    pub seq: u64,
+    /// What became of it.
+    pub state: RejectState,
+    /// How many bytes its image has; none without one.
+    pub image_bytes: Option<u64>,
+}
+
+/// A row that is not upstream because its change was rejected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RejectedRow {
+    /// The change.
+    pub seq: u64,
+    /// Why.
+    pub code: String,
+}
+
+/// A row that a change was applied to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AppliedRow {
+    /// Its table.
+    pub table: usize,
+    /// Its key.
+    pub key: Key,
+    /// The last change of it that was applied.
+    pub seq: u64,
+}
+
+/// What a reject becomes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// Which.
+    pub seq: u64,
+    /// Its state from now on.
+    pub state: RejectState,
+    /// Its code and message, where they are others from now on.
+    pub reason: Option<(String, String)>,
+    /// The seq of its parent, where `reason` is set.
+    pub parent: Option<u64>,
+}
+
+/// What a transaction asks and writes about rejects.
+#[async_trait]
+pub trait RejectTransaction: Send {
+    /// Whether the station has open rejects.
+    async fn has_open_rejects(&mut self, station: StationNumber) -> Result<bool, StoreError>;
+    /// The newest open reject of an insert or update of each of these rows, by table and key.
+    async fn rejected_rows(
+        &mut self,
+        station: StationNumber,
+        keys: &BTreeMap<usize, BTreeSet<Key>>,
+    ) -> Result<HashMap<(usize, Key), RejectedRow>, StoreError>;
+    /// Marks as superseded the open rejects of these rows that are older than what was applied.
+    async fn supersede(
+        &mut self,
+        station: StationNumber,
+        applied: &[AppliedRow],
+        now_ms: i64,
+    ) -> Result<(), StoreError>;
+    /// The open rejects with these seqs, in seq order.
+    async fn open_rejects(&mut self, station: StationNumber, seqs: &[u64]) -> Result<Vec<Reject>, StoreError>;
+    /// Changes what is kept of open rejects.
+    async fn settle(&mut self, station: StationNumber, settled: &[Settled], now_ms: i64) -> Result<(), StoreError>;
+}
+
+/// What an operator does with rejects.
+#[async_trait]
+pub trait RejectStore: Send + Sync {
+    /// The rejects a filter names, with their images, the newest first.
+    async fn list_rejects(&self, filter: &RejectFilter) -> Result<Vec<Reject>, StoreError>;
+    /// The rejects a filter names, in order of station and seq.
+    async fn reject_heads(&self, filter: &RejectFilter) -> Result<Vec<RejectHead>, StoreError>;
+    /// Applies rejected changes again, in one transaction.
+    async fn replay(&self, replay: Arc<Replay>) -> Result<ReplayOutcome, StoreError>;
+    /// Gives open rejects up; returns the seqs of those that were open.
+    async fn discard(&self, station: StationNumber, seqs: &[u64], now_ms: i64) -> Result<Vec<u64>, StoreError>;
+}

@@ -1,0 +1,300 @@
+//! The contract of lines of stations, run against every store: history, forks, and files that go on under another number.
+
+#![allow(clippy::unwrap_used, reason = "a panic is a test's way to fail")]
+
+mod common;
+
+use common::station::{Change, Station, day, text};
+use common::stores::{Kind, Store};
+use common::{NOON_MS, field};
+use tidemark_core::batch::Op;
+use tidemark_core::chain::Print;
+use tidemark_core::decision::Cursor;
+use tidemark_core::protocol::ProblemCode;
+use tidemark_core::value::Value;
+use tidemark_server::lines::{Former, Parting, RejoinAsk, RejoinOutcome, ReplacementOutcome};
+use tidemark_server::stations::{JoinAsk, JoinOutcome, NewStation};
+
+macro_rules! contract {
+    ($($case:ident),* $(,)?) => {
+        contract!(@store memory, super::Kind::Memory, $($case),*);
+        contract!(@store embedded, super::Kind::Sqlite, $($case),*);
+        contract!(@store plain_postgres, super::Kind::PlainPostgres, $($case),*);
+        contract!(@store timescale, super::Kind::Timescale, $($case),*);
+    };
+    (@store $module:ident, $kind:expr, $($case:ident),*) => {
+        mod $module {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $case() {
+                super::$case(&super::Store::open($kind, &[super::field()]).await).await;
+            })*
+        }
+    };
+}
+
+contract! {
+    every_applied_change_leaves_its_print_once,
+    forks_are_seen_and_kept_even_wholly_before_the_tidemark,
+    rejoining_is_idempotent_and_says_what_is_in_the_way,
+    a_file_beside_its_original_references_shared_rows_and_writes_none,
+    a_file_that_replaces_owns_what_its_line_wrote,
+    a_row_the_lost_life_moved_in_time_is_there_once,
+    a_replaced_number_writes_nothing_more,
+}
+
+fn hash(of: &str) -> [u8; 32] {
+    *blake3::hash(of.as_bytes()).as_bytes()
+}
+
+fn invitation(name: &str) -> NewStation {
+    NewStation {
+        name: name.to_owned(),
+        code_hash: hash(&format!("code of {name}")),
+        code_expires_at_ms: NOON_MS + 1000,
+        now_ms: NOON_MS,
+    }
+}
+
+/// What the file of `old` asks, having parted from it where `old` stands here.
+fn ask(old: &Station, old_name: &str, server: Cursor, common: u64, new: &str) -> RejoinAsk {
+    RejoinAsk {
+        join: JoinAsk {
+            code_hash: hash(&format!("code of {new}")),
+            uuid: hash(&format!("uuid of {new}"))[..16].try_into().unwrap(),
+            token_hash: hash(&format!("token of {new}")),
+            now_ms: NOON_MS,
+        },
+        former: old.number,
+        former_name: old_name.to_owned(),
+        cursor: server,
+        parting: Parting { common, next: None },
+        must_replace: false,
+    }
+}
+
+const fn cursor(station: &Station) -> Cursor {
+    Cursor { seq: station.seq, chain: station.chain }
+}
+
+/// The file of `old` goes on as a new station, from where `old` stands here.
+async fn rejoined(store: &Store, old: &Station, old_name: &str, new: &str, replaces: bool) -> Station {
+    if replaces {
+        let outcome = store.upstream.add_replacement(&invitation(new), old_name).await.unwrap();
+        assert_eq!(outcome, ReplacementOutcome::Added);
+    } else {
+        assert!(store.upstream.add_station(&invitation(new)).await.unwrap());
+    }
+    let ask = ask(old, old_name, cursor(old), old.seq, new);
+    match store.upstream.rejoin(&ask).await.unwrap() {
+        RejoinOutcome::Rejoined { number, replaces: said, .. } if said == replaces => {
+            Station::new(&store.schema, number.get(), ask.join.uuid)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn every_applied_change_leaves_its_print_once(store: &Store) {
+    let mut station = store.join("north").await;
+    let mut prints: Vec<Print> = Vec::new();
+    let mut remember = |station: &mut Station, sites: std::ops::RangeInclusive<i64>| {
+        let changes: Vec<_> = sites.map(|site| station.site(site)).collect();
+        let batch = station.cut(&changes);
+        prints.extend(batch.prints(&station.schema).0);
+        batch
+    };
+    let before = station.clone();
+    let first = remember(&mut station, 1..=3);
+    store.pushed(&first).await;
+    let second = remember(&mut station, 4..=8);
+    store.pushed(&second).await;
+    // Again, and again with more behind.
+    store.pushed(&second).await;
+    let third = remember(&mut station, 9..=9);
+    let all: Vec<_> = (1..=9).map(|site| before.site(site)).collect();
+    store.pushed(&before.peek(&all)).await;
+    assert_eq!(third.chain_after, station.chain);
+    let page = async |after, limit| store.upstream.history(station.number, after, limit).await.unwrap().unwrap();
+    let whole = page(0, 100).await;
+    assert_eq!((whole.cursor, whole.first_seq, &whole.prints), (cursor(&station), 1, &prints));
+    for (after, limit) in [(0, 2), (2, 3), (3, 100), (5, 1), (8, 100)] {
+        let page = page(after, limit).await;
+        let from = after as usize;
+        assert_eq!(page.first_seq, after + 1);
+        assert_eq!(page.prints[..], prints[from..from + page.prints.len()], "{after}");
+        assert!(!page.prints.is_empty() && page.prints.len() <= limit);
+    }
+    assert_eq!(page(9, 100).await.prints, Vec::<Print>::new());
+    assert_eq!(page(i64::MAX as u64 - 1, 100).await.prints, Vec::<Print>::new());
+    let nobody = tidemark_core::ids::StationNumber::new(77).unwrap();
+    assert_eq!(store.upstream.history(nobody, 0, 100).await.unwrap(), None);
+}
+
+async fn forks_are_seen_and_kept_even_wholly_before_the_tidemark(store: &Store) {
+    let mut station = store.join("north").await;
+    let mut other = station.clone();
+    store.pushed(&station.cut(&[station.site(1), station.site(2), station.site(3)])).await;
+    assert_eq!(store.upstream.lines().await.unwrap(), []);
+    let elapsed = std::cell::Cell::new(0);
+    let fork = async |batch| {
+        let problem = store.push(&batch).await.unwrap_err();
+        assert_eq!((problem.code, problem.tidemark), (ProblemCode::Forked, Some(3)));
+        let lines = store.upstream.lines().await.unwrap();
+        let fork = lines[0].fork.unwrap();
+        assert_eq!((lines.len(), lines[0].former, fork.seen_at_ms), (1, None, NOON_MS + elapsed.get()));
+        fork.seq
+    };
+    // All of it lies before the tidemark: only its prints tell.
+    let early = other.cut(&[other.site(7)]);
+    assert_eq!(fork(early).await, 1);
+    store.clock.forward_ms(5000);
+    elapsed.set(5000);
+    let late = other.cut(&[other.site(8), other.site(9), other.site(10)]);
+    assert_eq!(fork(late).await, 3);
+    let rows: Vec<_> = (1..=3).map(|n| station.site(n).values).collect();
+    store.has(&station, "site", &rows).await;
+}
+
+async fn rejoining_is_idempotent_and_says_what_is_in_the_way(store: &Store) {
+    let mut station = store.join("north").await;
+    store.pushed(&station.cut(&[station.site(1), station.site(2)])).await;
+    let upstream = &store.upstream;
+    let here = cursor(&station);
+    let rejoin = async |ask: &RejoinAsk| upstream.rejoin(ask).await.unwrap();
+    let replace = async |new: &str, old: &str| upstream.add_replacement(&invitation(new), old).await.unwrap();
+    assert_eq!(replace("a", "nobody").await, ReplacementOutcome::NoSuchStation);
+    assert_eq!(replace("a", "north").await, ReplacementOutcome::Added);
+    assert_eq!(replace("a", "north").await, ReplacementOutcome::NameTaken);
+    assert_eq!(replace("b", "a").await, ReplacementOutcome::NoSuchStation, "it has not joined");
+    assert_eq!(replace("second", "north").await, ReplacementOutcome::Added);
+    assert!(upstream.add_station(&invitation("plain")).await.unwrap());
+    let mut asked = ask(&station, "north", here, 1, "a");
+    asked.parting.next = Some(tidemark_core::chain::Chain([5; 32]));
+
+    assert_eq!(rejoin(&ask(&station, "north", here, 1, "unheard of")).await, RejoinOutcome::Unknown);
+    let join = JoinAsk { uuid: [3; 16], ..asked.join.clone() };
+    assert_eq!(upstream.join(&join).await.unwrap(), JoinOutcome::ForRejoin("north".into()));
+    let behind = Cursor { seq: 1, ..here };
+    assert_eq!(rejoin(&RejoinAsk { cursor: behind, ..asked.clone() }).await, RejoinOutcome::Moved(here));
+    let stranger = RejoinAsk { former_name: "south".into(), ..asked.clone() };
+    assert_eq!(rejoin(&stranger).await, RejoinOutcome::ReplacesAnother("north".into()));
+    let rows = RejoinAsk { must_replace: true, ..ask(&station, "north", here, 1, "plain") };
+    assert_eq!(rejoin(&rows).await, RejoinOutcome::MustReplace);
+    let late = JoinAsk { now_ms: NOON_MS + 1000, ..asked.join.clone() };
+    assert_eq!(rejoin(&RejoinAsk { join: late, ..asked.clone() }).await, RejoinOutcome::Expired);
+    assert_eq!(upstream.lines().await.unwrap(), [], "nothing of that left a trace");
+
+    let first = rejoin(&asked).await;
+    let RejoinOutcome::Rejoined { number, ref name, replaces: true } = first else { panic!("{first:?}") };
+    assert_eq!((number.get(), name.as_str()), (2, "a"));
+    assert_eq!(rejoin(&asked).await, first, "a lost reply is repaired by asking again");
+    let later = JoinAsk { now_ms: NOON_MS + 5000, ..asked.join.clone() };
+    assert_eq!(rejoin(&RejoinAsk { join: later, ..asked.clone() }).await, first);
+    let other_file = JoinAsk { uuid: [9; 16], ..asked.join.clone() };
+    assert_eq!(rejoin(&RejoinAsk { join: other_file, ..asked.clone() }).await, RejoinOutcome::Used);
+    assert_eq!(rejoin(&ask(&station, "north", here, 1, "second")).await, RejoinOutcome::AlreadyReplaced);
+    assert_eq!(replace("c", "north").await, ReplacementOutcome::Gone);
+    assert_eq!(upstream.replaced_by(station.number).await.unwrap(), Some("a".into()));
+    assert_eq!(upstream.replaced_by(number).await.unwrap(), None);
+    let lines = upstream.lines().await.unwrap();
+    assert_eq!((lines.len(), lines[0].station), (1, number));
+    assert_eq!(lines[0].former, Some(Former { number: station.number, owned: true }));
+    // Another copy may go on beside, from elsewhere or with other changes; the same changes go on once.
+    let again = RejoinAsk { parting: asked.parting, ..ask(&station, "north", here, 1, "plain") };
+    assert_eq!(rejoin(&again).await, RejoinOutcome::Continued("a".into()));
+    let elsewhere = RejoinAsk { parting: Parting { common: 2, ..asked.parting }, ..again };
+    let beside = rejoin(&elsewhere).await;
+    assert!(
+        matches!(beside, RejoinOutcome::Rejoined { number, replaces: false, .. } if number.get() == 3),
+        "{beside:?}"
+    );
+    let new = upstream.cursor(number).await.unwrap().unwrap();
+    assert_eq!((new.seq, new.chain), (0, tidemark_core::chain::Chain::start(asked.join.uuid)));
+}
+
+async fn a_file_beside_its_original_references_shared_rows_and_writes_none(store: &Store) {
+    let mut station = store.join("north").await;
+    let uid = [9; 16];
+    let shared = [station.site(1), station.reading(1, day(1), &[]), station.tag(Op::Insert, uid, "shared")];
+    store.pushed(&station.cut(&shared)).await;
+    let mut new = rejoined(store, &station, "north", "beside", false).await;
+    let own = new.reading(1, day(1), &[("site_id", station.id(1))]);
+    let changes = [
+        own.clone(),
+        station.update("site", 1, &[("name", text("not its own"))]),
+        station.delete_at("reading", 1, day(1)),
+        station.site(2),
+        new.tag(Op::Update, uid, "not its own"),
+        new.tag(Op::Delete, uid, ""),
+        new.insert("site", 5, &[("name", text("sea")), ("parent_id", station.id(1))]),
+    ];
+    let refused = store.pushed(&new.cut(&changes)).await;
+    assert_eq!(refused, [(2, "owner"), (3, "owner"), (4, "owner"), (5, "owner"), (6, "owner")]);
+    store.has(&station, "site", &[shared[0].values.clone()]).await;
+    store.has(&station, "reading", &[shared[1].values.clone()]).await;
+    store.has(&station, "tag", &[shared[2].values.clone()]).await;
+    store.has(&new, "reading", &[own.values]).await;
+    store.has(&new, "site", &[changes[6].values.clone()]).await;
+    // The original goes on, and may not reference what came after.
+    let theirs = [station.site(2), station.reading(2, day(1), &[("site_id", new.id(5))])];
+    assert_eq!(store.pushed(&station.cut(&theirs)).await, [(5, "id-range")]);
+}
+
+async fn a_file_that_replaces_owns_what_its_line_wrote(store: &Store) {
+    let mut first = store.join("first").await;
+    let uid = [7; 16];
+    let shared = [first.site(1), first.site(2), first.tag(Op::Insert, uid, "first")];
+    store.pushed(&first.cut(&shared)).await;
+    let mut second = rejoined(store, &first, "first", "second", true).await;
+    let edited = first.update("site", 1, &[("name", text("edited"))]);
+    let changes = [edited.clone(), first.delete("site", 2), second.tag(Op::Update, uid, "second"), second.site(1)];
+    assert!(store.pushed(&second.cut(&changes)).await.is_empty());
+    store.has(&second, "site", &[edited.values.clone(), second.site(1).values]).await;
+    store.has(&second, "tag", &[second.tag(Op::Update, uid, "second").values]).await;
+    store.has(&first, "site", &[]).await;
+    // And so on: who replaces the second owns the first's rows, too; who goes on beside it owns neither's.
+    let mut third = rejoined(store, &second, "second", "third", true).await;
+    let again = first.update("site", 1, &[("name", text("again"))]);
+    let changes = [again.clone(), second.delete("site", 1), third.tag(Op::Delete, uid, "")];
+    assert!(store.pushed(&third.cut(&changes)).await.is_empty());
+    store.has(&third, "site", &[again.values]).await;
+    let mut beside = rejoined(store, &third, "third", "beside", false).await;
+    let changes = [
+        first.update("site", 1, &[("name", text("no"))]),
+        second.site(1),
+        beside.reading(1, day(1), &[("site_id", first.id(1))]),
+    ];
+    assert_eq!(store.pushed(&beside.cut(&changes)).await, [(1, "owner"), (2, "owner")]);
+}
+
+async fn a_row_the_lost_life_moved_in_time_is_there_once(store: &Store) {
+    let mut station = store.join("north").await;
+    let written = [1, 2, 3].map(|n| station.reading(n, day(1), &[]));
+    store.pushed(&station.cut(&written)).await;
+    let moves: Vec<_> =
+        (1..=3).flat_map(|n| [station.delete_at("reading", n, day(1)), station.reading(n, day(-40), &[])]).collect();
+    assert!(store.pushed(&station.cut(&moves)).await.is_empty());
+    let mut new = rejoined(store, &station, "north", "again", true).await;
+    // The file knows nothing of that: it edits one where it was, moves one elsewhere, and deletes one.
+    let edited = station.reading(1, day(1), &[("count", Value::Integer(5))]);
+    let moved = station.reading(2, day(-80), &[]);
+    let changes = [
+        Change { op: Op::Update, ..edited.clone() },
+        station.delete_at("reading", 2, day(1)),
+        moved.clone(),
+        station.delete_at("reading", 3, day(1)),
+    ];
+    assert!(store.pushed(&new.cut(&changes)).await.is_empty());
+    store.has(&new, "reading", &[edited.values, moved.values]).await;
+    store.has(&station, "reading", &[]).await;
+}
+
+async fn a_replaced_number_writes_nothing_more(store: &Store) {
+    let mut station = store.join("north").await;
+    store.pushed(&station.cut(&[station.site(1)])).await;
+    let _new = rejoined(store, &station, "north", "again", true).await;
+    // On its way when that happened: the server had let it in.
+    let problem = store.push(&station.cut(&[station.site(2)])).await.unwrap_err();
+    assert_eq!(problem.code, ProblemCode::Revoked);
+    assert!(problem.detail.contains("\"again\"") && problem.detail.contains("tidemark rejoin"), "{problem:?}");
+    store.has(&station, "site", &[station.site(1).values]).await;
+}

@@ -1,0 +1,281 @@
+//! What to do about rejected changes: repair the row, send it again, give it up. The history is never rewritten: a repair is a new change, and
+//! goes the way of every change.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
+use tidemark_core::reject::RejectCode;
+use tidemark_core::schema::{Schema, Table};
+use tidemark_core::sqlite::quote;
+
+use crate::error::{Error, Result};
+use crate::rejects::RejectState;
+use crate::store::Store;
+
+/// Which open rejects.
+#[derive(Debug, Clone, Copy)]
+pub enum Chosen<'a> {
+    /// All.
+    All,
+    /// Those with these seqs.
+    Seqs(&'a [u64]),
+}
+
+/// What was sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Requeued {
+    /// Rejects that are open no more.
+    pub rejects: u64,
+    /// New changes in the log.
+    pub changes: u64,
+}
+
+/// An open reject and whose row it is of.
+#[derive(Debug, Clone)]
+struct Open {
+    seq: u64,
+    /// Index of its table.
+    table: usize,
+    key: Value,
+}
+
+/// A key as something that can be compared: SQLite's values are not ordered in Rust.
+fn comparable(key: &Value) -> String {
+    format!("{key:?}")
+}
+
+impl Store {
+    /// Changes the row of an open reject as a program would, by an UPDATE that capture logs, and sends the rows again that were rejected
+    /// for want of it. All or nothing.
+    ///
+    /// # Errors
+    /// When there is no such open reject, the row is gone, a column does not exist, or SQLite refuses the values.
+    pub fn repair(&mut self, seq: u64, set: &[(&str, Value)], now_ms: i64) -> Result<Requeued> {
+        let (file, schema) = (self.file().to_owned(), self.schema().clone());
+        self.transaction(|tx| {
+            let sql = |error| Error::sqlite(&file, "repair the row", error);
+            let rejected = chosen(tx, &schema, &file, Chosen::Seqs(&[seq]))?.remove(0);
+            let table = &schema.tables()[rejected.table];
+            let mut sets = Vec::new();
+            for (column, _) in set {
+                let known = table.column_index(column).ok_or_else(|| no_column(table, column))?;
+                sets.push(format!("{} = ?", quote(&table.columns[known].name)));
+            }
+            let (name, key) = (quote(&table.name), quote(&table.key_column().name));
+            let update = format!("UPDATE {name} SET {} WHERE {key} IS ?", sets.join(", "));
+            let before = last_logged(tx).map_err(sql)?;
+            let values = set.iter().map(|(_, value)| value).chain([&rejected.key]);
+            if tx.execute(&update, params_from_iter(values)).map_err(sql)? == 0 {
+                return Err(Error::Reject(format!(
+                    "the row of change {seq} is not in {} any more: there is nothing to repair. `tidemark rejects show {seq}` shows what it \
+                     was, `tidemark rejects discard {seq}` gives it up",
+                    table.name
+                )));
+            }
+            let repaired = u64::try_from(last_logged(tx).map_err(sql)? - before).unwrap_or(0);
+            let mut rejects = of_row(tx, &schema, &rejected).map_err(sql)?;
+            let family = with_children(tx, &schema, rejects.clone()).map_err(sql)?;
+            let own = (rejected.table, comparable(&rejected.key));
+            let children: Vec<Open> =
+                family.into_iter().filter(|open| (open.table, comparable(&open.key)) != own).collect();
+            let changes = repaired + send_again(tx, &schema, &children, now_ms).map_err(sql)?;
+            rejects.extend(children);
+            settle(tx, &rejects, RejectState::Requeued, now_ms).map_err(sql)?;
+            Ok(Requeued { rejects: rejects.len() as u64, changes })
+        })
+    }
+
+    /// Logs what the rows of open rejects are now as new changes, parents before children; rows that are gone as deletes. What was rejected
+    /// for want of them goes along. All or nothing.
+    ///
+    /// # Errors
+    /// When one of the seqs is not that of an open reject, or its table is not in the schema; SQLite's.
+    pub fn requeue(&mut self, which: Chosen<'_>, now_ms: i64) -> Result<Requeued> {
+        let (file, schema) = (self.file().to_owned(), self.schema().clone());
+        self.transaction(|tx| {
+            let sql = |error| Error::sqlite(&file, "send the rows again", error);
+            let rejects = with_children(tx, &schema, chosen(tx, &schema, &file, which)?).map_err(sql)?;
+            let changes = send_again(tx, &schema, &rejects, now_ms).map_err(sql)?;
+            settle(tx, &rejects, RejectState::Requeued, now_ms).map_err(sql)?;
+            Ok(Requeued { rejects: rejects.len() as u64, changes })
+        })
+    }
+
+    /// Gives open rejects up. They are kept, as discarded.
+    ///
+    /// # Errors
+    /// When one of the seqs is not that of an open reject; SQLite's.
+    pub fn discard_rejects(&mut self, seqs: &[u64], now_ms: i64) -> Result<()> {
+        let file = self.file().to_owned();
+        self.transaction(|tx| {
+            for &seq in seqs {
+                check_open(tx, &file, seq)?;
+                set_state(tx, seq, RejectState::Discarded, now_ms)
+                    .map_err(|error| Error::sqlite(&file, "discard the rejects", error))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The open rejects that wait for the row of this one, over any number of generations, by seq.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn reject_children(&self, seq: u64) -> Result<Vec<u64>> {
+        let sql = self.sqlite("read the rejects");
+        let read = || {
+            let Some(reject) = read_open(self.connection(), self.schema(), seq)? else { return Ok(Vec::new()) };
+            let own = (reject.table, comparable(&reject.key));
+            let family = with_children(self.connection(), self.schema(), vec![reject])?;
+            let children = family.into_iter().filter(|open| (open.table, comparable(&open.key)) != own);
+            Ok(children.map(|open| open.seq).collect())
+        };
+        read().map_err(sql)
+    }
+}
+
+fn no_column(table: &Table, column: &str) -> Error {
+    let known: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
+    Error::Schema(format!("the table {} has no column {column:?}; it has: {}", table.name, known.join(", ")))
+}
+
+fn check_open(db: &Connection, file: &str, seq: u64) -> Result<()> {
+    let state: Option<String> = db
+        .query_row("SELECT state FROM tidemark_rejects WHERE seq = ?1", [as_i64(seq)], |row| row.get(0))
+        .optional()
+        .map_err(|error| Error::sqlite(file, "read the rejects", error))?;
+    match state.as_deref() {
+        Some("open") => Ok(()),
+        Some(state) => Err(Error::Reject(format!("change {seq} is {state} already; nothing was done"))),
+        None => Err(Error::Reject(format!("change {seq} was not rejected; `tidemark rejects` shows those that were"))),
+    }
+}
+
+fn as_i64(seq: u64) -> i64 {
+    i64::try_from(seq).unwrap_or(i64::MAX)
+}
+
+fn last_logged(db: &Connection) -> rusqlite::Result<i64> {
+    db.query_row("SELECT coalesce(max(seq), 0) FROM tidemark_log", [], |row| row.get(0))
+}
+
+/// Reads `seq, tbl, key` rows; those of tables the schema does not have are left out.
+fn read_rows(schema: &Schema, mut rows: rusqlite::Rows<'_>) -> rusqlite::Result<Vec<Open>> {
+    let mut open = Vec::new();
+    while let Some(row) = rows.next()? {
+        let Value::Text(name) = row.get(1)? else { continue };
+        if let Some(table) = schema.table_index(&name) {
+            open.push(Open { seq: row.get::<_, i64>(0)?.unsigned_abs(), table, key: row.get(2)? });
+        }
+    }
+    Ok(open)
+}
+
+fn read_open(db: &Connection, schema: &Schema, seq: u64) -> rusqlite::Result<Option<Open>> {
+    let mut query = db.prepare("SELECT seq, tbl, key FROM tidemark_rejects WHERE seq = ?1 AND state = 'open'")?;
+    Ok(read_rows(schema, query.query([as_i64(seq)])?)?.pop())
+}
+
+/// The open rejects that were chosen.
+fn chosen(db: &Connection, schema: &Schema, file: &str, which: Chosen<'_>) -> Result<Vec<Open>> {
+    let sql = |error| Error::sqlite(file, "read the rejects", error);
+    let Chosen::Seqs(seqs) = which else {
+        let mut query =
+            db.prepare("SELECT seq, tbl, key FROM tidemark_rejects WHERE state = 'open' ORDER BY seq").map_err(sql)?;
+        return read_rows(schema, query.query([]).map_err(sql)?).map_err(sql);
+    };
+    let mut found = Vec::new();
+    for &seq in seqs {
+        check_open(db, file, seq)?;
+        let open = read_open(db, schema, seq).map_err(sql)?;
+        found.push(open.ok_or_else(|| {
+            Error::Reject(format!(
+                "change {seq} is of a table that the schema {} does not have: it cannot be sent again, `tidemark rejects discard {seq}` \
+                 gives it up",
+                schema.name()
+            ))
+        })?);
+    }
+    Ok(found)
+}
+
+/// All open rejects of the row of one.
+fn of_row(db: &Connection, schema: &Schema, one: &Open) -> rusqlite::Result<Vec<Open>> {
+    let mut query =
+        db.prepare("SELECT seq, tbl, key FROM tidemark_rejects WHERE state = 'open' AND tbl = ?1 AND key IS ?2")?;
+    let name = &schema.tables()[one.table].name;
+    read_rows(schema, query.query((name, &one.key))?)
+}
+
+/// Rejects, all others of the same rows, and the open ones of rows that were rejected for want of them; in seq order.
+fn with_children(db: &Connection, schema: &Schema, rejects: Vec<Open>) -> rusqlite::Result<Vec<Open>> {
+    let mut found: BTreeMap<u64, Open> = BTreeMap::new();
+    let mut rows = BTreeSet::new();
+    let mut next = rejects;
+    while let Some(open) = next.pop() {
+        if rows.insert((open.table, comparable(&open.key))) {
+            for (index, table) in schema.tables().iter().enumerate() {
+                let references =
+                    table.columns.iter().enumerate().filter(|(_, column)| column.references == Some(open.table));
+                for (column, _) in references {
+                    let mut children = db.prepare(&format!(
+                        "SELECT seq, tbl, key FROM tidemark_rejects WHERE state = 'open' AND tbl = ?1 AND code = ?2 AND c{column} = ?3"
+                    ))?;
+                    let parent = RejectCode::Parent.as_str();
+                    next.extend(read_rows(schema, children.query((&schema.tables()[index].name, parent, &open.key))?)?);
+                }
+            }
+            next.extend(of_row(db, schema, &open)?);
+        }
+        found.insert(open.seq, open);
+    }
+    Ok(found.into_values().collect())
+}
+
+/// Logs the rows of rejects as they are now, each once: parents before children, then deletes the other way round.
+fn send_again(db: &Connection, schema: &Schema, rejects: &[Open], now_ms: i64) -> rusqlite::Result<u64> {
+    let mut rank = vec![0; schema.tables().len()];
+    schema.parents_first().iter().enumerate().for_each(|(place, &table)| rank[table] = place);
+    let mut rows: Vec<&Open> = Vec::new();
+    let mut seen = BTreeSet::new();
+    // The newest reject of a row stands for it: a delete is logged with its image.
+    for open in rejects.iter().rev().filter(|open| seen.insert((open.table, comparable(&open.key)))) {
+        rows.push(open);
+    }
+    rows.sort_by_key(|open| (rank[open.table], open.seq));
+    let mut gone = Vec::new();
+    let mut changes = 0;
+    for open in rows {
+        let table = &schema.tables()[open.table];
+        let cs: Vec<String> = (0..table.columns.len()).map(|n| format!("c{n}")).collect();
+        let columns: Vec<String> = table.columns.iter().map(|column| quote(&column.name)).collect();
+        let (name, key) = (quote(&table.name), quote(&table.key_column().name));
+        let mut log = db.prepare(&format!(
+            "INSERT INTO tidemark_log (at, tbl, op, {}) SELECT ?1, '{}', 'U', {} FROM {name} WHERE {key} IS ?2",
+            cs.join(", "),
+            table.name,
+            columns.join(", ")
+        ))?;
+        match log.execute((now_ms, &open.key))? {
+            0 => gone.push((open, cs.join(", "))),
+            logged => changes += logged as u64,
+        }
+    }
+    for (open, cs) in gone.into_iter().rev() {
+        let mut log = db.prepare(&format!(
+            "INSERT INTO tidemark_log (at, tbl, op, {cs}) SELECT ?1, tbl, 'D', {cs} FROM tidemark_rejects WHERE seq = ?2"
+        ))?;
+        changes += log.execute((now_ms, as_i64(open.seq)))? as u64;
+    }
+    Ok(changes)
+}
+
+fn settle(db: &Connection, rejects: &[Open], state: RejectState, now_ms: i64) -> rusqlite::Result<()> {
+    rejects.iter().try_for_each(|open| set_state(db, open.seq, state, now_ms))
+}
+
+fn set_state(db: &Connection, seq: u64, state: RejectState, now_ms: i64) -> rusqlite::Result<()> {
+    let mut update = db.prepare("UPDATE tidemark_rejects SET state = ?2, resolved_at = ?3 WHERE seq = ?1")?;
+    update.execute((as_i64(seq), state.as_str(), now_ms)).map(|_| ())
+}
