@@ -52,8 +52,8 @@ bugs! {
     OwnerNotChecked = "owner-not-checked",
     /// Cutting: what cannot convert travels as a void change, and is not noted as rejected.
     VoidForgotten = "void-forgotten",
-    /// Engine: the acknowledged chain is not compared with the log's.
-    AckTrusted = "ack-trusted",
+    /// Engine: a tidemark beyond the batch is taken at once, with no word of the rejects in between.
+    AckBeyondBatch = "ack-beyond-batch",
     /// Engine: after an error of the server the batch is skipped.
     SkipOnError = "skip-on-error",
     /// Engine: once idle, it waits for a hint instead of looking at the log.

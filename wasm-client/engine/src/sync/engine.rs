@@ -393,9 +393,7 @@ impl Engine {
     ) -> Result<Event> {
         let server = Cursor { seq: reply.tidemark, chain: reply.chain };
         let last = sent.span.last_seq();
-        let agreement = if planted(Bug::AckTrusted) {
-            Agreement::Same
-        } else if server.seq == last {
+        let agreement = if server.seq == last {
             if server.chain == sent.span.chain_after {
                 Agreement::Same
             } else {
@@ -418,7 +416,8 @@ impl Engine {
         if server.seq > last {
             self.agreed = Some(server);
         }
-        let upto = if server.seq >= last { Cursor { seq: last, chain: sent.span.chain_after } } else { server };
+        let whole = server.seq >= last && !planted(Bug::AckBeyondBatch);
+        let upto = if whole { Cursor { seq: last, chain: sent.span.chain_after } } else { server };
         let ack = Ack {
             base: sent.base,
             upto,
