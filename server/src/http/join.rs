@@ -42,35 +42,48 @@ pub(super) async fn join(endpoint: &Endpoint, body: &mut RequestBody) -> Result<
             Ok(JoinReply { station: number, name, limits: ingest.limits() })
         }
         JoinOutcome::Unknown => Err(unknown()),
-        JoinOutcome::Used => refused(
-            ProblemCode::JoinCodeUsed,
-            "another station used this join code; ask the server's operator for one of your own (`tidemark-server station add NAME`)".into(),
-        ),
-        JoinOutcome::Expired => refused(
-            ProblemCode::JoinCodeExpired,
-            "the join code's time is over; ask the server's operator for a new one (`tidemark-server station add NAME`)".into(),
-        ),
+        JoinOutcome::Used => Err(used()),
+        JoinOutcome::Expired => Err(expired()),
         JoinOutcome::Revoked => {
             refused(ProblemCode::Revoked, "the station of this join code was revoked by the server's operator".into())
         }
         JoinOutcome::ForRejoin(name) => refused(
             ProblemCode::CannotRejoin,
-            format!("this code is for the file of station {name:?}, to go on with under a new number: use it there with `tidemark rejoin CODE`"),
+            format!(
+                "this code is for the file of station {name:?}, to go on with under a new number: use it there with `tidemark rejoin CODE`"
+            ),
         ),
         JoinOutcome::JoinedAs(name) => refused(
             ProblemCode::JoinCodeUsed,
-            format!("this station joined already, as {name:?}; a file has one place upstream, so no second code is needed"),
+            format!(
+                "this station joined already, as {name:?}; a file has one place upstream, so no second code is needed"
+            ),
         ),
-        JoinOutcome::Exhausted => refused(
-            ProblemCode::StationsExhausted,
-            "the server has given all its 2,097,151 station numbers".into(),
-        ),
+        JoinOutcome::Exhausted => Err(exhausted()),
     }
 }
 
-fn unknown() -> Problem {
+pub(super) fn unknown() -> Problem {
     Problem::new(
         ProblemCode::JoinCodeUnknown,
         "the server does not know this join code: is it of this server? Its operator makes a new one with `tidemark-server station add NAME`",
     )
+}
+
+pub(super) fn used() -> Problem {
+    Problem::new(
+        ProblemCode::JoinCodeUsed,
+        "another station used this join code; ask the server's operator for one of your own (`tidemark-server station add NAME`)",
+    )
+}
+
+pub(super) fn expired() -> Problem {
+    Problem::new(
+        ProblemCode::JoinCodeExpired,
+        "the join code's time is over; ask the server's operator for a new one (`tidemark-server station add NAME`)",
+    )
+}
+
+pub(super) fn exhausted() -> Problem {
+    Problem::new(ProblemCode::StationsExhausted, "the server has given all its 2,097,151 station numbers")
 }

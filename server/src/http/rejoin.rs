@@ -6,6 +6,7 @@ use tidemark_core::rejoin::{HISTORY_PRINTS_MAX, HistoryReply, Prints, RejoinRepl
 use tidemark_core::schema::Fingerprint;
 use tidemark_core::value::{parse_uuid, unhex};
 
+use super::join::{exhausted, expired, unknown, used};
 use super::push::number_of;
 use super::{Endpoint, RequestBody, body};
 use crate::ingest::store_problem;
@@ -83,53 +84,33 @@ pub(super) async fn rejoin(
 
 fn refusal(outcome: RejoinOutcome, ask: &RejoinAsk) -> Problem {
     let (former, old) = (ask.former, &ask.former_name);
-    let (code, detail) = match outcome {
+    let detail = match outcome {
         RejoinOutcome::Rejoined { .. } => unreachable!("BUG: answered before"),
         RejoinOutcome::Moved(cursor) => {
-            let detail = format!("station {former} stands at change {} by now: compare the histories again", cursor.seq);
+            let detail =
+                format!("station {former} stands at change {} by now: compare the histories again", cursor.seq);
             return Problem::new(ProblemCode::Moved, detail).at(cursor);
         }
-        RejoinOutcome::Unknown => (
-            ProblemCode::JoinCodeUnknown,
-            "the server does not know this join code: is it of this server? Its operator makes a new one with `tidemark-server station add NAME`".to_owned(),
+        RejoinOutcome::Unknown => return unknown(),
+        RejoinOutcome::Used => return used(),
+        RejoinOutcome::Expired => return expired(),
+        RejoinOutcome::Exhausted => return exhausted(),
+        RejoinOutcome::Revoked => "the station of this join code was revoked by the server's operator".to_owned(),
+        RejoinOutcome::ReplacesAnother(other) => format!(
+            "this code is for the file of station {other:?}, and this file is station {old:?}: use the code there, or have one made for this file"
         ),
-        RejoinOutcome::Used => (
-            ProblemCode::JoinCodeUsed,
-            "another file used this join code; ask the server's operator for a new one (`tidemark-server station add NAME`)".to_owned(),
+        RejoinOutcome::MustReplace => format!(
+            "this file's log does not say all that happened, so its rows must be compared with those of station {former}, and only who replaces \
+             that station may correct them: ask the server's operator for a code made with `tidemark-server station add NAME --replaces {old:?}`"
         ),
-        RejoinOutcome::Expired => (
-            ProblemCode::JoinCodeExpired,
-            "the join code's time is over; ask the server's operator for a new one (`tidemark-server station add NAME`)".to_owned(),
+        RejoinOutcome::AlreadyReplaced => format!(
+            "station {old:?} was replaced by another file already: ask for a code without --replaces (`tidemark-server station add NAME`)"
         ),
-        RejoinOutcome::Revoked => {
-            (ProblemCode::CannotRejoin, "the station of this join code was revoked by the server's operator".to_owned())
-        }
-        RejoinOutcome::ReplacesAnother(other) => (
-            ProblemCode::CannotRejoin,
-            format!("this code is for the file of station {other:?}, and this file is station {old:?}: use the code there, or have one made for this file"),
+        RejoinOutcome::Continued(other) => format!(
+            "the changes of this file after change {} went on already as station {other:?}: this is an older copy of that station's file, and \
+             sending them again would double them. Put a newer copy of that file in its place, or insert what only this file has into another file",
+            ask.parting.common
         ),
-        RejoinOutcome::MustReplace => (
-            ProblemCode::CannotRejoin,
-            format!(
-                "this file's log does not say all that happened, so its rows must be compared with those of station {former}, and only who replaces \
-                 that station may correct them: ask the server's operator for a code made with `tidemark-server station add NAME --replaces '{old}'`"
-            ),
-        ),
-        RejoinOutcome::AlreadyReplaced => (
-            ProblemCode::CannotRejoin,
-            format!("station {old:?} was replaced by another file already: ask for a code without --replaces (`tidemark-server station add NAME`)"),
-        ),
-        RejoinOutcome::Continued(other) => (
-            ProblemCode::CannotRejoin,
-            format!(
-                "the changes of this file after change {} went on already as station {other:?}: this is an older copy of that station's file, and \
-                 sending them again would double them. Put a newer copy of that file in its place, or insert what only this file has into another file",
-                ask.parting.common
-            ),
-        ),
-        RejoinOutcome::Exhausted => {
-            (ProblemCode::StationsExhausted, "the server has given all its 2,097,151 station numbers".to_owned())
-        }
     };
-    Problem::new(code, detail)
+    Problem::new(ProblemCode::CannotRejoin, detail)
 }
