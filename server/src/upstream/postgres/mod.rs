@@ -5,6 +5,7 @@
 //! | `copy` | binary COPY, encoded by hand |
 //! | `transaction` | the store transaction: sets of rows asked and written |
 //! | `isolate` | which rows the database refuses, found set by set |
+//! | `rules` | what a table refuses rows for |
 //! | `rejects` | rejected changes |
 //! | `inspect` | what of the schema a database has not |
 
@@ -12,6 +13,7 @@ mod copy;
 mod inspect;
 mod isolate;
 mod rejects;
+mod rules;
 mod transaction;
 
 use std::sync::Arc;
@@ -46,7 +48,8 @@ const ATTEMPTS: u32 = 6;
 
 /// Set in every transaction. Not for the session, so that a transaction-pooling proxy may stand between.
 const SETTINGS: &str = "SET LOCAL synchronous_commit = on; SET LOCAL statement_timeout = '120s'; \
-    SET LOCAL lock_timeout = '30s'; SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL TIME ZONE 'UTC'";
+    SET LOCAL lock_timeout = '30s'; SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL TIME ZONE 'UTC'; \
+    SET LOCAL jit = off";
 
 /// The store.
 #[derive(Clone)]
