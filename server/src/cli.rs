@@ -13,7 +13,6 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 
-
 use crate::config::{DEFAULT_DATABASE, DatabaseUrl, ServerConfig, load_schema};
 use crate::server::{open_upstream, schema_of_database};
 use crate::upstream::Upstream;

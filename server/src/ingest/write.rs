@@ -99,24 +99,19 @@ async fn write_range<T: StoreTransaction + ?Sized>(
             return Ok(Some(plan));
         }
         tx.savepoint().await?;
-        let violation = match tx.write(range.line, range.groups, &plan.writes).await {
+        match tx.write(range.line, range.groups, &plan.writes).await {
             Ok(()) => {
                 tx.release_savepoint().await?;
                 return Ok(Some(plan));
             }
-            Err(StoreError::Violation(message)) => message,
+            Err(StoreError::Violation(_)) => tx.rollback_to_savepoint().await?,
             Err(error) => return Err(error),
-        };
-        tx.rollback_to_savepoint().await?;
+        }
         // Another transaction may have written meanwhile what the planner has a word for.
         let today = plan_range(tx, range, &refused, known).await?;
         if today != plan {
             plan = today;
             continue;
-        }
-        if let [_] = range.changes {
-            plan.refuse(std::iter::once((0, violation)));
-            return Ok(Some(plan));
         }
         let steps = plan.steps(range.schema, range.groups, range.changes);
         tx.savepoint().await?;

@@ -1,13 +1,14 @@
 //! Isolating what PostgreSQL refuses, without paying for every row.
 //!
 //! ```text
-//! rows ─ COPY ─▶ temporary table without constraints ─▶ suspects: rows that fail a CHECK or NOT NULL, rows that share a unique value
-//! the others: written as ever, set by set
-//! suspects:   written one after another by a loop in the database, each in a subtransaction of its own
+//! rows ─ COPY ─▶ temporary table without constraints
+//!   1. broken: rows that fail a CHECK or NOT NULL, or repeat the unique value of a row that has it; the others are written set by set
+//!   2. when those are refused too: suspects (1, and rows that share a unique value with a row there) are written one after another by a loop
+//!      in the database, each in a subtransaction of its own; the others before, set by set
+//!   3. when that finds nothing (a trigger, an exclusion constraint, a foreign key): the steps are halved
 //! ```
 //!
-//! Which rows are suspects decides only how they are written: what is refused, the database itself says. Where that does not work (the
-//! refusal comes from a trigger, an exclusion constraint, a foreign key), the steps are halved.
+//! 1 evaluates the table's own conditions ([`Rules`]); 2 and 3 only decide how rows are written, and the database says what it refuses.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,10 +17,12 @@ use tidemark_core::batch::Group;
 use tidemark_core::postgres::{primary_key, qualified};
 use tidemark_core::schema::Table;
 use tidemark_core::sqlite::quote;
+use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::copy::copy_rows;
 use super::failed;
+use super::rules::Rules;
 use super::transaction::{
     KeyArray, PostgresTransaction, StampUs, column_list, copy_sql, key_cell, key_type, owned_list,
 };
@@ -32,19 +35,41 @@ use crate::upstream::{StoreError, StoreTransaction as _};
 /// SQLSTATEs that blame the row alone: not_null_violation, check_violation.
 const OWN_FAULT: [&str; 2] = ["23502", "23514"];
 
-/// What a table may refuse a row for.
-struct Rules {
-    /// Columns that must not be NULL.
-    not_null: Vec<String>,
-    /// Conditions of CHECK constraints.
-    checks: Vec<String>,
-    /// Unique indexes besides the primary key: their columns or expressions, and the condition of a partial one.
-    unique: Vec<(Vec<String>, Option<String>)>,
+/// The rows of one table, loaded.
+struct Loaded<'s> {
+    table: usize,
+    rules: Rules,
+    /// The steps, with their places, in the order of the temporary table.
+    steps: Vec<(usize, &'s Step)>,
+    places: HashMap<Identity, usize>,
+}
+
+impl Loaded<'_> {
+    /// The place of the step whose identity a row of a query begins with.
+    fn place(&self, table: &Table, row: &Row) -> Result<Option<usize>, StoreError> {
+        Ok(identity_cell(table, row)?.and_then(|identity| self.places.get(&identity).copied()))
+    }
+}
+
+/// The identity that a row of a query begins with.
+fn identity_cell(table: &Table, row: &Row) -> Result<Option<Identity>, StoreError> {
+    let Some(key) = key_cell(row, 0, key_type(table))? else { return Ok(None) };
+    let time_us = if table.time.is_some() { row.try_get::<_, StampUs>(1).map_err(failed)?.0 } else { 0 };
+    Ok(Some(Identity { time_us, key }))
 }
 
 #[async_trait]
 impl IsolateTransaction for PostgresTransaction<'_> {
     async fn write_each(&mut self, line: &Line, groups: &[Group], steps: &[Step]) -> Result<Isolated, StoreError> {
+        self.to_the_end = true;
+        let isolated = self.isolate(line, groups, steps).await;
+        self.to_the_end = false;
+        isolated
+    }
+}
+
+impl PostgresTransaction<'_> {
+    async fn isolate(&mut self, line: &Line, groups: &[Group], steps: &[Step]) -> Result<Isolated, StoreError> {
         self.savepoint().await?;
         match self.sift(line, groups, steps).await {
             Ok(Some(isolated)) => {
@@ -59,18 +84,23 @@ impl IsolateTransaction for PostgresTransaction<'_> {
         self.rollback_to_savepoint().await?;
         self.halve(line, groups, steps).await
     }
-}
 
-impl PostgresTransaction<'_> {
     /// Writes all steps but those refused; `None` when no suspect is found.
     async fn sift(&mut self, line: &Line, groups: &[Group], steps: &[Step]) -> Result<Option<Isolated>, StoreError> {
-        let mut suspects: HashMap<usize, HashSet<Identity>> = HashMap::new();
+        let mut loaded = Vec::new();
         for &table in self.schema.parents_first() {
-            let of_table: Vec<&Step> =
-                steps.iter().filter(|step| step.table == table && step.effect != Effect::Delete).collect();
+            let is_row = |(_, step): &(usize, &Step)| step.table == table && step.effect != Effect::Delete;
+            let of_table: Vec<(usize, &Step)> = steps.iter().enumerate().filter(is_row).collect();
             if !of_table.is_empty() {
-                suspects.insert(table, self.suspects(line, groups, table, &of_table).await?);
+                loaded.push(self.load(line, groups, table, of_table).await?);
             }
+        }
+        if let Some(isolated) = self.write_unbroken(line, groups, steps, &loaded).await? {
+            return Ok(Some(isolated));
+        }
+        let mut suspects: HashMap<usize, HashSet<Identity>> = HashMap::new();
+        for of_table in &loaded {
+            suspects.insert(of_table.table, self.suspects(of_table).await?);
         }
         if suspects.values().all(HashSet::is_empty) {
             return Ok(None);
@@ -99,81 +129,123 @@ impl PostgresTransaction<'_> {
         }
     }
 
-    /// Loads the rows of a table into a temporary one, and finds those that the table may refuse: with them the rows, there or here, whose
-    /// unique values they share.
-    async fn suspects(
+    /// Writes all rows but those that the loaded rows themselves show to be refused; `None` when there are none, or the others cannot be
+    /// written for another reason.
+    async fn write_unbroken(
+        &mut self,
+        line: &Line,
+        groups: &[Group],
+        steps: &[Step],
+        loaded: &[Loaded<'_>],
+    ) -> Result<Option<Isolated>, StoreError> {
+        let mut refused = Vec::new();
+        for of_table in loaded {
+            refused.extend(self.broken(of_table).await?);
+        }
+        if !refused.is_empty() && self.write_others(line, groups, steps, &refused).await? {
+            return Ok(Some(Isolated { refused, complete: true }));
+        }
+        let broken = refused.len();
+        for of_table in loaded {
+            refused.extend(self.repeated(of_table).await?);
+        }
+        let complete = refused.len() > broken && self.write_others(line, groups, steps, &refused).await?;
+        Ok(complete.then_some(Isolated { refused, complete }))
+    }
+
+    /// Rows that break a rule by themselves.
+    async fn broken(&self, of: &Loaded<'_>) -> Result<Vec<RefusedStep>, StoreError> {
+        let table = &self.schema.tables()[of.table];
+        let Some(sql) = of.rules.broken_sql(&rows_of(of.table), table) else { return Ok(Vec::new()) };
+        let faults = of.rules.own_faults();
+        let mut refused = Vec::new();
+        for row in self.inner.query_typed(&sql, &[]).await.map_err(failed)? {
+            let fault: i32 = row.get(row.len() - 1);
+            let message = faults[fault.unsigned_abs() as usize].message.clone();
+            refused.extend(of.place(table, &row)?.map(|step| RefusedStep { step, message, own: true }));
+        }
+        Ok(refused)
+    }
+
+    /// Rows that repeat the unique value of one before them.
+    async fn repeated(&self, of: &Loaded<'_>) -> Result<Vec<RefusedStep>, StoreError> {
+        let table = &self.schema.tables()[of.table];
+        let target = qualified(self.schema, table);
+        let Some((sql, message)) = of.rules.repeated_sql(&rows_of(of.table), &target, table) else {
+            return Ok(Vec::new());
+        };
+        let mut refused = Vec::new();
+        for row in self.inner.query_typed(&sql, &[]).await.map_err(failed)? {
+            let message = message.clone();
+            refused.extend(of.place(table, &row)?.map(|step| RefusedStep { step, message, own: false }));
+        }
+        Ok(refused)
+    }
+
+    /// Writes all steps but those refused, as ever; `false`, and nothing, when the database refuses others.
+    async fn write_others(
+        &mut self,
+        line: &Line,
+        groups: &[Group],
+        steps: &[Step],
+        refused: &[RefusedStep],
+    ) -> Result<bool, StoreError> {
+        let places: HashSet<usize> = refused.iter().map(|refused| refused.step).collect();
+        let others = steps.iter().enumerate().filter(|(place, _)| !places.contains(place));
+        let others: Vec<Step> = others.map(|(_, step)| *step).collect();
+        self.savepoint().await?;
+        match self.write(line, groups, &writes_of(self.schema, &others)).await {
+            Ok(()) => self.release_savepoint().await.map(|()| true),
+            Err(StoreError::Violation(_)) => self.rollback_to_savepoint().await.map(|()| false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Loads the rows of a table into a temporary one.
+    async fn load<'s>(
         &self,
         line: &Line,
         groups: &[Group],
         index: usize,
-        steps: &[&Step],
-    ) -> Result<HashSet<Identity>, StoreError> {
+        steps: Vec<(usize, &'s Step)>,
+    ) -> Result<Loaded<'s>, StoreError> {
         let table = &self.schema.tables()[index];
         let target = qualified(self.schema, table);
-        let rules = self.rules(&target).await?;
-        let rows = loaded(index);
+        let rules = Rules::read(self.inner, &target, table).await?;
+        let rows = rows_of(index);
         self.run(&format!(
-            "DROP TABLE IF EXISTS pg_temp.{rows}; \
-             CREATE TEMPORARY TABLE {rows} (LIKE {target} INCLUDING DEFAULTS INCLUDING GENERATED) ON COMMIT DROP"
+            "DROP TABLE IF EXISTS {rows}; \
+             CREATE TEMPORARY TABLE {} (LIKE {target} INCLUDING DEFAULTS INCLUDING GENERATED) ON COMMIT DROP",
+            rows.trim_start_matches("pg_temp.")
         ))
         .await?;
-        if !rules.not_null.is_empty() {
-            let drops: Vec<String> =
-                rules.not_null.iter().map(|name| format!("ALTER COLUMN {name} DROP NOT NULL")).collect();
-            self.run(&format!("ALTER TABLE pg_temp.{rows} {}", drops.join(", "))).await?;
+        if let Some(relax) = rules.relax_sql(&rows) {
+            self.run(&relax).await?;
         }
         let number = line.station.get().cast_signed();
-        let all = steps.iter().filter_map(|step| match step.effect {
+        let all = steps.iter().filter_map(|(_, step)| match step.effect {
             Effect::Fresh(at) | Effect::Upsert(at) => Some(at),
             Effect::Delete => None,
         });
-        copy_rows(self.inner, &copy_sql(&format!("pg_temp.{rows}"), table), number, groups, all)
-            .await
-            .map_err(failed)?;
-        let identity = identity_columns(table);
-        let mut queries = Vec::new();
-        let fails = rules.checks.iter().map(|check| format!("({check}) IS FALSE"));
-        let fails: Vec<String> = fails.chain(rules.not_null.iter().map(|name| format!("{name} IS NULL"))).collect();
-        if !fails.is_empty() {
-            queries.push(format!("SELECT {identity} FROM pg_temp.{rows} WHERE {}", fails.join(" OR ")));
-        }
-        queries.extend(rules.unique.iter().map(|(columns, condition)| {
-            sharing(&format!("pg_temp.{rows}"), &target, table, columns, condition.as_deref())
-        }));
-        let times = steps.iter().map(|step| step.identity.time_us);
+        copy_rows(self.inner, &copy_sql(&rows, table), number, groups, all).await.map_err(failed)?;
+        let places = steps.iter().map(|(place, step)| (step.identity, *place)).collect();
+        Ok(Loaded { table: index, rules, steps, places })
+    }
+
+    /// Rows that the table may refuse, with the rows, there or here, whose unique values they share.
+    async fn suspects(&self, of: &Loaded<'_>) -> Result<HashSet<Identity>, StoreError> {
+        let table = &self.schema.tables()[of.table];
+        let times = of.steps.iter().map(|(_, step)| step.identity.time_us);
         let (first, last) = (StampUs(times.clone().min().unwrap_or(0)), StampUs(times.max().unwrap_or(0)));
         let mut found = HashSet::new();
-        for query in queries {
+        for query in of.rules.suspects_sql(&rows_of(of.table), &qualified(self.schema, table), table) {
             let times: [(&(dyn ToSql + Sync), Type); 2] = [(&first, Type::TIMESTAMPTZ), (&last, Type::TIMESTAMPTZ)];
             let parameters = if query.contains("$1") { &times[..] } else { &[] };
             for row in self.inner.query_typed(&query, parameters).await.map_err(failed)? {
-                let Some(key) = key_cell(&row, 0, key_type(table))? else { continue };
-                let time_us = if table.time.is_some() { row.try_get::<_, StampUs>(1).map_err(failed)?.0 } else { 0 };
-                found.insert(Identity { time_us, key });
+                found.extend(identity_cell(table, &row)?);
             }
         }
         Ok(found)
-    }
-
-    async fn rules(&self, target: &str) -> Result<Rules, StoreError> {
-        let texts = |sql: &'static str| async move {
-            let rows = self.inner.query_typed(sql, &[(&target, Type::TEXT)]).await.map_err(failed)?;
-            Ok::<Vec<String>, StoreError>(rows.iter().map(|row| row.get(0)).collect())
-        };
-        let not_null = texts(
-            "SELECT quote_ident(attname) FROM pg_attribute
-             WHERE attrelid = $1::text::regclass AND attnum > 0 AND attnotnull AND NOT attisdropped AND attidentity = ''",
-        );
-        let checks = texts(
-            "SELECT pg_get_expr(conbin, conrelid) FROM pg_constraint WHERE conrelid = $1::text::regclass AND contype = 'c'",
-        );
-        let (not_null, checks) = (not_null.await?, checks.await?);
-        let sql = "SELECT ARRAY(SELECT pg_get_indexdef(indexrelid, n, true) FROM generate_series(1, indnkeyatts) AS n ORDER BY n),
-                pg_get_expr(indpred, indrelid)
-            FROM pg_index WHERE indrelid = $1::text::regclass AND indisunique AND NOT indisprimary";
-        let unique = self.inner.query_typed(sql, &[(&target, Type::TEXT)]).await.map_err(failed)?;
-        let unique = unique.iter().map(|row| (row.get(0), row.get(1))).collect();
-        Ok(Rules { not_null, checks, unique })
     }
 
     /// Writes loaded rows, and deletes, one after another, each in a subtransaction; returns those refused. Steps come with their places.
@@ -210,7 +282,7 @@ impl PostgresTransaction<'_> {
             .query_typed(&format!("SELECT place, state, name, message FROM pg_temp.{refused} ORDER BY place"), &[])
             .await
             .map_err(failed)?;
-        let step_of = |row: &tokio_postgres::Row| {
+        let step_of = |row: &Row| {
             let (state, name, message): (&str, &str, &str) = (row.get(1), row.get(2), row.get(3));
             let constraint = if name.is_empty() { String::new() } else { format!("constraint {name}, ") };
             RefusedStep {
@@ -247,8 +319,8 @@ impl PostgresTransaction<'_> {
 }
 
 /// The temporary table of a table's rows.
-fn loaded(index: usize) -> String {
-    format!("\"tidemark_apart_{index}\"")
+fn rows_of(index: usize) -> String {
+    format!("pg_temp.\"tidemark_apart_{index}\"")
 }
 
 /// The temporary table of the steps to take one by one.
@@ -261,55 +333,30 @@ fn refused(index: usize) -> String {
     format!("\"tidemark_refused_{index}\"")
 }
 
-/// Key and time.
-fn identity_columns(table: &Table) -> String {
-    table.identity().map(|at| quote(&table.columns[at].name)).collect::<Vec<_>>().join(", ")
-}
-
-/// Identities of rows of `rows` that share a unique value with each other or with another row of `target`, and of those rows. $1 and $2 are
-/// the range of the rows' times, where the table has a time column.
-fn sharing(rows: &str, target: &str, table: &Table, columns: &[String], condition: Option<&str>) -> String {
-    let values: Vec<String> = (0..columns.len()).map(|n| format!("u{n}")).collect();
-    let named: Vec<String> =
-        columns.iter().zip(&values).map(|(column, value)| format!("({column}) AS {value}")).collect();
-    let key = quote(&table.key_column().name);
-    let time = table.time_column().map(|time| quote(&time.name));
-    let stamp = time.as_deref().unwrap_or("NULL::timestamptz");
-    let select = format!("SELECT {}, {key} AS k, {stamp} AS t", named.join(", "));
-    let condition = condition.map_or_else(|| "true".to_owned(), |condition| format!("({condition})"));
-    let range = time.as_deref().map_or_else(String::new, |time| format!(" AND {time} BETWEEN $1 AND $2"));
-    let values = values.join(", ");
-    format!(
-        "WITH n AS ({select} FROM {rows} WHERE {condition}), o AS ({select} FROM {target} WHERE {condition}{range}),
-             pair AS (SELECT n.k AS nk, n.t AS nt, o.k AS ok, o.t AS ot FROM n JOIN o USING ({values})
-                      WHERE (n.k, n.t) IS DISTINCT FROM (o.k, o.t)),
-             twin AS (SELECT k, t, count(*) OVER (PARTITION BY {values}) AS others FROM n WHERE num_nulls({values}) = 0)
-         SELECT nk, nt FROM pair UNION SELECT ok, ot FROM pair UNION SELECT k, t FROM twin WHERE others > 1"
-    )
-}
-
 /// The temporary tables of [`loop_sql`].
 fn queue_sql(index: usize, table: &Table) -> String {
     let (queue, refused) = (queue(index), refused(index));
     let key = tidemark_core::postgres::type_name(table.key_column().ty);
     format!(
         "DROP TABLE IF EXISTS pg_temp.{queue}, pg_temp.{refused}; \
-         CREATE TEMPORARY TABLE {queue} (place bigint, key {key}, time timestamptz, gone boolean) ON COMMIT DROP; \
+         CREATE TEMPORARY TABLE {queue} (tidemark_place bigint, tidemark_key {key}, tidemark_time timestamptz, \
+         tidemark_gone boolean) ON COMMIT DROP; \
          CREATE TEMPORARY TABLE {refused} (place bigint, state text, name text, message text) ON COMMIT DROP"
     )
 }
 
 /// The loop over the queue: each step in a subtransaction, each refusal noted.
 fn loop_sql(target: &str, index: usize, table: &Table, line: &Line) -> String {
-    let (rows, queue, refused) = (loaded(index), queue(index), refused(index));
+    let (rows, queue, refused) = (rows_of(index), queue(index), refused(index));
+    let key = quote(&table.key_column().name);
+    let time = table.time_column().map(|time| quote(&time.name));
+    let at = |of: &str, step: &str| {
+        let time = time.as_ref().map(|time| format!(" AND {of}.{time} = {step}.tidemark_time")).unwrap_or_default();
+        format!("{of}.{key} = {step}.tidemark_key{time}")
+    };
     let names: Vec<String> =
         table.columns.iter().map(|column| quote(&column.name)).chain(["\"station\"".to_owned()]).collect();
-    let at = |of: &str| {
-        let mut identity = vec![format!("{of}.{} = tidemark_step.key", quote(&table.key_column().name))];
-        identity.extend(table.time_column().map(|time| format!("{of}.{} = tidemark_step.time", quote(&time.name))));
-        identity.join(" AND ")
-    };
-    let columns = column_list(table);
+    let list = |of: &str| names.iter().map(|name| format!("{of}.{name}")).collect::<Vec<_>>().join(", ");
     let conflict: Vec<String> = primary_key(table).into_iter().map(quote).collect();
     let sets: Vec<String> = names.iter().map(|name| format!("{name} = EXCLUDED.{name}")).collect();
     format!(
@@ -317,12 +364,14 @@ fn loop_sql(target: &str, index: usize, table: &Table, line: &Line) -> String {
          #variable_conflict use_column
          DECLARE tidemark_step record; tidemark_state text; tidemark_name text;
          BEGIN
-             FOR tidemark_step IN SELECT * FROM pg_temp.{queue} ORDER BY place LOOP
+             FOR tidemark_step IN SELECT q.*, {loaded} FROM pg_temp.{queue} AS q
+                 LEFT JOIN {rows} AS n ON {same} ORDER BY q.tidemark_place
+             LOOP
                  BEGIN
-                     IF tidemark_step.gone THEN
-                         DELETE FROM {target} AS t WHERE {target_at} AND t.\"station\" IN ({owned});
+                     IF tidemark_step.tidemark_gone THEN
+                         DELETE FROM {target} AS t WHERE {stored} AND t.\"station\" IN ({owned});
                      ELSE
-                         INSERT INTO {target} AS t ({columns}) SELECT {columns} FROM pg_temp.{rows} AS n WHERE {rows_at}
+                         INSERT INTO {target} AS t ({columns}) VALUES ({values})
                          ON CONFLICT ({conflict}) DO UPDATE SET {sets} WHERE t.\"station\" IN ({owned});
                          IF NOT FOUND THEN
                              RAISE EXCEPTION 'the row belongs to another station';
@@ -331,12 +380,15 @@ fn loop_sql(target: &str, index: usize, table: &Table, line: &Line) -> String {
                  EXCEPTION WHEN integrity_constraint_violation OR data_exception OR with_check_option_violation
                      OR plpgsql_error OR program_limit_exceeded THEN
                      GET STACKED DIAGNOSTICS tidemark_state = RETURNED_SQLSTATE, tidemark_name = CONSTRAINT_NAME;
-                     INSERT INTO pg_temp.{refused} VALUES (tidemark_step.place, tidemark_state, tidemark_name, SQLERRM);
+                     INSERT INTO pg_temp.{refused} VALUES (tidemark_step.tidemark_place, tidemark_state, tidemark_name, SQLERRM);
                  END;
              END LOOP;
          END $tidemark$",
-        target_at = at("t"),
-        rows_at = at("n"),
+        loaded = list("n"),
+        same = at("n", "q"),
+        stored = at("t", "tidemark_step"),
+        columns = column_list(table),
+        values = list("tidemark_step"),
         conflict = conflict.join(", "),
         sets = sets.join(", "),
         owned = owned_list(line),

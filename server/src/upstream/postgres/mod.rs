@@ -6,6 +6,7 @@
 //! | `transaction` | the store transaction: sets of rows asked and written |
 //! | `isolate` | which rows the database refuses, found set by set |
 //! | `lines` | lines of stations |
+//! | `rules` | what a table refuses rows for |
 //! | `rejects` | rejected changes |
 //! | `surveyed` | a station's rows, streamed |
 //! | `inspect` | what of the schema a database has not |
@@ -15,6 +16,7 @@ mod inspect;
 mod isolate;
 mod lines;
 mod rejects;
+mod rules;
 mod surveyed;
 mod transaction;
 
@@ -48,7 +50,8 @@ const ATTEMPTS: u32 = 6;
 
 /// Set in every transaction. Not for the session, so that a transaction-pooling proxy may stand between.
 const SETTINGS: &str = "SET LOCAL synchronous_commit = on; SET LOCAL statement_timeout = '120s'; \
-    SET LOCAL lock_timeout = '30s'; SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL TIME ZONE 'UTC'";
+    SET LOCAL lock_timeout = '30s'; SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL TIME ZONE 'UTC'; \
+    SET LOCAL jit = off";
 
 /// The store.
 #[derive(Clone)]

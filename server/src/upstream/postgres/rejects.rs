@@ -1,6 +1,6 @@
 //! Rejected changes on PostgreSQL.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::error::Error;
 use std::sync::Arc;
 
@@ -179,10 +179,14 @@ impl RejectTransaction for PostgresTransaction<'_> {
         applied: &[AppliedRow],
         now_ms: i64,
     ) -> Result<(), StoreError> {
+        let number = station.get().cast_signed();
+        let applied = self.rejected_among(station, applied).await?;
+        if applied.is_empty() {
+            return Ok(());
+        }
         let sql = "UPDATE tidemark.rejects AS r SET state = 'superseded', resolved_at = $5
             FROM unnest($2::text[], $3::text[], $4::bigint[]) AS a (tbl, key, seq)
             WHERE r.station = $1 AND r.state = 'open' AND r.tbl = a.tbl AND r.key = a.key AND r.seq < a.seq";
-        let number = station.get().cast_signed();
         let tables: Vec<&str> = applied.iter().map(|row| self.schema.tables()[row.table].name.as_str()).collect();
         let keys: Vec<String> = applied.iter().map(|row| row.key.to_string()).collect();
         let seqs: Vec<i64> = applied.iter().map(|row| row.seq.cast_signed()).collect();
@@ -232,6 +236,30 @@ impl RejectTransaction for PostgresTransaction<'_> {
         ];
         self.inner.execute_typed(sql, &parameters).await.map_err(failed)?;
         Ok(())
+    }
+}
+
+impl PostgresTransaction<'_> {
+    /// Those rows that have open rejects; all of them, when looking is more work than it saves.
+    async fn rejected_among(&self, station: StationNumber, rows: &[AppliedRow]) -> Result<Vec<AppliedRow>, StoreError> {
+        let sql = "SELECT tbl, key FROM tidemark.rejects WHERE station = $1 AND state = 'open' LIMIT $2";
+        let (number, limit) = (station.get().cast_signed(), rows.len() as i64);
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&number, Type::INT4), (&limit, Type::INT8)];
+        let open = self.inner.query_typed(sql, &parameters).await.map_err(failed)?;
+        if open.len() == rows.len() {
+            return Ok(rows.to_vec());
+        }
+        let mut keys: HashMap<&str, HashSet<&str>> = HashMap::new();
+        for row in &open {
+            if let Some(key) = row.get::<_, Option<&str>>(1) {
+                keys.entry(row.get(0)).or_default().insert(key);
+            }
+        }
+        let has_open = |row: &&AppliedRow| {
+            let of_table = keys.get(self.schema.tables()[row.table].name.as_str());
+            of_table.is_some_and(|keys| keys.contains(row.key.to_string().as_str()))
+        };
+        Ok(rows.iter().filter(has_open).copied().collect())
     }
 }
 

@@ -15,6 +15,7 @@ use tidemark_core::schema::{Schema, Table};
 use tidemark_core::sqlite::quote;
 use tidemark_core::timestamp::{FIRST_US, LAST_US};
 use tidemark_core::value::{ColumnType, ValueRef};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Row, Transaction};
 
@@ -191,11 +192,13 @@ pub(super) fn key_type(table: &Table) -> ColumnType {
 pub(super) struct PostgresTransaction<'c> {
     pub(super) schema: &'c Schema,
     pub(super) inner: &'c Transaction<'c>,
+    /// Whether a unique index besides the primary key does not end a write at once: the rows that are told apart are written by every means.
+    pub(super) to_the_end: bool,
 }
 
 impl<'c> PostgresTransaction<'c> {
     pub(super) const fn new(schema: &'c Schema, inner: &'c Transaction<'c>) -> Self {
-        Self { schema, inner }
+        Self { schema, inner, to_the_end: false }
     }
 
     pub(super) async fn run(&self, sql: &str) -> Result<(), StoreError> {
@@ -251,14 +254,28 @@ impl<'c> PostgresTransaction<'c> {
             self.run("SAVEPOINT tidemark_fresh").await?;
             match self.copy_fresh(line, groups, table, &write.fresh).await {
                 Ok(()) => self.run("RELEASE SAVEPOINT tidemark_fresh").await?,
-                Err(error) if error.code() == Some(&tokio_postgres::error::SqlState::UNIQUE_VIOLATION) => {
+                Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
                     self.run("ROLLBACK TO SAVEPOINT tidemark_fresh; RELEASE SAVEPOINT tidemark_fresh").await?;
+                    if !self.to_the_end && !self.is_primary(&error).await? {
+                        return Err(failed(error));
+                    }
                     upserts.extend(&write.fresh);
                 }
                 Err(error) => return Err(failed(error)),
             }
         }
         if upserts.is_empty() { Ok(()) } else { self.upsert(line, groups, write, upserts).await }
+    }
+
+    /// Whether a unique violation is the primary key's; of a hypertable, a chunk's.
+    async fn is_primary(&self, error: &tokio_postgres::Error) -> Result<bool, StoreError> {
+        let named = error.as_db_error().and_then(|error| error.schema().zip(error.constraint()));
+        let Some((schema, index)) = named else { return Ok(true) };
+        let sql = "SELECT i.indisprimary FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+            JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2";
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&schema, Type::TEXT), (&index, Type::TEXT)];
+        let row = self.inner.query_typed_opt(sql, &parameters).await.map_err(failed)?;
+        Ok(row.is_none_or(|row| row.get(0)))
     }
 
     async fn delete_rows(&self, line: &Line, write: &TableWrites) -> Result<(), StoreError> {
