@@ -1,6 +1,7 @@
 //! The stores that a contract is run against, each new and empty, each with one constraint beyond the schema.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tidemark_core::batch::Batch;
 use tidemark_core::digest::RowDigest;
@@ -39,6 +40,7 @@ pub struct Store {
     pub ingest: Arc<Ingest>,
     pub clock: Arc<TestClock>,
     pub url: Option<String>,
+    poison_allowed: Arc<AtomicBool>,
     folder: tempfile::TempDir,
 }
 
@@ -66,13 +68,17 @@ impl Store {
         let schema = Arc::clone(schemas.last().unwrap());
         let folder = tempfile::tempdir().unwrap();
         let mut url = None;
+        let poison_allowed = Arc::new(AtomicBool::new(false));
         let upstream: Arc<dyn Upstream> = match kind {
             Kind::Memory => {
-                let mut memory = MemoryUpstream::new(Arc::clone(&schema)).with_constraint(Arc::new(|table, values| {
-                    let note = table.column_index("note").filter(|_| table.name == "reading");
-                    let bad = note.is_some_and(|at| values[at] == Value::Text(POISON.into()));
-                    if bad { Err("poison is not allowed".into()) } else { Ok(()) }
-                }));
+                let allowed = Arc::clone(&poison_allowed);
+                let mut memory =
+                    MemoryUpstream::new(Arc::clone(&schema)).with_constraint(Arc::new(move |table, values| {
+                        let note = table.column_index("note").filter(|_| table.name == "reading");
+                        let bad = note.is_some_and(|at| values[at] == Value::Text(POISON.into()));
+                        let bad = bad && !allowed.load(Ordering::Relaxed);
+                        if bad { Err("poison is not allowed".into()) } else { Ok(()) }
+                    }));
                 for older in &schemas[..schemas.len() - 1] {
                     memory = memory.knowing(older);
                 }
@@ -115,7 +121,22 @@ impl Store {
         };
         let clock = TestClock::new();
         let ingest = ingest(&upstream, &schema, &clock);
-        Self { kind, schema, upstream, ingest, clock, url, folder }
+        Self { kind, schema, upstream, ingest, clock, url, poison_allowed, folder }
+    }
+
+    /// Takes the constraint beyond the schema away.
+    pub async fn allow_poison(&self) {
+        match self.kind {
+            Kind::Memory => self.poison_allowed.store(true, Ordering::Relaxed),
+            Kind::Sqlite => {
+                let file = tidemark_server::upstream::sqlite::connect(&self.folder.path().join("upstream.db")).unwrap();
+                file.execute_batch("DROP TRIGGER no_poison").unwrap();
+            }
+            Kind::PlainPostgres | Kind::Timescale => {
+                let client = connect(self.url.as_deref().unwrap()).await;
+                client.batch_execute("ALTER TABLE field.reading DROP CONSTRAINT no_poison").await.unwrap();
+            }
+        }
     }
 
     /// The embedded store's file, to write to it by hand.

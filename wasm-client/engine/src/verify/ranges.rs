@@ -202,7 +202,7 @@ mod tests {
         let mut store = Store::init(folder.path().join("field.db"), &Schema::parse(TOML).unwrap(), [7; 16]).unwrap();
         store.connection().execute_batch(&format!("UPDATE tidemark_station SET number = 3; {statements}")).unwrap();
         let (tx, file, identity) = store.read().unwrap();
-        check(&Rows::new(&tx, file, &identity.schema, &meta::read(&tx, file).unwrap()).unwrap());
+        check(&Rows::new(&tx, file, identity, &meta::read(&tx, file).unwrap()).unwrap());
     }
 
     /// Checks that parts follow each other without a gap from `from` to `to`, and returns their sum.
