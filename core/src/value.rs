@@ -261,7 +261,7 @@ pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
 #[must_use]
 pub fn unhex_bytes(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return None;
     }
     digits.chunks_exact(2).map(|pair| Some((hex_digit(pair[0])? << 4) | hex_digit(pair[1])?)).collect()

@@ -89,7 +89,7 @@ impl World {
             now_ms: 0,
         };
         match replaces {
-            Some(old) => drop(self.runtime.block_on(self.upstream.add_replacement(&station, old))?),
+            Some(old) => self.runtime.block_on(self.upstream.add_replacement(&station, old)).map(|_| ())?,
             None => ensure!(self.runtime.block_on(self.upstream.add_station(&station))?, "the name is new"),
         }
         Ok((name, JoinCode { url: self.server.url(), secret }.encode()))

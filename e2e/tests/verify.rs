@@ -99,7 +99,7 @@ fn every_planted_divergence_is_found_and_repaired(cluster: Option<&PostgresClust
         }
         let deed = Deed::ALL[turn % Deed::ALL.len()];
         let round = turn / Deed::ALL.len();
-        let table = if round % 3 == 0 { (round / 3) % tables } else { 1 };
+        let table = if round.is_multiple_of(3) { (round / 3) % tables } else { 1 };
         planted += usize::from(plan.plant(&vandal, &mut dice, table, deed)?);
     }
     println!("planted: {:?}", plan.done);

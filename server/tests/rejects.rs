@@ -122,10 +122,10 @@ async fn a_family_is_replayed_together_and_in_order(store: &Store) {
         Change { op: Op::Update, ..maker.reading(1, day(1), &[("note", text(POISON)), ("ok", Value::Boolean(true))]) };
     assert_eq!(store.pushed(&station.cut(&[poisoned])).await, [(1, "constraint")]);
     assert_eq!(store.pushed(&station.cut(&[remark(1, 1), remark(2, 1)])).await, [(2, "parent"), (3, "parent")]);
-    assert_eq!(store.pushed(&station.cut(&[corrected.clone()])).await, [(4, "constraint")]);
+    assert_eq!(store.pushed(&station.cut(std::slice::from_ref(&corrected))).await, [(4, "constraint")]);
     let update =
         Change { op: Op::Update, ..maker.insert("remark", 1, &[("reading_id", maker.id(1)), ("body", text("b"))]) };
-    assert_eq!(store.pushed(&station.cut(&[update.clone()])).await, [(5, "parent")]);
+    assert_eq!(store.pushed(&station.cut(std::slice::from_ref(&update))).await, [(5, "parent")]);
     let before = store.upstream.cursor(station.number).await.unwrap();
     // The reason is still there: nothing changes but what is said.
     assert_eq!(replayed(store, &one(&station, 1)).await.0, 0);
@@ -183,8 +183,8 @@ async fn a_correction_supersedes_and_an_older_image_never_overwrites(store: &Sto
     let newer = site(1);
     let parent = station.site(9);
     assert_eq!(store.pushed(&station.cut(&[older])).await, [(1, "reference")]);
-    assert_eq!(store.pushed(&station.cut(&[newer.clone()])).await, [(2, "reference")]);
-    store.pushed(&station.cut(&[parent.clone()])).await;
+    assert_eq!(store.pushed(&station.cut(std::slice::from_ref(&newer))).await, [(2, "reference")]);
+    store.pushed(&station.cut(std::slice::from_ref(&parent))).await;
     assert_eq!(replayed(store, &one(&station, 2)).await, (1, 0, vec![]));
     assert_eq!(
         states(store, &station).await,
