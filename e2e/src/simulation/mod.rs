@@ -26,7 +26,7 @@
 //! | [`world`] | the queue of events: the run itself |
 //! | [`oracle`] | what must be true after every event, and at the end |
 //! | [`trace`], [`coverage`] | what happened, in order; what was reached at all |
-//! | [`fleet`], [`shrink`] | many seeds on all cores; the smallest plan that still fails |
+//! | [`fleet`], [`shrink`](mod@shrink) | many seeds on all cores; the smallest plan that still fails |
 
 pub mod clock;
 pub mod coverage;
