@@ -84,7 +84,8 @@ impl Asked {
                 }
                 !answers.is_empty()
             }
-            (Self::Rows { .. }, [Answer::Rows { .. }]) | (Self::Find { .. }, [Answer::Found(_)]) => true,
+            (Self::Rows { ranges, .. }, [Answer::Rows { rows, more }]) => lists(ranges, rows, *more),
+            (Self::Find { .. }, [Answer::Found(_)]) => true,
             _ => false,
         }
     }
@@ -505,4 +506,12 @@ fn asks_of(asked: &Asked, name: impl Fn(usize) -> String, cells: bool) -> Vec<As
             vec![Ask { table: name(*table), question: Question::Find { rows: suspects.clone(), cells } }]
         }
     }
+}
+
+/// Whether these rows are from the ranges and in their order, and at least one is there when more are to come: a listing that goes on from
+/// its last row ends only then.
+fn lists(ranges: &[Range], rows: &[ListedRow], more: bool) -> bool {
+    rows.is_sorted_by(|a, b| a.id < b.id)
+        && rows.iter().all(|row| Range::find(ranges, &row.id).is_some())
+        && !(more && rows.is_empty())
 }
