@@ -1,4 +1,4 @@
-//! A large backlog: it is pushed and verified in bounded memory, and arrives whole.
+//! A large backlog: it is pushed in bounded memory, and arrives whole.
 //!
 //! `TIDEMARK_TEST_ROWS` sets how many rows the larger backlog has, e.g. 1000000 for a measurement in a release build.
 
@@ -7,11 +7,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use tidemark_e2e::field::{Field, Station};
 use tidemark_e2e::postgres::{Flavour, PostgresCluster};
-use tidemark_e2e::process::{Running, ServerProcess};
+use tidemark_e2e::process::Running;
 use tidemark_e2e::world::{now, pause};
 
-/// What may vary between two runs.
-const SLACK_KIB: u64 = 16 << 10;
+/// What may vary between two pushes.
+const SLACK_KIB: u64 = 24 << 10;
 
 /// The most memory a process has had resident so far, in KiB, as Linux counts it.
 fn peak_kib(pid: u32) -> Option<u64> {
@@ -29,32 +29,16 @@ fn record(station: &Station, rows: u64) -> Result<()> {
     Ok(station.open()?.execute(sql, [rows]).map(|_| ())?)
 }
 
-/// Runs a verb of `tidemark` that ends with this code; returns the station's peak, in KiB.
-fn peak_of(station: &Station, args: &[&str], code: i32) -> Result<u64> {
-    let mut running: Running = station.start(args)?;
+/// Pushes and returns the station's peak, in KiB.
+fn push(station: &Station) -> Result<u64> {
+    let mut push: Running = station.start(&["push"])?;
     let mut peak = 0;
-    while !running.has_ended()? {
-        peak = peak.max(peak_kib(running.pid()).unwrap_or(0));
+    while !push.has_ended()? {
+        peak = peak.max(peak_kib(push.pid()).unwrap_or(0));
         pause(Duration::from_millis(2));
     }
-    running.wait()?.expect_code(code)?;
+    push.wait()?.success()?;
     Ok(peak)
-}
-
-/// What a verb printed of how long it took and how much memory it had, and that memory: the station's and the server's.
-fn measure(station: &Station, server: &ServerProcess, args: &[&str], code: i32, rows: u64) -> Result<(u64, u64)> {
-    let start = now();
-    let here = peak_of(station, args, code)?;
-    let seconds = start.elapsed().as_secs_f64();
-    let there = peak_kib(server.process.pid()).context("the server's peak is unknown: this test needs /proc")?;
-    println!(
-        "{}: {rows} rows in {seconds:.2} s, {:.0} rows/s; peak resident: station {} MiB, server {} MiB",
-        args[0],
-        rows as f64 / seconds,
-        here >> 10,
-        there >> 10
-    );
-    Ok((here, there))
 }
 
 /// What the database does with the same rows by itself: one binary COPY into a hypertable of the same form. Printed, not judged.
@@ -84,28 +68,27 @@ fn memory_does_not_grow_with_the_backlog() -> Result<()> {
     field.migrate()?;
     let server = field.serve()?;
     let station = field.join_station("one", &server.url())?;
-    let admin = cluster.admin("volume")?;
-    let (mut peaks, mut there) = (Vec::new(), 0);
+    let mut peaks = Vec::new();
     for rows in [small, large] {
         record(&station, rows)?;
-        there += rows;
-        let push = measure(&station, &server, &["push"], 0, rows)?;
-        let clean = measure(&station, &server, &["verify"], 0, there)?;
-        // One row in a thousand differs, everywhere.
-        admin.batch("UPDATE shrinkage.forecasts SET deviation = 0 WHERE id % 1000 = 0")?;
-        let differs = measure(&station, &server, &["verify"], 1, there)?;
-        measure(&station, &server, &["verify", "--repair"], 0, there)?;
-        peaks.push([push, clean, differs]);
+        let start = now();
+        let here = push(&station)?;
+        let seconds = start.elapsed().as_secs_f64();
+        let there = peak_kib(server.process.pid()).context("the server's peak is unknown: this test needs /proc")?;
+        println!(
+            "{rows} rows in {seconds:.2} s, {:.0} rows/s; peak resident: station {} MiB, server {} MiB",
+            rows as f64 / seconds,
+            here >> 10,
+            there >> 10
+        );
+        peaks.push((here, there));
     }
     let seen = field.assert_upstream_equals(&[&station])?;
     ensure!(seen.rows == small + large, "{seen:?}");
     copy_of_the_same_rows(&cluster, seen.rows)?;
-    // Three and four times the rows: whoever held them in memory would grow by more than that.
-    for (what, (before, after)) in
-        ["push", "verify", "verify with differences"].iter().zip(peaks[0].iter().zip(peaks[1]))
-    {
-        ensure!(after.0 < before.0 + SLACK_KIB, "{what}: the station grew from {} to {} KiB", before.0, after.0);
-        ensure!(after.1 < before.1 + SLACK_KIB, "{what}: the server grew from {} to {} KiB", before.1, after.1);
-    }
+    // Three times the backlog: whoever held it in memory would grow by more than that.
+    let (before, after) = (peaks[0], peaks[1]);
+    ensure!(after.0 < before.0 + SLACK_KIB, "the station grew from {} to {} KiB", before.0, after.0);
+    ensure!(after.1 < before.1 + SLACK_KIB, "the server grew from {} to {} KiB", before.1, after.1);
     Ok(())
 }
