@@ -124,7 +124,7 @@ pub enum ProblemCode {
     StationsExhausted,
     /// 413: more bytes or rows than the server takes at once; `limits` says how many.
     TooLarge,
-    /// 408: the body came too slowly.
+    /// 408: the body came too slowly, or not to its end.
     Timeout,
     /// 500: a fault of the server.
     Internal,

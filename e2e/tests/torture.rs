@@ -194,7 +194,7 @@ fn every_planted_divergence_is_found() -> Result<()> {
         ),
         (
             UPSTREAM,
-            "INSERT INTO tidemark_rejects SELECT station, 1, at, received_at, tbl, op, code, message, image, origin FROM tidemark_rejects LIMIT 1",
+            "INSERT INTO tidemark_rejects (station, seq, at, received_at, tbl, op, code, message, image, origin) SELECT station, 1, at, received_at, tbl, op, code, message, image, origin FROM tidemark_rejects LIMIT 1",
             "change 1 was rejected, and nothing is wrong with it",
         ),
         (STATION, &lost_row, "missing on the station"),

@@ -136,7 +136,9 @@ fn note_unlike<I>(
     place: &str,
     note: &mut impl FnMut(String),
 ) {
-    if (kept.code.as_str(), kept.origin.as_str()) != (expected.code, expected.origin) || kept.table != expected.table {
+    // The ledger has one word for a row that is not there; the product says too when that row's own change was rejected.
+    let code = if kept.code == "parent" { "reference" } else { kept.code.as_str() };
+    if (code, kept.origin.as_str()) != (expected.code, expected.origin) || kept.table != expected.table {
         note(format!("{what} was rejected {place} as {} of {} by the {}", kept.code, kept.table, kept.origin));
     }
     if !image {

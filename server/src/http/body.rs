@@ -46,8 +46,9 @@ pub(super) async fn read(endpoint: &Endpoint, body: &mut RequestBody, bytes_max:
             let next = tokio::time::timeout(limits.body_idle_timeout, body.frame());
             let Ok(frame) = next.await else { return Err(slow()) };
             let Some(frame) = frame else { return Ok(bytes) };
-            let frame = frame
-                .map_err(|error| Problem::new(ProblemCode::BadRequest, format!("the body ended early: {error}")))?;
+            // The network's fault, like slowness: the same words may come through when they are sent again.
+            let frame =
+                frame.map_err(|error| Problem::new(ProblemCode::Timeout, format!("the body ended early: {error}")))?;
             let Ok(data) = frame.into_data() else { continue };
             if bytes.len() + data.len() > bytes_max {
                 return Err(too_large(endpoint.ingest.limits(), bytes_max));
