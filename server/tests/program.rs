@@ -163,5 +163,5 @@ fn postgres_is_migrated_before_it_is_served() {
     assert!(!log.contains(PASSWORD), "{log}");
     fails(here, &["migrate", "down", "--database", &url], "tidemark.station");
     works(here, &["migrate", "down", "--database", &url, "--yes-drop-data"]);
-    assert_eq!(works(here, &["migrate", "status", "--database", &url]).matches("pending").count(), 4);
+    assert_eq!(works(here, &["migrate", "status", "--database", &url]).matches("pending").count(), 5);
 }
