@@ -365,3 +365,68 @@ async fn replays_and_pushes_at_once_leave_the_newest_image() {
         assert!(states(&store, &station).await.iter().all(|(.., state)| *state != "open"));
     }
 }
+
+/// A second unique value, a CHECK and a trigger of the operator's: each is isolated, in the order of the log, whatever way finds it.
+#[tokio::test(flavor = "multi_thread")]
+async fn constraints_of_the_operator_are_isolated_in_the_order_of_the_log() {
+    for kind in [Kind::Timescale, Kind::PlainPostgres] {
+        for trigger in [false, true] {
+            let store = Store::open(kind, &[field()]).await;
+            let client = common::cluster::connect(store.url.as_deref().unwrap()).await;
+            client
+                .batch_execute("CREATE UNIQUE INDEX one_count ON field.reading (count, measured_at); ALTER TABLE field.tag ALTER label SET NOT NULL")
+                .await
+                .unwrap();
+            if trigger {
+                // Refuses by itself, and keeps what the catalogue says from being the whole truth.
+                let sql = "CREATE FUNCTION field.odd() RETURNS trigger LANGUAGE plpgsql AS
+                    $$ BEGIN IF NEW.level = 13 THEN RAISE EXCEPTION 'unlucky'; END IF; RETURN NEW; END $$;
+                    CREATE TRIGGER odd BEFORE INSERT OR UPDATE ON field.reading FOR EACH ROW EXECUTE FUNCTION field.odd()";
+                client.batch_execute(sql).await.unwrap();
+            }
+            let mut station = store.join("north").await;
+            let maker = station.clone();
+            let reading = |n: i64, count: i64, level: f64, op: Op| {
+                let set = [("count", Value::Integer(count)), ("level", Value::Real(level))];
+                Change { op, ..maker.reading(n, day(1), &set) }
+            };
+            let unlucky = if trigger { 13.0 } else { 1.0 };
+            let mut tag = maker.tag(Op::Insert, [1; 16], "t");
+            tag.values[1] = Value::Null;
+            let first = [
+                reading(1, 10, 1.0, Op::Insert),
+                reading(2, 10, 1.0, Op::Insert), // 2: the count of 1
+                reading(3, 11, 1.0, Op::Insert),
+                reading(4, 12, unlucky, Op::Insert), // 4, with the trigger
+                tag,                                 // 5
+                reading(6, 14, 1.0, Op::Insert),
+            ];
+            let mut wanted = vec![(2, "constraint"), (5, "constraint")];
+            if trigger {
+                wanted.insert(1, (4, "constraint"));
+            }
+            assert_eq!(store.pushed(&station.cut(&first)).await, wanted, "{kind:?}");
+            // 3 takes the count of 1, which 1 still has; then 1 lets go of it, and 6 may have it.
+            let second = [
+                reading(3, 10, 1.0, Op::Update), // 7
+                reading(1, 20, 1.0, Op::Update),
+                reading(6, 10, 1.0, Op::Update),
+                reading(7, 30, 1.0, Op::Insert),
+            ];
+            let codes = store.pushed(&station.cut(&second)).await;
+            assert_eq!(codes, [(7, "constraint")], "{kind:?} {trigger}");
+            let mut rows = vec![
+                reading(1, 20, 1.0, Op::Update).values,
+                reading(3, 11, 1.0, Op::Insert).values,
+                reading(6, 10, 1.0, Op::Update).values,
+                reading(7, 30, 1.0, Op::Insert).values,
+            ];
+            if !trigger {
+                rows.push(reading(4, 12, 1.0, Op::Insert).values);
+            }
+            store.has(&station, "reading", &rows).await;
+            let rejects = store.rejects(station.number).await;
+            assert!(rejects[0].message.contains("one_count") && rejects[0].message.contains("23505"), "{rejects:?}");
+        }
+    }
+}

@@ -72,8 +72,13 @@ impl PostgresTransaction<'_> {
     async fn isolate(&mut self, line: &Line, groups: &[Group], steps: &[Step]) -> Result<Isolated, StoreError> {
         self.savepoint().await?;
         match self.sift(line, groups, steps).await {
-            Ok(Some(isolated)) => {
+            Ok(Some(isolated)) if isolated.complete => {
                 self.release_savepoint().await?;
+                return Ok(isolated);
+            }
+            // What was refused last has left the transaction unusable but for going back.
+            Ok(Some(isolated)) => {
+                self.rollback_to_savepoint().await?;
                 return Ok(isolated);
             }
             Ok(None) | Err(StoreError::Violation(_)) => {}
@@ -129,8 +134,8 @@ impl PostgresTransaction<'_> {
         }
     }
 
-    /// Writes all rows but those that the loaded rows themselves show to be refused; `None` when there are none, or the others cannot be
-    /// written for another reason.
+    /// Writes all rows but those that the loaded rows themselves show to be refused; `None` when there are none, the others cannot be
+    /// written for another reason, or the order matters.
     async fn write_unbroken(
         &mut self,
         line: &Line,
@@ -144,6 +149,10 @@ impl PostgresTransaction<'_> {
         }
         if !refused.is_empty() && self.write_others(line, groups, steps, &refused).await? {
             return Ok(Some(Isolated { refused, complete: true }));
+        }
+        // A row that lets go of a unique value has its place in the order: then suspects are taken one by one.
+        if steps.iter().any(|step| !matches!(step.effect, Effect::Fresh(_))) {
+            return Ok(None);
         }
         let broken = refused.len();
         for of_table in loaded {
