@@ -10,7 +10,7 @@ const SEEDS: u64 = 2_000;
 /// What the runs must have met, or they prove nothing about it.
 const REACHED: &[(&str, &[&str])] = &[
     ("event", &["acked", "agreed", "smaller", "failed", "stopped", "ignored", "joined"]),
-    ("problem", &["bad-frame", "bad-request", "forked", "too-large", "internal", "unavailable"]),
+    ("problem", &["bad-frame", "timeout", "forked", "too-large", "internal", "unavailable"]),
     ("moment", &["Begin", "LockCursor", "Facts", "Write", "StoreRejects", "Advance", "Commit", "Committed"]),
     ("crash point", &["before sending", "after sending", "before the reply is heard", "after the reply is heard"]),
     ("verdict", &["applied", "void", "clock", "owner", "reference", "referenced", "constraint", "unknown-table"]),
