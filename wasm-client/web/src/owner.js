@@ -25,7 +25,6 @@ const LONG = new Set(['open', 'join', 'push', 'status', 'export']);
  *
  * @typedef {object} World
  * @property {Core} core the open database
- * @property {(schema: string | undefined) => Promise<Core>} reopen opens it anew, following another schema
  * @property {string | undefined} schema what it was opened with
  * @property {string | undefined} server
  * @property {boolean} manual
@@ -44,7 +43,6 @@ const LONG = new Set(['open', 'join', 'push', 'status', 'export']);
 
 export class Owner {
   #world;
-  /** @type {Core} */
   #core;
   #closed = false;
   #epoch;
@@ -179,7 +177,11 @@ export class Owner {
       for (const { tab, call } of entries) values.push(this.#noted(tab, call));
       core.commit();
     } catch (error) {
-      if (!hasCode(error)) throw error;
+      if (!hasCode(error)) {
+        const culprit = entries[values.length];
+        culprit?.tab.answers.push({ n: culprit.call.n, error: toFailure(error) });
+        throw error;
+      }
       if (core.inTransaction()) core.rollback();
       return false;
     }
@@ -403,17 +405,10 @@ export class Owner {
    * @param {string | undefined} schema
    */
   #follow(schema) {
-    return this.#turns.own(async () => {
+    return this.#turns.own(() => {
       if (schema === undefined || this.#schemas.has(schema)) return null;
-      this.#core.close();
-      try {
-        this.#core = await this.#world.reopen(schema);
-      } catch (error) {
-        if (hasCode(error)) this.#core = await this.#world.reopen(undefined);
-        throw error;
-      }
+      this.#core.evolve(schema);
       this.#schemas.add(schema);
-      this.#sync.restart();
       const tables = this.#core.schema().tables.map(({ name }) => name);
       this.#world.announce({ t: 'change', epoch: this.#epoch, tables });
       return null;

@@ -79,11 +79,6 @@ export class Sync {
     });
   }
 
-  /** Another engine has taken the place of the one before. */
-  restart() {
-    this.start();
-  }
-
   /** Something was committed. */
   committed() {
     this.#committed = true;

@@ -71,7 +71,7 @@ async function own(kind) {
   const epoch = newId();
   toPage({ t: 'opening', epoch });
   all.postMessage(sealed({ t: 'opening', epoch }));
-  const { name, schema, server } = start;
+  const { schema, server } = start;
   const core = await open(kind, schema);
   // From here on nobody else has the files, so no call that arrives can still be done by somebody else.
   const calls = new BroadcastChannel(names.ownerChannel);
@@ -85,7 +85,6 @@ async function own(kind) {
     kind,
     manual: start.manual,
     epoch,
-    reopen: (other) => openCore(Core, { name, schema: other, server }, kind),
     send: (tab, message) => {
       if (tab === ownTab) {
         toPage(message);
