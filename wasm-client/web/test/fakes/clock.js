@@ -15,6 +15,7 @@ export class FakeClock {
 
   /** Runs what falls due within `ms`, in its order. */
   async pass(ms) {
+    await settle();
     const until = this.time + ms;
     for (;;) {
       const [due] = [...this.#timers].filter(([, { at }]) => at <= until).sort(([, a], [, b]) => a.at - b.at);
