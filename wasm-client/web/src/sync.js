@@ -5,7 +5,7 @@
  * that none of them is needed. One request is on its way at a time.
  */
 
-import { TidemarkError, hasCode } from './errors.js';
+import { TidemarkError, isExpected } from './errors.js';
 
 /** How soon a stop that time may heal is tried again. */
 const RETRY_STOPPED_MS = 300_000;
@@ -281,7 +281,7 @@ export class Sync {
    */
   #trouble(error) {
     if (this.#ended) return;
-    if (!hasCode(error)) {
+    if (!isExpected(error)) {
       this.#world.broken(error);
       return;
     }
