@@ -446,7 +446,6 @@ export class Owner {
     for (const tab of this.#tabs.all()) {
       if (tab.answers.length > 0) this.#flush(tab, tab.answers.splice(0));
     }
-    if (this.#turns.open) return;
     const tables = this.#core.takeChanges();
     if (tables.length === 0) return;
     this.#world.announce({ t: 'change', epoch: this.#epoch, tables });
