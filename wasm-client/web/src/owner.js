@@ -363,7 +363,7 @@ export class Owner {
     if (call.what !== 'query') return { n: call.n, ok: value };
     let from = 0;
     for (; value.rows.length - from > ROWS_AT_ONCE; from += ROWS_AT_ONCE) {
-      this.#flush(tab, [{ n: call.n, rows: value.rows.slice(from, from + ROWS_AT_ONCE) }]);
+      this.#flush(tab, [{ n: call.n, columns: value.columns, rows: value.rows.slice(from, from + ROWS_AT_ONCE) }]);
     }
     return { n: call.n, ok: from === 0 ? value : { ...value, rows: value.rows.slice(from) } };
   }
