@@ -74,6 +74,7 @@ export default {
   'entry.take': 'Start from it',
   'entry.result': 'Shrinkage',
   'entry.theoretical': 'Theoretical balance',
+  'entry.theoreticalShort': 'Theoretical',
   'entry.shrinkage': 'Shrinkage',
   'entry.surplus': 'Surplus',
   'entry.over': { one: 'over {n} day', other: 'over {n} days' },
@@ -85,7 +86,7 @@ export default {
   'entry.savedNoRate': 'Saved on this device: {product}',
   'entry.changed': 'Correction saved: {product}',
   'entry.gone': 'This record was deleted meanwhile. Saving makes a new one.',
-  'entry.noteSurplus': 'More than there should be: a surplus of {kg}. You can save it.',
+  'entry.noteSurplus': 'A surplus of {kg}. You can save it.',
   'entry.noteUnusual': 'That is a lot to lose. Look at the figures once more.',
   'entry.noteNoRate': 'No rate: the initial balance is zero.',
 

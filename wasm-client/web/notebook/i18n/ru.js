@@ -94,6 +94,7 @@ export default {
   'entry.take': 'Взять за начало',
   'entry.result': 'Усушка',
   'entry.theoretical': 'Расчётный остаток',
+  'entry.theoreticalShort': 'По расчёту',
   'entry.shrinkage': 'Усушка',
   'entry.surplus': 'Излишек',
   'entry.over': { one: 'за {n} день', few: 'за {n} дня', many: 'за {n} дней', other: 'за {n} дня' },
@@ -105,7 +106,7 @@ export default {
   'entry.savedNoRate': 'Сохранено на устройстве: {product}',
   'entry.changed': 'Исправление сохранено: {product}',
   'entry.gone': 'Эту запись тем временем удалили. При сохранении появится новая.',
-  'entry.noteSurplus': 'Больше, чем должно быть: излишек {kg}. Сохранить можно.',
+  'entry.noteSurplus': 'Излишек {kg}. Сохранить можно.',
   'entry.noteUnusual': 'Слишком много для усушки. Проверьте числа.',
   'entry.noteNoRate': 'Доли нет: начальный остаток равен нулю.',
 

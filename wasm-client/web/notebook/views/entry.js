@@ -97,7 +97,8 @@ export function entryView({ db, picker, onProduct, onDelete, reveal }) {
     $('result-shrinkage').textContent = shrinkage === null ? '–' : format.kg(Math.abs(shrinkage));
     $('result-rate').textContent = rate === null ? '–' : format.percent(rate);
     const over = rate === null || values.days === null ? '' : t('entry.over', { n: values.days });
-    $('result-over').textContent = perDay === null || surplus || values.days < 2 ? over : `${over} · ${t('entry.perDay', { rate: format.percent(perDay) })}`;
+    $('result-over').textContent = over;
+    $('result-per-day').textContent = perDay === null || surplus || values.days < 2 ? '' : t('entry.perDay', { rate: format.percent(perDay) });
     const note = surplus ? t('entry.noteSurplus', { kg: format.kg(-shrinkage) })
       : unusual ? t('entry.noteUnusual')
         : shrinkage !== null && rate === null ? t('entry.noteNoRate') : '';
@@ -204,7 +205,7 @@ export function entryView({ db, picker, onProduct, onDelete, reveal }) {
     const last = lastCount();
     if (!last) return;
     fresh.texts.initial = $('initial').value = format.plain(last.kg);
-    if (fresh.texts.days.trim() === '') fresh.texts.days = $('days').value = String(last.days);
+    if (last.days > 0 && fresh.texts.days.trim() === '') fresh.texts.days = $('days').value = String(last.days);
     keep();
     render();
     $('final').focus();

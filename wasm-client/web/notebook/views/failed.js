@@ -16,12 +16,13 @@ export function failedView(error) {
         el('p', {}, text),
         el('div', { class: 'actions' },
           el('button', { type: 'button', class: 'primary', onclick: () => location.reload() }, t('failure.reload')),
-          error?.code === 'no-storage' && el('button', { type: 'button', onclick: () => { page.remove(); resolve(); } }, t('failure.memory'))),
+          error?.code === 'no-storage' && el('button', { type: 'button', onclick: () => { page.parentElement.remove(); resolve(); } }, t('failure.memory'))),
         error?.code === 'no-storage' ? el('p', { class: 'quiet' }, t('failure.memoryHint')) : '',
         el('details', {}, el('summary', {}, t('failure.details')), el('p', { lang: 'en' }, `${error?.code ?? ''} ${detail}`)));
     };
     onLanguage(render);
     render();
-    document.getElementById('main').before(page);
+    const main = el('main', {}, page);
+    document.getElementById('main').before(main);
   });
 }
