@@ -86,10 +86,15 @@ function start(db) {
   document.getElementById('main').hidden = false;
 
   let first = true;
+  let losing = false;
+  addEventListener('beforeunload', event => { if (losing) event.preventDefault(); });
   db.on('status', status => {
     light.show(status);
     device.show(status);
     join.show(status);
+    // Installed, the icon carries the number of changes that are only here.
+    navigator.setAppBadge?.(status.pending).catch(() => {});
+    losing = status.storage.kind === 'memory' && status.pending > 0;
     if (first) join.offer(code);
     first = false;
   });

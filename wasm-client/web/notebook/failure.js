@@ -1,4 +1,5 @@
 /** Failures of the database in the words of the page. */
+import { el } from './dom.js';
 import { t } from './i18n/index.js';
 
 const KNOWN = new Set([
@@ -10,4 +11,10 @@ const KNOWN = new Set([
 export function describe(error) {
   const code = KNOWN.has(error?.code) ? error.code : 'bug';
   return { text: t(`failure.${code}`), detail: error?.message ?? String(error) };
+}
+
+/** Writes it all into `node`, after what the page has to say first. */
+export function tellFailure(node, error, first = '') {
+  const { text, detail } = describe(error);
+  node.replaceChildren(`${first} ${text}`.trim(), ' ', el('small', { lang: 'en' }, detail));
 }

@@ -176,6 +176,8 @@ export default {
   'storage.protect': 'Protect storage',
   'storage.granted': 'Protected: the browser has promised not to clear it.',
   'storage.refused': 'The browser has not agreed yet. Put the notebook on the home screen (install it), then try again.',
+  'storage.install': 'Install the notebook',
+  'storage.installed': 'Installed: you find it on the home screen.',
   'storage.tabs': 'This tab',
   'storage.owner': 'has the notebook open',
   'storage.guest': 'works through another tab',

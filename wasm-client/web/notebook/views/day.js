@@ -42,7 +42,7 @@ export function dayView({ db, onEdit, onDelete, onHistory }) {
 
   function item(record) {
     const product = record.product ?? t('record.noProduct');
-    const at = format.time(record.at);
+    const at = record.at ? format.time(record.at) : '–';
     return el('li', { class: 'record' },
       el('div', { class: 'facts' },
         el('p', { class: 'head' },

@@ -1,6 +1,6 @@
 /** What is behind the light: the answer at length, sending, storage, taking data along, and how the page looks. */
 import { el } from '../dom.js';
-import { describe } from '../failure.js';
+import { tellFailure } from '../failure.js';
 import { format, onLanguage, say, t } from '../i18n/index.js';
 import { icon } from '../icons.js';
 import { lightOf } from '../light.js';
@@ -65,9 +65,8 @@ export function deviceView({ db, join, rejects }) {
         outcome.classList.toggle('bad', bad);
         outcome.textContent = text;
       } catch (error) {
-        const { text, detail } = describe(error);
         outcome.classList.add('bad');
-        outcome.replaceChildren(text, ' ', el('small', { lang: 'en' }, detail));
+        tellFailure(outcome, error);
       } finally {
         $(id).removeAttribute('aria-disabled');
       }
@@ -80,6 +79,22 @@ export function deviceView({ db, join, rejects }) {
     if (how === 'unreachable') return { text: t('send.unreachable'), bad: true };
     if (how === 'stopped') return { text: `${t('send.stopped')} ${message ?? ''}`, bad: true };
     return { text: changes === 0 ? t('send.nothing') : t('send.done', { n: changes }) };
+  });
+
+  // Installed, the browser gives the notebook its word more readily.
+  let installing = null;
+  addEventListener('beforeinstallprompt', event => {
+    event.preventDefault();
+    installing = event;
+    $('storage-install').hidden = false;
+  });
+  addEventListener('appinstalled', () => { $('storage-install').hidden = true; });
+  button('storage-install', 'storage-outcome', async () => {
+    await installing.prompt();
+    const { outcome } = await installing.userChoice;
+    if (outcome !== 'accepted') return { text: '' };
+    $('storage-install').hidden = true;
+    return { text: t((await db.persist()) ? 'storage.granted' : 'storage.installed') };
   });
 
   button('storage-protect', 'storage-outcome', async () => ((await db.persist()) ? { text: t('storage.granted') } : { text: t('storage.refused'), bad: true }));

@@ -1,8 +1,9 @@
 /** Entering a record, or correcting one. What is typed outlives a reload. */
 import { icon } from '../icons.js';
 import { daysBetween, fromStored } from '../days.js';
-import { describe } from '../failure.js';
+import { tellFailure } from '../failure.js';
 import { format, onLanguage, t } from '../i18n/index.js';
+import { named } from '../names.js';
 import { readDays, readMass } from '../numbers.js';
 import { addRecord, changeRecord, recordById } from '../records.js';
 import { recall, remember } from '../settings.js';
@@ -16,15 +17,23 @@ const REQUIRED = new Set(['initial', 'final', 'days']);
  * A sheet being filled in: texts as typed, the product, and for a correction the record's id and time.
  * @typedef {{product: {id: number, name: string} | null, texts: Record<string, string>, id?: number, at?: string}} Sheet
  */
-const blank = (product = null) => ({ product, texts: Object.fromEntries(FIELDS.map(name => [name, ''])) });
+const blank = () => ({ product: null, texts: Object.fromEntries(FIELDS.map(name => [name, ''])) });
+
+/** A sheet as it was remembered, whatever version of the page wrote it. */
+function remembered(key) {
+  const kept = recall(key);
+  if (typeof kept?.texts !== 'object') return null;
+  const product = Number.isInteger(kept.product?.id) && typeof kept.product.name === 'string' ? kept.product : null;
+  return { ...kept, product, texts: Object.fromEntries(FIELDS.map(name => [name, String(kept.texts?.[name] ?? '')])) };
+}
 
 export function entryView({ db, picker, onProduct, onDelete, reveal }) {
   const $ = id => document.getElementById(id);
   const form = $('entry-form');
   /** The new record; kept aside while another is corrected. */
-  let fresh = recall('draft') ?? blank();
+  let fresh = remembered('draft') ?? blank();
   /** The record that is corrected, or null. */
-  let correction = recall('correction');
+  let correction = remembered('correction');
   /** Fields the person has left, whose faults may be shown. */
   let left = new Set();
   let saving = false;
@@ -73,7 +82,7 @@ export function entryView({ db, picker, onProduct, onDelete, reveal }) {
     }
     renderResult(values, errors);
     $('entry-failed').hidden = failure === null;
-    $('entry-failed').textContent = failure ? `${t('failure.unsaved')} ${describe(failure).text}` : '';
+    if (failure) tellFailure($('entry-failed'), failure, t('failure.unsaved'));
   }
 
   /** What the last count of this product was: mostly the next record's beginning. */
@@ -198,6 +207,8 @@ export function entryView({ db, picker, onProduct, onDelete, reveal }) {
       $(next).focus();
     });
   }
+  // A field that is left may get a message, which moves the button from under the pointer before the press is over: so it is not left.
+  form.addEventListener('mousedown', event => { if (event.target.closest('button')) event.preventDefault(); });
   form.addEventListener('submit', event => { event.preventDefault(); void save(); });
   $('days-fewer').addEventListener('click', () => step(-1));
   $('days-more').addEventListener('click', () => step(1));
@@ -223,7 +234,18 @@ export function entryView({ db, picker, onProduct, onDelete, reveal }) {
   });
   onLanguage(render);
   show();
-  if (sheet().product) onProduct(sheet().product);
+  picker.first.then(products => {
+    // What was remembered may be of a notebook that was cleared since.
+    for (const kept of [fresh, correction]) {
+      if (!kept?.product) continue;
+      const { id, name } = kept.product;
+      const found = products.find(product => product.id === id && product.name === name) ?? named(products, name);
+      kept.product = found ? { id: found.id, name: found.name } : null;
+    }
+    keep();
+    render();
+    if (sheet().product) onProduct(sheet().product);
+  });
 
   return {
     /** A product was picked in the list. */
@@ -252,8 +274,6 @@ export function entryView({ db, picker, onProduct, onDelete, reveal }) {
       reveal('entry');
       return $('initial').focus();
     },
-    /** The list of products has changed: so may the last count. */
-    refresh: render,
     forget(id) {
       if (correction?.id === id) { correction = null; keep(); show(); }
     },

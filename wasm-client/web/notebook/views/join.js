@@ -1,6 +1,5 @@
 /** Joining the server with a code: typed, pasted, or carried by the page's address as `#join=CODE`. */
-import { el } from '../dom.js';
-import { describe } from '../failure.js';
+import { tellFailure } from '../failure.js';
 import { t } from '../i18n/index.js';
 import { recall, remember } from '../settings.js';
 import { toast } from './toast.js';
@@ -39,8 +38,7 @@ export function joinView({ db, onCode }) {
       toast(t('join.done', joined));
       $('device-title').focus();
     } catch (error) {
-      const { text, detail } = describe(error);
-      $('join-error').replaceChildren(text, ' ', el('small', { lang: 'en' }, detail));
+      tellFailure($('join-error'), error);
     } finally {
       $('join-button').removeAttribute('aria-disabled');
       $('join-button').textContent = t('join.button');

@@ -76,9 +76,13 @@ export function pickerView({ db, onPick }) {
     else if (!$('product-add').hidden) void add();
   });
   onLanguage(render);
-  db.liveQuery(PRODUCTS, [], rows => { products = rows; render(); }, error => { $('picker-note').textContent = describe(error).text; });
+  let arrived;
+  /** The products as they were found at first. */
+  const first = new Promise(resolve => { arrived = resolve; });
+  db.liveQuery(PRODUCTS, [], rows => { products = rows; render(); arrived(rows); }, error => { $('picker-note').textContent = describe(error).text; });
 
   return {
+    first,
     show(visible) { $('picker').hidden = !visible; },
     focus() { field.focus(); },
     /** What the list knows of a product, its last count above all. */

@@ -1,7 +1,7 @@
 /** The changes that were refused: why, and the three ways on: correct, send again, discard. */
 import { el, reconcile } from '../dom.js';
 import { fromStored } from '../days.js';
-import { describe } from '../failure.js';
+import { describe, tellFailure } from '../failure.js';
 import { LANGUAGES, currentLanguage, format, onLanguage, t } from '../i18n/index.js';
 import { parseDecimal } from '../numbers.js';
 import { shrinkageOf } from '../shrinkage.js';
@@ -48,8 +48,7 @@ export function rejectsView({ db }) {
         await work();
         await load();
       } catch (error) {
-        const { text, detail } = describe(error);
-        failed.replaceChildren(text, ' ', el('small', { lang: 'en' }, detail));
+        tellFailure(failed, error);
       }
     };
     const again = run(async () => { await db.requeue(seq); toast(t('reject.sent')); });
