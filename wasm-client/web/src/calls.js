@@ -12,7 +12,7 @@ const WAITING_MAX = 100_000;
 /**
  * @typedef {import('./protocol.js').Call} Call
  * @typedef {{ resolve: (value: any) => void, reject: (error: TidemarkError) => void }} Waiter
- * @typedef {Call & Waiter & { rows: any[][], sentAt: number }} Unanswered
+ * @typedef {Call & Waiter & { rows: any[][], sentAt?: number }} Unanswered
  * @typedef {{ what: string, args: any[], tx?: number } & Waiter} Waiting
  */
 
@@ -70,7 +70,7 @@ export class Calls {
     const n = this.#next;
     this.#next += 1;
     /** @type {Unanswered} */
-    const call = { n, what, args, resolve, reject, rows: [], sentAt: 0 };
+    const call = { n, what, args, resolve, reject, rows: [] };
     if (tx !== undefined) call.tx = tx;
     this.#unanswered.set(n, call);
     if (this.#owned) {
@@ -142,7 +142,7 @@ export class Calls {
    */
   olderThan(ms) {
     const before = this.#now() - ms;
-    return [...this.#unanswered.values()].filter(({ sentAt }) => sentAt > 0 && sentAt <= before).map(({ n }) => n);
+    return [...this.#unanswered.values()].filter(({ sentAt }) => sentAt !== undefined && sentAt <= before).map(({ n }) => n);
   }
 
   /** @param {import('./protocol.js').Answer[]} answers */

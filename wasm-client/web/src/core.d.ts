@@ -80,6 +80,7 @@ export class Core {
   discard(seq: number): void;
   exportBundle(nowMs: number): Uint8Array | undefined;
   exportDatabase(): Uint8Array;
+  evolve(schema: string): void;
   schema(): { name: string; version: number; fingerprint: string; tables: { name: string; key: string; columns: { name: string; type: string }[] }[] };
   close(): void;
 }

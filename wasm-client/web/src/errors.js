@@ -31,12 +31,20 @@ export function toFailure(error) {
 }
 
 /**
- * Whether it is an error that has been thought of, and not a trap of the module or a mistake of ours.
  * @param {unknown} error
  * @returns {error is Failure}
  */
-export function hasCode(error) {
+function hasCode(error) {
   return typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string' && 'message' in error;
+}
+
+/**
+ * Whether it is an error that has been thought of. Others (a trap of the module, a mistake of ours) leave a state that nobody knows.
+ * @param {unknown} error
+ * @returns {error is Failure}
+ */
+export function isExpected(error) {
+  return hasCode(error) && error.code !== 'bug';
 }
 
 /** @param {Failure} failure */

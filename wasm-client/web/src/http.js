@@ -110,5 +110,5 @@ function wordsFor(url, timeout, error) {
   const here = globalThis.location?.origin;
   if (!here || server === here) return words;
   if (here.startsWith('https:') && server.startsWith('http:')) return `${words}. A page loaded by https cannot reach a server by http`;
-  return `${words}. If the network is up, the server may not allow pages of ${here}: its operator allows them with --cors-origin`;
+  return `${words}. If the network is up, the server may not allow pages of ${here}: its operator allows them with --allow-origin ${here}`;
 }

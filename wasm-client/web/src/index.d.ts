@@ -236,7 +236,7 @@ export class Tidemark {
   /** Gives up a rejected change on this device; it stays in the server's list. */
   discard(seq: number): Promise<void>;
 
-  /** What is only on this device, as a file to carry. */
+  /** What is only on this device, as a file to carry. Empty (`size` 0) when nothing is pending. */
   export(options?: ExportOptions): Promise<Blob>;
 
   /** Asks the browser not to evict this origin's storage; resolves to whether it agreed. `open` asks once by itself. */

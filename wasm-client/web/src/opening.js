@@ -1,6 +1,6 @@
 /** Opens the database where it lies: on the origin's private file system, or, where there is none and the app agreed, in memory. */
 
-import { TidemarkError, hasCode } from './errors.js';
+import { TidemarkError, isExpected } from './errors.js';
 
 /** The files of an owner that was killed are free after a moment. */
 const RETRY_MS = 2_000;
@@ -51,7 +51,7 @@ export async function openCore(Core, options, kind) {
     try {
       return await Core.open({ ...options, memory: kind === 'memory', uuid, seed });
     } catch (error) {
-      if (!hasCode(error) || error.code !== 'no-storage' || performance.now() > until) throw error;
+      if (!isExpected(error) || error.code !== 'no-storage' || performance.now() > until) throw error;
     }
     await new Promise((resume) => { setTimeout(resume, PAUSE_MS); });
   }

@@ -3,7 +3,7 @@
  * to the sync.
  */
 
-import { TidemarkError, hasCode, toFailure } from './errors.js';
+import { TidemarkError, isExpected, toFailure } from './errors.js';
 import { exchange } from './http.js';
 import { CALLS_KEPT, ROWS_AT_ONCE } from './protocol.js';
 import { Status } from './status.js';
@@ -25,7 +25,6 @@ const LONG = new Set(['open', 'join', 'push', 'status', 'export']);
  *
  * @typedef {object} World
  * @property {Core} core the open database
- * @property {(schema: string | undefined) => Promise<Core>} reopen opens it anew, following another schema
  * @property {string | undefined} schema what it was opened with
  * @property {string | undefined} server
  * @property {boolean} manual
@@ -44,7 +43,6 @@ const LONG = new Set(['open', 'join', 'push', 'status', 'export']);
 
 export class Owner {
   #world;
-  /** @type {Core} */
   #core;
   #closed = false;
   #epoch;
@@ -79,7 +77,7 @@ export class Owner {
       kind: world.kind,
       storage: world.storage,
       announce: (status) => world.announce({ t: 'status', epoch: this.#epoch, status }),
-      failed: (error) => this.#dieUnlessKnown(error),
+      failed: (error) => this.#dieUnlessExpected(error),
       clock,
     });
     this.#sync = new Sync({
@@ -117,7 +115,7 @@ export class Owner {
     if (this.#closed) return;
     switch (message.t) {
       case 'who':
-        this.#turns.own(() => this.#hello()).catch((error) => this.#dieUnlessKnown(error));
+        this.#turns.own(() => this.#hello()).catch((error) => this.#dieUnlessExpected(error));
         break;
       case 'hint':
         if (message.what === 'storage') this.#status.refreshStorage();
@@ -179,7 +177,11 @@ export class Owner {
       for (const { tab, call } of entries) values.push(this.#noted(tab, call));
       core.commit();
     } catch (error) {
-      if (!hasCode(error)) throw error;
+      if (!isExpected(error)) {
+        const culprit = entries[values.length];
+        culprit?.tab.answers.push({ n: culprit.call.n, error: toFailure(error) });
+        throw error;
+      }
       if (core.inTransaction()) core.rollback();
       return false;
     }
@@ -234,7 +236,7 @@ export class Owner {
       core.commit();
       return value;
     } catch (error) {
-      if (hasCode(error) && core.inTransaction()) core.rollback();
+      if (isExpected(error) && core.inTransaction()) core.rollback();
       throw error;
     }
   }
@@ -289,7 +291,7 @@ export class Owner {
           core.noteCall(tab.id, call.n, 'null', tab.doneUpTo);
           core.commit();
         } catch (error) {
-          if (hasCode(error) && core.inTransaction()) core.rollback();
+          if (isExpected(error) && core.inTransaction()) core.rollback();
           this.#turns.over('it could not be committed');
           throw error;
         }
@@ -304,7 +306,7 @@ export class Owner {
       return this.#write(call);
     } catch (error) {
       // A full disk takes the whole transaction with it.
-      if (hasCode(error) && !core.inTransaction()) this.#turns.over(error.message);
+      if (isExpected(error) && !core.inTransaction()) this.#turns.over(error.message);
       throw error;
     }
   }
@@ -344,7 +346,7 @@ export class Owner {
       tab.answers.push({ n: call.n, error: toFailure(error) });
       // What nobody has thought of has left the module in a state nobody knows. The caller has its answer, so that it does not ask the next
       // owner for the same.
-      if (!hasCode(error)) throw error;
+      if (!isExpected(error)) throw error;
     }
   }
 
@@ -376,7 +378,7 @@ export class Owner {
       answer = { n: call.n, ok: await this.#longWork(call) };
     } catch (error) {
       answer = { n: call.n, error: toFailure(error) };
-      if (!hasCode(error)) this.#die(error);
+      if (!isExpected(error)) this.#die(error);
     }
     tab.asked.delete(call.n);
     this.#flush(tab, [answer]);
@@ -403,17 +405,10 @@ export class Owner {
    * @param {string | undefined} schema
    */
   #follow(schema) {
-    return this.#turns.own(async () => {
+    return this.#turns.own(() => {
       if (schema === undefined || this.#schemas.has(schema)) return null;
-      this.#core.close();
-      try {
-        this.#core = await this.#world.reopen(schema);
-      } catch (error) {
-        if (hasCode(error)) this.#core = await this.#world.reopen(undefined);
-        throw error;
-      }
+      this.#core.evolve(schema);
       this.#schemas.add(schema);
-      this.#sync.restart();
       const tables = this.#core.schema().tables.map(({ name }) => name);
       this.#world.announce({ t: 'change', epoch: this.#epoch, tables });
       return null;
@@ -472,12 +467,12 @@ export class Owner {
     if (this.#closed) return;
     this.#turns.drop(tab);
     // Nobody will ask for its answers.
-    this.#turns.own(() => this.#core.forgetTab(tab.id)).catch((error) => this.#dieUnlessKnown(error));
+    this.#turns.own(() => this.#core.forgetTab(tab.id)).catch((error) => this.#dieUnlessExpected(error));
   }
 
   /** @param {unknown} error */
-  #dieUnlessKnown(error) {
-    if (!hasCode(error)) this.#die(error);
+  #dieUnlessExpected(error) {
+    if (!isExpected(error)) this.#die(error);
   }
 
   /** @param {unknown} error */

@@ -5,7 +5,7 @@
  * that none of them is needed. One request is on its way at a time.
  */
 
-import { TidemarkError, hasCode } from './errors.js';
+import { TidemarkError, isExpected } from './errors.js';
 
 /** How soon a stop that time may heal is tried again. */
 const RETRY_STOPPED_MS = 300_000;
@@ -77,11 +77,6 @@ export class Sync {
       core.resume();
       if (!this.#world.isOnline()) core.offline();
     });
-  }
-
-  /** Another engine has taken the place of the one before. */
-  restart() {
-    this.start();
   }
 
   /** Something was committed. */
@@ -286,7 +281,7 @@ export class Sync {
    */
   #trouble(error) {
     if (this.#ended) return;
-    if (!hasCode(error)) {
+    if (!isExpected(error)) {
       this.#world.broken(error);
       return;
     }

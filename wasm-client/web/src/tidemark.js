@@ -44,6 +44,7 @@ export class Tidemark {
    * @returns {Promise<Tidemark>}
    */
   static async open(options) {
+    if (typeof document === 'undefined') throw new TidemarkError('argument', 'open: is called by a page, which has its worker made for it; not in a worker');
     const db = new Tidemark(/** @type {any} */ (startOf(options)));
     try {
       await db.#tab.open();

@@ -15,7 +15,7 @@ const TOGETHER_MAX = 128;
  * @property {import('./protocol.js').Call} call
  */
 
-/** @typedef {{ own: () => void | Promise<void> }} OwnTurn a turn of the worker itself */
+/** @typedef {{ own: () => void }} OwnTurn a turn of the worker itself */
 
 /**
  * @template {object} T
@@ -72,7 +72,7 @@ export class Turns {
   /**
    * A turn of the worker itself, while no transaction is open.
    * @template R
-   * @param {() => R | Promise<R>} work
+   * @param {() => R} work
    * @returns {Promise<R>}
    */
   own(work) {
@@ -80,15 +80,9 @@ export class Turns {
       this.#queue.push({
         own: () => {
           try {
-            const done = work();
-            if (!(done instanceof Promise)) {
-              resolve(done);
-              return undefined;
-            }
-            return done.then(resolve, reject);
+            resolve(work());
           } catch (error) {
             reject(error);
-            return undefined;
           }
         },
       });
@@ -157,7 +151,7 @@ export class Turns {
     return group;
   }
 
-  async #work() {
+  #work() {
     if (this.#working || this.#broken) return;
     this.#working = true;
     this.#world.clearTimeout(/** @type {any} */ (this.#timer));
@@ -165,8 +159,7 @@ export class Turns {
       for (let entries = this.#take(); entries.length > 0; entries = this.#take()) {
         const [first] = entries;
         if ('own' in first) {
-          const done = first.own();
-          if (done) await done;
+          first.own();
         } else {
           this.#world.perform(/** @type {Entry<T>[]} */ (entries));
         }

@@ -3,7 +3,7 @@
  */
 
 import init, { Core } from './tidemark_wasm.js';
-import { TidemarkError, hasCode, toFailure } from './errors.js';
+import { TidemarkError, isExpected, toFailure } from './errors.js';
 import { openCore, storageKind } from './opening.js';
 import { Owner } from './owner.js';
 import { isOurs, namesOf, newId, sealed } from './protocol.js';
@@ -34,6 +34,7 @@ addEventListener('message', ({ data }) => {
     owner?.receive(data);
   }
 });
+addEventListener('unhandledrejection', ({ reason }) => end({ t: 'died', error: toFailure(reason) }));
 for (const what of /** @type {const} */ (['online', 'offline'])) addEventListener(what, () => owner?.receive({ t: 'hint', what }));
 
 /** @type {string | undefined} */
@@ -71,7 +72,7 @@ async function own(kind) {
   const epoch = newId();
   toPage({ t: 'opening', epoch });
   all.postMessage(sealed({ t: 'opening', epoch }));
-  const { name, schema, server } = start;
+  const { schema, server } = start;
   const core = await open(kind, schema);
   // From here on nobody else has the files, so no call that arrives can still be done by somebody else.
   const calls = new BroadcastChannel(names.ownerChannel);
@@ -85,7 +86,6 @@ async function own(kind) {
     kind,
     manual: start.manual,
     epoch,
-    reopen: (other) => openCore(Core, { name, schema: other, server }, kind),
     send: (tab, message) => {
       if (tab === ownTab) {
         toPage(message);
@@ -128,7 +128,7 @@ async function open(kind, schema) {
     return await openCore(Core, { name, schema, server }, kind);
   } catch (error) {
     // A newer page has moved the schema on while this tab was open.
-    if (!live || schema === undefined || !hasCode(error) || error.code !== 'schema') throw error;
+    if (!live || schema === undefined || !isExpected(error) || error.code !== 'schema') throw error;
     return openCore(Core, { name, server }, kind);
   }
 }
