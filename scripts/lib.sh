@@ -150,6 +150,21 @@ postgres_bin() {
 # shellcheck disable=SC2034 # used by the scripts that source this
 test_python="$tidemark_cache/venv/bin/python"
 
+# ---- Chromium ----------------------------------------------------------------------------------------------------
+
+# Prints the path of the Chromium or Chrome that the tests drive, or fails. TIDEMARK_CHROMIUM chooses another.
+chromium_bin() {
+	local name
+	if [[ -n ${TIDEMARK_CHROMIUM-} ]]; then
+		[[ -x $TIDEMARK_CHROMIUM ]] && printf '%s\n' "$TIDEMARK_CHROMIUM"
+		return
+	fi
+	for name in chromium chromium-browser google-chrome google-chrome-stable; do
+		command -v "$name" && return
+	done
+	return 1
+}
+
 # ---- WebAssembly -------------------------------------------------------------------------------------------------
 
 # Is the target's standard library there, ready (rustup) or as source to build along (-Zbuild-std)?
