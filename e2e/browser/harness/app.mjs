@@ -1,5 +1,5 @@
 // A small web server for the test's own pages: another origin than the Tidemark server's, as an application would have it.
-import { readFile } from 'node:fs/promises';
+import { readFile, readdir } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { extname, join, normalize } from 'node:path';
 import { dist, pages } from './paths.mjs';
@@ -18,10 +18,15 @@ export class App {
     const app = new App();
     app.#folders = Object.entries({ '/tidemark/': dist(), '/': pages, ...folders }).sort(([a], [b]) => b.length - a.length);
     app.#server = createServer((request, response) => app.#answer(request, response));
-    await new Promise((ready) => app.#server.listen(0, '127.0.0.1', ready));
-    app.port = app.#server.address().port;
-    app.origin = `http://127.0.0.1:${app.port}`;
+    await app.restart();
     return app;
+  }
+
+  /** Answers (again), at the same origin. */
+  async restart() {
+    await new Promise((ready) => this.#server.listen(this.port ?? 0, '127.0.0.1', ready));
+    this.port = this.#server.address().port;
+    this.origin = `http://127.0.0.1:${this.port}`;
   }
 
   async #answer(request, response) {
@@ -29,7 +34,7 @@ export class App {
     const [prefix, folder] = this.#folders.find(([start]) => path.startsWith(start));
     const file = join(folder, path.endsWith('/') ? `${path.slice(prefix.length)}index.html` : path.slice(prefix.length));
     try {
-      const content = await readFile(file);
+      const content = path === '/files.js' ? await packageFiles() : await readFile(file);
       response.writeHead(200, { 'content-type': types[extname(file)] ?? 'application/octet-stream', 'cache-control': 'no-cache' });
       response.end(content);
     } catch {
@@ -43,4 +48,11 @@ export class App {
     this.#server.closeAllConnections();
     await new Promise((closed) => this.#server.close(closed));
   }
+}
+
+/** What the pages' service worker keeps of the package. */
+async function packageFiles() {
+  const names = await readdir(dist(), { recursive: true });
+  const files = names.filter((name) => /\.(js|wasm)$/.test(name)).map((name) => `tidemark/${name}`);
+  return `export const files = ${JSON.stringify(files)};\n`;
 }

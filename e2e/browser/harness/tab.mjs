@@ -44,14 +44,15 @@ export class Tab {
 
   /** Runs a function in the page; what it throws comes back as a `PageError` with its code. */
   async run(work, argument) {
-    // The function travels as source: only so can its error be caught in the page.
-    const answer = await this.page.evaluate(async ([source, given]) => {
+    // A handle, not source for eval: pages with a strict content security policy are tested, too.
+    const handle = await this.page.evaluateHandle(`(${work})`);
+    const answer = await this.page.evaluate(async ([f, given]) => {
       try {
-        return { value: await (0, eval)(`(${source})`)(given) };
+        return { value: await f(given) };
       } catch (error) {
         return { error: { name: error?.name, code: error?.code, message: String(error?.message ?? error) } };
       }
-    }, [work.toString(), argument]);
+    }, [handle, argument]);
     if (answer.error) throw new PageError(answer.error);
     return answer.value;
   }
@@ -64,25 +65,34 @@ export class Tab {
 
   /** Waits until the status is as `accepts` (a function of it, run in the page) wants, and returns it. */
   async statusThat(accepts, limitMs) {
-    const arrived = this.run(async (source) => {
-      const accept = (0, eval)(`(${source})`);
+    const arrived = this.run((accept) => new Promise((resolve) => {
       window.lastStatus = undefined;
-      return new Promise((resolve) => {
-        const end = window.db.on('status', (status) => {
-          window.lastStatus = status;
-          if (!accept(status)) return;
-          // The first call may come before `on` has returned.
-          queueMicrotask(() => end());
-          resolve(status);
-        });
+      const end = window.db.on('status', (status) => {
+        window.lastStatus = status;
+        if (!accept(status)) return;
+        // The first call may come before `on` has returned.
+        queueMicrotask(() => end());
+        resolve(status);
       });
-    }, accepts.toString());
+    }), await this.page.evaluateHandle(`(${accepts})`));
+    arrived.catch(() => {});
     try {
       return await inTime(`status that ${accepts}`, arrived, limitMs);
     } catch (error) {
       const last = await this.page.evaluate(() => JSON.stringify(window.lastStatus)).catch(() => 'unknown');
       throw new Error(`${error.message}; the last status: ${last}`, { cause: error });
     }
+  }
+
+  /** Makes the page open without a network: its service worker has everything from here on. */
+  async keepForOffline() {
+    await this.run(async () => {
+      await navigator.serviceWorker.register('/sw.js', { type: 'module' });
+      await navigator.serviceWorker.ready;
+    });
+    await this.page.reload();
+    const controlled = await this.run(() => navigator.serviceWorker.controller !== null);
+    if (!controlled) throw new Error('the service worker does not control the page');
   }
 
   /** Crashes its process at once. */

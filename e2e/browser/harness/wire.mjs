@@ -7,7 +7,7 @@ export class Wire {
   #watchers = [];
   /** Bytes that went from the page to the server. */
   sentBytes = 0;
-  /** `pass`; `refuse`: connections break at once; `hold`: they are taken, and nothing comes back. */
+  /** `pass`; `refuse`: connections break at once; `hold-replies`: the server hears everything, and its answers are lost. */
   mode = 'pass';
 
   static async start(target) {
@@ -23,7 +23,6 @@ export class Wire {
     this.#sockets.add(page);
     page.on('error', () => {}).on('close', () => this.#sockets.delete(page));
     if (this.mode === 'refuse') return page.destroy();
-    if (this.mode === 'hold') return page.resume();
     const server = connect(port, '127.0.0.1');
     this.#sockets.add(server);
     server.on('error', () => page.destroy()).on('close', () => {

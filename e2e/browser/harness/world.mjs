@@ -9,12 +9,14 @@ import { Profile } from './profile.mjs';
 import { varied } from './schema.mjs';
 import { Server } from './server.mjs';
 import { Upstream } from './upstream.mjs';
+import { until } from './wait.mjs';
 import { Wire } from './wire.mjs';
 
 after(finishOwnCluster);
 
 export class World {
   #ends = [];
+  until = until;
 
   /** Registers with the test `t` what ends it. `schema` of the server and of the pages; `allow`: more origins, `folders`: more of the app. */
   static async make(t, { schema = varied, allow = [], folders, server = true, web } = {}) {

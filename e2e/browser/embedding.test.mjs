@@ -1,0 +1,61 @@
+// The package as its users take it: by a bundler, on a strict page, by the example.
+import assert from 'node:assert/strict';
+import { cp, mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { build, createServer } from 'vite';
+import { run } from './harness/child.mjs';
+import { pages, root } from './harness/paths.mjs';
+import { varied } from './harness/schema.mjs';
+import { World } from './harness/world.mjs';
+
+/** A project with the packed package in its node_modules, as `npm install` would leave it. */
+async function project(world) {
+  const folder = join(world.folder, 'app');
+  const installed = join(folder, 'node_modules/tidemark');
+  await mkdir(installed, { recursive: true });
+  await cp(join(pages, 'vite'), folder, { recursive: true });
+  await writeFile(join(folder, 'schema.toml'), varied.toml);
+  await writeFile(join(folder, 'package.json'), '{ "name": "app", "private": true, "type": "module" }');
+  await run('npm', ['pack', '--ignore-scripts', '--pack-destination', world.folder], { cwd: join(root, 'wasm-client/web') });
+  await run('sh', ['-c', `tar -xzf "${world.folder}"/tidemark-*.tgz --strip-components 1 -C "${installed}"`]);
+  return folder;
+}
+
+async function opensAndKeeps(tab) {
+  await tab.page.waitForFunction(() => document.querySelector('output').textContent === 'собрано');
+  await tab.page.reload();
+  await tab.page.waitForFunction(() => document.querySelector('output').textContent === 'собрано');
+  assert.equal((await tab.db('query', 'SELECT count(*) AS n FROM site'))[0].n, 2);
+  assert.equal((await tab.db('status')).storage.kind, 'opfs');
+  assert.deepEqual(tab.uncaught, []);
+}
+
+test('the packed package works in what Vite builds', async (t) => {
+  const world = await World.make(t, { server: false });
+  const folder = await project(world);
+  await build({ root: folder, base: '/', logLevel: 'warn', configFile: false });
+  const app = await world.otherApp({ '/': join(folder, 'dist') });
+  const profile = await world.profile();
+  await opensAndKeeps(await profile.tab(app.origin));
+});
+
+test('the packed package works in Vite\'s development server', async (t) => {
+  const world = await World.make(t, { server: false });
+  const vite = await createServer({
+    root: await project(world), logLevel: 'warn', configFile: false, cacheDir: join(world.folder, 'cache'),
+    server: { host: '127.0.0.1', port: 0, hmr: false, watch: null },
+  });
+  t.after(() => vite.close());
+  await vite.listen();
+  const profile = await world.profile();
+  await opensAndKeeps(await profile.tab(`http://127.0.0.1:${vite.httpServer.address().port}`));
+});
+
+test('a strict content security policy needs no hole but WebAssembly', async (t) => {
+  const world = await World.make(t, { server: false });
+  const profile = await world.profile();
+  const tab = await profile.tab(`${world.app.origin}/strict.html`, world.options());
+  await tab.db('insert', 'site', { name: 'строго' });
+  assert.equal((await tab.db('query', 'SELECT count(*) AS n FROM site'))[0].n, 1);
+});
