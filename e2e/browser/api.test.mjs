@@ -143,15 +143,15 @@ test('a live query follows every commit and no rollback', async (t) => {
     window.end = db.liveQuery('SELECT count(*) AS n FROM site WHERE name LIKE ?', ['а%'], (rows) => window.seen.push(rows[0].n));
     db.liveQuery('SELECT nothing', undefined, () => {}, (error) => { window.refused = error.code; });
   });
-  await tab.page.waitForFunction(() => window.seen.at(-1) === 0 && window.refused === 'sql');
+  await tab.until(() => window.seen.at(-1) === 0 && window.refused === 'sql');
   await tab.db('insert', 'site', { name: 'аа' });
-  await tab.page.waitForFunction(() => window.seen.at(-1) === 1);
+  await tab.until(() => window.seen.at(-1) === 1);
   await tab.run(() => db.transaction(async (tx) => {
     await tx.insert('site', { name: 'аб' });
     throw new Error('no');
   }).catch(() => {}));
   await tab.db('insert', 'site', { name: 'ав' });
-  await tab.page.waitForFunction(() => window.seen.at(-1) === 2);
+  await tab.until(() => window.seen.at(-1) === 2);
   await tab.run(() => window.end());
   await tab.db('insert', 'site', { name: 'аг' });
   await tab.db('query', 'SELECT 1');

@@ -23,9 +23,9 @@ async function project(world) {
 }
 
 async function opensAndKeeps(tab) {
-  await tab.page.waitForFunction(() => document.querySelector('output').textContent === 'собрано');
+  await tab.until(() => document.querySelector('output').textContent === 'собрано');
   await tab.page.reload();
-  await tab.page.waitForFunction(() => document.querySelector('output').textContent === 'собрано');
+  await tab.until(() => document.querySelector('output').textContent === 'собрано');
   assert.equal((await tab.db('query', 'SELECT count(*) AS n FROM site'))[0].n, 2);
   assert.equal((await tab.db('status')).storage.kind, 'opfs');
   assert.deepEqual(tab.uncaught, []);

@@ -63,7 +63,7 @@ test('three tabs see one database, and its changes live', async (t) => {
   });
   await owner.db('exec', insert, ['а']);
   await guest.db('exec', insert, ['б']);
-  await other.page.waitForFunction(() => window.seen.at(-1) === 'а,б');
+  await other.until(() => window.seen.at(-1) === 'а,б');
   assert.ok((await other.run(() => window.changes)).includes('site'));
   for (const tab of [owner, guest, other]) assert.deepEqual(await names(tab), ['а', 'б']);
 });
@@ -160,13 +160,13 @@ test('freezing the owner again and again while all write loses and doubles nothi
     await writers[at].freeze();
     const before = acknowledged.length;
     // Others write on while it is frozen.
-    await front.page.waitForFunction((sql) => window.db.exec(sql, ['маяк']).then(() => true), insert);
+    await front.until((sql) => window.db.exec(sql, ['маяк']).then(() => true), insert);
     await writers[at].thaw();
     await writers[at].db('exec', insert, ['маяк']);
     assert.ok(acknowledged.length >= before);
   }
   for (const tab of writers) await tab.run(() => { window.enough = true; });
-  for (const tab of writers) assert.equal(await (await tab.page.waitForFunction(() => window.finished)).jsonValue(), true);
+  for (const tab of writers) assert.equal(await tab.until(() => window.finished), true);
   const all = (await names(guest)).filter((name) => name !== 'маяк');
   assert.equal(new Set(all).size, all.length, 'rows are doubled');
   const there = new Set(all);

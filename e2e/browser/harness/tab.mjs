@@ -1,5 +1,5 @@
 // One tab with the package in it: calls of its API from the test, with errors as the page saw them, and the ways a tab can end.
-import { inTime } from './wait.mjs';
+import { inTime, until } from './wait.mjs';
 
 /** An error that the page got. */
 export class PageError extends Error {
@@ -55,6 +55,11 @@ export class Tab {
     }, [handle, argument]);
     if (answer.error) throw new PageError(answer.error);
     return answer.value;
+  }
+
+  /** Waits until `accept`, run in the page, gives something. Playwright's own waiting needs a tab that is in front. */
+  async until(accept, argument, limitMs) {
+    return until(String(accept), () => this.page.evaluate(accept, argument), limitMs);
   }
 
   /** Reloads the page, and opens the database again when it was open. */
