@@ -77,7 +77,7 @@ test('a join code works once, again for who has it, and every other code says wh
   wire.mode = 'hold-replies';
   const joining = tab.db('join', code);
   joining.catch(() => {});
-  await world.until('the code is used', async () => (await world.upstream.query('SELECT 1 FROM tidemark.stations WHERE number IS NOT NULL AND token_hash IS NOT NULL')).length > 0);
+  await world.until('the code is used', async () => (await world.upstream.query('SELECT 1 FROM tidemark.station WHERE joined_at IS NOT NULL')).length > 0);
   wire.cut();
   await assert.rejects(joining, { code: 'unreachable' });
   wire.restore();

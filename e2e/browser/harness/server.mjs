@@ -13,7 +13,8 @@ export class Server {
   static async start(options) {
     const server = new Server();
     server.#options = options;
-    server.port = options.port ?? (await freePort());
+    server.port = await freePort();
+    await server.#tool('migrate', 'up');
     await server.restart();
     return server;
   }
@@ -51,18 +52,22 @@ export class Server {
 
   /** Makes a join code, which carries `publicUrl`. */
   async addStation(name, publicUrl = this.url) {
-    const output = await run(program('tidemark-server'), this.#args('station', 'add', name, '--public-url', publicUrl), { env: this.#env });
+    const output = await this.#tool('station', 'add', name, '--public-url', publicUrl);
     return output.trim().split('\n').pop();
   }
 
   /** Withdraws a station's token. */
   async revokeStation(name) {
-    await run(program('tidemark-server'), this.#args('station', 'revoke', name), { env: this.#env });
+    await this.#tool('station', 'revoke', name);
   }
 
   /** Applies a bundle that was carried by hand. */
   async importBundle(path) {
-    return run(program('tidemark-server'), this.#args('import', path), { env: this.#env });
+    return this.#tool('import', path);
+  }
+
+  #tool(...args) {
+    return run(program('tidemark-server'), this.#args(...args), { env: this.#env });
   }
 }
 
