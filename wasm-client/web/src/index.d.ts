@@ -55,7 +55,7 @@ export interface Executed {
 /** A write transaction; usable until the function it was given to has returned. */
 export interface Transaction {
   exec(sql: string, params?: SqlParams): Promise<Executed>;
-  /** Runs the statement once per element of `rows`, in one message to the worker. */
+  /** Runs the statement once per element of `rows`; many rows go to the worker in pieces. If it rejects, let the transaction reject, too. */
   execMany(sql: string, rows: readonly SqlParams[]): Promise<Executed>;
   query<T extends object = Row>(sql: string, params?: SqlParams): Promise<T[]>;
   insert(table: string, row: Readonly<Record<string, SqlInput | undefined>>): Promise<number>;
@@ -172,18 +172,24 @@ export type ErrorCode =
   | 'not-joined'
   /** The worker or the WebAssembly module could not be loaded. */
   | 'load'
+  /** Another tab has the database and does not answer, or far too many calls are waiting to be done. */
+  | 'busy'
   /** A broken invariant: please report it. */
   | 'bug';
 
 export class TidemarkError extends Error {
   readonly name: 'TidemarkError';
   readonly code: ErrorCode;
+  constructor(code: ErrorCode, message: string);
 }
 
 /** Ends a subscription. */
 export type Unsubscribe = () => void;
 
 export class Tidemark {
+  /** Only {@link Tidemark.open} makes one. */
+  private constructor();
+
   /**
    * Opens the database of this origin, making it when it is new. In any number of tabs: one of them owns it, the others work through that
    * one, and another takes over within a second when the owner closes, crashes or is frozen.
@@ -230,7 +236,7 @@ export class Tidemark {
   /** Gives up a rejected change on this device; it stays in the server's list. */
   discard(seq: number): Promise<void>;
 
-  /** What is only on this device, as a file to carry. */
+  /** What is only on this device, as a file to carry. Empty (`size` 0) when nothing is pending. */
   export(options?: ExportOptions): Promise<Blob>;
 
   /** Asks the browser not to evict this origin's storage; resolves to whether it agreed. `open` asks once by itself. */

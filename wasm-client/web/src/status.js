@@ -1,0 +1,155 @@
+/** What a person asks: is it safe to leave? Put together from the engine, the sync and the browser's storage. */
+
+/** How often the status is told at most. */
+const TELL_MS = 100;
+/** How long numbers of the storage count as known. */
+const STORAGE_MS = 10_000;
+/** Less room than this is little. */
+const ROOM_BYTES = 32 << 20;
+/** So is a store that is so full. */
+const FULL = 0.95;
+const NOT_JOINED = { state: /** @type {const} */ ('not-joined'), retryAt: null, stop: null };
+
+/**
+ * @typedef {import('./index.js').Status} PublicStatus
+ * @typedef {Omit<PublicStatus, 'role'>} OwnersStatus
+ * @typedef {Pick<StorageManager, 'estimate' | 'persisted'>} StorageManagerLike
+ *
+ * @typedef {object} World
+ * @property {() => Promise<import('./core.js').CoreStatus>} read
+ * @property {(pending: number) => Pick<PublicStatus['sync'], 'state' | 'retryAt' | 'stop'> & { error: PublicStatus['sync']['lastError'] }} sync
+ * @property {'opfs' | 'memory'} kind
+ * @property {StorageManagerLike | undefined} storage
+ * @property {(status: OwnersStatus) => void} announce
+ * @property {(error: unknown) => void} failed
+ * @property {import('./sync.js').Clock} clock
+ */
+
+export class Status {
+  /** @type {PublicStatus['storage']} */
+  #storage;
+  #storageAt = Number.NEGATIVE_INFINITY;
+  #asking = false;
+  /** @type {string | undefined} */
+  #told;
+  #toldAt = Number.NEGATIVE_INFINITY;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+  #reading = false;
+  #again = false;
+  #ended = false;
+  #world;
+
+  /** @param {World} world */
+  constructor(world) {
+    this.#world = world;
+    this.#storage = withRisk({ kind: world.kind, persisted: null, usageBytes: null, quotaBytes: null });
+  }
+
+  /** Something changed that it may tell of. */
+  touch() {
+    if (this.#ended || this.#timer !== undefined) return;
+    if (this.#reading) {
+      this.#again = true;
+      return;
+    }
+    const wait = this.#toldAt + TELL_MS - this.#world.clock.now();
+    // A clock that was set back must not silence it.
+    if (wait > 0 && wait <= TELL_MS) {
+      this.#timer = this.#world.clock.setTimeout(() => {
+        this.#timer = undefined;
+        this.#tell();
+      }, wait);
+    } else {
+      this.#tell();
+    }
+  }
+
+  async #tell() {
+    this.#reading = true;
+    this.#again = false;
+    try {
+      const status = await this.now();
+      const text = JSON.stringify(status);
+      if (!this.#ended && text !== this.#told) {
+        this.#told = text;
+        this.#world.announce(status);
+      }
+    } catch (error) {
+      this.#world.failed(error);
+    }
+    this.#toldAt = this.#world.clock.now();
+    this.#reading = false;
+    if (this.#again) this.touch();
+  }
+
+  /** @returns {Promise<OwnersStatus>} */
+  async now() {
+    const core = await this.#world.read();
+    if (this.#world.clock.now() - this.#storageAt >= STORAGE_MS) this.refreshStorage();
+    const { error, ...sync } = this.#world.sync(core.pending);
+    const joined = (core.number ?? null) !== null;
+    const lastError = core.lastError === null || core.lastError === undefined ? null : { message: core.lastError, at: core.lastErrorMs ?? 0 };
+    return {
+      safeToLeave: core.pending === 0 && core.rejects === 0 && core.state !== 'forked' && joined,
+      pending: core.pending,
+      oldestPendingAt: core.oldestPendingMs ?? null,
+      lastSeq: core.lastSeq,
+      tidemark: core.tidemark,
+      rejects: core.rejects,
+      station: joined ? { number: /** @type {number} */ (core.number), name: core.name ?? '' } : null,
+      server: core.server ?? null,
+      sync: { ...sync, ...(!joined && NOT_JOINED), lastContactAt: core.lastContactMs ?? null, lastError: error ?? lastError },
+      storage: this.#storage,
+    };
+  }
+
+  /** Asks the browser how much room there is; tells when that is known. */
+  async refreshStorage() {
+    if (this.#asking || this.#ended) return;
+    this.#asking = true;
+    const { storage, kind, clock } = this.#world;
+    /** @type {[StorageEstimate | undefined, boolean | undefined]} */
+    const [estimate, persisted] = await Promise.all([
+      Promise.resolve(storage?.estimate()).catch(() => undefined),
+      Promise.resolve(storage?.persisted()).catch(() => undefined),
+    ]);
+    this.#asking = false;
+    this.#storageAt = clock.now();
+    this.#storage = withRisk({
+      kind,
+      persisted: kind === 'memory' ? null : persisted ?? null,
+      usageBytes: estimate?.usage ?? null,
+      quotaBytes: estimate?.quota ?? null,
+    });
+    this.touch();
+  }
+
+  end() {
+    this.#ended = true;
+    this.#world.clock.clearTimeout(/** @type {any} */ (this.#timer));
+  }
+}
+
+/**
+ * @param {Pick<PublicStatus['storage'], 'kind' | 'persisted' | 'usageBytes' | 'quotaBytes'>} numbers
+ * @returns {PublicStatus['storage']}
+ */
+export function withRisk(numbers) {
+  const { kind, persisted, usageBytes, quotaBytes } = numbers;
+  if (kind === 'memory') {
+    return { ...numbers, risk: 'memory', message: 'Everything is in memory only and is lost when this tab closes: push or export it first.' };
+  }
+  if (usageBytes !== null && quotaBytes !== null && (quotaBytes - usageBytes < ROOM_BYTES || usageBytes > FULL * quotaBytes)) {
+    const left = Math.max(0, Math.floor((quotaBytes - usageBytes) / (1 << 20)));
+    return { ...numbers, risk: 'nearly-full', message: `Only ${left} MB are left for this site: free space on this device, and push what is pending.` };
+  }
+  if (persisted === false) {
+    return {
+      ...numbers,
+      risk: 'evictable',
+      message: 'The browser may remove this site\'s data when the device runs short of space: install the page or allow it to keep data, and push often.',
+    };
+  }
+  return { ...numbers, risk: null, message: null };
+}
