@@ -1,0 +1,24 @@
+/** On a phone one section is in view at a time, chosen at the foot of the page; where there is room all of them are, and this only moves the focus. */
+
+export function sectionsView() {
+  const buttons = [...document.querySelectorAll('.tabs button')];
+
+  function reveal(view) {
+    const from = document.body.dataset.view;
+    document.body.dataset.view = view;
+    for (const button of buttons) {
+      if (button.dataset.view === view) button.setAttribute('aria-current', 'page');
+      else button.removeAttribute('aria-current');
+    }
+    if (from !== view) scrollTo({ top: 0 });
+  }
+
+  for (const button of buttons) {
+    button.addEventListener('click', () => {
+      reveal(button.dataset.view);
+      document.querySelector(`section[data-view="${button.dataset.view}"]`).focus({ preventScroll: true });
+    });
+  }
+  reveal('entry');
+  return { reveal };
+}
