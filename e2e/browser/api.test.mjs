@@ -83,7 +83,7 @@ test('errors carry a code for programs and words for people', async (t) => {
   const cases = [
     ['sql', 'exec', 'SELEKT 1'],
     ['sql', 'query', 'SELECT * FROM nowhere'],
-    ['sql', 'query', "DELETE FROM site"],
+    ['argument', 'query', 'DELETE FROM site'],
     ['constraint', 'exec', 'INSERT INTO site (name) VALUES (NULL)'],
     ['argument', 'exec', 'SELECT ?', [{}]],
     ['argument', 'insert', 'nowhere', { name: 'x' }],
@@ -163,9 +163,10 @@ test('after close everything says closed, and another open goes on', async (t) =
   await tab.db('insert', 'site', { name: 'а' });
   await tab.db('close');
   await tab.db('close');
-  for (const call of [['query', 'SELECT 1'], ['insert', 'site', { name: 'б' }], ['status'], ['push'], ['transaction'], ['export']]) {
-    await assert.rejects(tab.db(...call), { code: 'closed' });
+  for (const call of [['query', 'SELECT 1'], ['insert', 'site', { name: 'б' }], ['status'], ['push'], ['rejects'], ['export'], ['join', 'x']]) {
+    await assert.rejects(tab.db(...call), { code: 'closed' }, String(call));
   }
+  await assert.rejects(tab.run(() => db.transaction(async () => {})), { code: 'closed' });
   await tab.open(...tab.opened);
   assert.deepEqual(await tab.db('query', 'SELECT name FROM site'), [{ name: 'а' }]);
 });
