@@ -184,6 +184,19 @@ wasm_build_env() {
 	export AR_wasm32_unknown_unknown=llvm-ar
 }
 
+# ---- The browser package -----------------------------------------------------------------------------------------
+
+node_min=18
+node_ready() { have npm && have node && (($(node --version | sed -E 's/^v([0-9]+).*/\1/') >= node_min)); }
+
+# Sets wasm_bindgen to the tool of exactly the version that the crate is locked to; call it in the repository's root.
+wasm_bindgen_env() {
+	wasm_bindgen_version=$(awk '$1 == "name" { name = $3 } $1 == "version" && name == "\"wasm-bindgen\"" { gsub(/"/, "", $3); print $3; exit }' Cargo.lock)
+	wasm_bindgen_root=$tidemark_cache/wasm-bindgen-$wasm_bindgen_version
+	wasm_bindgen=$wasm_bindgen_root/bin/wasm-bindgen
+}
+wasm_bindgen_ready() { [[ $("$wasm_bindgen" --version 2>/dev/null) == "wasm-bindgen $wasm_bindgen_version" ]]; }
+
 # ---- Browser tests -----------------------------------------------------------------------------------------------
 
 # npm_packages FOLDER: installs what its package-lock.json names, unless that is there. Nothing of a package is run.

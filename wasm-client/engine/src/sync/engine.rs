@@ -1,5 +1,7 @@
 //! The engine: a state machine over the store. One request is in flight at a time; everything else is read from the store when needed.
 
+mod farewell;
+
 use tidemark_core::decision::{Cursor, Span};
 use tidemark_core::frame::{FrameError, HEADER_BYTES};
 use tidemark_core::ids::StationNumber;
@@ -53,7 +55,8 @@ const OFFLINE_RETRY_MS: i64 = 60_000;
 enum State {
     Ready,
     InFlight(InFlight),
-    Waiting { since_ms: i64, until_ms: i64 },
+    /// `asked`: the server named the wait.
+    Waiting { since_ms: i64, until_ms: i64, asked: bool },
     Stopped(Stop),
 }
 
@@ -192,7 +195,7 @@ impl Engine {
                 return self.next_action(store, now_ms);
             }
             // A clock that was set back ends the wait.
-            State::Waiting { since_ms, until_ms }
+            State::Waiting { since_ms, until_ms, .. }
                 if (*since_ms..*until_ms).contains(&now_ms) || planted(Bug::WaitsForOldClock) && now_ms < *until_ms =>
             {
                 return Ok(Action::WaitUntil(*until_ms));
@@ -229,7 +232,7 @@ impl Engine {
                 Framed::Nothing => {
                     let action = self.after_cut();
                     if planted(Bug::LostWakeUp) && matches!(action, Action::Idle) {
-                        self.state = State::Waiting { since_ms: i64::MIN, until_ms: i64::MAX };
+                        self.state = State::Waiting { since_ms: i64::MIN, until_ms: i64::MAX, asked: false };
                     }
                     return Ok(action);
                 }
@@ -594,7 +597,7 @@ impl Engine {
         let wait_ms = self.backoff.next_wait_ms(retry_after_ms) as i64;
         let wait_ms = if self.offline { wait_ms.max(OFFLINE_RETRY_MS) } else { wait_ms };
         let until_ms = now_ms.saturating_add(wait_ms);
-        self.state = State::Waiting { since_ms: now_ms, until_ms };
+        self.state = State::Waiting { since_ms: now_ms, until_ms, asked: retry_after_ms.is_some() };
         until_ms
     }
 
