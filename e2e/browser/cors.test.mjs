@@ -20,7 +20,7 @@ test('an allowed origin pushes and reads what the server says is wrong', async (
   const refused = await tab.run(post, `${world.server.url}/v1/push`);
   assert.equal(refused.status, 401);
   assert.match(refused.type, /^application\/problem\+json/);
-  assert.ok(refused.problem.title && refused.problem.detail, JSON.stringify(refused.problem));
+  assert.ok(refused.problem.type && refused.problem.detail, JSON.stringify(refused.problem));
   await tab.db('insert', 'site', { name: 'издалека' });
   await tab.db('join', await world.server.addStation('a'));
   await tab.statusThat((status) => status.safeToLeave);

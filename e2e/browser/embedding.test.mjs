@@ -34,7 +34,7 @@ async function opensAndKeeps(tab) {
 test('the packed package works in what Vite builds', async (t) => {
   const world = await World.make(t, { server: false });
   const folder = await project(world);
-  await build({ root: folder, base: '/', logLevel: 'warn', configFile: false });
+  await build({ root: folder, logLevel: 'warn' });
   const app = await world.otherApp({ '/': join(folder, 'dist') });
   const profile = await world.profile();
   await opensAndKeeps(await profile.tab(app.origin));
@@ -43,7 +43,7 @@ test('the packed package works in what Vite builds', async (t) => {
 test('the packed package works in Vite\'s development server', async (t) => {
   const world = await World.make(t, { server: false });
   const vite = await createServer({
-    root: await project(world), logLevel: 'warn', configFile: false, cacheDir: join(world.folder, 'cache'),
+    root: await project(world), logLevel: 'warn',
     server: { host: '127.0.0.1', port: 0, hmr: false, watch: null },
   });
   t.after(() => vite.close());

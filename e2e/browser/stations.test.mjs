@@ -91,7 +91,7 @@ test('a join code works once, again for who has it, and every other code says wh
 test('a row that cannot be applied is a reject that can be repaired, sent again or given up', async (t) => {
   const world = await World.make(t);
   const profile = await world.profile();
-  const tab = await profile.tab(world.app.origin, world.options());
+  const tab = await profile.tab(world.app.origin, world.options({ sync: 'manual' }));
   const station = await tab.db('join', await world.server.addStation('a'));
   const good = await tab.db('insert', 'site', { name: 'пост' });
   const bad = await tab.db('insert', 'reading', { site_id: good, measured_at: new Date('2025-01-01'), temperature: 20, count: 'много' });

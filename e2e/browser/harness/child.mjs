@@ -55,16 +55,16 @@ export class Child {
   }
 
   /** Ends its standard input and waits for its end. */
-  async finish() {
+  async finish(limitMs = patienceMs) {
     this.#process.stdin.end();
-    return inTime(`${this.command} ends`, this.ended);
+    return inTime(`${this.command} ends`, this.ended, limitMs);
   }
 }
 
 /** Runs a program to its end and returns what it printed; an exit code other than 0 is an error with all of it. */
 export async function run(path, args, options) {
   const child = new Child(path, args, options);
-  const { code } = await child.finish();
+  const { code } = await child.finish(120_000);
   if (code !== 0) throw new Error(`${child.command} ended with ${code}:\n${child.output}`);
   return child.output;
 }

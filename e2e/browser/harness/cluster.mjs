@@ -7,7 +7,7 @@ import { program } from './paths.mjs';
 export async function startCluster() {
   const child = new Child(program('cluster'), [], { env: process.env.TIDEMARK_PG_BIN && { TIDEMARK_PG_BIN: process.env.TIDEMARK_PG_BIN } });
   const [url] = await child.says(/^postgresql:\S+$/m, 90_000);
-  return { url, finish: () => child.finish() };
+  return { url, finish: () => child.finish(120_000) };
 }
 
 let own;

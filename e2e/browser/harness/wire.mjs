@@ -7,7 +7,7 @@ export class Wire {
   #watchers = [];
   /** Bytes that went from the page to the server. */
   sentBytes = 0;
-  /** `pass`; `refuse`: connections break at once; `hold-replies`: the server hears everything, and its answers are lost. */
+  /** `pass`; `refuse`: connections break at once; `hold-replies`: the server hears everything, and its answers to POSTs are lost. */
   mode = 'pass';
 
   static async start(target) {
@@ -30,13 +30,16 @@ export class Wire {
       page.destroy();
     });
     page.on('close', () => server.destroy());
+    // Preflights get their answer, or no POST would follow.
+    let posting = false;
     page.on('data', (bytes) => {
+      if (/^[A-Z]+ \//.test(bytes.toString('latin1', 0, 16))) posting = bytes.toString('latin1', 0, 5) === 'POST ';
       this.sentBytes += bytes.length;
       server.write(bytes);
       this.#watchers = this.#watchers.filter(({ at, reached }) => this.sentBytes < at || reached());
     });
     server.on('data', (bytes) => {
-      if (this.mode === 'pass') page.write(bytes);
+      if (this.mode === 'pass' || !posting) page.write(bytes);
     });
     return undefined;
   }
