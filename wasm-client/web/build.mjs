@@ -1,5 +1,6 @@
 // Puts the package (dist/) and the served site (site/) together, compresses the site, and prints what a browser downloads.
 // Called by scripts/build-web: node build.mjs FOLDER-OF-THE-MODULE SCHEMA
+import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -34,6 +35,19 @@ function fill(folder, wanted) {
   }
 }
 
+/**
+ * What the notebook's service worker keeps (notebook/sw.js): every file but the worker's own, with its hash, so that files of two versions
+ * never mix; the version is a hash of them all.
+ */
+function precache(site) {
+  const hash = (bytes) => createHash('sha256').update(bytes).digest();
+  const kept = [...site].map(([name, bytes]) => [relative('notebook', name), bytes])
+    .filter(([name]) => !['sw.js', 'precache.js'].includes(name))
+    .map(([name, bytes]) => ({ url: name === 'index.html' ? './' : name, integrity: `sha256-${hash(bytes).toString('base64')}` }));
+  const version = hash(JSON.stringify(kept)).toString('hex').slice(0, 16);
+  return Buffer.from(`export const version = '${version}';\nexport const files = ${JSON.stringify(kept, null, 1)};\n`);
+}
+
 const gzip = (bytes) => gzipSync(bytes, { level: 9 });
 const brotli = (bytes) => brotliCompressSync(bytes, {
   params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_LGWIN]: 24, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length },
@@ -46,6 +60,7 @@ const site = new Map();
 for (const [name, bytes] of files(join(web, 'notebook'))) site.set(join('notebook', name), bytes);
 for (const [name, bytes] of dist) if (!name.endsWith('.d.ts')) site.set(join('notebook', 'tidemark', name), bytes);
 site.set(join('notebook', 'schema.toml'), readFileSync(schema));
+site.set(join('notebook', 'precache.js'), precache(site));
 
 // A copy that was compressed from the same bytes is kept: brotli at its best takes seconds.
 const before = files(join(web, 'site'));

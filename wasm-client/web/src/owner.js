@@ -372,16 +372,14 @@ export class Owner {
    * @param {Call} call
    */
   async #long(tab, call) {
-    /** @type {import('./protocol.js').Answer} */
-    let answer;
     try {
-      answer = { n: call.n, ok: await this.#longWork(call) };
+      const ok = await this.#longWork(call);
+      this.#flush(tab, [{ n: call.n, ok }]);
     } catch (error) {
-      answer = { n: call.n, error: toFailure(error) };
+      this.#flush(tab, [{ n: call.n, error: toFailure(error) }]);
       if (!isExpected(error)) this.#die(error);
     }
     tab.asked.delete(call.n);
-    this.#flush(tab, [answer]);
   }
 
   /** @param {Call} call */

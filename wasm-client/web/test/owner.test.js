@@ -290,3 +290,12 @@ test('joining asks the server outside of any turn, and a lost reply is repaired 
   assert.deepEqual(await tab.call('join', ['good']), { number: 7, name: 'x' });
   assert.deepEqual(await tab.call('join', ['good']), { number: 7, name: 'x' });
 });
+
+test('a long call that traps the module is answered before its owner ends', async () => {
+  const world = new World();
+  await world.own();
+  const tab = world.tab('a');
+  world.core.exportDatabase = () => { throw new Error('unreachable'); };
+  assert.equal((await now(tab.call('export', ['database']))).code, 'bug');
+  assert.equal(world.died.code, 'bug');
+});

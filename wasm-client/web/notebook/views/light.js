@@ -15,6 +15,7 @@ export function lightView({ onOpen }) {
     const answer = failed ? { level: 'danger', icon: 'disk', headline: ['failure.title'], details: [] } : lightOf(status);
     const headline = say(answer.headline);
     button.dataset.level = answer.level;
+    button.disabled = failed;
     const print = JSON.stringify(answer) + document.documentElement.lang;
     if (button.dataset.print === print) return;
     button.dataset.print = print;
