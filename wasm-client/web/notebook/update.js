@@ -9,7 +9,7 @@ export async function keepPage() {
   const controlled = navigator.serviceWorker.controller !== null;
   const registration = await navigator.serviceWorker.register('sw.js', { type: 'module' });
 
-  const offer = worker => toast(t('update.ready'), { action: t('update.reload'), act: () => worker.postMessage('activate') });
+  const offer = worker => toast(t('update.ready'), { action: t('update.reload'), stay: true, act: () => worker.postMessage('activate') });
   if (registration.waiting && controlled) offer(registration.waiting);
   registration.addEventListener('updatefound', () => {
     const worker = registration.installing;

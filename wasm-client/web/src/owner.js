@@ -343,7 +343,9 @@ export class Owner {
       tab.answers.push(this.#done(tab, call, work()));
     } catch (error) {
       tab.asked.delete(call.n);
-      tab.answers.push({ n: call.n, error: toFailure(error) });
+      const failure = toFailure(error);
+      tab.answers.push({ n: call.n, error: failure });
+      if (failure.code === 'full') this.#status.full();
       // What nobody has thought of has left the module in a state nobody knows. The caller has its answer, so that it does not ask the next
       // owner for the same.
       if (!isExpected(error)) throw error;

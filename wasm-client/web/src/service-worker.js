@@ -47,9 +47,16 @@ export function precache({ version, files, page = './' }, scope = self) {
 
   /** All files, or an error: the browser tries again later, and the version before goes on. */
   async function install() {
-    const responses = await Promise.all(requests.map(fetchFile));
+    const isNew = !(await scope.caches.has(name));
     const cache = await scope.caches.open(name);
-    await Promise.all(responses.map((response, index) => cache.put(requests[index].url, response)));
+    try {
+      // Each body is read at once: one that is not keeps its place among the browser's connections, and there are few.
+      await Promise.all(requests.map(async (request) => cache.put(request.url, await fetchFile(request))));
+    } catch (error) {
+      // The version that is running may have the same name.
+      if (isNew) await scope.caches.delete(name);
+      throw error;
+    }
   }
 
   /** @param {{ url: string, integrity?: string }} file */

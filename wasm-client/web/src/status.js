@@ -8,6 +8,10 @@ const STORAGE_MS = 10_000;
 const ROOM_BYTES = 32 << 20;
 /** So is a store that is so full. */
 const FULL = 0.95;
+/** After a write found no room, that counts for so long. Browsers tell pages more room than there is, so as not to tell them apart. */
+const WAS_FULL_MS = 60_000;
+/** How long the first status waits for what the browser says about its storage. */
+const FIRST_MS = 300;
 const NOT_JOINED = { state: /** @type {const} */ ('not-joined'), retryAt: null, stop: null };
 
 /**
@@ -29,7 +33,10 @@ export class Status {
   /** @type {PublicStatus['storage']} */
   #storage;
   #storageAt = Number.NEGATIVE_INFINITY;
-  #asking = false;
+  /** @type {Promise<void> | undefined} */
+  #asking;
+  /** @type {ReturnType<typeof setTimeout> | undefined} while a write that found no room counts */
+  #wasFull;
   /** @type {string | undefined} */
   #told;
   #toldAt = Number.NEGATIVE_INFINITY;
@@ -86,7 +93,12 @@ export class Status {
   /** @returns {Promise<OwnersStatus>} */
   async now() {
     const core = await this.#world.read();
-    if (this.#world.clock.now() - this.#storageAt >= STORAGE_MS) this.refreshStorage();
+    if (Math.abs(this.#world.clock.now() - this.#storageAt) >= STORAGE_MS) {
+      const known = this.refreshStorage();
+      if (this.#storageAt === Number.NEGATIVE_INFINITY) {
+        await Promise.race([known, new Promise((late) => { this.#world.clock.setTimeout(() => late(undefined), FIRST_MS); })]);
+      }
+    }
     const { error, ...sync } = this.#world.sync(core.pending);
     const joined = (core.number ?? null) !== null;
     const lastError = core.lastError === null || core.lastError === undefined ? null : { message: core.lastError, at: core.lastErrorMs ?? 0 };
@@ -105,40 +117,57 @@ export class Status {
   }
 
   /** Asks the browser how much room there is; tells when that is known. */
-  async refreshStorage() {
-    if (this.#asking || this.#ended) return;
-    this.#asking = true;
+  refreshStorage() {
+    this.#asking ??= this.#askStorage().finally(() => { this.#asking = undefined; });
+    return this.#asking;
+  }
+
+  async #askStorage() {
     const { storage, kind, clock } = this.#world;
-    /** @type {[StorageEstimate | undefined, boolean | undefined]} */
     const [estimate, persisted] = await Promise.all([
       Promise.resolve(storage?.estimate()).catch(() => undefined),
       Promise.resolve(storage?.persisted()).catch(() => undefined),
     ]);
-    this.#asking = false;
+    if (this.#ended) return;
     this.#storageAt = clock.now();
     this.#storage = withRisk({
       kind,
       persisted: kind === 'memory' ? null : persisted ?? null,
       usageBytes: estimate?.usage ?? null,
       quotaBytes: estimate?.quota ?? null,
-    });
+    }, this.#wasFull !== undefined);
     this.touch();
+  }
+
+  /** A write found no room. */
+  full() {
+    const { clock } = this.#world;
+    clock.clearTimeout(/** @type {any} */ (this.#wasFull));
+    this.#wasFull = clock.setTimeout(() => {
+      this.#wasFull = undefined;
+      this.refreshStorage();
+    }, WAS_FULL_MS);
+    this.refreshStorage();
   }
 
   end() {
     this.#ended = true;
-    this.#world.clock.clearTimeout(/** @type {any} */ (this.#timer));
+    for (const timer of [this.#timer, this.#wasFull]) this.#world.clock.clearTimeout(/** @type {any} */ (timer));
   }
 }
 
 /**
  * @param {Pick<PublicStatus['storage'], 'kind' | 'persisted' | 'usageBytes' | 'quotaBytes'>} numbers
+ * @param {boolean} [wasFull] a write found no room just now
  * @returns {PublicStatus['storage']}
  */
-export function withRisk(numbers) {
+export function withRisk(numbers, wasFull = false) {
   const { kind, persisted, usageBytes, quotaBytes } = numbers;
   if (kind === 'memory') {
     return { ...numbers, risk: 'memory', message: 'Everything is in memory only and is lost when this tab closes: push or export it first.' };
+  }
+  if (wasFull) {
+    return { ...numbers, risk: 'nearly-full', message: 'A write just now found no room: free space on this device, and push what is pending.' };
   }
   if (usageBytes !== null && quotaBytes !== null && (quotaBytes - usageBytes < ROOM_BYTES || usageBytes > FULL * quotaBytes)) {
     const left = Math.max(0, Math.floor((quotaBytes - usageBytes) / (1 << 20)));

@@ -89,6 +89,11 @@ export class Tab {
     return this.#owner.own ? 'owner' : 'guest';
   }
 
+  /** Nobody has the database just now, and somebody will. */
+  get isWaiting() {
+    return !this.#owner && !this.#isOver;
+  }
+
   get #isOver() {
     return this.#state === 'closing' || this.#state === 'closed';
   }

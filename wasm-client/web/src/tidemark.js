@@ -150,7 +150,7 @@ export class Tidemark {
   /** @returns {Promise<import('./index.js').Status>} */
   async status() {
     const { lastStatus } = this.#tab;
-    if (lastStatus && this.#tab.role === 'waiting') return { ...lastStatus, role: 'waiting' };
+    if (lastStatus && this.#tab.isWaiting) return { ...lastStatus, role: 'waiting' };
     const status = await this.#tab.call('status', []);
     return { ...status, role: this.#tab.role };
   }

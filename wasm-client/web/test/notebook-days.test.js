@@ -3,6 +3,9 @@ import { test } from 'node:test';
 import { layout, nearest, ticks } from '../notebook/chart.js';
 import { dayStart, daysBetween, fromStored } from '../notebook/days.js';
 
+// Not UTC, and with a summer time. Every test file has a process of its own.
+process.env.TZ = 'Europe/Berlin';
+
 test('a stored time is UTC, with or without a fraction; what is no time is null', () => {
   assert.equal(fromStored('2026-11-25 19:02:03.123456').toISOString(), '2026-11-25T19:02:03.123Z');
   assert.equal(fromStored('2026-11-25 19:02:03').toISOString(), '2026-11-25T19:02:03.000Z');
@@ -10,17 +13,10 @@ test('a stored time is UTC, with or without a fraction; what is no time is null'
 });
 
 test('a local day begins at local midnight, and days are counted over a change of the clock', () => {
-  const zone = process.env.TZ;
-  process.env.TZ = 'Europe/Berlin';
-  try {
-    assert.equal(dayStart(new Date('2026-03-29T12:00:00Z')).toISOString(), '2026-03-28T23:00:00.000Z');
-    assert.equal(dayStart(new Date('2026-03-29T12:00:00Z'), 1).toISOString(), '2026-03-29T22:00:00.000Z');
-    assert.equal(daysBetween(new Date('2026-03-28T22:59:00Z'), new Date('2026-03-28T23:01:00Z')), 1);
-    assert.equal(daysBetween(new Date('2026-03-22T12:00:00Z'), new Date('2026-03-29T12:00:00Z')), 7);
-  } finally {
-    if (zone === undefined) delete process.env.TZ;
-    else process.env.TZ = zone;
-  }
+  assert.equal(dayStart(new Date('2026-03-29T12:00:00Z')).toISOString(), '2026-03-28T23:00:00.000Z');
+  assert.equal(dayStart(new Date('2026-03-29T12:00:00Z'), 1).toISOString(), '2026-03-29T22:00:00.000Z');
+  assert.equal(daysBetween(new Date('2026-03-28T22:59:00Z'), new Date('2026-03-28T23:01:00Z')), 1);
+  assert.equal(daysBetween(new Date('2026-03-22T12:00:00Z'), new Date('2026-03-29T12:00:00Z')), 7);
 });
 
 test('the chart’s levels are round and cover every rate, with zero among them', () => {

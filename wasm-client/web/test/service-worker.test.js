@@ -4,10 +4,15 @@ import { precache } from '../src/service-worker.js';
 
 const BASE = 'https://field.example/app/';
 
+/** Responses whose bodies nobody has read; a browser waits when there are so many. */
+const UNREAD_MAX = 3;
+
 /** A service worker's scope, with a server that can be changed or be away. */
 function world(files) {
   const listeners = {};
   const stores = new Map();
+  let unread = 0;
+  const waiting = [];
   const scope = {
     location: { href: `${BASE}sw.js` },
     registration: { scope: BASE },
@@ -19,16 +24,24 @@ function world(files) {
       const url = typeof request === 'string' ? request : request.url;
       scope.asked.push({ url, ...options });
       if (!scope.server) throw new TypeError('Failed to fetch');
+      while (unread >= UNREAD_MAX) await new Promise((resume) => { waiting.push(resume); });
       const text = scope.server.get(url);
-      return text === undefined ? new Response('', { status: 404 }) : new Response(text);
+      if (text === undefined) return new Response('', { status: 404 });
+      unread += 1;
+      return new Response(text);
     },
     caches: {
       keys: async () => [...stores.keys()],
+      has: async (name) => stores.has(name),
       delete: async (name) => stores.delete(name),
       open: async (name) => {
         if (!stores.has(name)) stores.set(name, new Map());
         const store = stores.get(name);
-        return { put: async (url, response) => { store.set(url, await response.text()); },
+        return { put: async (url, response) => {
+          store.set(url, await response.text());
+          unread -= 1;
+          waiting.splice(0).forEach((resume) => resume());
+        },
           match: async (url) => (store.has(url) ? new Response(store.get(url)) : undefined) };
       },
     },
@@ -61,6 +74,15 @@ test('what was installed opens without a network, with any search and hash', asy
   assert.equal(await scope.get('./?day=3#top', { mode: 'navigate' }), 'page');
   assert.equal(await scope.get('a/deep/link', { mode: 'navigate' }), 'page');
   assert.equal(await scope.get('app.js'), 'code');
+});
+
+test('any number of files is installed', { timeout: 5_000 }, async () => {
+  const many = Object.fromEntries(Array.from({ length: 50 }, (_, n) => [`${n}.js`, `${n}`]));
+  const scope = world({ ...FILES, ...many });
+  precache({ version: '1', files: [...list, ...Object.keys(many)] }, scope);
+  await scope.send('install');
+  scope.server = null;
+  assert.equal(await scope.get('49.js'), '49');
 });
 
 test('what is not in the list is left to the network, and so is everything but GET', async () => {

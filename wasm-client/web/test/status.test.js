@@ -72,6 +72,27 @@ test('a storage that does not answer is unknown, and nothing else', async () => 
   assert.deepEqual([storage.persisted, storage.usageBytes, storage.quotaBytes, storage.risk], [null, null, null, null]);
 });
 
+test('a write that found no room is a risk for a minute, whatever the browser says', async () => {
+  const { status, clock } = board();
+  const risk = async () => (await status.now()).storage.risk;
+  assert.equal(await risk(), null);
+  status.full();
+  await settle();
+  assert.equal(await risk(), 'nearly-full');
+  await clock.pass(59_000);
+  assert.equal(await risk(), 'nearly-full');
+  await clock.pass(1_000);
+  assert.equal(await risk(), null);
+});
+
+test('the first status waits for the storage, but not for ever', async () => {
+  assert.equal((await board().status.now()).storage.persisted, true);
+  const { status, clock } = board({ storage: { estimate: () => new Promise(() => {}), persisted: async () => true } });
+  const first = status.now();
+  await clock.pass(300);
+  assert.equal((await first).storage.persisted, null);
+});
+
 test('risks are named, the worst first, with what to do', () => {
   const numbers = { kind: 'opfs', persisted: true, usageBytes: 1, quotaBytes: 1e12 };
   assert.equal(withRisk(numbers).risk, null);

@@ -3,10 +3,13 @@
 import { Tidemark, TidemarkError } from '../src/index.js';
 import type { Change, ErrorCode, Executed, Pushed, Reject, SqlValue, Status, StopKind, Transaction, Unsubscribe } from '../src/index.js';
 import { TidemarkError as TidemarkErrorAsWritten } from '../src/errors.js';
+import type { precache } from '../src/precache.js';
+import { precache as precacheAsWritten } from '../src/service-worker.js';
 import { Tidemark as TidemarkAsWritten } from '../src/tidemark.js';
 
 // The sources keep what the types say; the rest of it is held by @implements there.
 export const open: typeof Tidemark.open = TidemarkAsWritten.open;
+export const install: typeof precache = precacheAsWritten;
 export const made: TidemarkError = new TidemarkErrorAsWritten('full', 'no room');
 
 interface Reading {

@@ -1,16 +1,16 @@
-/** On a phone one section is in view at a time, chosen at the foot of the page; where there is room all of them are, and this only moves the focus. */
+/** On a phone one section is in view at a time, chosen at the foot of the page; where there is room all of them are, and the chosen one is only shown from its top. */
 
 export function sectionsView() {
   const buttons = [...document.querySelectorAll('.tabs button')];
 
   function reveal(view) {
-    const from = document.body.dataset.view;
     document.body.dataset.view = view;
     for (const button of buttons) {
       if (button.dataset.view === view) button.setAttribute('aria-current', 'page');
       else button.removeAttribute('aria-current');
     }
-    if (from !== view) scrollTo({ top: 0 });
+    scrollTo({ top: 0 });
+    document.querySelector(`section[data-view="${view}"]`).scrollTop = 0;
   }
 
   for (const button of buttons) {

@@ -10,14 +10,14 @@ const STAY_WITH_ACTION_MS = 20_000;
 const place = document.getElementById('toasts');
 let timer = 0;
 
-export function toast(text, { action = null, act = null, bad = false } = {}) {
+export function toast(text, { action = null, act = null, bad = false, stay = false } = {}) {
   clearTimeout(timer);
   const close = () => node.remove();
   const node = el('div', { class: bad ? 'toast bad' : 'toast' },
     el('p', {}, text),
     act && el('button', { type: 'button', class: 'act', onclick: () => { close(); act(); } }, action),
     el('button', { type: 'button', class: 'icon', 'aria-label': t('toast.close'), onclick: close }, icon('close')));
-  const leave = () => { timer = setTimeout(close, act ? STAY_WITH_ACTION_MS : STAY_MS); };
+  const leave = () => { if (!stay) timer = setTimeout(close, act ? STAY_WITH_ACTION_MS : STAY_MS); };
   // It does not go away under the finger, or while the keyboard is on it.
   for (const event of ['pointerenter', 'focusin']) node.addEventListener(event, () => clearTimeout(timer));
   for (const event of ['pointerleave', 'focusout']) node.addEventListener(event, leave);
