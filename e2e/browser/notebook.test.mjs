@@ -8,10 +8,8 @@ import { assertSame } from './harness/upstream.mjs';
 import { until } from './harness/wait.mjs';
 import { World } from './harness/world.mjs';
 
-const nbsp = '\u00a0';
-
 const english = {
-  lang: 'en-US', view: { width: 1280, height: 900 }, title: 'Field notebook', other: 'Русский', back: 'English',
+  lang: 'en-US', view: { width: 1280, height: 900 }, other: 'RU, русский', back: 'EN, English',
   light: /^Is it safe to leave\?/, safe: 'Safe to leave', alone: 'Not joined to a server', one: '1 change only on this device', close: 'Close',
   code: 'Join code', join: 'Join', joined: /Joined as .*number \d+/, product: 'Product', add: (name) => `Add “${name}”`,
   initial: 'Initial balance', incoming: 'Incoming', outgoing: 'Outgoing', final: 'Final balance', days: 'Storage days', more: 'One day more',
@@ -21,12 +19,12 @@ const english = {
   again: 'Send now',
 };
 const russian = {
-  lang: 'ru-RU', view: { width: 390, height: 844 }, title: /./, other: 'English', back: 'Русский',
+  lang: 'ru-RU', view: { width: 390, height: 844 }, other: 'EN, English', back: 'RU, русский',
   light: /^Можно уходить\?/, safe: 'Можно уходить', alone: 'Не подключено к серверу', one: '1 изменение только на этом устройстве', close: 'Закрыть',
   code: 'Код подключения', join: 'Подключить', joined: /номер \d+/i, product: 'Товар', add: (name) => `Добавить «${name}»`,
   initial: 'Начальный остаток', incoming: 'Приход', outgoing: 'Расход', final: 'Конечный остаток', days: 'Дней хранения', more: 'На день больше',
-  save: 'Сохранить запись', saved: /Сохранено на устройстве/, change: /Выбрать другой товар/, rate: (percent) => `${percent.replace('.', ',')}${nbsp}%`,
-  kilograms: (text) => `${text.replace('.', ',')}${nbsp}кг`, day: 'Сегодня', edit: (name) => new RegExp(`^Изменить: ${name}`), correct: 'Сохранить исправление',
+  save: 'Сохранить запись', saved: /Сохранено на устройстве/, change: /Выбрать другой товар/, rate: (percent) => `${percent.replace('.', ',')} %`,
+  kilograms: (text) => `${text.replace('.', ',')} кг`, day: 'Сегодня', edit: (name) => new RegExp(`^Изменить: ${name}`), correct: 'Сохранить исправление',
   remove: (name) => new RegExp(`^Удалить: ${name}`), undo: 'Вернуть', rejects: 'Отклонённые изменения', rejected: '1 изменение отклонено', send: 'Исправить и отправить',
   revoked: /отозван/, export: 'Выгрузить неотправленное', number: (value) => value.replace('.', ','), again: 'Отправить сейчас',
 };
@@ -46,6 +44,11 @@ class Reader {
   async go(view) {
     const tab = this.page.locator(`nav.tabs [data-view=${view}]`);
     if (await tab.isVisible()) await tab.click();
+  }
+
+  /** What an element says; spaces that do not break are spaces. */
+  async says(selector, text) {
+    assert.equal((await this.page.locator(selector).textContent()).replace(/\s/g, ' '), text);
   }
 
   async headline(text) {
@@ -114,8 +117,16 @@ for (const words of [english, russian]) {
     await profile.cdp.send('Browser.setDownloadBehavior', { behavior: 'allow', downloadPath: downloads });
     await profile.cdp.send('Browser.grantPermissions', { origin: world.server.url, permissions: ['durableStorage'] });
     let { tab, reader } = await openNotebook(world, profile, words);
+    // Each step stands on the one before: what is broken is told once.
+    let broken = false;
+    const step = (name, work) => t.test(name, async () => {
+      assert.ok(!broken, 'not reached: an earlier step failed');
+      broken = true;
+      await work();
+      broken = false;
+    });
 
-    await t.test('it speaks the language of the browser, and the other one on a click', async () => {
+    await step('it speaks the language of the browser, and the other one on a click', async () => {
       assert.equal(await reader.page.locator('html').getAttribute('lang'), words.lang.slice(0, 2));
       await reader.headline(words.alone);
       await reader.button(words.other, { exact: true }).click();
@@ -124,15 +135,15 @@ for (const words of [english, russian]) {
       await reader.headline(words.alone);
     });
 
-    await t.test('a record shows its shrinkage at once and is kept before the device has joined', async () => {
+    await step('a record shows its shrinkage at once and is kept before the device has joined', async () => {
       await reader.pick('СИНЕЦ ВЯЛЕНЫЙ');
       await reader.fill({ initial: '1.2', final: '1.092', days: '7' });
-      assert.equal(await reader.page.locator('#result-rate').textContent(), words.rate('9'));
-      assert.equal(await reader.page.locator('#result-shrinkage').textContent(), words.kilograms('0.108'));
+      await reader.says('#result-rate', words.rate('9'));
+      await reader.says('#result-shrinkage', words.kilograms('0.108'));
       await reader.save();
     });
 
-    await t.test('it joins with the code that the operator made, and all of it is upstream', async () => {
+    await step('it joins with the code that the operator made, and all of it is upstream', async () => {
       await reader.join(await world.server.addStation('холодильник 2'));
       await reader.headline(words.safe);
       const rows = await world.upstream.query(`SELECT n.name, c.initial_balance, c.final_balance, c.storage_days FROM ${world.schema.name}.calculation_data c
@@ -140,7 +151,7 @@ for (const words of [english, russian]) {
       assert.deepEqual(rows, [{ name: 'СИНЕЦ ВЯЛЕНЫЙ', initial_balance: 1.2, final_balance: 1.092, storage_days: '7' }]);
     });
 
-    await t.test('a record that cannot be is pointed out beside its field and not saved', async () => {
+    await step('a record that cannot be is pointed out beside its field and not saved', async () => {
       await reader.pick('СКУМБРИЯ Х/К');
       await reader.fill({ initial: 'много', final: '4.75', days: '7' });
       await reader.button(words.save).click();
@@ -148,13 +159,13 @@ for (const words of [english, russian]) {
       assert.equal(await reader.page.getByLabel(words.initial).getAttribute('aria-invalid'), 'true');
       await reader.fill({ initial: '5', days: '6' });
       await reader.button(words.more).click();
-      assert.equal(await reader.page.locator('#result-rate').textContent(), words.rate('5'));
+      await reader.says('#result-rate', words.rate('5'));
       await reader.save();
       await reader.headline(words.safe);
       assert.equal(await world.upstream.count('calculation_data'), 2);
     });
 
-    await t.test('with the server gone, a correction and a deletion stay here, and the light says so', async () => {
+    await step('with the server gone, a correction and a deletion stay here, and the light says so', async () => {
       await world.server.kill();
       await reader.go('day');
       await reader.page.getByRole('region', { name: words.day }).getByRole('button', { name: words.edit('СИНЕЦ ВЯЛЕНЫЙ') }).click();
@@ -170,7 +181,7 @@ for (const words of [english, russian]) {
       await remove.waitFor({ state: 'hidden' });
     });
 
-    await t.test('it opens without any network, in a browser that was closed, and has everything', async () => {
+    await step('it opens without any network, in a browser that was closed, and has everything', async () => {
       await profile.leave();
       await profile.come();
       await profile.cdp.send('Browser.setDownloadBehavior', { behavior: 'allow', downloadPath: downloads });
@@ -182,11 +193,11 @@ for (const words of [english, russian]) {
       assert.equal(await day.getByRole('button', { name: words.edit('СКУМБРИЯ Х/К') }).count(), 0);
       await reader.pick('ЛЕЩ');
       await reader.fill({ initial: '10', incoming: '2', outgoing: '1.5', final: '10.1', days: '3' });
-      assert.equal(await reader.page.locator('#result-rate').textContent(), words.rate('4'));
+      await reader.says('#result-rate', words.rate('4'));
       await reader.save();
     });
 
-    await t.test('unsent data is exported, carried to the server and applied there once', async () => {
+    await step('unsent data is exported, carried to the server and applied there once', async () => {
       await reader.device(async (dialog) => {
         await dialog.getByRole('button', { name: words.export }).click();
         await until('the bundle is downloaded', async () => (await readdir(downloads)).some((name) => name.endsWith('.bundle')));
@@ -196,7 +207,7 @@ for (const words of [english, russian]) {
       assert.equal(await world.upstream.count('calculation_data'), 2);
     });
 
-    await t.test('with the server back it is safe to leave, and PostgreSQL has what the page shows', async () => {
+    await step('with the server back it is safe to leave, and PostgreSQL has what the page shows', async () => {
       await world.server.restart();
       await profile.context.setOffline(false);
       await reader.headline(words.safe);
@@ -206,7 +217,7 @@ for (const words of [english, russian]) {
       assert.equal(await assertSame(tab, world.upstream, world.schema, station.number), 5);
     });
 
-    await t.test('a rejected record is shown and repaired', async () => {
+    await step('a rejected record is shown and repaired', async () => {
       await tab.db('exec', "INSERT INTO calculation_data (initial_balance, final_balance, calculation_date) VALUES (3, 2.5, '9999-01-01 00:00:00')");
       await reader.headline(words.rejected);
       await reader.device(async (dialog) => {
@@ -221,7 +232,7 @@ for (const words of [english, russian]) {
       assert.equal(rows.length, 1);
     });
 
-    await t.test('a device that was revoked says so and goes on recording', async () => {
+    await step('a device that was revoked says so and goes on recording', async () => {
       await world.server.revokeStation('холодильник 2');
       await reader.pick('ЛЕЩ');
       await reader.fill({ initial: '1', final: '1', days: '1' });
