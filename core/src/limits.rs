@@ -45,6 +45,11 @@ impl Default for FrameLimits {
 /// Most bytes of a JSON request or reply other than a frame.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
+/// Most rejects that one `POST /v1/rejects` asks about.
+pub const ASKED_REJECTS_MAX: usize = 1_000;
+/// Most bytes of such a request: room for as many numbers of 20 digits twice, once with a word.
+pub const REJECTS_REQUEST_BYTES_MAX: usize = 128 << 10;
+
 /// Most bytes of a `POST /v1/digest` request.
 pub const DIGEST_REQUEST_BYTES_MAX: usize = 1 << 20;
 /// Most ranges one such request asks about, over all its asks.

@@ -84,6 +84,45 @@ pub struct RejectedChange {
     pub message: String,
 }
 
+/// `POST /v1/rejects`: a station asks what became of its rejects upstream, and says what became of them there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RejectsRequest {
+    /// Seqs of rejects that are open on the station; at most [`crate::limits::ASKED_REJECTS_MAX`].
+    pub open: Vec<u64>,
+    /// Rejects of the station's own making that are settled there; as many at most. Of them the server knows nothing but the number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settled: Vec<SettledReject>,
+}
+
+/// Reply to [`RejectsRequest`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectsReply {
+    /// Those of them that are not open any more upstream.
+    pub settled: Vec<SettledReject>,
+}
+
+/// What became of a rejected change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettledReject {
+    /// Its seq.
+    pub seq: u64,
+    /// How.
+    pub fate: RejectFate,
+}
+
+/// How a rejected change ceased to be open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RejectFate {
+    /// Its image was applied after all.
+    Replayed,
+    /// A later change of its row took its place.
+    Superseded,
+    /// Somebody gave it up.
+    Discarded,
+}
+
 /// What went wrong with a request, as programs match on it: the `code` of a [`Problem`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -120,6 +120,11 @@ impl PostgresCluster {
     /// When the processes are not found or do not go.
     pub fn kill_hard(&mut self) -> Result<()> {
         let postmaster = self.postmaster_pid()?;
+        // Stopped first: a child it made between the listing and the kill would live on and hold the cluster's memory.
+        Command::new("kill").arg("-STOP").arg(postmaster.to_string()).stderr(Stdio::null()).status()?;
+        wait_for("PostgreSQL to stand still", Duration::from_secs(20), || {
+            Ok(process_state(postmaster).is_none_or(|(state, _)| matches!(state, 'T' | 'Z')).then_some(()))
+        })?;
         let mut pids = vec![postmaster];
         pids.extend(children_of(postmaster)?);
         let status =

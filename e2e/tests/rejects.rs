@@ -43,6 +43,12 @@ fn a_refused_parent_and_its_child_are_replayed_once_the_cause_is_gone() -> Resul
     ensure!(replayed.contains("replayed 2, superseded 0, still open 0"), "{replayed}");
     let seen = field.assert_upstream_equals(&[&station])?;
     ensure!(seen.rows == 4, "{seen:?}");
+
+    // The station hears of it when it speaks with the server next.
+    ensure!(station.status()?["rejects"] == 2);
+    let heard = station.run(&["push"])?.success()?.output();
+    ensure!(heard.contains("2 rejected changes: upstream after all"), "{heard}");
+    ensure!(station.status()?["rejects"] == 0, "{}", station.run(&["rejects"])?.output());
     Ok(())
 }
 
@@ -89,7 +95,25 @@ fn a_time_that_was_taken_for_wrong_is_released_by_the_operator() -> Result<()> {
     let released = field.server_command(&["rejects", "replay", "--all", "--ignore-clock"])?.success()?.output();
     ensure!(released.contains("replayed 1"), "{released}");
     field.assert_upstream_equals(&[&station])?;
-    station.run(&["rejects", "discard", "2"])?.success()?;
+    station.open()?.execute("INSERT INTO reading (site_id, measured_at) VALUES (1, '1956-01-01')", [])?;
+    station.run(&["push"])?.success()?;
+    ensure!(station.status()?["rejects"] == 1, "the first is upstream, the second rejected");
+    field.server_command(&["rejects", "discard", "a", "3"])?.success()?;
+    let heard = station.run(&["push"])?.success()?.output();
+    ensure!(heard.contains("1 rejected change: discarded by the server's operator"), "{heard}");
     ensure!(station.status()?["rejects"] == 0);
+
+    // The other way round: of what could not travel the server knows the number only, until the station says that it is repaired.
+    station.open()?.execute(
+        "INSERT INTO picture (uuid, extra) VALUES ('0192f0c1-2e4a-7c4e-8a51-3f1d2c9b7e60', '{not json')",
+        [],
+    )?;
+    station.run(&["push"])?.success()?;
+    let listed = || anyhow::Ok(field.server_command(&["rejects", "list"])?.success()?.output());
+    ensure!(listed()?.contains("json"), "{}", listed()?);
+    let repaired = station.run(&["rejects", "repair", "4", "--set", "extra={}"])?.success()?.output();
+    ensure!(repaired.contains("1 new change for 1 rejected change"), "{repaired}");
+    station.run(&["push"])?.success()?;
+    ensure!(!listed()?.contains("json"), "{}", listed()?);
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use rusqlite::Connection;
+use tidemark_client::format::FORMAT;
 use tidemark_e2e::compare::{Upstream, assert_log_drained, assert_upstream_equals};
 use tidemark_e2e::field::{Field, Station};
 use tidemark_e2e::postgres::{Flavour, PostgresCluster};
@@ -49,7 +50,9 @@ fn formats() -> Result<Vec<PathBuf>> {
         std::fs::read_dir(golden())?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
     formats.retain(|path| path.is_dir());
     formats.sort();
-    ensure!(!formats.is_empty(), "no golden files");
+    // A format without golden files could be broken unseen by the next.
+    let every: Vec<PathBuf> = (1..=FORMAT).map(|format| golden().join(format!("v{format}"))).collect();
+    ensure!(formats == every, "{formats:?} are not all formats up to {FORMAT}");
     Ok(formats)
 }
 

@@ -83,11 +83,15 @@ impl Json {
                 serde_json::json!({ "seq": seq, "code": if *known { "reference" } else { "new" }, "message": "no parent" })
             })
             .collect();
+        let settled = self.rejected.iter().map(
+            |(seq, given_up)| serde_json::json!({ "seq": seq, "fate": if *given_up { "discarded" } else { "replayed" } }),
+        );
+        let settled: Vec<serde_json::Value> = settled.collect();
         let [rows_max, frame_bytes_max, body_bytes_max, cells_max] = self.limits;
         let limits = serde_json::json!({ "rows_max": rows_max, "frame_bytes_max": frame_bytes_max, "body_bytes_max": body_bytes_max, "cells_max": cells_max });
         let json = serde_json::json!({
             "tidemark": tidemark, "chain": chain, "station": self.station, "name": "alpha", "server_time_ms": 0,
-            "applied": 1, "duplicate": 0, "rejected": rejected, "limits": limits,
+            "applied": 1, "duplicate": 0, "rejected": rejected, "settled": settled, "limits": limits,
             "type": "x", "status": 409, "detail": "because", "code": codes[usize::from(self.code) % codes.len()],
         });
         serde_json::to_vec(&json).expect("BUG: JSON serialises")
@@ -123,11 +127,17 @@ fn push(store: &mut Store, replies: &[Result<Reply, Failure>], chains: &[Chain])
     let mut engine = Engine::new(Config::interactive(1));
     let mut now_ms = 1_000_000_i64;
     let mut replies = replies.iter();
+    let mut idle = false;
+    let rejects = |store: &Store| {
+        let count = "SELECT count(*) FROM tidemark_rejects";
+        store.connection().query_row(count, [], |row| row.get::<_, i64>(0)).expect("the table is there")
+    };
     for _ in 0..60 {
         match engine.next(store, now_ms).expect("the store is well") {
             Action::Send(request) => {
                 let Some(reply) = replies.next() else { return };
                 let before = store.meta().expect("the row is whole").tidemark.seq;
+                let kept = rejects(store);
                 let event = match reply {
                     Ok(reply) => engine.on_reply(store, now_ms, request.id, reply),
                     Err(failure) => engine.on_failure(store, now_ms, request.id, failure),
@@ -136,6 +146,7 @@ fn push(store: &mut Store, replies: &[Result<Reply, Failure>], chains: &[Chain])
                 check_tidemark(store, chains);
                 let after = store.meta().expect("the row is whole").tidemark.seq;
                 if after == before {
+                    assert_eq!(rejects(store), kept, "whatever is said of them, rejects stay");
                     continue;
                 }
                 assert!(
@@ -151,7 +162,11 @@ fn push(store: &mut Store, replies: &[Result<Reply, Failure>], chains: &[Chain])
             }
             Action::Idle => {
                 assert_eq!(store.meta().expect("the row is whole").tidemark.seq, PENDING, "idle with changes pending");
-                return;
+                // The next process asks what became of the rejects.
+                if std::mem::replace(&mut idle, true) {
+                    return;
+                }
+                engine = Engine::new(Config::interactive(2));
             }
             Action::Stopped(stop) => {
                 assert!(!stop.message.is_empty());

@@ -26,7 +26,7 @@ use crate::ingest::{Ingest, store_problem};
 pub enum ImportError {
     /// It is damaged, or none.
     #[error("{0}. Nothing was applied")]
-    Bundle(#[from] SealError),
+    Bundle(SealError),
     /// No station of this database made it.
     #[error(
         "the bundle says it is of station {station}, uuid {uuid}, which this database does not know: is it the server that the station joined, \
@@ -78,6 +78,13 @@ pub enum ImportError {
         /// What happened.
         why: io::Error,
     },
+}
+
+/// Not `#[from]`: the words of the cause stand in the message already, and would be said twice.
+impl From<SealError> for ImportError {
+    fn from(error: SealError) -> Self {
+        Self::Bundle(error)
+    }
 }
 
 /// What became of a bundle.

@@ -15,13 +15,14 @@ use common::{NOON_MS, TestClock, field};
 use tidemark_core::digest::RowDigest;
 use tidemark_core::frame::HEADER_BYTES;
 use tidemark_core::identity::{Identity, Key};
-use tidemark_core::limits::{DIGEST_REQUEST_BYTES_MAX, FrameLimits};
+use tidemark_core::limits::{ASKED_REJECTS_MAX, DIGEST_REQUEST_BYTES_MAX, FrameLimits, REJECTS_REQUEST_BYTES_MAX};
 use tidemark_core::protocol::{JoinReply, JoinRequest, PushReply, StationReply};
 use tidemark_core::schema::{Schema, shrinkage};
 use tidemark_core::survey::{Answer as Answered, Ask, DigestReply, DigestRequest, Question, Range};
 use tidemark_core::value::{Value, format_uuid, hex};
 use tidemark_server::config::{DatabaseUrl, HttpLimits};
 use tidemark_server::stations::{NewStation, secret_hash};
+use tidemark_server::upstream::RejectState;
 use tidemark_server::{RunningServer, Server, ServerConfig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -543,6 +544,52 @@ async fn a_station_asks_for_digests_of_its_own_rows() {
     assert_eq!(get.code(), "method-not-allowed");
     assert!(site.store.upstream.revoke_station("station 1", NOON_MS).await.unwrap());
     assert_eq!(post(1, good.as_bytes()).await.code(), "revoked");
+}
+
+#[tokio::test]
+async fn station_and_server_tell_each_other_what_became_of_rejects() {
+    let site = site().await;
+    let (mut one, two) = (site.join(1).await, site.join(2).await);
+    // Two without their parent, and two that the station could not send.
+    let orphan = |n| one.reading(n, day(1), &[("site_id", one.id(9))]);
+    let changes =
+        [orphan(1), orphan(2), one.void(Some("reading"), "type", "why"), one.void(Some("site"), "utf8", "why")];
+    assert_eq!(reply(&site.push(1, &frame(&one.cut(&changes))).await).rejected.len(), 2);
+    site.store.upstream.close(one.number, &[2], RejectState::Discarded, NOON_MS).await.unwrap();
+    let post = async |token, body: String| {
+        let answer = request(site.addr, "POST", "/v1/rejects", Some(&word(token)), body.as_bytes()).await;
+        (answer.status, String::from_utf8(answer.body).unwrap())
+    };
+    let told = r#"{"settled":[{"seq":2,"fate":"discarded"}]}"#.to_owned();
+    assert_eq!(post(1, r#"{"open":[1,2,3,77,18446744073709551615]}"#.to_owned()).await, (200, told));
+
+    // What the server has the image of is its own to settle, and nobody settles another station's.
+    let all = r#"{"open":[],"settled":[{"seq":1,"fate":"superseded"},{"seq":3,"fate":"superseded"},{"seq":4,"fate":"discarded"}]}"#;
+    assert_eq!(two.number.get(), 2);
+    for (token, states) in
+        [(2, ["open", "discarded", "open", "open"]), (1, ["open", "discarded", "superseded", "discarded"])]
+    {
+        assert_eq!(post(token, all.to_owned()).await, (200, r#"{"settled":[]}"#.to_owned()));
+        let mut rejects = site.store.rejects(one.number).await;
+        rejects.sort_by_key(|reject| reject.seq);
+        assert_eq!(rejects.iter().map(|reject| reject.state.as_str()).collect::<Vec<_>>(), states);
+    }
+
+    let many = format!("{:?}", vec![1; ASKED_REJECTS_MAX + 1]);
+    let settled = format!("{{\"open\":[],\"settled\":{}}}", many.replace('1', r#"{"seq":1,"fate":"discarded"}"#));
+    for (body, status, says) in [
+        ("{}".to_owned(), 400, "missing field"),
+        (r#"{"open":[-1]}"#.to_owned(), 400, "invalid value"),
+        (r#"{"open":[],"settled":[{"seq":1,"fate":"open"}]}"#.to_owned(), 400, "unknown variant"),
+        (format!(r#"{{"open":{many}}}"#), 400, "at most 1000"),
+        (settled, 400, "at most 1000"),
+        (" ".repeat(REJECTS_REQUEST_BYTES_MAX + 1), 413, "bytes"),
+    ] {
+        let (is, text) = post(1, body).await;
+        assert!(is == status && text.contains(says), "{is} {text}");
+    }
+    assert_eq!(request(site.addr, "GET", "/v1/rejects", None, b"").await.code(), "method-not-allowed");
+    assert_eq!(request(site.addr, "POST", "/v1/rejects", None, b"{}").await.code(), "unauthorized");
 }
 
 #[tokio::test]

@@ -227,8 +227,8 @@ async fn discarded_rejects_stay_and_are_not_replayed(store: &Store) {
     let mut station = store.join("north").await;
     let maker = station.clone();
     store.pushed(&station.cut(&[maker.reading(1, day(1), &[("site_id", maker.id(1))]), nameless(&maker, 2)])).await;
-    assert_eq!(store.upstream.discard(station.number, &[1, 77], NOON_MS + 9).await.unwrap(), [1]);
-    assert!(store.upstream.discard(station.number, &[1], NOON_MS + 10).await.unwrap().is_empty());
+    assert_eq!(store.upstream.close(station.number, &[1, 77], RejectState::Discarded, NOON_MS + 9).await.unwrap(), [1]);
+    assert!(store.upstream.close(station.number, &[1], RejectState::Discarded, NOON_MS + 10).await.unwrap().is_empty());
     store.pushed(&station.cut(&[maker.site(1)])).await;
     assert_eq!(replayed(store, &all(&station)).await, (0, 0, vec![(2, "required".to_owned())]));
     assert_eq!(states(store, &station).await, [(1, "reference".to_owned(), "discarded"), open(2, "required")]);

@@ -274,6 +274,15 @@ impl Core {
         self.with(|session| Ok(session.engine.failures()))
     }
 
+    /// The next batch for a page that goes away: at most so many bytes, noted as sent; the engine goes on as if it had not been asked.
+    pub fn farewell(&self, now_ms: f64, frame_bytes_max: u32) -> Js<JsValue> {
+        self.with(|session| {
+            session.outside_transaction("prepare a farewell")?;
+            let request = session.engine.farewell(&mut session.store, now_ms as i64, frame_bytes_max)?;
+            Ok(request.map_or(JsValue::UNDEFINED, |request| replies::request(&request)))
+        })
+    }
+
     /// Begins to join: what to send, or `{joined}`.
     #[wasm_bindgen(js_name = joinBegin)]
     pub fn join_begin(&self, code: &str, server: Option<String>, token: &JsValue) -> Js<JsValue> {
@@ -353,6 +362,15 @@ impl Core {
             let mut bundle = Vec::new();
             let exported = bundle::export(&mut session.store, now_ms as i64, &mut bundle, |_| ())?;
             Ok(exported.map(|_| Uint8Array::from(bundle.as_slice())))
+        })
+    }
+
+    /// The whole database, as the bytes of an SQLite file.
+    #[wasm_bindgen(js_name = exportDatabase)]
+    pub fn export_database(&self) -> Js<Uint8Array> {
+        self.with(|session| {
+            session.outside_transaction("export")?;
+            Ok(Uint8Array::from(&*session.store.serialize()?))
         })
     }
 

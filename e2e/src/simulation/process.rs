@@ -160,6 +160,7 @@ impl Heard {
         match self {
             Self::Event(Event::Acked { .. }) => "acked",
             Self::Event(Event::Agreed) => "agreed",
+            Self::Event(Event::Settled { .. }) => "settled",
             Self::Event(Event::Smaller { .. }) => "smaller",
             Self::Event(Event::Failed { .. }) => "failed",
             Self::Event(Event::Stopped(_)) => "stopped",

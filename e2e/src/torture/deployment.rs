@@ -16,6 +16,7 @@ use super::wire::Wire;
 use crate::compare::Upstream;
 use crate::field::Field;
 use crate::postgres::{Flavour, PostgresCluster};
+use crate::world::wait_for;
 
 /// The upstream database of a world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub enum Database {
     Embedded,
 }
 
+/// PostgreSQL has recovered from a kill within this time.
+const RECOVERY: Duration = Duration::from_secs(90);
 /// Small batches, so that a push has many moments to be broken at.
 const SERVE: &[&str] = &["--batch-rows-max", "120", "--pool-max", "8"];
 /// Stations of a new world.
@@ -137,7 +140,13 @@ impl Deployment {
             Ok(Subject { number, file: &victim.station.file, ledger: &victim.ledger })
         });
         let subjects = subjects.collect::<Result<Vec<_>>>()?;
-        check(&Upstream::open(&self.field.database)?, self.field.schema(), &subjects)
+        // The last blow may have hit a database that nobody needed any more: on a busy disk its recovery outlasts the round.
+        let mut failure = None;
+        let upstream = wait_for("the database to be through its recovery", RECOVERY, || {
+            Ok(Upstream::open(&self.field.database).map_err(|error| failure = Some(error)).ok())
+        });
+        let upstream = upstream.map_err(|error| failure.unwrap_or(error))?;
+        check(&upstream, self.field.schema(), &subjects)
     }
 
     /// What the running processes have printed, by name.

@@ -53,12 +53,13 @@ pub(super) async fn run(args: ImportArgs) -> anyhow::Result<()> {
     written.persist(&receipt).with_context(unwritable)?;
     File::open(folder).and_then(|folder| folder.sync_all()).with_context(unwritable)?;
     println!(
-        "{shown}: station {} {:?}, changes {} to {} in {} frames: {} applied, {} known before; {} rejected; tidemark {}",
+        "{shown}: station {} {:?}, changes {} to {} in {} frame{}: {} applied, {} known before; {} rejected; tidemark {}",
         imported.head.station,
         imported.name,
         imported.head.first_seq,
         imported.head.last_seq,
         imported.frames,
+        if imported.frames == 1 { "" } else { "s" },
         imported.applied,
         imported.duplicate,
         imported.rejected,

@@ -5,6 +5,7 @@ mod digest;
 mod join;
 mod problem;
 mod push;
+mod rejects;
 mod rejoin;
 mod router;
 mod station;

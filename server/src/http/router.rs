@@ -6,7 +6,7 @@ use tidemark_core::protocol::{Problem, ProblemCode};
 use tidemark_core::value::unhex;
 
 use super::problem::{Reply, json, problem, text};
-use super::{Endpoint, RequestBody, body, digest, join, push, rejoin, station};
+use super::{Endpoint, RequestBody, body, digest, join, push, rejects, rejoin, station};
 use crate::ingest::store_problem;
 use crate::stations::{StationRecord, secret_hash};
 
@@ -38,6 +38,10 @@ async fn answer(endpoint: &Endpoint, request: &mut Request<RequestBody>) -> Resu
             let station = authenticate(endpoint, request).await?;
             Ok(json(&digest::digest(endpoint, &station, request.body_mut()).await?))
         }
+        (&Method::POST, "/v1/rejects") => {
+            let station = authenticate(endpoint, request).await?;
+            Ok(json(&rejects::rejects(endpoint, &station, request.body_mut()).await?))
+        }
         (&Method::GET, "/v1/station") => {
             let station = authenticate(endpoint, request).await?;
             Ok(json(&station::station(endpoint, &station).await?))
@@ -57,7 +61,7 @@ async fn answer(endpoint: &Endpoint, request: &mut Request<RequestBody>) -> Resu
         (
             _,
             "/healthz" | "/readyz" | "/v1/join" | "/v1/push" | "/v1/rejoin" | "/v1/history" | "/v1/digest"
-            | "/v1/station" | "/v1/schema",
+            | "/v1/rejects" | "/v1/station" | "/v1/schema",
         ) => Err(Problem::new(ProblemCode::MethodNotAllowed, format!("{} does not take {}", path, request.method()))),
         _ => Err(Problem::new(
             ProblemCode::NotFound,

@@ -226,21 +226,22 @@ impl Images<'_> {
     }
 }
 
-/// Gives rejects up within a transaction; returns the seqs of those that were open.
+/// Gives open rejects another state within a transaction; returns the seqs of those that were open.
 ///
 /// # Errors
 /// When the store fails; the transaction is to be rolled back.
-pub async fn discard<T: StoreTransaction + ?Sized>(
+pub async fn close<T: StoreTransaction + ?Sized>(
     tx: &mut T,
     station: StationNumber,
     seqs: &[u64],
+    state: RejectState,
     now_ms: i64,
 ) -> Result<Vec<u64>, StoreError> {
     if tx.lock_cursor(station).await?.is_none() {
         return Ok(Vec::new());
     }
     let seqs: Vec<u64> = tx.open_rejects(station, seqs).await?.into_iter().map(|reject| reject.seq).collect();
-    let discarded = |&seq: &u64| Settled { seq, state: RejectState::Discarded, reason: None, parent: None };
-    tx.settle(station, &seqs.iter().map(discarded).collect::<Vec<_>>(), now_ms).await?;
+    let closed = |&seq: &u64| Settled { seq, state, reason: None, parent: None };
+    tx.settle(station, &seqs.iter().map(closed).collect::<Vec<_>>(), now_ms).await?;
     Ok(seqs)
 }

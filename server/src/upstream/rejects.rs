@@ -176,6 +176,12 @@ pub trait RejectStore: Send + Sync {
     async fn reject_heads(&self, filter: &RejectFilter) -> Result<Vec<RejectHead>, StoreError>;
     /// Applies rejected changes again, in one transaction.
     async fn replay(&self, replay: Arc<Replay>) -> Result<ReplayOutcome, StoreError>;
-    /// Gives open rejects up; returns the seqs of those that were open.
-    async fn discard(&self, station: StationNumber, seqs: &[u64], now_ms: i64) -> Result<Vec<u64>, StoreError>;
+    /// Gives open rejects another state without applying anything; returns the seqs of those that were open.
+    async fn close(
+        &self,
+        station: StationNumber,
+        seqs: &[u64],
+        state: RejectState,
+        now_ms: i64,
+    ) -> Result<Vec<u64>, StoreError>;
 }

@@ -4,7 +4,7 @@
 //!
 //! | module | what lives there |
 //! |---|---|
-//! | [`Store`] (`store`, `open`, `evolve`, `status`, `log`, `rejects`, `repair`, `rows`) | a station's file |
+//! | [`Store`] (`store`, `open`, `evolve`, `status`, `log`, `rejects`, `repair`, `renumber`, `rows`) | a station's file |
 //! | [`format`](mod@format) | the formats a file has had, and the way from each to the next |
 //! | [`capture`] | the triggers on a real file: checked at open, repaired |
 //! | `parting`, `switch`, `former` | a file whose history parted from its number's: where, going on under another number, its rows before |
@@ -26,6 +26,7 @@ mod open;
 pub mod outbox;
 mod parting;
 mod rejects;
+mod renumber;
 mod repair;
 mod rows;
 mod status;
@@ -40,6 +41,7 @@ pub use former::FormerStation;
 pub use log::{ImageRow, show_value};
 pub use open::{BUSY_TIMEOUT_MS, OpenOptions};
 pub use rejects::{Origin, Reject, RejectState};
+pub use renumber::Renumbered;
 pub use repair::{Chosen, Requeued};
 pub use rows::TableDigest;
 pub use status::{State, Status};

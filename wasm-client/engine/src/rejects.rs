@@ -33,11 +33,11 @@ impl Origin {
 pub enum RejectState {
     /// It waits for a repair, for being sent again, or for somebody who discards it.
     Open,
-    /// A later change of its row was applied upstream.
+    /// A later change of its row was applied upstream, or the server's operator had its image applied after all.
     Resolved,
     /// Its row was repaired or sent again: a new change is on its way, and has a fate of its own.
     Requeued,
-    /// Somebody gave it up; it is kept.
+    /// Somebody gave it up, here or upstream; it is kept.
     Discarded,
 }
 

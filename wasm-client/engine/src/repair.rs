@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
+use tidemark_core::protocol::{RejectFate, RejectsRequest, SettledReject};
 use tidemark_core::reject::RejectCode;
 use tidemark_core::schema::{Schema, Table};
 use tidemark_core::sqlite::quote;
 
 use crate::error::{Error, Result};
 use crate::rejects::RejectState;
-use crate::store::Store;
+use crate::store::{Store, last_seq};
 
 /// Which open rejects.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +30,15 @@ pub struct Requeued {
     pub rejects: u64,
     /// New changes in the log.
     pub changes: u64,
+}
+
+/// A question about rejects.
+#[derive(Debug)]
+pub(crate) struct RejectsQuestion {
+    /// As it is asked.
+    pub words: RejectsRequest,
+    /// When the last of those it tells of ceased to be open, and its seq.
+    pub told: Option<(i64, i64)>,
 }
 
 /// An open reject and whose row it is of.
@@ -64,7 +74,7 @@ impl Store {
             }
             let (name, key) = (quote(&table.name), quote(&table.key_column().name));
             let update = format!("UPDATE {name} SET {} WHERE {key} IS ?", sets.join(", "));
-            let before = last_logged(tx).map_err(sql)?;
+            let before = last_seq(tx).map_err(sql)?;
             let values = set.iter().map(|(_, value)| value).chain([&rejected.key]);
             if tx.execute(&update, params_from_iter(values)).map_err(sql)? == 0 {
                 return Err(Error::Reject(format!(
@@ -73,7 +83,7 @@ impl Store {
                     table.name
                 )));
             }
-            let repaired = u64::try_from(last_logged(tx).map_err(sql)? - before).unwrap_or(0);
+            let repaired = last_seq(tx).map_err(sql)?.saturating_sub(before);
             let mut rejects = of_row(tx, &schema, &rejected).map_err(sql)?;
             let family = with_children(tx, &schema, rejects.clone()).map_err(sql)?;
             let own = (rejected.table, comparable(&rejected.key));
@@ -118,6 +128,65 @@ impl Store {
         })
     }
 
+    /// What a server is asked about rejects, and told: the first open ones after seq `after`, and, of those this station made itself, the
+    /// first that ceased to be open after `told`, a time and a seq; at most `limit` of either.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub(crate) fn rejects_to_ask(&self, after: u64, told: (i64, i64), limit: usize) -> Result<RejectsQuestion> {
+        let read = || -> rusqlite::Result<RejectsQuestion> {
+            let db = self.connection();
+            let open = "SELECT seq FROM tidemark_rejects WHERE state = 'open' AND seq > ?1 ORDER BY seq LIMIT ?2";
+            let mut open = db.prepare(open)?;
+            let open = open.query_map((as_i64(after), limit as i64), |row| Ok(row.get::<_, i64>(0)?.unsigned_abs()))?;
+            let mut settled = db.prepare(
+                "SELECT seq, state, resolved_at FROM tidemark_rejects WHERE state <> 'open' AND origin = 'station' AND (resolved_at, seq) > (?1, ?2) \
+                 ORDER BY resolved_at, seq LIMIT ?3",
+            )?;
+            let mut rows = settled.query((told.0, told.1, limit as i64))?;
+            let mut words = RejectsRequest { open: open.collect::<rusqlite::Result<_>>()?, settled: Vec::new() };
+            let mut told = None;
+            while let Some(row) = rows.next()? {
+                let discarded = row.get::<_, String>(1)? == RejectState::Discarded.as_str();
+                let fate = if discarded { RejectFate::Discarded } else { RejectFate::Superseded };
+                words.settled.push(SettledReject { seq: row.get::<_, i64>(0)?.unsigned_abs(), fate });
+                told = Some((row.get(2)?, row.get(0)?));
+            }
+            Ok(RejectsQuestion { words, told })
+        };
+        read().map_err(self.sqlite("read the rejects"))
+    }
+
+    /// Takes over what became upstream of rejects that are open here, of those that were `asked` about; returns how many are resolved and how
+    /// many discarded.
+    ///
+    /// # Errors
+    /// SQLite's; nothing is changed then.
+    pub(crate) fn rejects_settled_upstream(
+        &mut self,
+        asked: &[u64],
+        settled: &[SettledReject],
+        now_ms: i64,
+    ) -> Result<(u64, u64)> {
+        let file = self.file().to_owned();
+        self.transaction(|tx| {
+            let (mut resolved, mut discarded) = (0, 0);
+            for SettledReject { seq, fate } in settled {
+                if !asked.contains(seq) || check_open(tx, &file, *seq).is_err() {
+                    continue;
+                }
+                let (state, count) = match fate {
+                    RejectFate::Replayed | RejectFate::Superseded => (RejectState::Resolved, &mut resolved),
+                    RejectFate::Discarded => (RejectState::Discarded, &mut discarded),
+                };
+                set_state(tx, *seq, state, now_ms)
+                    .map_err(|error| Error::sqlite(&file, "settle the rejects", error))?;
+                *count += 1;
+            }
+            Ok((resolved, discarded))
+        })
+    }
+
     /// The open rejects that wait for the row of this one, over any number of generations, by seq.
     ///
     /// # Errors
@@ -154,10 +223,6 @@ fn check_open(db: &Connection, file: &str, seq: u64) -> Result<()> {
 
 fn as_i64(seq: u64) -> i64 {
     i64::try_from(seq).unwrap_or(i64::MAX)
-}
-
-fn last_logged(db: &Connection) -> rusqlite::Result<i64> {
-    db.query_row("SELECT coalesce(max(seq), 0) FROM tidemark_log", [], |row| row.get(0))
 }
 
 /// Reads `seq, tbl, key` rows; those of tables the schema does not have are left out.
@@ -206,6 +271,18 @@ fn of_row(db: &Connection, schema: &Schema, one: &Open) -> rusqlite::Result<Vec<
         db.prepare("SELECT seq, tbl, key FROM tidemark_rejects WHERE state = 'open' AND tbl = ?1 AND key IS ?2")?;
     let name = &schema.tables()[one.table].name;
     read_rows(schema, query.query((name, &one.key))?)
+}
+
+/// Marks the open rejects of a row as requeued: new changes of it are in the log.
+pub(crate) fn requeue_row(
+    db: &Connection,
+    schema: &Schema,
+    table: usize,
+    key: impl Into<Value>,
+    now_ms: i64,
+) -> rusqlite::Result<()> {
+    let rejects = of_row(db, schema, &Open { seq: 0, table, key: key.into() })?;
+    settle(db, &rejects, RejectState::Requeued, now_ms)
 }
 
 /// Rejects, all others of the same rows, and the open ones of rows that were rejected for want of them; in seq order.

@@ -14,6 +14,8 @@ use crate::station::StationError;
 
 /// How often the file is looked at.
 const POLL_MS: u64 = 200;
+/// How often the engine is asked while nothing is committed: it asks the server now and then what became of rejects.
+const IDLE_MS: i64 = 60_000;
 /// How long a request in flight may take once the process is asked to end.
 const GRACE_MS: i64 = 3_000;
 /// How soon a stop that time may heal is tried again.
@@ -121,8 +123,12 @@ pub fn run(
                 sleep_ms(left.min(POLL_MS), ending);
             }
             Some(Action::Idle) => {
+                let idle_since = now_ms();
                 // Our own commits do not change the number, others' do.
-                while !ending() && store.data_version()? == version {
+                while !ending()
+                    && store.data_version()? == version
+                    && (idle_since..idle_since + IDLE_MS).contains(&now_ms())
+                {
                     sleep_ms(POLL_MS, ending);
                 }
             }

@@ -74,7 +74,7 @@ pub(super) async fn discard(args: DiscardArgs) -> anyhow::Result<()> {
     for of_station in heads.chunk_by(|a, b| a.station == b.station) {
         let station = of_station[0].station;
         let seqs: Vec<u64> = of_station.iter().map(|head| head.seq).collect();
-        discarded += upstream.discard(station, &seqs, SystemClock.now_ms()).await?.len();
+        discarded += upstream.close(station, &seqs, RejectState::Discarded, SystemClock.now_ms()).await?.len();
         let children = RejectFilter {
             station: Some(station),
             children_of: Some(seqs),

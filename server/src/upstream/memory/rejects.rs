@@ -147,8 +147,14 @@ impl RejectStore for MemoryUpstream {
         self.transact(|tx| Box::pin(async move { replay::replay(tx, &replay).await }))
     }
 
-    async fn discard(&self, station: StationNumber, seqs: &[u64], now_ms: i64) -> Result<Vec<u64>, StoreError> {
+    async fn close(
+        &self,
+        station: StationNumber,
+        seqs: &[u64],
+        state: RejectState,
+        now_ms: i64,
+    ) -> Result<Vec<u64>, StoreError> {
         let seqs = seqs.to_vec();
-        self.transact(|tx| Box::pin(async move { replay::discard(tx, station, &seqs, now_ms).await }))
+        self.transact(|tx| Box::pin(async move { replay::close(tx, station, &seqs, state, now_ms).await }))
     }
 }

@@ -304,10 +304,16 @@ impl RejectStore for PostgresUpstream {
         .await
     }
 
-    async fn discard(&self, station: StationNumber, seqs: &[u64], now_ms: i64) -> Result<Vec<u64>, StoreError> {
+    async fn close(
+        &self,
+        station: StationNumber,
+        seqs: &[u64],
+        state: RejectState,
+        now_ms: i64,
+    ) -> Result<Vec<u64>, StoreError> {
         self.transact(|tx| {
             let seqs = seqs.to_vec();
-            Box::pin(async move { replay::discard(tx, station, &seqs, now_ms).await })
+            Box::pin(async move { replay::close(tx, station, &seqs, state, now_ms).await })
         })
         .await
     }

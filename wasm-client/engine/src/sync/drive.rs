@@ -142,7 +142,7 @@ fn drive(
                 }
             }
             Event::Stopped(stop) => return Ok(Drained::Stopped { summary, stop }),
-            Event::Acked { .. } | Event::Agreed | Event::Smaller { .. } | Event::Ignored => {}
+            Event::Acked { .. } | Event::Agreed | Event::Settled { .. } | Event::Smaller { .. } | Event::Ignored => {}
         }
     }
 }

@@ -5,9 +5,11 @@ mod farewell;
 use tidemark_core::decision::{Cursor, Span};
 use tidemark_core::frame::{FrameError, HEADER_BYTES};
 use tidemark_core::ids::StationNumber;
-use tidemark_core::limits::FrameLimits;
+use tidemark_core::limits::{ASKED_REJECTS_MAX, FrameLimits};
 use tidemark_core::planted::{Bug, planted};
-use tidemark_core::protocol::{FRAME_MEDIA_TYPE, Problem, ProblemCode, PushReply, StationReply};
+use tidemark_core::protocol::{
+    FRAME_MEDIA_TYPE, Problem, ProblemCode, PushReply, RejectsReply, RejectsRequest, StationReply,
+};
 use tidemark_core::reject::Rejection;
 
 use super::backoff::{Backoff, BackoffBounds, retry_after_ms};
@@ -17,6 +19,7 @@ use crate::ack::{Ack, Acked, acknowledge};
 use crate::error::{Error, Result};
 use crate::meta::Meta;
 use crate::outbox::{Agreement, Cut, FORKED, compare, cut, encode};
+use crate::repair::RejectsQuestion;
 use crate::store::Store;
 
 /// How an engine behaves.
@@ -50,6 +53,10 @@ const TIMEOUT_MS: u64 = 30_000;
 const SLOWEST_BYTES_PER_MS: u64 = 4;
 /// While the network is said to be down, it is tried this rarely: such hints are often wrong.
 const OFFLINE_RETRY_MS: i64 = 60_000;
+/// How often the server is asked what became of open rejects: its operator may have replayed or discarded them.
+const ASK_REJECTS_MS: i64 = 600_000;
+/// A new process tells the server of rejects that were settled here since so long: it does not know what the one before it told.
+const TELL_REJECTS_MS: i64 = 30 * 86_400_000;
 
 #[derive(Debug)]
 enum State {
@@ -77,6 +84,8 @@ enum Asked {
     Station {
         base: Cursor,
     },
+    /// `POST /v1/rejects`.
+    Rejects(RejectsQuestion),
 }
 
 /// What came of cutting a batch.
@@ -114,6 +123,12 @@ pub struct Engine {
     offline: bool,
     /// The server was asked for its limits since something last went through: it is not asked again before it stops.
     limits_asked: bool,
+    /// When the server was last asked about all open rejects.
+    rejects_asked_ms: Option<i64>,
+    /// Of a round of asking: the seq up to which it was asked.
+    rejects_after: u64,
+    /// The server was told of rejects that were settled here up to this time and seq.
+    rejects_told: Option<(i64, i64)>,
 }
 
 impl Engine {
@@ -130,6 +145,9 @@ impl Engine {
             agreed: None,
             offline: false,
             limits_asked: false,
+            rejects_asked_ms: None,
+            rejects_after: 0,
+            rejects_told: None,
         }
     }
 
@@ -226,6 +244,12 @@ impl Engine {
         };
         let asked = if self.ask_station {
             Asked::Station { base: meta.tidemark }
+        } else if let Some(asked) = self.rejects_to_ask(store, now_ms)? {
+            request.method = Method::Post;
+            request.url = server.join("/v1/rejects");
+            request.content_type = Some("application/json");
+            request.body = serde_json::to_vec(&asked.words).expect("BUG: numbers serialise");
+            Asked::Rejects(asked)
         } else {
             let (sent, body) = match self.cut_frame(store, &meta, now_ms)? {
                 Framed::Ready(sent, body) => (sent, body),
@@ -255,6 +279,26 @@ impl Engine {
             asked,
         });
         Ok(Action::Send(request))
+    }
+
+    /// What the server is to be asked about rejects now, and told of them, in portions; `None` while that need not be.
+    fn rejects_to_ask(&mut self, store: &Store, now_ms: i64) -> Result<Option<RejectsQuestion>> {
+        let asked = |at_ms: i64| (at_ms..at_ms.saturating_add(ASK_REJECTS_MS)).contains(&now_ms);
+        if self.rejects_asked_ms.is_some_and(asked) {
+            return Ok(None);
+        }
+        let told = self.rejects_told.unwrap_or((now_ms.saturating_sub(TELL_REJECTS_MS), 0));
+        let question = store.rejects_to_ask(self.rejects_after, told, ASKED_REJECTS_MAX)?;
+        if question.words.open.is_empty() && question.words.settled.is_empty() {
+            self.rejects_are_asked(now_ms);
+            return Ok(None);
+        }
+        Ok(Some(question))
+    }
+
+    const fn rejects_are_asked(&mut self, now_ms: i64) {
+        self.rejects_asked_ms = Some(now_ms);
+        self.rejects_after = 0;
     }
 
     /// Nothing was cut: either there is nothing, or cutting ended in a stop.
@@ -327,8 +371,13 @@ impl Engine {
     /// What the store says.
     pub fn on_failure(&mut self, store: &mut Store, now_ms: i64, id: u64, failure: &Failure) -> Result<Event> {
         let Some(flight) = self.land(id) else { return Ok(Event::Ignored) };
-        if let (true, Asked::Push(sent), Some(pace)) = (failure.timeout, &flight.asked, &mut self.pace) {
-            pace.was_too_much(sent.span.count);
+        match (&flight.asked, &mut self.pace) {
+            (Asked::Push(sent), Some(pace)) if failure.timeout => {
+                pace.was_too_much(sent.span.count);
+            }
+            // Whatever becomes of the question, the changes do not wait for it.
+            (Asked::Rejects(_), _) => self.rejects_are_asked(now_ms),
+            _ => {}
         }
         self.fail(store, now_ms, &failure.message, None)
     }
@@ -372,6 +421,21 @@ impl Engine {
                 Read::Problem(problem) => self.on_problem(store, now_ms, reply, asked, &problem),
                 Read::Other(message) => self.on_other(store, now_ms, reply, asked, &message),
             },
+            Asked::Rejects(question) => {
+                let answer = read::<RejectsReply>(reply);
+                if let Read::Done(done) = answer {
+                    return self.on_rejects(store, now_ms, question, &done);
+                }
+                // Whatever becomes of the question, the changes do not wait for it.
+                self.rejects_are_asked(now_ms);
+                match answer {
+                    // An older server does not know the question.
+                    _ if matches!(reply.status, 404 | 405) => Ok(Event::Ignored),
+                    Read::Problem(problem) => self.on_problem(store, now_ms, reply, asked, &problem),
+                    Read::Other(message) => self.on_other(store, now_ms, reply, asked, &message),
+                    Read::Done(_) => unreachable!("BUG: it was answered above"),
+                }
+            }
         }
     }
 
@@ -469,6 +533,26 @@ impl Engine {
         store
             .update_station("forked = NULL, last_contact_ms = ?1, last_error = NULL, last_error_ms = NULL", [now_ms])?;
         Ok(Event::Agreed)
+    }
+
+    fn on_rejects(
+        &mut self,
+        store: &mut Store,
+        now_ms: i64,
+        question: &RejectsQuestion,
+        reply: &RejectsReply,
+    ) -> Result<Event> {
+        let RejectsRequest { open, settled } = &question.words;
+        let (resolved, discarded) = store.rejects_settled_upstream(open, &reply.settled, now_ms)?;
+        self.backoff.reset();
+        self.rejects_told = question.told.or(self.rejects_told);
+        if let Some(&last) = open.last() {
+            self.rejects_after = last;
+        }
+        if open.len().max(settled.len()) < ASKED_REJECTS_MAX {
+            self.rejects_are_asked(now_ms);
+        }
+        Ok(if resolved + discarded > 0 { Event::Settled { resolved, discarded } } else { Event::Ignored })
     }
 
     /// The histories differ: kept in the file, so that no process sends from it until that is settled.

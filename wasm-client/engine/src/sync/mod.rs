@@ -107,6 +107,13 @@ pub enum Event {
     },
     /// The server was asked where it stands, and its history is the station's.
     Agreed,
+    /// Rejects that were open here are settled upstream, by its operator or by a later change: they are open here no more.
+    Settled {
+        /// What they were to bring in is upstream.
+        resolved: u64,
+        /// The operator gave them up.
+        discarded: u64,
+    },
     /// The server takes less at once, or took too long: the next batch is smaller.
     Smaller {
         /// Most changes of the next batch.

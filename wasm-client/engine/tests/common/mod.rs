@@ -18,8 +18,11 @@ use tidemark_core::decision::{Cursor, Decision, decide};
 use tidemark_core::frame::{self, FrameHeader};
 use tidemark_core::ids::StationNumber;
 use tidemark_core::joincode::JoinCode;
-use tidemark_core::limits::FrameLimits;
-use tidemark_core::protocol::{JoinReply, JoinRequest, Problem, ProblemCode, PushReply, RejectedChange, StationReply};
+use tidemark_core::limits::{ASKED_REJECTS_MAX, FrameLimits};
+use tidemark_core::protocol::{
+    JoinReply, JoinRequest, Problem, ProblemCode, PushReply, RejectFate, RejectedChange, RejectsReply, RejectsRequest,
+    SettledReject, StationReply,
+};
 use tidemark_core::reject::RejectCode;
 use tidemark_core::schema::Schema;
 
@@ -73,6 +76,12 @@ pub struct FakeServer {
     pub applied: BTreeMap<u64, (u32, Op)>,
     /// Rejects these seqs.
     pub reject: Vec<u64>,
+    /// What became of rejects.
+    pub settled: Vec<SettledReject>,
+    /// The rejects that the station asked about, question by question.
+    pub asked: Vec<Vec<u64>>,
+    /// What the station said of its own rejects.
+    pub told: Vec<(u64, RejectFate)>,
     pub requests: Vec<Request>,
     /// Changes of each batch that arrived.
     pub batches: Vec<u32>,
@@ -96,6 +105,9 @@ impl FakeServer {
             always: None,
             applied: BTreeMap::new(),
             reject: Vec::new(),
+            settled: Vec::new(),
+            asked: Vec::new(),
+            told: Vec::new(),
             requests: Vec::new(),
             batches: Vec::new(),
             token: None,
@@ -124,6 +136,15 @@ impl FakeServer {
                 },
             ),
             "push" => self.push(&request.body),
+            "rejects" => {
+                let asked: RejectsRequest = serde_json::from_slice(&request.body).unwrap();
+                assert!(asked.open.len() <= ASKED_REJECTS_MAX);
+                let settled = self.settled.iter().filter(|settled| asked.open.contains(&settled.seq)).cloned();
+                assert!(asked.settled.len() <= ASKED_REJECTS_MAX);
+                self.told.extend(asked.settled.iter().map(|settled| (settled.seq, settled.fate)));
+                self.asked.push(asked.open.clone());
+                answer(200, &RejectsReply { settled: settled.collect() })
+            }
             other => panic!("unknown endpoint {other}"),
         }
     }

@@ -12,15 +12,23 @@ pub(super) fn run(db: &Path) -> Result<(), Fatal> {
     let mut station = Station::from(super::open(db)?);
     let pending = station.status()?.pending;
     let bar = show::bar(Some(pending), "{bar:30} {percent:>3} %  {pos} of {len} changes  {per_sec}, {eta} left  {msg}");
+    let mut settled = (0, 0);
     let drained = station.push_with(&mut HttpTransport::new(), &mut |event| match event {
         Event::Acked { changes, .. } => {
             bar.inc(*changes);
             bar.set_message("");
         }
+        Event::Settled { resolved, discarded } => {
+            settled.0 += resolved;
+            settled.1 += discarded;
+        }
         Event::Failed { message, .. } => bar.set_message(message.clone()),
         _ => {}
     });
     bar.finish_and_clear();
+    if settled != (0, 0) {
+        show::line(&show::settled(settled.0, settled.1));
+    }
     let rejected = |summary: &Summary| {
         let count = summary.rejected_here + summary.rejected_by_server;
         if count == 0 { String::new() } else { format!(", {count} of them rejected (`tidemark rejects` shows them)") }

@@ -35,6 +35,8 @@ enum Verb {
     Repair(repair::RepairArgs),
     /// Log the rows of rejected changes once more, as they are now: new changes.
     Requeue(repair::RequeueArgs),
+    /// Give rows whose key is too large to travel keys that do, with what references them; later rows are numbered on from there.
+    Renumber,
     /// Give rejected changes up. They are kept, as discarded.
     Discard(repair::DiscardArgs),
 }
@@ -69,6 +71,7 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
         Some(Verb::Export(args)) => export::run(db, args),
         Some(Verb::Repair(args)) => repair::repair(db, args),
         Some(Verb::Requeue(args)) => repair::requeue(db, args),
+        Some(Verb::Renumber) => repair::renumber(db),
         Some(Verb::Discard(args)) => repair::discard(db, args),
     }
 }
@@ -160,6 +163,9 @@ fn what_to_do(reject: &Reject) -> &'static str {
         "parent" => "repair or requeue the row it references: this one goes along",
         "reference" => "write the row it references, then `tidemark rejects requeue` this one",
         "referenced" => "delete the rows that reference it, then `tidemark rejects requeue` this one",
+        "id-range" => {
+            "`tidemark rejects renumber`, if a key is too large; else `tidemark rejects repair SEQ --set COLUMN=VALUE`, or `discard SEQ`"
+        }
         "clock" => "if the time is right, the server's operator can release it; else `tidemark rejects repair`",
         _ => "`tidemark rejects repair SEQ --set COLUMN=VALUE`, or `discard SEQ`",
     }

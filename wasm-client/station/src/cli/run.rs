@@ -37,6 +37,7 @@ pub(super) fn run(db: &Path) -> Result<(), Fatal> {
         News::Event(Event::Smaller { rows }) => {
             tell(&format!("the server takes less at once; sending {rows} changes now"))
         }
+        News::Event(Event::Settled { resolved, discarded }) => tell(&show::settled(*resolved, *discarded)),
         News::Event(Event::Agreed) => tell("the server was asked and agrees with this file"),
         News::Event(Event::Stopped(_) | Event::Ignored) => {}
         News::Busy(error) => tell(&format!("{error}; trying again")),

@@ -44,6 +44,14 @@ pub(super) fn ago(ms: i64, now_ms: i64) -> String {
     }
 }
 
+/// Rejects that were settled upstream.
+pub(super) fn settled(resolved: u64, discarded: u64) -> String {
+    let brought_in = (resolved > 0).then(|| format!("{}: upstream after all", count(resolved, "rejected change")));
+    let given_up =
+        (discarded > 0).then(|| format!("{}: discarded by the server's operator", count(discarded, "rejected change")));
+    brought_in.into_iter().chain(given_up).collect::<Vec<_>>().join("; ")
+}
+
 /// `1 change`, `2 changes`.
 pub(super) fn count(n: u64, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })

@@ -1,4 +1,4 @@
-//! `tidemark rejects repair|requeue|discard`
+//! `tidemark rejects repair|requeue|renumber|discard`
 
 use std::path::Path;
 
@@ -68,6 +68,22 @@ pub(super) fn requeue(db: &Path, args: &RequeueArgs) -> Result<(), Fatal> {
     let mut store = super::super::open(db)?;
     let which = if args.all { Chosen::All } else { Chosen::Seqs(&args.seqs) };
     say(store.requeue(which, now_ms())?);
+    Ok(())
+}
+
+pub(super) fn renumber(db: &Path) -> Result<(), Fatal> {
+    let mut store = super::super::open(db)?;
+    let tables = store.renumber(now_ms())?;
+    for done in &tables {
+        show::line(&format!(
+            "{}: {} renumbered, {} to them followed; numbering goes on after {}",
+            done.table,
+            show::count(done.rows, "row"),
+            show::count(done.references, "reference"),
+            done.last
+        ));
+    }
+    show::line(if tables.is_empty() { "no key is too large" } else { "`tidemark push` sends what changed" });
     Ok(())
 }
 
