@@ -182,7 +182,17 @@ wasm_build_env() {
 	fi
 	export CC_wasm32_unknown_unknown=clang
 	export AR_wasm32_unknown_unknown=llvm-ar
+	export SQLITE_WASM_RS_FLAGS="${SQLITE_WASM_RS_FLAGS-${sqlite_wasm_flags[*]}}"
 }
+
+# SQLite as a browser downloads it: without the parts that neither Tidemark nor most pages use (R-Tree, sessions, full-text search: each as many
+# kilobytes as all of the engine's protocol) and that are for debugging. Set SQLITE_WASM_RS_FLAGS to choose otherwise: empty is all of it.
+sqlite_wasm_flags=(
+	-USQLITE_ENABLE_{FTS5,RTREE,SESSION,PREUPDATE_HOOK,BYTECODE_VTAB,DBPAGE_VTAB,DBSTAT_VTAB,STMTVTAB}
+	-USQLITE_ENABLE_{API_ARMOR,COLUMN_METADATA,OFFSET_SQL_FUNC,UNKNOWN_SQL_FUNCTION,UNLOCK_NOTIFY}
+	-DSQLITE_{DEFAULT_MEMSTATUS=0,OMIT_AUTOVACUUM,OMIT_COMPILEOPTION_DIAGS,OMIT_DECLTYPE,OMIT_GET_TABLE,OMIT_PROGRESS_CALLBACK}
+	-DSQLITE_{OMIT_TCL_VARIABLE,OMIT_TRACE,OMIT_UTF16,UNTESTABLE}
+)
 
 # ---- The browser package -----------------------------------------------------------------------------------------
 

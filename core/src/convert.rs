@@ -230,7 +230,7 @@ fn check_json(text: &str) -> Result<(), Rejection> {
             _ => {}
         }
     }
-    match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+    match serde_json::from_slice::<serde::de::IgnoredAny>(text.as_bytes()) {
         Ok(_) => Ok(()),
         Err(error) => bad(format!("not JSON: {error}")),
     }

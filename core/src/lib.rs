@@ -33,6 +33,7 @@ pub mod frame;
 pub mod identity;
 pub mod idmap;
 pub mod ids;
+#[cfg(feature = "image")]
 pub mod image;
 pub mod joincode;
 pub mod limits;

@@ -87,7 +87,8 @@ async fn open(given: JsValue) -> Result<Core> {
         return Ok(Core(RefCell::new(State::Open(Box::new(session), None))));
     }
     let pool = Pool::open(&options.name).await?;
-    match connect(&options.name).and_then(|db| Session::open(db, &options)) {
+    let journal = js::text_field(&given, "journal")?.unwrap_or("TRUNCATE".into());
+    match connect(&options.name, &journal).and_then(|db| Session::open(db, &options)) {
         Ok(session) => Ok(Core(RefCell::new(State::Open(Box::new(session), Some(pool))))),
         Err(failure) => {
             // Whoever tries next finds the handles free.

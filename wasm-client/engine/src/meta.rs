@@ -250,7 +250,7 @@ pub(crate) fn read(db: &Connection, file: &str) -> Result<Meta> {
         },
         sent_seq: u64::try_from(raw.sent_seq).map_err(|_| damaged("sent_seq is negative"))?,
         // Only a hint for the size of the next frame: what does not parse is as good as none.
-        limits: raw.limits.and_then(|limits| serde_json::from_str(&limits).ok()),
+        limits: raw.limits.and_then(|limits| serde_json::from_slice(limits.as_bytes()).ok()),
         forked: raw.forked,
         last_contact_ms: raw.last_contact_ms,
         last_error: raw.last_error,
