@@ -10,9 +10,10 @@ import { CALLS_AT_ONCE } from './protocol.js';
 const WAITING_MAX = 100_000;
 
 /**
+ * @typedef {import('./index.js').Row} Row
  * @typedef {import('./protocol.js').Call} Call
  * @typedef {{ resolve: (value: any) => void, reject: (error: TidemarkError) => void }} Waiter
- * @typedef {Call & Waiter & { rows: any[][], sentAt?: number }} Unanswered
+ * @typedef {Call & Waiter & { rows: Row[], sentAt?: number }} Unanswered
  * @typedef {{ what: string, args: any[], tx?: number } & Waiter} Waiting
  */
 
@@ -151,11 +152,11 @@ export class Calls {
       const call = this.#unanswered.get(answer.n);
       if (!call) continue;
       if ('rows' in answer) {
-        call.rows.push(...answer.rows);
+        call.rows.push(...objects(answer));
       } else if ('error' in answer) {
         this.#settle(call, ({ reject }) => reject(fromFailure(answer.error)));
       } else {
-        if (call.rows.length > 0) answer.ok.rows = call.rows.concat(answer.ok.rows);
+        if (call.what === 'query') answer.ok.rows = call.rows.concat(objects(answer.ok));
         this.#settle(call, ({ resolve }) => resolve(answer.ok));
       }
     }
@@ -201,4 +202,18 @@ export class Calls {
     for (const { reject } of all) reject(error);
     this.#tellIdle();
   }
+}
+
+/**
+ * Piece by piece as they come, so that no piece of a long result keeps the page from drawing.
+ * @param {{ columns: string[], rows: any[][] }} result
+ * @returns {Row[]}
+ */
+function objects({ columns, rows }) {
+  return rows.map((row) => {
+    /** @type {Row} */
+    const object = {};
+    for (let index = 0; index < columns.length; index += 1) object[columns[index]] = row[index];
+    return object;
+  });
 }

@@ -363,7 +363,7 @@ export class Owner {
     if (call.what !== 'query') return { n: call.n, ok: value };
     let from = 0;
     for (; value.rows.length - from > ROWS_AT_ONCE; from += ROWS_AT_ONCE) {
-      this.#flush(tab, [{ n: call.n, rows: value.rows.slice(from, from + ROWS_AT_ONCE) }]);
+      this.#flush(tab, [{ n: call.n, columns: value.columns, rows: value.rows.slice(from, from + ROWS_AT_ONCE) }]);
     }
     return { n: call.n, ok: from === 0 ? value : { ...value, rows: value.rows.slice(from) } };
   }
@@ -446,7 +446,6 @@ export class Owner {
     for (const tab of this.#tabs.all()) {
       if (tab.answers.length > 0) this.#flush(tab, tab.answers.splice(0));
     }
-    if (this.#turns.open) return;
     const tables = this.#core.takeChanges();
     if (tables.length === 0) return;
     this.#world.announce({ t: 'change', epoch: this.#epoch, tables });

@@ -24,7 +24,7 @@ export const CALLS_AT_ONCE = 128;
 export const CALLS_KEPT = 4 * CALLS_AT_ONCE;
 
 /** Rows of a result or of an `execMany` in one message: a page takes or makes them in a few milliseconds. */
-export const ROWS_AT_ONCE = 2_000;
+export const ROWS_AT_ONCE = 1_000;
 
 /** @param {string} name */
 export const namesOf = (name) => ({
@@ -56,7 +56,8 @@ export const namesOf = (name) => ({
  * @typedef {{ t: 'nudge', tab: string, calls: number[] }} Nudge calls a tab has waited for: are they known?
  * @typedef {{ t: 'unknown', epoch: string, calls: number[] }} Unknown they are not: say them again
  *
- * @typedef {{ n: number, ok: any } | { n: number, error: Failure } | { n: number, rows: any[][] }} Answer `rows`: part of a result, more follows
+ * @typedef {{ n: number, ok: any } | { n: number, error: Failure } | { n: number, columns: string[], rows: any[][] }} Answer
+ *   `rows`: part of a result, more follows
  * @typedef {{ t: 'answers', epoch: string, answers: Answer[] }} Answers
  *
  * @typedef {{ t: 'hello', epoch: string, tables: string[] }} Hello an owner is there

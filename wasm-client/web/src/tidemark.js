@@ -16,7 +16,6 @@ const TRIES = 3;
  * @typedef {import('./index.js').Executed} Executed
  * @typedef {import('./index.js').Row} Row
  * @typedef {import('./index.js').SqlParams} SqlParams
- * @typedef {{ columns: string[], rows: any[][], tables?: string[] }} Result
  */
 
 /** @implements {PublicTidemark} */
@@ -97,7 +96,7 @@ export class Tidemark {
    * @returns {Promise<T[]>}
    */
   async query(sql, params) {
-    return objects(await this.#tab.call('query', [text('query', 'sql', sql), params, false]));
+    return (await this.#tab.call('query', [text('query', 'sql', sql), params, false])).rows;
   }
 
   /**
@@ -129,7 +128,7 @@ export class Tidemark {
       result = await work({
         exec: (sql, params) => call('exec', [sql, params]),
         execMany: (sql, rows) => execManyInside(call, sql, rows),
-        query: async (sql, params) => objects(await call('query', [sql, params, false])),
+        query: async (sql, params) => (await call('query', [sql, params, false])).rows,
         insert: async (table, row) => call('insert', [table, present('insert', row)]),
       });
     } catch (error) {
@@ -194,9 +193,8 @@ export class Tidemark {
     if (typeof fn !== 'function') throw new TidemarkError('argument', 'liveQuery: the third argument is a function that is given the rows');
     const live = new LiveQuery({
       run: async () => {
-        /** @type {Result} */
-        const result = await this.#tab.call('query', [sql, params, true]);
-        return { rows: /** @type {T[]} */ (objects(result)), tables: result.tables ?? [] };
+        const { rows, tables } = await this.#tab.call('query', [sql, params, true]);
+        return { rows: /** @type {T[]} */ (rows), tables: /** @type {string[]} */ (tables) };
       },
       fn,
       onError,
@@ -300,19 +298,6 @@ async function execManyInside(call, sql, rows) {
     from += ROWS_AT_ONCE;
   } while (from < rows.length);
   return all;
-}
-
-/**
- * @param {Result} result
- * @returns {any[]}
- */
-function objects({ columns, rows }) {
-  return rows.map((row) => {
-    /** @type {Row} */
-    const object = {};
-    for (let index = 0; index < columns.length; index += 1) object[columns[index]] = row[index];
-    return object;
-  });
 }
 
 /**

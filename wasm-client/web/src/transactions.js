@@ -107,8 +107,6 @@ export class Turns {
   over(why) {
     if (this.#open && why !== undefined) this.#ended.set(this.#open.tab, why);
     this.#open = undefined;
-    // Those that were on their way find that it is over.
-    this.#queue.unshift(...this.#inside.splice(0));
   }
 
   /**

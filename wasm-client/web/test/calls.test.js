@@ -46,12 +46,12 @@ test('a part of a result that the owner before had sent is forgotten', async () 
   calls.owned();
   const result = calls.call('query', []);
   await settle();
-  calls.answered([{ n: 1, rows: [['old']] }]);
+  calls.answered([{ n: 1, columns: ['x'], rows: [['old']] }]);
   calls.lost();
   calls.owned();
-  calls.answered([{ n: 1, rows: [['a'], ['b']] }]);
+  calls.answered([{ n: 1, columns: ['x'], rows: [['a'], ['b']] }]);
   calls.answered([{ n: 1, ok: { columns: ['x'], rows: [['c']] } }]);
-  assert.deepEqual((await result).rows, [['a'], ['b'], ['c']]);
+  assert.deepEqual((await result).rows, [{ x: 'a' }, { x: 'b' }, { x: 'c' }]);
 });
 
 test('only so many calls are on their way; the others follow in order, but those of a transaction do not wait', async () => {

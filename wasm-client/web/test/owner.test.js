@@ -57,10 +57,10 @@ test('while a transaction is open, nobody else reads or writes, and all of it is
   await a.call('exec', ['put x'], tx);
   const [read, written] = [b.call('query', ['']), b.call(...put('y'))];
   assert.equal(await now(read), 'open');
-  assert.deepEqual((await a.call('query', [''], tx)).rows, [['x']]);
+  assert.deepEqual((await a.call('query', [''], tx)).rows, [{ what: 'x' }]);
   assert.deepEqual(world.disk.rows, []);
   await a.call('commit', [], tx);
-  assert.deepEqual((await read).rows, [['x']]);
+  assert.deepEqual((await read).rows, [{ what: 'x' }]);
   await written;
   assert.deepEqual(world.disk.rows, ['x', 'y']);
 });
@@ -204,8 +204,8 @@ test('a result of many rows comes in pieces, whole and in order', async () => {
     receive(message);
   };
   const { rows } = await tab.call('query', ['', undefined, false]);
-  assert.deepEqual(rows.map(([n]) => Number(n)), Array.from({ length: 5_001 }, (_, n) => n));
-  assert.equal(messages, 3);
+  assert.deepEqual(rows.map(({ what }) => Number(what)), Array.from({ length: 5_001 }, (_, n) => n));
+  assert.equal(messages, 6);
 });
 
 test('calls that nobody knows of any more are said again when they are asked after', async () => {

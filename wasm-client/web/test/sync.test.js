@@ -181,8 +181,10 @@ test('a page has at hand what to send when it goes away: the request on its way,
   world.core.actions.push(...Array.from({ length: 3 }, () => ({ do: 'wait', untilMs: world.clock.time + 50_000 })));
   await tab.call('exec', ['put y']);
   await world.clock.pass(30_000);
+  world.owner.receive({ t: 'hint', what: 'online' });
+  await settle();
   assert.equal(world.core.farewells, 2);
-  await world.clock.pass(70_000);
+  await world.clock.pass(90_000);
   assert.equal(world.farewell, null, 'nothing once all is upstream');
 });
 
