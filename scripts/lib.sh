@@ -150,6 +150,21 @@ postgres_bin() {
 # shellcheck disable=SC2034 # used by the scripts that source this
 test_python="$tidemark_cache/venv/bin/python"
 
+# ---- Chromium ----------------------------------------------------------------------------------------------------
+
+# Prints the path of the Chromium or Chrome that the tests drive, or fails. TIDEMARK_CHROMIUM chooses another.
+chromium_bin() {
+	local name
+	if [[ -n ${TIDEMARK_CHROMIUM-} ]]; then
+		[[ -x $TIDEMARK_CHROMIUM ]] && printf '%s\n' "$TIDEMARK_CHROMIUM"
+		return
+	fi
+	for name in chromium chromium-browser google-chrome google-chrome-stable; do
+		command -v "$name" && return
+	done
+	return 1
+}
+
 # ---- WebAssembly -------------------------------------------------------------------------------------------------
 
 # Is the target's standard library there, ready (rustup) or as source to build along (-Zbuild-std)?
@@ -191,3 +206,32 @@ wasm_bindgen_env() {
 	wasm_bindgen=$wasm_bindgen_root/bin/wasm-bindgen
 }
 wasm_bindgen_ready() { [[ $("$wasm_bindgen" --version 2>/dev/null) == "wasm-bindgen $wasm_bindgen_version" ]]; }
+
+# ---- Browser tests -----------------------------------------------------------------------------------------------
+
+# npm_packages FOLDER: installs what its package-lock.json names, unless that is there. Nothing of a package is run.
+npm_packages() {
+	local stamp=$1/node_modules/.tidemark-lock
+	cmp -s "$1/package-lock.json" "$stamp" && return
+	quietly npm-ci npm --prefix "$1" ci --ignore-scripts
+	cp "$1/package-lock.json" "$stamp"
+}
+
+# web_tests_ready PROFILE: makes sure of all that the browser tests need, builds the package and then, with the notebook in it, the
+# server, and exports where they are.
+web_tests_ready() {
+	scripts/setup-postgres
+	scripts/setup-timescaledb
+	scripts/setup-chromium
+	scripts/setup-wasm
+	scripts/setup-web
+	(($(node --version | sed -E 's/^v([0-9]+).*/\1/') >= 20)) ||
+		fail "Node $(node --version) is too old for the browser tests" "install Node 20 or newer"
+	npm_packages e2e/browser
+	scripts/build-web
+	cargo build --profile "$1" -p tidemark-server -p tidemark-e2e --bin tidemark-server --bin cluster
+	TIDEMARK_PG_BIN=$(postgres_bin)
+	TIDEMARK_CHROMIUM=$(chromium_bin)
+	TIDEMARK_PROGRAMS=${CARGO_TARGET_DIR:-target}/${1/dev/debug}
+	export TIDEMARK_PG_BIN TIDEMARK_CHROMIUM TIDEMARK_PROGRAMS
+}

@@ -1,0 +1,72 @@
+// Inserts timed inside a dedicated worker, by this package's SQLite and by npm @sqlite.org/sqlite-wasm, both on OPFS by their sahpool.
+// The rows, the statement, the tables and the settings are the same; only what stands between the statement and the disk differs.
+
+const columns = 'site_id, measured_at, temperature, count, note, ok';
+const insertInto = (table) => `INSERT INTO ${table} (${columns}) VALUES (?, ?, ?, ?, ?, ?)`;
+const createPlain = 'CREATE TABLE plain (id INTEGER PRIMARY KEY AUTOINCREMENT, site_id INTEGER, measured_at TEXT, temperature REAL, count INTEGER, note TEXT, ok INTEGER)';
+const settings = ['journal_mode', 'synchronous', 'page_size', 'cache_size', 'temp_store', 'locking_mode'];
+
+function rows(count) {
+  return Array.from({ length: count }, (_, n) => [1, `2025-01-01 00:${String((n / 60 | 0) % 60).padStart(2, '0')}:${String(n % 60).padStart(2, '0')}.000000`, n / 7, n, `запись ${n}`, n % 2]);
+}
+
+function timed(work) {
+  const begin = performance.now();
+  work();
+  return performance.now() - begin;
+}
+
+/** Rows per second of the package: `table` is `plain` (outside of the schema) or `reading` (captured). */
+async function ours({ round, table, count, singles, schema }) {
+  const { default: init, Core } = await import('/tidemark/tidemark_wasm.js');
+  await init();
+  const core = await Core.open({ name: `bench-${table}-${round}`, schema, memory: false, uuid: crypto.getRandomValues(new Uint8Array(16)), seed: 1 });
+  if (table === 'plain') core.exec(createPlain);
+  const settingsHere = settings.map((name) => [name, core.query(`PRAGMA ${name}`).rows[0]?.[0]]);
+  const sql = insertInto(table);
+  const many = rows(count);
+  const bulk = timed(() => core.execMany(sql, many));
+  const one = rows(singles);
+  const single = timed(() => { for (const row of one) core.exec(sql, row); });
+  const there = Number(core.query(`SELECT count(*) FROM ${table}`).rows[0][0]);
+  core.close();
+  return { bulk, single, there, settings: Object.fromEntries(settingsHere) };
+}
+
+/** Rows per second of the other one, with the same settings. */
+async function theirs({ round, count, singles, settings: wanted }) {
+  const { default: init } = await import('/sqlite-wasm/index.mjs');
+  const sqlite = await init({ print() {}, printErr() {} });
+  const pool = await sqlite.installOpfsSAHPoolVfs({ name: `bench-${round}`, directory: `.theirs-${round}` });
+  const db = new pool.OpfsSAHPoolDb(`/bench-${round}.db`);
+  for (const name of ['page_size', 'journal_mode', 'synchronous', 'cache_size', 'temp_store', 'locking_mode']) {
+    if (wanted[name] !== undefined) db.exec(`PRAGMA ${name} = ${wanted[name]}`);
+  }
+  db.exec(createPlain);
+  const settingsHere = settings.map((name) => [name, db.selectValue(`PRAGMA ${name}`)]);
+  const sql = insertInto('plain');
+  const many = rows(count);
+  const bulk = timed(() => {
+    db.exec('BEGIN IMMEDIATE');
+    const statement = db.prepare(sql);
+    for (const row of many) statement.bind(row).stepReset();
+    statement.finalize();
+    db.exec('COMMIT');
+  });
+  const one = rows(singles);
+  const statement = db.prepare(sql);
+  const single = timed(() => { for (const row of one) statement.bind(row).stepReset(); });
+  statement.finalize();
+  const there = Number(db.selectValue('SELECT count(*) FROM plain'));
+  db.close();
+  await pool.removeVfs();
+  return { bulk, single, there, settings: Object.fromEntries(settingsHere) };
+}
+
+self.onmessage = async ({ data }) => {
+  try {
+    self.postMessage({ value: await (data.who === 'ours' ? ours(data) : theirs(data)) });
+  } catch (error) {
+    self.postMessage({ error: `${data.who}: ${error?.stack ?? error}` });
+  }
+};
