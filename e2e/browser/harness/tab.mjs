@@ -1,6 +1,9 @@
 // One tab with the package in it: calls of its API from the test, with errors as the page saw them, and the ways a tab can end.
 import { inTime, until } from './wait.mjs';
 
+/** No call of a page takes longer. */
+const callMs = 120_000;
+
 /** An error that the page got. */
 export class PageError extends Error {
   constructor({ name, code, message }) {
@@ -46,13 +49,14 @@ export class Tab {
   async run(work, argument) {
     // A handle, not source for eval: pages with a strict content security policy are tested, too.
     const handle = await this.page.evaluateHandle(`(${work})`);
-    const answer = await this.page.evaluate(async ([f, given]) => {
+    const called = this.page.evaluate(async ([f, given]) => {
       try {
         return { value: await f(given) };
       } catch (error) {
         return { error: { name: error?.name, code: error?.code, message: String(error?.message ?? error) } };
       }
     }, [handle, argument]);
+    const answer = await inTime(`the page's answer to ${work}`, called, callMs);
     if (answer.error) throw new PageError(answer.error);
     return answer.value;
   }

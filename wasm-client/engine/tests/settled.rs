@@ -18,6 +18,7 @@ fn rejected(count: u64) -> World {
     assert_eq!(changes(&world.push()), count);
     assert_eq!(world.store.rejects_count().unwrap(), count);
     world.restart();
+    world.server.asked.clear();
     world
 }
 
@@ -97,9 +98,11 @@ fn a_question_that_fails_holds_nothing_up() {
     ] {
         let mut world = rejected(2);
         world.write(3);
-        world.server.faults = [fault.clone()].into();
+        world.server.faults = [Fault::None, fault.clone()].into();
         let drained = world.push();
         assert!(matches!(drained, Drained::Done(_)), "{fault:?}: {drained:?}");
+        assert!(world.server.requests.last().unwrap().url.ends_with("/v1/rejects") && world.server.faults.is_empty());
+        assert_eq!(world.engine.failures(), 0);
         world.assert_in_sync();
         assert_eq!(world.store.rejects_count().unwrap(), 2);
     }

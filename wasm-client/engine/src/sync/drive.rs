@@ -78,7 +78,27 @@ pub fn drain(
 ) -> Result<Drained> {
     let goal = store.last_seq()?;
     let reached = |event: &Event| matches!(event, Event::Acked { tidemark, .. } if *tidemark >= goal);
-    drive(store, engine, transport, clock, patience, &reached, watch)
+    let drained = drive(store, engine, transport, clock, patience, &reached, watch)?;
+    if matches!(drained, Drained::Done(_)) {
+        while let Some(request) = engine.ask_rejects(store, clock.now_ms())? {
+            let outcome = transport.send(&request);
+            watch(&hear(store, engine, clock.now_ms(), &request, outcome)?);
+        }
+    }
+    Ok(drained)
+}
+
+fn hear(
+    store: &mut Store,
+    engine: &mut Engine,
+    now_ms: i64,
+    request: &Request,
+    outcome: std::result::Result<Reply, Failure>,
+) -> Result<Event> {
+    match outcome {
+        Ok(reply) => engine.on_reply(store, now_ms, request.id, &reply),
+        Err(failure) => engine.on_failure(store, now_ms, request.id, &failure),
+    }
 }
 
 /// Asks the server where it stands and compares its chain with the log's, and pushes nothing.
@@ -122,10 +142,7 @@ fn drive(
         summary.requests += 1;
         let outcome = transport.send(&request);
         let now_ms = clock.now_ms();
-        let event = match outcome {
-            Ok(reply) => engine.on_reply(store, now_ms, request.id, &reply)?,
-            Err(failure) => engine.on_failure(store, now_ms, request.id, &failure)?,
-        };
+        let event = hear(store, engine, now_ms, &request, outcome)?;
         watch(&event);
         if let Event::Acked { changes, rejected_here, rejected_by_server, .. } = &event {
             summary.changes += changes;

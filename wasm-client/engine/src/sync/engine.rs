@@ -244,41 +244,70 @@ impl Engine {
         };
         let asked = if self.ask_station {
             Asked::Station { base: meta.tidemark }
-        } else if let Some(asked) = self.rejects_to_ask(store, now_ms)? {
-            request.method = Method::Post;
-            request.url = server.join("/v1/rejects");
-            request.content_type = Some("application/json");
-            request.body = serde_json::to_vec(&asked.words).expect("BUG: numbers serialise");
-            Asked::Rejects(asked)
         } else {
-            let (sent, body) = match self.cut_frame(store, &meta, now_ms)? {
-                Framed::Ready(sent, body) => (sent, body),
+            match self.cut_frame(store, &meta, now_ms)? {
+                Framed::Ready(sent, body) => {
+                    request.method = Method::Post;
+                    request.url = server.join("/v1/push");
+                    request.content_type = Some(FRAME_MEDIA_TYPE);
+                    request.timeout_ms += body.len() as u64 / SLOWEST_BYTES_PER_MS;
+                    request.body = body;
+                    Asked::Push(sent)
+                }
                 Framed::Nothing => {
                     let action = self.after_cut();
+                    if let (Action::Idle, Some(request)) = (&action, self.ask_rejects(store, now_ms)?) {
+                        return Ok(Action::Send(request));
+                    }
                     if planted(Bug::LostWakeUp) && matches!(action, Action::Idle) {
                         self.state = State::Waiting { since_ms: i64::MIN, until_ms: i64::MAX, asked: false };
                     }
                     return Ok(action);
                 }
                 Framed::Again => return self.next_action(store, now_ms),
-            };
-            request.method = Method::Post;
-            request.url = server.join("/v1/push");
-            request.content_type = Some(FRAME_MEDIA_TYPE);
-            request.timeout_ms += body.len() as u64 / SLOWEST_BYTES_PER_MS;
-            request.body = body;
-            Asked::Push(sent)
+            }
         };
+        self.in_flight(&request, membership.number, asked, now_ms);
+        Ok(Action::Send(request))
+    }
+
+    fn in_flight(&mut self, request: &Request, number: StationNumber, asked: Asked, now_ms: i64) {
         self.next_id += 1;
         self.state = State::InFlight(InFlight {
             id: request.id,
             since_ms: now_ms,
             // The transport's own timeout should come first.
             deadline_ms: now_ms.saturating_add((request.timeout_ms + TIMEOUT_MS) as i64),
-            number: membership.number,
+            number,
             asked,
         });
-        Ok(Action::Send(request))
+    }
+
+    /// The question about rejects, if it is time for one and nothing else is under way. No change waits for its answer: the engine asks when
+    /// it is idle, and whoever goes before it is may ask before.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn ask_rejects(&mut self, store: &Store, now_ms: i64) -> Result<Option<Request>> {
+        let meta = store.meta()?;
+        let (State::Ready, Some(token), Some(server), Some(membership), None) =
+            (&self.state, meta.token, meta.server, meta.membership, meta.forked)
+        else {
+            return Ok(None);
+        };
+        let Ok(server) = ServerUrl::parse(&server) else { return Ok(None) };
+        let Some(question) = self.rejects_to_ask(store, now_ms)? else { return Ok(None) };
+        let request = Request {
+            id: self.next_id,
+            method: Method::Post,
+            url: server.join("/v1/rejects"),
+            token: Some(token),
+            content_type: Some("application/json"),
+            body: serde_json::to_vec(&question.words).expect("BUG: numbers serialise"),
+            timeout_ms: TIMEOUT_MS,
+        };
+        self.in_flight(&request, membership.number, Asked::Rejects(question), now_ms);
+        Ok(Some(request))
     }
 
     /// What the server is to be asked about rejects now, and told of them, in portions; `None` while that need not be.
@@ -371,13 +400,12 @@ impl Engine {
     /// What the store says.
     pub fn on_failure(&mut self, store: &mut Store, now_ms: i64, id: u64, failure: &Failure) -> Result<Event> {
         let Some(flight) = self.land(id) else { return Ok(Event::Ignored) };
-        match (&flight.asked, &mut self.pace) {
-            (Asked::Push(sent), Some(pace)) if failure.timeout => {
-                pace.was_too_much(sent.span.count);
-            }
-            // Whatever becomes of the question, the changes do not wait for it.
-            (Asked::Rejects(_), _) => self.rejects_are_asked(now_ms),
-            _ => {}
+        if let (true, Asked::Push(sent), Some(pace)) = (failure.timeout, &flight.asked, &mut self.pace) {
+            pace.was_too_much(sent.span.count);
+        }
+        if matches!(flight.asked, Asked::Rejects(_)) {
+            self.rejects_are_asked(now_ms);
+            return Ok(Event::Ignored);
         }
         self.fail(store, now_ms, &failure.message, None)
     }
@@ -421,21 +449,22 @@ impl Engine {
                 Read::Problem(problem) => self.on_problem(store, now_ms, reply, asked, &problem),
                 Read::Other(message) => self.on_other(store, now_ms, reply, asked, &message),
             },
-            Asked::Rejects(question) => {
-                let answer = read::<RejectsReply>(reply);
-                if let Read::Done(done) = answer {
-                    return self.on_rejects(store, now_ms, question, &done);
+            Asked::Rejects(question) => match read::<RejectsReply>(reply) {
+                Read::Done(done) => self.on_rejects(store, now_ms, question, &done),
+                // Not worth a wait: the changes need not care what becomes of the question, and an older server does not know it.
+                answer => {
+                    self.rejects_are_asked(now_ms);
+                    let stop = match answer {
+                        Read::Problem(problem)
+                            if !matches!(problem.code, ProblemCode::NotFound | ProblemCode::MethodNotAllowed) =>
+                        {
+                            stop_of(&problem)
+                        }
+                        _ => None,
+                    };
+                    stop.map_or(Ok(Event::Ignored), |stop| self.stop(store, now_ms, stop))
                 }
-                // Whatever becomes of the question, the changes do not wait for it.
-                self.rejects_are_asked(now_ms);
-                match answer {
-                    // An older server does not know the question.
-                    _ if matches!(reply.status, 404 | 405) => Ok(Event::Ignored),
-                    Read::Problem(problem) => self.on_problem(store, now_ms, reply, asked, &problem),
-                    Read::Other(message) => self.on_other(store, now_ms, reply, asked, &message),
-                    Read::Done(_) => unreachable!("BUG: it was answered above"),
-                }
-            }
+            },
         }
     }
 
@@ -544,7 +573,6 @@ impl Engine {
     ) -> Result<Event> {
         let RejectsRequest { open, settled } = &question.words;
         let (resolved, discarded) = store.rejects_settled_upstream(open, &reply.settled, now_ms)?;
-        self.backoff.reset();
         self.rejects_told = question.told.or(self.rejects_told);
         if let Some(&last) = open.last() {
             self.rejects_after = last;
