@@ -12,6 +12,7 @@ export type Action =
 export type Event =
   | { event: 'acked'; tidemark: number; changes: number; rejectedHere: number; rejectedByServer: number }
   | { event: 'agreed' }
+  | { event: 'settled'; resolved: number; discarded: number }
   | { event: 'smaller'; rows: number }
   | { event: 'failed'; message: string; retryAtMs: number }
   | { event: 'stopped'; kind: StopKind; message: string }

@@ -241,6 +241,9 @@ export class Sync {
         this.#settle('done', null, null, ({ upTo }) => upTo <= event.tidemark);
         this.#world.changed();
         break;
+      case 'settled':
+        this.#world.changed();
+        break;
       case 'failed':
         this.#settle('unreachable', event.message, null, ({ after }) => after < this.#sent);
         // Somebody asked while this request was on its way: he gets one of his own.
