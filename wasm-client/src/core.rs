@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use js_sys::{Array, Date, Promise, Uint8Array};
 use js_sys::futures::future_to_promise;
+use js_sys::{Array, Date, Promise, Uint8Array};
 use tidemark_client::sync::join::{self, Begin};
 use tidemark_client::sync::{Failure as NoReply, Reply};
 use tidemark_client::{Chosen, RejectState, Secret, bundle};
@@ -49,7 +49,11 @@ type Js<T> = std::result::Result<T, JsValue>;
 impl Core {
     fn with<T>(&self, work: impl FnOnce(&mut Session) -> Result<T>) -> Js<T> {
         if BROKEN.load(Ordering::Relaxed) {
-            return Err(Failure::new(Code::Bug, "BUG: Tidemark failed in this worker; the console has the message. Reload the page").into());
+            return Err(Failure::new(
+                Code::Bug,
+                "BUG: Tidemark failed in this worker; the console has the message. Reload the page",
+            )
+            .into());
         }
         match &mut *self.0.borrow_mut() {
             State::Open(session, _) => work(session).map_err(Into::into),
@@ -223,7 +227,14 @@ impl Core {
 
     /// The request was answered.
     #[wasm_bindgen(js_name = onReply)]
-    pub fn on_reply(&self, now_ms: f64, id: f64, status: u16, retry_after: Option<String>, body: Vec<u8>) -> Js<JsValue> {
+    pub fn on_reply(
+        &self,
+        now_ms: f64,
+        id: f64,
+        status: u16,
+        retry_after: Option<String>,
+        body: Vec<u8>,
+    ) -> Js<JsValue> {
         self.with(|session| {
             session.outside_transaction("take a reply")?;
             let reply = Reply { status, retry_after, body };

@@ -2,8 +2,8 @@
 
 use js_sys::Array;
 use rusqlite::types::ValueRef;
-use tidemark_client::sync::{Action, Event, Method, Request, Stop, StopKind};
 use tidemark_client::meta::Membership;
+use tidemark_client::sync::{Action, Event, Method, Request, Stop, StopKind};
 use tidemark_client::{Reject, Status};
 use tidemark_core::schema::Schema;
 use wasm_bindgen::JsValue;
@@ -69,22 +69,18 @@ pub fn event(event: &Event) -> JsValue {
             ("rejectedByServer", count(*rejected_by_server)),
         ]),
         Event::Agreed => object([("event", "agreed".into())]),
-        Event::Settled { resolved, discarded } => object([
-            ("event", "settled".into()),
-            ("resolved", count(*resolved)),
-            ("discarded", count(*discarded)),
-        ]),
+        Event::Settled { resolved, discarded } => {
+            object([("event", "settled".into()), ("resolved", count(*resolved)), ("discarded", count(*discarded))])
+        }
         Event::Smaller { rows } => object([("event", "smaller".into()), ("rows", count((*rows).into()))]),
         Event::Failed { message, retry_at_ms } => object([
             ("event", "failed".into()),
             ("message", message.as_str().into()),
             ("retryAtMs", number(*retry_at_ms)),
         ]),
-        Event::Stopped(Stop { kind: why, message }) => object([
-            ("event", "stopped".into()),
-            ("kind", kind(*why).into()),
-            ("message", message.as_str().into()),
-        ]),
+        Event::Stopped(Stop { kind: why, message }) => {
+            object([("event", "stopped".into()), ("kind", kind(*why).into()), ("message", message.as_str().into())])
+        }
         Event::Ignored => object([("event", "ignored".into())]),
     }
 }

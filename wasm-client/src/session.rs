@@ -165,7 +165,10 @@ impl Session {
     /// SQLite's; `rolled-back` when none is open, since SQLite ends one by itself when the disk is full.
     pub fn commit(&self) -> Result<()> {
         if !self.in_transaction() {
-            return Err(Failure::new(Code::RolledBack, "the transaction was rolled back before it could be committed; run it again"));
+            return Err(Failure::new(
+                Code::RolledBack,
+                "the transaction was rolled back before it could be committed; run it again",
+            ));
         }
         self.batch("COMMIT").inspect_err(|_| {
             let _ = self.rollback();
@@ -185,9 +188,9 @@ impl Session {
         match (prepared, refused) {
             (Ok(statement), _) => Ok(statement),
             (Err(_), Some(why)) => Err(Failure::new(Code::Sql, why)),
-            (Err(rusqlite::Error::MultipleStatement), None) => {
-                Err(Failure::argument("one statement at a time; run them one by one, in transaction(fn) if they belong together"))
-            }
+            (Err(rusqlite::Error::MultipleStatement), None) => Err(Failure::argument(
+                "one statement at a time; run them one by one, in transaction(fn) if they belong together",
+            )),
             (Err(error), None) => Err(Failure::statement(error)),
         }
     }
@@ -342,7 +345,10 @@ fn bind(statement: &mut CachedStatement<'_>, params: &Params) -> Result<()> {
     match params {
         Params::Positional(values) => {
             if values.len() != count {
-                return Err(Failure::argument(format!("the statement has {count} parameters, and {} were given", values.len())));
+                return Err(Failure::argument(format!(
+                    "the statement has {count} parameters, and {} were given",
+                    values.len()
+                )));
             }
             for (at, value) in values.iter().enumerate() {
                 statement.raw_bind_parameter(at + 1, value).map_err(Failure::statement)?;

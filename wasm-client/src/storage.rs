@@ -52,8 +52,12 @@ fn vfs_of(name: &str) -> String {
 /// SQLite's.
 pub fn connect(name: &str, journal: &str) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let db = Connection::open_with_flags_and_vfs(format!("{name}.db"), flags, vfs_of(name).as_str()).map_err(Failure::statement)?;
-    db.execute_batch(&format!("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = {journal}; PRAGMA synchronous = FULL")).map_err(Failure::statement)?;
+    let db = Connection::open_with_flags_and_vfs(format!("{name}.db"), flags, vfs_of(name).as_str())
+        .map_err(Failure::statement)?;
+    db.execute_batch(&format!(
+        "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = {journal}; PRAGMA synchronous = FULL"
+    ))
+    .map_err(Failure::statement)?;
     Ok(db)
 }
 

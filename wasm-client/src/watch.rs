@@ -112,7 +112,9 @@ fn refusal(context: &AuthContext<'_>) -> Option<&'static str> {
     match context.action {
         AuthAction::Transaction { .. } => Some("transactions are begun and ended by transaction(fn)"),
         AuthAction::Savepoint { .. } => Some("savepoints are not for statements of a page; use transaction(fn)"),
-        AuthAction::Attach { .. } | AuthAction::Detach { .. } => Some("other databases cannot be attached in a browser"),
+        AuthAction::Attach { .. } | AuthAction::Detach { .. } => {
+            Some("other databases cannot be attached in a browser")
+        }
         AuthAction::Pragma { pragma_name, pragma_value: Some(_) }
             if FIXED_PRAGMAS.iter().any(|fixed| pragma_name.eq_ignore_ascii_case(fixed)) =>
         {
