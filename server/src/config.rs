@@ -11,6 +11,8 @@ use tidemark_core::limits::FrameLimits;
 use tidemark_core::schema::Schema;
 use tidemark_core::timestamp::DAY_US;
 
+use crate::http::{Origin, Site};
+
 /// The database when none is named.
 pub const DEFAULT_DATABASE: &str = "sqlite:///tidemark-upstream.db";
 /// Where the server listens unless told otherwise.
@@ -187,6 +189,10 @@ pub struct ServerConfig {
     pub http: HttpLimits,
     /// Most connections to PostgreSQL.
     pub pool_max: usize,
+    /// Which web pages of other origins may use it from a browser.
+    pub origins: Vec<Origin>,
+    /// The field notebook it serves: [`Site::embedded`], [`Site::read`], or none.
+    pub site: Arc<Site>,
 }
 
 /// The bounds of the HTTP side.
@@ -229,7 +235,7 @@ impl Default for HttpLimits {
 }
 
 impl ServerConfig {
-    /// The shipped schema, the default bounds, a free port on the loopback address.
+    /// The shipped schema, the default bounds, a free port on the loopback address; no notebook, no page of another origin.
     #[must_use]
     pub fn new(database: DatabaseUrl) -> Self {
         Self {
@@ -240,6 +246,8 @@ impl ServerConfig {
             limits: FrameLimits::DEFAULT,
             http: HttpLimits::default(),
             pool_max: 30,
+            origins: Vec::new(),
+            site: Arc::default(),
         }
     }
 }

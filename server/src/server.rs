@@ -90,9 +90,11 @@ impl Server {
         let addr = listener.local_addr()?;
         tracing::info!("upstream: {}", upstream.describe());
         let ingest = Ingest::new(upstream, Arc::clone(&config.schema), config.window, config.limits, clock);
-        let endpoint = Arc::new(Endpoint::new(Arc::new(ingest), config.http));
+        let endpoint = Endpoint::new(Arc::new(ingest), config.http)
+            .with_origins(config.origins.clone())
+            .with_site(Arc::clone(&config.site));
         let (stop, stopped) = watch::channel(false);
-        let accepting = tokio::spawn(serve(listener, endpoint, stopped));
+        let accepting = tokio::spawn(serve(listener, Arc::new(endpoint), stopped));
         Ok(RunningServer { addr, stop, accepting })
     }
 }

@@ -4,16 +4,20 @@
 
 mod common;
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use common::client::{Answer, request_with};
 use common::cluster::{Cluster, PASSWORD};
 use tidemark_core::joincode::JoinCode;
 
 fn server(folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidemark-server"));
-    command.args(args).current_dir(folder).env_remove("TIDEMARK_DATABASE_URL").env_remove("TIDEMARK_LOG");
+    command.args(args).current_dir(folder);
+    for variable in ["TIDEMARK_DATABASE_URL", "TIDEMARK_LOG", "TIDEMARK_ALLOW_ORIGIN", "TIDEMARK_WEB"] {
+        command.env_remove(variable);
+    }
     command
 }
 
@@ -65,6 +69,110 @@ fn serve_says_where_it_listens_and_stops_on_a_signal() {
         let log = String::from_utf8(output.stderr).unwrap();
         assert!(log.contains("embedded SQLite") && log.contains("stopping"), "{log}");
     }
+}
+
+/// A server that runs until it is dropped.
+struct Serving {
+    child: std::process::Child,
+    addr: std::net::SocketAddr,
+}
+
+impl Serving {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let addr = line.trim_end().strip_prefix("listening on http://").unwrap().parse().unwrap();
+        Self { child, addr }
+    }
+
+    fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(request_with(self.addr, method, path, headers, b""))
+    }
+
+    /// Stops it, and takes what it logged.
+    fn stop(mut self) -> String {
+        self.child.kill().unwrap();
+        let mut log = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        log
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn pages_of_other_origins_are_let_in_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let (app, forms, local) = ("https://app.example", "https://forms.example", "http://localhost:5173");
+    let allowed = |serving: &Serving, origin| {
+        let answer =
+            serving.ask("OPTIONS", "/v1/push", &[("Origin", origin), ("Access-Control-Request-Method", "POST")]);
+        assert_eq!(answer.status, 204);
+        answer.header("Access-Control-Allow-Origin") == origin
+    };
+    let both = "https://app.example, HTTPS://Forms.example:443";
+    let serve = ["serve", "--listen", "127.0.0.1:0"];
+    let flags = [&serve[..], &["--allow-origin", both, "--allow-origin", local]].concat();
+    let serving = Serving::start(server(here, &flags));
+    assert!(allowed(&serving, app) && allowed(&serving, forms) && allowed(&serving, local));
+    for _ in 0..2 {
+        assert!(!allowed(&serving, "https://evil.example"));
+    }
+    let log = serving.stop();
+    assert_eq!(log.matches("serve with --allow-origin https://evil.example").count(), 1, "{log}");
+    // The variable, and none: nobody.
+    let mut command = server(here, &serve);
+    command.env("TIDEMARK_ALLOW_ORIGIN", both);
+    let serving = Serving::start(command);
+    assert!(allowed(&serving, app) && allowed(&serving, forms) && !allowed(&serving, local));
+    drop(serving);
+    let mut command = server(here, &serve);
+    command.env("TIDEMARK_ALLOW_ORIGIN", "");
+    assert!(!allowed(&Serving::start(command), app));
+    for (origin, said) in [
+        ("*", "no wildcards"),
+        ("https://*.example", "no wildcards"),
+        ("https://app.example/notebook", "write https://app.example"),
+        ("app.example", "write scheme://host"),
+        ("https://app.example,null", "--allow-origin: \"null\" is not an origin to allow"),
+    ] {
+        fails(here, &[&serve[..], &["--allow-origin", origin]].concat(), said);
+    }
+}
+
+#[test]
+fn the_notebook_is_served_from_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    std::fs::create_dir(here.join("web")).unwrap();
+    std::fs::write(here.join("web/index.html"), "<p>mine").unwrap();
+    let serve = ["serve", "--listen", "127.0.0.1:0"];
+    let mut by_variable = server(here, &serve);
+    by_variable.env("TIDEMARK_WEB", "web");
+    for command in [server(here, &[&serve[..], &["--web", "web"]].concat()), by_variable] {
+        let serving = Serving::start(command);
+        let page = serving.ask("GET", "/notebook/", &[]);
+        assert_eq!((page.status, page.body.as_slice()), (200, &b"<p>mine"[..]));
+        let log = serving.stop();
+        assert!(log.contains("field notebook: /notebook/ from web, 1 files"), "{log}");
+    }
+    // Without a folder, what was there when the program was built.
+    let page = Serving::start(server(here, &serve)).ask("GET", "/notebook/", &[]);
+    match tidemark_server::http::Site::embedded().file("index.html") {
+        Some(index) => assert_eq!((page.status, page.body.as_slice()), (200, index)),
+        None => assert!(page.code() == "not-found" && page.json()["detail"].as_str().unwrap().contains("--web DIR")),
+    }
+    fails(here, &[&serve[..], &["--web", "none"]].concat(), "web folder none: No such file");
+    fails(here, &[&serve[..], &["--web", "."]].concat(), "has no index.html; did you mean");
+    assert!(!here.join("none").exists());
 }
 
 #[test]

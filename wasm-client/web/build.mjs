@@ -15,10 +15,10 @@ const web = dirname(fileURLToPath(import.meta.url));
 const [module, schema] = process.argv.slice(2);
 if (!module || !schema) throw new Error('usage: node build.mjs FOLDER-OF-THE-MODULE SCHEMA');
 
-/** Every file below a folder, by its path there. */
+/** Every file below a folder, by its path there, without dotfiles. */
 function files(folder, under = folder) {
   if (!existsSync(folder)) return new Map();
-  return new Map(readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+  return new Map(readdirSync(folder, { withFileTypes: true }).filter(({ name }) => !name.startsWith('.')).flatMap((entry) => {
     const path = join(folder, entry.name);
     return entry.isDirectory() ? [...files(path, under)] : [[relative(under, path), readFileSync(path)]];
   }).sort(([a], [b]) => (a < b ? -1 : 1)));

@@ -1,6 +1,7 @@
 //! `serve`.
 
 use std::io::Write as _;
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -9,6 +10,7 @@ use tidemark_core::limits::FrameLimits;
 use super::Place;
 use super::window::WindowArgs;
 use crate::config::DEFAULT_LISTEN;
+use crate::http::{MOUNT, Origin, Site};
 use crate::server::Server;
 
 #[derive(Args)]
@@ -26,6 +28,13 @@ pub(super) struct ServeArgs {
     /// Most connections to PostgreSQL.
     #[arg(long, default_value_t = 30, value_name = "N")]
     pool_max: usize,
+    /// Let the web pages of another origin use this server from a browser, named in full: https://app.example or http://localhost:5173.
+    /// Give it several times, or several with commas. Pages that this server serves itself need none.
+    #[arg(long, env = "TIDEMARK_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    allow_origin: Vec<String>,
+    /// Serve the field notebook under /notebook/ from this folder, read once at start, instead of the one in this program.
+    #[arg(long, env = "TIDEMARK_WEB", value_name = "DIR")]
+    web: Option<PathBuf>,
 }
 
 pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
@@ -34,6 +43,15 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     config.pool_max = args.pool_max;
     config.limits.rows_max = args.batch_rows_max;
     config.window = args.window.window()?;
+    config.origins = origins(&args.allow_origin)?;
+    config.site = match &args.web {
+        Some(folder) => Site::read(folder)?,
+        None => Site::embedded(),
+    };
+    if !config.site.is_empty() {
+        let from = args.web.map_or_else(|| "this program".to_owned(), |folder| folder.display().to_string());
+        tracing::info!("field notebook: {MOUNT} from {from}, {}", config.site);
+    }
     let stop = stop_signal().context("cannot listen for signals")?;
     let server = Server::start(config).await?;
     {
@@ -44,6 +62,12 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     tracing::info!("stopping: no new connections, running requests are finished");
     server.shutdown().await;
     Ok(())
+}
+
+/// The origins named; a variable that is set to nothing names none.
+fn origins(words: &[String]) -> anyhow::Result<Vec<Origin>> {
+    let words = words.iter().map(|word| word.trim()).filter(|word| !word.is_empty());
+    words.map(|word| word.parse().context("--allow-origin")).collect()
 }
 
 /// Ends with the first SIGTERM or SIGINT.

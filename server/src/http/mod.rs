@@ -1,13 +1,16 @@
 //! The endpoint: HTTP/1 by hyper. Everything a client sends is bounded in bytes and in time.
 
 mod body;
+mod cors;
 mod digest;
 mod join;
+mod origin;
 mod problem;
 mod push;
 mod rejects;
 mod rejoin;
 mod router;
+mod site;
 mod station;
 
 use std::sync::Arc;
@@ -24,6 +27,9 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
+use self::cors::Cors;
+pub use self::origin::{Origin, OriginError};
+pub use self::site::{MOUNT, Site};
 use crate::config::HttpLimits;
 use crate::ingest::Ingest;
 
@@ -43,16 +49,32 @@ pub struct Endpoint {
     pub(crate) turns: Arc<Semaphore>,
     /// Surveys that may run at once.
     pub(crate) surveys: Arc<Semaphore>,
+    /// Which web pages of other origins may read the answers.
+    cors: Cors,
+    /// The field notebook.
+    site: Arc<Site>,
 }
 
 impl Endpoint {
-    /// An endpoint for one upstream.
+    /// An endpoint for one upstream, without a notebook, and for no web page of another origin.
     #[must_use]
     pub fn new(ingest: Arc<Ingest>, limits: HttpLimits) -> Self {
         let body_units = Arc::new(Semaphore::new(limits.body_bytes_total.div_ceil(BODY_UNIT_BYTES)));
         let turns = Arc::new(Semaphore::new(limits.applies_max));
         let surveys = Arc::new(Semaphore::new(limits.surveys_max));
-        Self { ingest, limits, body_units, turns, surveys }
+        Self { ingest, limits, body_units, turns, surveys, cors: Cors::default(), site: Arc::default() }
+    }
+
+    /// Lets the pages of these origins use it.
+    #[must_use]
+    pub fn with_origins(self, origins: Vec<Origin>) -> Self {
+        Self { cors: Cors::new(origins), ..self }
+    }
+
+    /// Serves a notebook.
+    #[must_use]
+    pub fn with_site(self, site: Arc<Site>) -> Self {
+        Self { site, ..self }
     }
 
     /// Answers one request. [`serve`] does this with each that comes in over a socket.

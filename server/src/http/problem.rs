@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 use tidemark_core::protocol::{PROBLEM_MEDIA_TYPE, Problem, ProblemCode};
@@ -41,7 +41,6 @@ pub(super) fn problem(problem: &Problem) -> Reply {
     match problem.code {
         ProblemCode::Unavailable => drop(headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S))),
         ProblemCode::Unauthorized => drop(headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
-        ProblemCode::MethodNotAllowed => drop(headers.insert(ALLOW, HeaderValue::from_static("GET, POST"))),
         ProblemCode::Timeout => drop(headers.insert(CONNECTION, HeaderValue::from_static("close"))),
         _ => {}
     }

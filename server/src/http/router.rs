@@ -1,27 +1,59 @@
 //! Which request goes where, and whose it is.
 
-use hyper::header::AUTHORIZATION;
-use hyper::{Method, Request};
+use http_body_util::Full;
+use hyper::header::{ALLOW, AUTHORIZATION, HeaderMap, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
 use tidemark_core::protocol::{Problem, ProblemCode};
 use tidemark_core::value::unhex;
 
 use super::problem::{Reply, json, problem, text};
-use super::{Endpoint, RequestBody, body, digest, join, push, rejects, rejoin, station};
+use super::{Endpoint, RequestBody, body, cors, digest, join, push, rejects, rejoin, site, station};
 use crate::ingest::store_problem;
 use crate::stations::{StationRecord, secret_hash};
 
 /// Answers one request.
 pub(super) async fn route(endpoint: &Endpoint, mut request: Request<RequestBody>) -> Reply {
-    match answer(endpoint, &mut request).await {
-        Ok(reply) => reply,
-        Err(refusal) => {
-            // A client that is too slow would be slow to be read out, too.
-            if refusal.code != ProblemCode::Timeout {
-                body::discard(&mut request).await;
-            }
-            problem(&refusal)
+    let mut reply = if cors::is_preflight(&request) {
+        no_content(endpoint.cors.preflight(request.headers()))
+    } else {
+        match answer(endpoint, &mut request).await {
+            Ok(reply) => reply,
+            Err(refusal) => refuse(&refusal, &mut request).await,
         }
+    };
+    endpoint.cors.mark(request.headers(), reply.headers_mut());
+    reply
+}
+
+async fn refuse(refusal: &Problem, request: &mut Request<RequestBody>) -> Reply {
+    // A client that is too slow would be slow to be read out, too.
+    if refusal.code != ProblemCode::Timeout {
+        body::discard(request).await;
     }
+    let mut reply = problem(refusal);
+    if refusal.code == ProblemCode::MethodNotAllowed {
+        reply.headers_mut().extend(allow(request.uri().path()));
+    }
+    reply
+}
+
+fn no_content(headers: HeaderMap) -> Reply {
+    let mut reply = Response::new(Full::default());
+    *reply.status_mut() = StatusCode::NO_CONTENT;
+    *reply.headers_mut() = headers;
+    reply
+}
+
+/// The methods that a path takes, as `Allow` tells them; empty where nothing is.
+fn allow(path: &str) -> HeaderMap {
+    let methods = match path {
+        "/healthz" | "/readyz" | "/v1/history" | "/v1/station" | "/v1/schema" => "GET, OPTIONS",
+        "/v1/join" | "/v1/push" | "/v1/rejoin" | "/v1/digest" | "/v1/rejects" => "POST, OPTIONS",
+        "*" => "GET, HEAD, POST, OPTIONS",
+        _ if site::owns(path) => "GET, HEAD, OPTIONS",
+        _ => return HeaderMap::new(),
+    };
+    HeaderMap::from_iter([(ALLOW, HeaderValue::from_static(methods))])
 }
 
 async fn answer(endpoint: &Endpoint, request: &mut Request<RequestBody>) -> Result<Reply, Problem> {
@@ -58,15 +90,20 @@ async fn answer(endpoint: &Endpoint, request: &mut Request<RequestBody>) -> Resu
             authenticate(endpoint, request).await?;
             Ok(text(endpoint.ingest.schema().source().to_owned()))
         }
-        (
-            _,
-            "/healthz" | "/readyz" | "/v1/join" | "/v1/push" | "/v1/rejoin" | "/v1/history" | "/v1/digest"
-            | "/v1/rejects" | "/v1/station" | "/v1/schema",
-        ) => Err(Problem::new(ProblemCode::MethodNotAllowed, format!("{} does not take {}", path, request.method()))),
-        _ => Err(Problem::new(
-            ProblemCode::NotFound,
-            "there is nothing here; is this the address of the Tidemark server?",
-        )),
+        (&Method::GET | &Method::HEAD, path) if site::owns(path) || (path == "/" && !endpoint.site.is_empty()) => {
+            endpoint.site.answer(path, request.uri().query(), request.headers())
+        }
+        (method, path) => {
+            let allow = allow(path);
+            if allow.is_empty() {
+                let detail = "there is nothing here; is this the address of the Tidemark server?";
+                return Err(Problem::new(ProblemCode::NotFound, detail));
+            }
+            if method == Method::OPTIONS {
+                return Ok(no_content(allow));
+            }
+            Err(Problem::new(ProblemCode::MethodNotAllowed, format!("{path} does not take {method}")))
+        }
     }
 }
 

@@ -17,6 +17,16 @@ impl Answer {
             .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&self.body)))
     }
 
+    /// The values of a header, joined by commas; empty without one.
+    pub fn header(&self, name: &str) -> String {
+        let lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
+        lines
+            .filter(|(found, _)| found.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
     /// The problem's code.
     pub fn code(&self) -> String {
         let json = self.json();
@@ -41,9 +51,15 @@ pub async fn raw(addr: SocketAddr, request: &[u8]) -> Answer {
 }
 
 pub async fn request(addr: SocketAddr, method: &str, path: &str, token: Option<&str>, body: &[u8]) -> Answer {
-    let auth = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+    let auth = token.map(|token| format!("Bearer {token}"));
+    let headers: Vec<(&str, &str)> = auth.iter().map(|auth| ("Authorization", auth.as_str())).collect();
+    request_with(addr, method, path, &headers, body).await
+}
+
+pub async fn request_with(addr: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n{auth}Content-Length: {}\r\n\r\n",
+        "{method} {path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n",
         body.len()
     );
     raw(addr, &[head.as_bytes(), body].concat()).await
