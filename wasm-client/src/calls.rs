@@ -18,7 +18,8 @@ pub fn prepare(db: &Connection) -> rusqlite::Result<()> {
 /// # Errors
 /// SQLite's; also when the call was noted before.
 pub fn note(db: &Connection, tab: &str, call: i64, answer: &str, done_up_to: i64) -> rusqlite::Result<()> {
-    db.prepare_cached("INSERT INTO tidemark_calls (tab, call, answer) VALUES (?1, ?2, ?3)")?.execute((tab, call, answer))?;
+    db.prepare_cached("INSERT INTO tidemark_calls (tab, call, answer) VALUES (?1, ?2, ?3)")?
+        .execute((tab, call, answer))?;
     db.prepare_cached("DELETE FROM tidemark_calls WHERE tab = ?1 AND call <= ?2")?.execute((tab, done_up_to))?;
     Ok(())
 }

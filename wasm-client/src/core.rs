@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use js_sys::{Array, Date, Promise, Uint8Array};
 use js_sys::futures::future_to_promise;
+use js_sys::{Array, Date, Promise, Uint8Array};
 use tidemark_client::sync::join::{self, Begin};
 use tidemark_client::sync::{Failure as NoReply, Reply};
 use tidemark_client::{Chosen, RejectState, Secret, bundle};
@@ -49,7 +49,11 @@ type Js<T> = std::result::Result<T, JsValue>;
 impl Core {
     fn with<T>(&self, work: impl FnOnce(&mut Session) -> Result<T>) -> Js<T> {
         if BROKEN.load(Ordering::Relaxed) {
-            return Err(Failure::new(Code::Bug, "BUG: Tidemark failed in this worker; the console has the message. Reload the page").into());
+            return Err(Failure::new(
+                Code::Bug,
+                "BUG: Tidemark failed in this worker; the console has the message. Reload the page",
+            )
+            .into());
         }
         match &mut *self.0.borrow_mut() {
             State::Open(session, _) => work(session).map_err(Into::into),
@@ -76,6 +80,7 @@ fn options(given: &JsValue) -> Result<(Options, bool)> {
         server: js::text_field(given, "server")?,
         uuid: js::fixed_bytes(&js::field(given, "uuid"), "uuid")?,
         seed: seed.to_bits(),
+        now_ms: Date::now() as i64,
     };
     Ok((options, js::field(given, "memory").is_truthy()))
 }
@@ -87,8 +92,7 @@ async fn open(given: JsValue) -> Result<Core> {
         return Ok(Core(RefCell::new(State::Open(Box::new(session), None))));
     }
     let pool = Pool::open(&options.name).await?;
-    let journal = js::text_field(&given, "journal")?.unwrap_or("TRUNCATE".into());
-    match connect(&options.name, &journal).and_then(|db| Session::open(db, &options)) {
+    match connect(&options.name).and_then(|db| Session::open(db, &options)) {
         Ok(session) => Ok(Core(RefCell::new(State::Open(Box::new(session), Some(pool))))),
         Err(failure) => {
             // Whoever tries next finds the handles free.
@@ -223,7 +227,14 @@ impl Core {
 
     /// The request was answered.
     #[wasm_bindgen(js_name = onReply)]
-    pub fn on_reply(&self, now_ms: f64, id: f64, status: u16, retry_after: Option<String>, body: Vec<u8>) -> Js<JsValue> {
+    pub fn on_reply(
+        &self,
+        now_ms: f64,
+        id: f64,
+        status: u16,
+        retry_after: Option<String>,
+        body: Vec<u8>,
+    ) -> Js<JsValue> {
         self.with(|session| {
             session.outside_transaction("take a reply")?;
             let reply = Reply { status, retry_after, body };
@@ -238,6 +249,17 @@ impl Core {
             session.outside_transaction("take a failure")?;
             let failure = NoReply { timeout, message };
             Ok(replies::event(&session.engine.on_failure(&mut session.store, now_ms as i64, id as u64, &failure)?))
+        })
+    }
+
+    /// The next changes as a request of at most so many bytes, for a page that is being closed; undefined when there is none to send.
+    pub fn farewell(&self, now_ms: f64, bytes_max: u32) -> Js<JsValue> {
+        self.with(|session| {
+            if session.in_transaction() {
+                return Ok(JsValue::UNDEFINED);
+            }
+            let request = session.engine.farewell(&mut session.store, now_ms as i64, bytes_max)?;
+            Ok(request.as_ref().map_or(JsValue::UNDEFINED, replies::request))
         })
     }
 
@@ -354,6 +376,22 @@ impl Core {
             let mut bundle = Vec::new();
             let exported = bundle::export(&mut session.store, now_ms as i64, &mut bundle, |_| ())?;
             Ok(exported.map(|_| Uint8Array::from(bundle.as_slice())))
+        })
+    }
+
+    /// The whole database as a file.
+    #[wasm_bindgen(js_name = exportDatabase)]
+    pub fn export_database(&self) -> Js<Uint8Array> {
+        self.with(|session| {
+            let (mut file, mut at) = (Uint8Array::new_with_length(0), 0);
+            session.export_database(|bytes, page| {
+                if at == 0 {
+                    file = Uint8Array::new_with_length(u32::try_from(bytes).unwrap_or(u32::MAX));
+                }
+                file.subarray(at, at + page.len() as u32).copy_from(page);
+                at += page.len() as u32;
+            })?;
+            Ok(file)
         })
     }
 

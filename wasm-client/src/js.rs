@@ -41,7 +41,11 @@ pub fn text_field(object: &JsValue, name: &str) -> Result<Option<String>> {
 
 /// An integer: a number while it is a safe one, else a bigint.
 pub fn integer(value: i64) -> JsValue {
-    if (-SAFE_INTEGER_MAX..=SAFE_INTEGER_MAX).contains(&value) { (value as f64).into() } else { BigInt::from(value).into() }
+    if (-SAFE_INTEGER_MAX..=SAFE_INTEGER_MAX).contains(&value) {
+        (value as f64).into()
+    } else {
+        BigInt::from(value).into()
+    }
 }
 
 /// A count or a time, as a number.

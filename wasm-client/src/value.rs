@@ -25,7 +25,8 @@ pub fn number(value: f64) -> Result<Value> {
     if value.is_nan() {
         return Err(Failure::argument("NaN cannot be stored; give null where there is no number"));
     }
-    let integer = value.fract() == 0.0 && value.abs() <= SAFE_INTEGER_MAX as f64 && !(value == 0.0 && value.is_sign_negative());
+    let integer =
+        value.fract() == 0.0 && value.abs() <= SAFE_INTEGER_MAX as f64 && !(value == 0.0 && value.is_sign_negative());
     Ok(if integer { Value::Integer(value as i64) } else { Value::Real(value) })
 }
 
@@ -34,7 +35,9 @@ pub fn number(value: f64) -> Result<Value> {
 /// # Errors
 /// When it has more than 64 bits.
 pub fn bigint(digits: &str) -> Result<Value> {
-    let value = digits.parse().map_err(|_| Failure::argument(format!("the bigint {digits} has more than 64 bits; SQLite's integers have 64")))?;
+    let value = digits.parse().map_err(|_| {
+        Failure::argument(format!("the bigint {digits} has more than 64 bits; SQLite's integers have 64"))
+    })?;
     Ok(Value::Integer(value))
 }
 

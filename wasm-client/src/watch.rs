@@ -55,8 +55,6 @@ impl Watch {
             false
         }))?;
         let of = watch.clone();
-        db.rollback_hook(Some(move || of.state().changing.clear()))?;
-        let of = watch.clone();
         db.authorizer(Some(move |context: AuthContext<'_>| of.authorize(&context)))?;
         Ok(watch)
     }
@@ -98,6 +96,12 @@ impl Watch {
         (done, self.state().read.take().unwrap_or_default())
     }
 
+    /// No transaction is open: what was changed and not committed was rolled back. (SQLite would tell, but also while it closes, when
+    /// nobody can be told any more.)
+    pub fn forget_uncommitted(&self) {
+        self.state().changing.clear();
+    }
+
     /// Takes the tables changed by commits since the last call.
     #[must_use]
     pub fn take_changed(&self) -> Vec<String> {
@@ -112,7 +116,9 @@ fn refusal(context: &AuthContext<'_>) -> Option<&'static str> {
     match context.action {
         AuthAction::Transaction { .. } => Some("transactions are begun and ended by transaction(fn)"),
         AuthAction::Savepoint { .. } => Some("savepoints are not for statements of a page; use transaction(fn)"),
-        AuthAction::Attach { .. } | AuthAction::Detach { .. } => Some("other databases cannot be attached in a browser"),
+        AuthAction::Attach { .. } | AuthAction::Detach { .. } => {
+            Some("other databases cannot be attached in a browser")
+        }
         AuthAction::Pragma { pragma_name, pragma_value: Some(_) }
             if FIXED_PRAGMAS.iter().any(|fixed| pragma_name.eq_ignore_ascii_case(fixed)) =>
         {

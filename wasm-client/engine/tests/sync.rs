@@ -673,7 +673,10 @@ fn no_farewell_when_there_is_nothing_to_say_or_nobody_to_hear_it() {
     };
     assert!(ask(&mut world, Reply { status: 502, ..Reply::default() }), "a wait of our own");
     world.engine.online();
-    assert!(!ask(&mut world, Reply { status: 503, retry_after: Some("60".into()), ..Reply::default() }), "asked to wait");
+    assert!(
+        !ask(&mut world, Reply { status: 503, retry_after: Some("60".into()), ..Reply::default() }),
+        "asked to wait"
+    );
     world.engine.online();
     assert!(!ask(&mut world, problem(ProblemCode::Revoked)), "stopped");
 }

@@ -56,7 +56,11 @@ enum State {
     Ready,
     InFlight(InFlight),
     /// `asked`: the server named the wait.
-    Waiting { since_ms: i64, until_ms: i64, asked: bool },
+    Waiting {
+        since_ms: i64,
+        until_ms: i64,
+        asked: bool,
+    },
     Stopped(Stop),
 }
 
