@@ -221,8 +221,8 @@ async fn without_a_list_no_page_is_let_in_and_nothing_is_added() {
         [
             "HTTP/1.1 400 Bad Request",
             "content-type: application/problem+json",
-            &format!("content-length: {}", without.body.len()),
-            "connection: close"
+            "connection: close",
+            &format!("content-length: {}", without.body.len())
         ]
     );
 }

@@ -89,8 +89,9 @@ async fn head_is_get_without_the_body() {
         let got = get(server.addr(), path, &[("Accept-Encoding", "br")]).await;
         let head = request_with(server.addr(), "HEAD", path, &[("Accept-Encoding", "br")], b"").await;
         let lines = |answer: &Answer| {
-            let lines = answer.head.lines().filter(|line| !line.to_ascii_lowercase().starts_with("date:"));
-            lines.map(str::to_owned).collect::<Vec<_>>()
+            // Hyper tells the length of an empty body only where there could be one.
+            let told = |line: &&str| !line.starts_with("date:") && *line != "content-length: 0";
+            answer.head.lines().filter(told).map(str::to_owned).collect::<Vec<_>>()
         };
         assert_eq!((lines(&head), head.body.len()), (lines(&got), 0), "{path}");
     }

@@ -80,6 +80,7 @@ fn options(given: &JsValue) -> Result<(Options, bool)> {
         server: js::text_field(given, "server")?,
         uuid: js::fixed_bytes(&js::field(given, "uuid"), "uuid")?,
         seed: seed.to_bits(),
+        now_ms: Date::now() as i64,
     };
     Ok((options, js::field(given, "memory").is_truthy()))
 }
@@ -91,8 +92,7 @@ async fn open(given: JsValue) -> Result<Core> {
         return Ok(Core(RefCell::new(State::Open(Box::new(session), None))));
     }
     let pool = Pool::open(&options.name).await?;
-    let journal = js::text_field(&given, "journal")?.unwrap_or("TRUNCATE".into());
-    match connect(&options.name, &journal).and_then(|db| Session::open(db, &options)) {
+    match connect(&options.name).and_then(|db| Session::open(db, &options)) {
         Ok(session) => Ok(Core(RefCell::new(State::Open(Box::new(session), Some(pool))))),
         Err(failure) => {
             // Whoever tries next finds the handles free.
@@ -252,6 +252,17 @@ impl Core {
         })
     }
 
+    /// The next changes as a request of at most so many bytes, for a page that is being closed; undefined when there is none to send.
+    pub fn farewell(&self, now_ms: f64, bytes_max: u32) -> Js<JsValue> {
+        self.with(|session| {
+            if session.in_transaction() {
+                return Ok(JsValue::UNDEFINED);
+            }
+            let request = session.engine.farewell(&mut session.store, now_ms as i64, bytes_max)?;
+            Ok(request.as_ref().map_or(JsValue::UNDEFINED, replies::request))
+        })
+    }
+
     /// Hint: the network is up.
     pub fn online(&self) -> Js<()> {
         self.with(|session| {
@@ -284,15 +295,6 @@ impl Core {
     /// Failures since the last success.
     pub fn failures(&self) -> Js<u32> {
         self.with(|session| Ok(session.engine.failures()))
-    }
-
-    /// The next batch for a page that goes away: at most so many bytes, noted as sent; the engine goes on as if it had not been asked.
-    pub fn farewell(&self, now_ms: f64, frame_bytes_max: u32) -> Js<JsValue> {
-        self.with(|session| {
-            session.outside_transaction("prepare a farewell")?;
-            let request = session.engine.farewell(&mut session.store, now_ms as i64, frame_bytes_max)?;
-            Ok(request.map_or(JsValue::UNDEFINED, |request| replies::request(&request)))
-        })
     }
 
     /// Begins to join: what to send, or `{joined}`.
@@ -377,15 +379,7 @@ impl Core {
         })
     }
 
-    /// The whole database, as the bytes of an SQLite file.
-    #[wasm_bindgen(js_name = exportDatabase)]
-    pub fn export_database(&self) -> Js<Uint8Array> {
-        self.with(|session| {
-            session.outside_transaction("export")?;
-            Ok(Uint8Array::from(&*session.store.serialize()?))
-        })
-    }
-
+<<<<<<< HEAD
     /// The schema the database follows.
     pub fn schema(&self) -> Js<JsValue> {
         self.with(|session| Ok(replies::schema(session.store.schema())))

@@ -5,6 +5,8 @@ use tidemark_client::Error;
 use tidemark_client::bundle::BundleError;
 use tidemark_client::sync::join::JoinError;
 
+use crate::words::in_a_page;
+
 /// Names a failure for programs. `web/src/index.d.ts` describes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
@@ -85,6 +87,10 @@ impl Failure {
     /// An error of SQLite about one statement of the page.
     #[must_use]
     pub fn statement(error: rusqlite::Error) -> Self {
+        // What SQLite says of a statement that has no text.
+        if error.sqlite_error_code() == Some(ErrorCode::ApiMisuse) {
+            return Self::argument("there is no statement: only blanks or comments were given");
+        }
         match Error::sqlite("the database", "run the statement", error) {
             Error::Sqlite { source, .. } => Self::new(code_of(&source), source.to_string()),
             sorted => sorted.into(),
@@ -132,7 +138,7 @@ impl From<Error> for Failure {
             Error::NotTidemark { .. } => (Code::Schema, "the database is new: it needs a schema to be made from".into()),
             Error::TablesExist { tables, .. } => (Code::Schema, format!("the stored database has tables of these names already: {tables}")),
             Error::Tables { detail, .. } => (Code::Schema, detail.clone()),
-            Error::Schema(message) | Error::Reject(message) => (Code::Argument, message.clone()),
+            Error::Schema(message) | Error::Reject(message) => (Code::Argument, in_a_page(message)),
             Error::Sqlite { source, doing, .. } => (code_of(source), format!("cannot {doing}: {source}")),
             Error::Missing { .. } | Error::FolderMissing { .. } | Error::AlreadyTidemark { .. } | Error::Frame(_) => {
                 (Code::Bug, error.to_string())
@@ -146,7 +152,7 @@ impl From<JoinError> for Failure {
     fn from(error: JoinError) -> Self {
         match error {
             JoinError::Store(error) => error.into(),
-            other => Self::new(Code::Join, other.to_string()),
+            other => Self::new(Code::Join, in_a_page(&other.to_string())),
         }
     }
 }
@@ -155,7 +161,7 @@ impl From<BundleError> for Failure {
     fn from(error: BundleError) -> Self {
         match error {
             BundleError::Store(error) => error.into(),
-            other => Self::new(Code::Argument, other.to_string()),
+            other => Self::new(Code::Argument, in_a_page(&other.to_string())),
         }
     }
 }

@@ -9,6 +9,7 @@ use tidemark_core::schema::Schema;
 use wasm_bindgen::JsValue;
 
 use crate::js::{bytes, count, from_sqlite, integer, names, number, object, text};
+use crate::words::in_a_page;
 
 /// A request to perform.
 pub fn request(request: &Request) -> JsValue {
@@ -52,7 +53,7 @@ pub fn action(action: &Action) -> JsValue {
         Action::Stopped(stop) => object([
             ("do", "stopped".into()),
             ("kind", kind(stop.kind).into()),
-            ("message", stop.message.as_str().into()),
+            ("message", in_a_page(&stop.message).into()),
             ("final", stop.is_final().into()),
         ]),
     }
@@ -75,11 +76,15 @@ pub fn event(event: &Event) -> JsValue {
         Event::Smaller { rows } => object([("event", "smaller".into()), ("rows", count((*rows).into()))]),
         Event::Failed { message, retry_at_ms } => object([
             ("event", "failed".into()),
-            ("message", message.as_str().into()),
+            ("message", in_a_page(message).into()),
             ("retryAtMs", number(*retry_at_ms)),
         ]),
         Event::Stopped(Stop { kind: why, message }) => {
+<<<<<<< HEAD
             object([("event", "stopped".into()), ("kind", kind(*why).into()), ("message", message.as_str().into())])
+=======
+            object([("event", "stopped".into()), ("kind", kind(*why).into()), ("message", in_a_page(message).into())])
+>>>>>>> wasmcore
         }
         Event::Ignored => object([("event", "ignored".into())]),
     }
@@ -99,9 +104,9 @@ pub fn status(status: &Status) -> JsValue {
         ("oldestPendingMs", number(status.oldest_pending_ms)),
         ("rejects", count(status.rejects)),
         ("lastContactMs", number(status.last_contact_ms)),
-        ("lastError", text(status.last_error.as_deref())),
+        ("lastError", text(status.last_error.as_deref().map(in_a_page).as_deref())),
         ("lastErrorMs", number(status.last_error_ms)),
-        ("forked", text(status.forked.as_deref())),
+        ("forked", text(status.forked.as_deref().map(in_a_page).as_deref())),
     ])
 }
 

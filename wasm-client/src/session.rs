@@ -1,5 +1,6 @@
 //! A station's open database, as a page works with it: statements, one transaction at a time, what they changed; and the engine beside it.
 
+use rusqlite::config::DbConfig;
 use rusqlite::types::Value;
 use rusqlite::{CachedStatement, Connection, Row};
 use tidemark_client::sync::{Config, Engine, ServerUrl};
@@ -7,6 +8,7 @@ use tidemark_client::{Error, Status, Store, insert_statement};
 use tidemark_core::schema::{Schema, not_additions};
 
 use crate::calls;
+use crate::check::check;
 use crate::error::{Code, Failure, Result};
 use crate::value::Params;
 use crate::watch::Watch;
@@ -27,6 +29,8 @@ pub struct Options {
     pub uuid: [u8; 16],
     /// Any random number: makes stations wait differently after failures.
     pub seed: u64,
+    /// This device's clock, milliseconds since 1970 UTC.
+    pub now_ms: i64,
 }
 
 /// What came of a statement.
@@ -59,8 +63,10 @@ impl Session {
         let server = options.server.as_deref().map(parse_url).transpose()?;
         let schema = options.schema.as_deref().map(parse_schema).transpose()?;
         let watch = Watch::install(&mut db).map_err(Failure::statement)?;
+        settle(&db).map_err(Failure::statement)?;
         db.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
         let file = options.name.clone();
+        check(&db, options.now_ms)?;
         let is_new = !is_station(&db)?;
         let store = match &schema {
             Some(schema) if is_new => Store::init_connection(db, file, schema, uuid_v4(options.uuid))?,
@@ -184,6 +190,9 @@ impl Session {
     }
 
     fn prepare(&self, sql: &str) -> Result<CachedStatement<'_>> {
+        if !self.in_transaction() {
+            self.watch.forget_uncommitted();
+        }
         let (prepared, refused) = self.watch.guarding(|| self.store.connection().prepare_cached(sql));
         match (prepared, refused) {
             (Ok(statement), _) => Ok(statement),
@@ -270,6 +279,33 @@ impl Session {
         Ok(())
     }
 
+    /// Visits the pages of the whole database in order, each with how many bytes all have: a file that any SQLite opens. It holds the
+    /// station's token, so whoever has it can push as this station.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn export_database(&self, mut visit: impl FnMut(u64, &[u8])) -> Result<()> {
+        self.outside_transaction("export")?;
+        let db = self.store.connection();
+        let mut read = || {
+            let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+            let bytes = pragma("page_count")?.unsigned_abs() * pragma("page_size")?.unsigned_abs();
+            let mut pages = db.prepare("SELECT data FROM sqlite_dbpage ORDER BY pgno")?;
+            let mut pages = pages.query([])?;
+            let mut is_first = true;
+            while let Some(row) = pages.next()? {
+                let mut data: Vec<u8> = row.get(0)?;
+                if std::mem::take(&mut is_first) {
+                    // These bytes of the header ask for write-ahead logging, which is only how the file is kept here.
+                    data[18..20].fill(1);
+                }
+                visit(bytes, &data);
+            }
+            Ok(())
+        };
+        read().map_err(Failure::statement)
+    }
+
     /// Inserts a row and returns its rowid; columns left out take their defaults.
     ///
     /// # Errors
@@ -318,6 +354,12 @@ impl Session {
             none => Ok(none.insert(self.store.status()?)),
         }
     }
+}
+
+/// No statement may change the file behind SQLite's back, and a row without its parent is refused at once and not by the server.
+fn settle(db: &Connection) -> rusqlite::Result<()> {
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true).map(|_| ())
 }
 
 fn parse_url(url: &str) -> Result<ServerUrl> {

@@ -9,6 +9,11 @@ use crate::error::{Code, Failure, Result};
 /// Files of a pool: the database, its journal, and some to spare.
 const FILES: usize = 4;
 
+/// Write-ahead logging: one flush per commit, where a rollback journal takes three or four. Its index needs shared memory, which there is none
+/// of, unless the connection is the only one from its first look at the file: hence the order. A log that a large transaction has stretched is
+/// cut to this many bytes again.
+const SETTINGS: &str = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 8388608";
+
 /// An open pool: whoever has it has all handles of the database.
 pub struct Pool(OpfsSAHPoolUtil);
 
@@ -50,14 +55,11 @@ fn vfs_of(name: &str) -> String {
 ///
 /// # Errors
 /// SQLite's.
-pub fn connect(name: &str, journal: &str) -> Result<Connection> {
+pub fn connect(name: &str) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags_and_vfs(format!("{name}.db"), flags, vfs_of(name).as_str())
         .map_err(Failure::statement)?;
-    db.execute_batch(&format!(
-        "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = {journal}; PRAGMA synchronous = FULL"
-    ))
-    .map_err(Failure::statement)?;
+    db.execute_batch(SETTINGS).map_err(Failure::statement)?;
     Ok(db)
 }
 

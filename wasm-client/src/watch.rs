@@ -55,8 +55,6 @@ impl Watch {
             false
         }))?;
         let of = watch.clone();
-        db.rollback_hook(Some(move || of.state().changing.clear()))?;
-        let of = watch.clone();
         db.authorizer(Some(move |context: AuthContext<'_>| of.authorize(&context)))?;
         Ok(watch)
     }
@@ -96,6 +94,12 @@ impl Watch {
         self.state().read = Some(Vec::new());
         let done = prepare();
         (done, self.state().read.take().unwrap_or_default())
+    }
+
+    /// No transaction is open: what was changed and not committed was rolled back. (SQLite would tell, but also while it closes, when
+    /// nobody can be told any more.)
+    pub fn forget_uncommitted(&self) {
+        self.state().changing.clear();
     }
 
     /// Takes the tables changed by commits since the last call.

@@ -180,15 +180,6 @@ impl Store {
         last_seq(&self.db).map_err(self.sqlite("read the log's last seq"))
     }
 
-    /// The whole database as the bytes of an SQLite file, in memory: what a browser hands out as a copy.
-    ///
-    /// # Errors
-    /// SQLite's, when there is not memory enough.
-    pub fn serialize(&mut self) -> Result<rusqlite::serialize::Data<'_>> {
-        let file = &self.file;
-        self.db.serialize(rusqlite::MAIN_DB).map_err(|error| Error::sqlite(file, "copy the database", error))
-    }
-
     /// A read transaction over the file.
     pub(crate) fn read(&mut self) -> Result<(Transaction<'_>, &str, &Identity)> {
         let Self { db, file, identity, .. } = self;

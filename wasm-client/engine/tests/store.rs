@@ -289,16 +289,3 @@ fn a_transaction_that_fails_leaves_neither_rows_nor_changes() {
     assert_eq!(world.store.status().unwrap().last_seq, 0);
     assert_eq!(world.store.row_counts().unwrap()[0], ("site".to_owned(), 0));
 }
-
-#[test]
-fn a_copy_of_the_database_is_a_whole_file() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut store = Store::open(made(folder.path())).unwrap();
-    store.insert("site", &[("name", Value::Text("Мурманск".to_owned()))]).unwrap();
-    let copy = folder.path().join("copy.db");
-    std::fs::write(&copy, &*store.serialize().unwrap()).unwrap();
-    let copy = Store::open(&copy).unwrap();
-    let name: String = copy.connection().query_row("SELECT name FROM site", [], |row| row.get(0)).unwrap();
-    assert_eq!(name, "Мурманск");
-    assert_eq!(copy.last_seq().unwrap(), 1, "the log goes along");
-}

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap,
-    HeaderValue, LOCATION, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LOCATION,
+    REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Response, StatusCode};
 use percent_encoding::percent_decode_str;
@@ -56,7 +56,7 @@ impl Site {
         let mut reply = Response::new(Full::new(if had { Bytes::new() } else { coded.bytes.clone() }));
         let answer = reply.headers_mut();
         answer.insert(ETAG, coded.etag.clone());
-        answer.insert(VARY, HeaderValue::from(ACCEPT_ENCODING));
+        answer.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
         answer.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
         if !had {
             answer.insert(CONTENT_TYPE, HeaderValue::from_static(file.media_type));

@@ -12,8 +12,8 @@ use crate::sync::{Method, Request, ServerUrl};
 
 /// Changes that are tried at first.
 const ROWS_FIRST: u32 = 5_000;
-/// Changes compress; a body is cut so many times as long as the frame may be, and cut again shorter when it did not.
-const COMPRESSION: usize = 4;
+/// Changes compress: the first batch is cut so many times as long as the frame may be, and again, shorter, when it did not compress that far.
+const COMPRESSION: usize = 8;
 
 impl Engine {
     /// The next changes as a request of at most `frame_bytes_max` bytes, to be sent without waiting for a reply: for a page that is being
@@ -50,8 +50,10 @@ impl Engine {
             let span = batch.span();
             let body = match encode(&batch, &limits) {
                 Ok(body) => body,
-                Err(FrameError::TooLarge { .. }) if span.count > 1 => {
-                    caps.rows = span.count / 2;
+                Err(FrameError::TooLarge { have, max, .. }) if span.count > 1 => {
+                    // As many as should fit, and some less.
+                    let fit = u64::from(span.count) * max / have * 9 / 10;
+                    caps.rows = u32::try_from(fit).unwrap_or(u32::MAX).clamp(1, span.count - 1);
                     continue;
                 }
                 Err(FrameError::TooLarge { .. }) => return Ok(None),

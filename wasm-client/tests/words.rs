@@ -1,0 +1,122 @@
+//! Nothing that a page shows tells a person to run a command on this device.
+
+#![allow(clippy::unwrap_used)]
+
+use rusqlite::Connection;
+use tidemark_client::Secret;
+use tidemark_client::sync::join::{self, Begin};
+use tidemark_client::sync::{Action, Event, Reply, Stop, StopKind};
+use tidemark_core::chain::Chain;
+use tidemark_core::ids::StationNumber;
+use tidemark_core::joincode::JoinCode;
+use tidemark_core::limits::FrameLimits;
+use tidemark_core::protocol::{JoinReply, Problem, ProblemCode, StationReply};
+use tidemark_wasm::session::{Options, Session};
+use tidemark_wasm::words::in_a_page;
+
+fn session() -> Session {
+    let schema =
+        "name = 'weather'\nversion = 1\n[tables.site.columns]\nid = { type = 'integer' }\nraw = { type = 'bytes' }";
+    let options =
+        Options { name: "field".into(), schema: Some(schema.into()), server: None, uuid: [7; 16], seed: 1, now_ms: 0 };
+    Session::open(Connection::open_in_memory().unwrap(), &options).unwrap()
+}
+
+fn answer(status: u16, body: &impl serde::Serialize) -> Reply {
+    Reply { status, retry_after: None, body: serde_json::to_vec(body).unwrap() }
+}
+
+fn number() -> StationNumber {
+    StationNumber::new(3).unwrap()
+}
+
+fn joined() -> Session {
+    let mut session = session();
+    let code = JoinCode { url: "http://127.0.0.1:1".into(), secret: [9; 32] }.encode();
+    let Begin::Ask(_) = join::begin(&mut session.store, &code, None, Secret([5; 32])).unwrap() else { panic!() };
+    let reply = JoinReply { station: number(), name: "alpha".into(), limits: FrameLimits::DEFAULT };
+    join::finish(&mut session.store, 0, &answer(200, &reply)).unwrap();
+    session.insert("site", &[("raw".into(), vec![0_u8; 9].into())]).unwrap();
+    session
+}
+
+/// Lets the engine ask, and answers with this.
+fn stop_after(mut session: Session, reply: &Reply) -> Stop {
+    for now_ms in (0..).step_by(1_000_000) {
+        let id = match session.engine.next(&mut session.store, now_ms).unwrap() {
+            Action::Send(request) => request.id,
+            Action::Stopped(stop) => return stop,
+            other => panic!("{other:?}"),
+        };
+        if let Event::Stopped(stop) = session.engine.on_reply(&mut session.store, now_ms, id, reply).unwrap() {
+            return stop;
+        }
+    }
+    unreachable!()
+}
+
+#[track_caller]
+fn assert_said(stop: &Stop, kind: StopKind, says: &str) {
+    assert_eq!(stop.kind, kind, "{stop}");
+    let said = in_a_page(&stop.message);
+    assert!(said.contains(says), "{said}");
+    assert!(!said.contains("`tidemark ") && !said.contains("--"), "{said}");
+}
+
+#[test]
+fn stops_say_what_to_do_in_a_page() {
+    use StopKind as K;
+    let problem = |code: ProblemCode| answer(code.status(), &Problem::new(code, "because"));
+    assert_said(&stop_after(session(), &Reply::default()), K::NotJoined, "join one with a code");
+    assert_said(&stop_after(joined(), &problem(ProblemCode::Revoked)), K::Revoked, "nothing is lost");
+    assert_said(&stop_after(joined(), &problem(ProblemCode::Unauthorized)), K::Unauthorized, "token");
+    assert_said(&stop_after(joined(), &problem(ProblemCode::WrongStation)), K::WrongStation, "another station");
+    assert_said(
+        &stop_after(joined(), &problem(ProblemCode::NotFound)),
+        K::Refused,
+        "is the page opened with the right one?",
+    );
+    assert_said(&stop_after(joined(), &Reply { status: 302, ..Reply::default() }), K::Refused, "right one");
+    assert_said(&stop_after(joined(), &problem(ProblemCode::BadFrame)), K::Refused, "4 times in a row");
+    assert_said(&stop_after(joined(), &problem(ProblemCode::TooLarge)), K::TooLarge, "change 1 alone is more");
+    let mut asked = joined();
+    asked.engine.ask();
+    let station = StationReply {
+        station: number(),
+        name: "alpha".into(),
+        tidemark: 1,
+        chain: Chain([1; 32]),
+        limits: FrameLimits::DEFAULT,
+        server_time_ms: 0,
+    };
+    assert_said(
+        &stop_after(asked, &answer(200, &station)),
+        K::Forked,
+        "export the database, and ask the server's operator",
+    );
+    let edited = joined();
+    edited.store.execute("UPDATE tidemark_log SET seq = 5", []).unwrap();
+    assert_said(
+        &stop_after(edited, &Reply::default()),
+        K::Tampered,
+        "export the database, and ask the server's operator",
+    );
+}
+
+#[test]
+fn the_operators_own_command_is_told() {
+    let problem = answer(409, &Problem::new(ProblemCode::UnknownSchema, "because"));
+    let stop = stop_after(joined(), &problem);
+    let said = in_a_page(&stop.message);
+    assert!(
+        said.contains("(there: `tidemark-server migrate up --schema FILE`)") && !said.contains("`tidemark "),
+        "{said}"
+    );
+}
+
+#[test]
+fn other_words_stay_as_they_are() {
+    for message in ["", "the server answered: busy", "What to do: put the file away"] {
+        assert_eq!(in_a_page(message), message);
+    }
+}
