@@ -116,17 +116,18 @@ test('open refuses what it cannot use', async (t) => {
 });
 
 test('a newer version of the schema is followed, with what waits in the log', async (t) => {
-  const world = await World.make(t, { schema: newer() });
+  const world = await World.make(t);
   const profile = await world.profile();
-  const tab = await profile.tab(world.app.origin, world.options({ schema: varied.toml }));
+  const tab = await profile.tab(world.app.origin, world.options());
   await record(tab, dice(3));
   await tab.db('close');
+  await world.evolve(newer());
   await tab.open(world.options());
-  await tab.db('insert', 'site', { name: 'с высотой', depth: 4.5 });
+  await tab.db('insert', 'site', { name: 'с глубиной', depth: 4.5 });
   const station = await tab.db('join', await world.server.addStation('a'));
   await tab.statusThat((status) => status.safeToLeave);
   await assertSame(tab, world.upstream, world.schema, station.number);
-  assert.deepEqual(await world.upstream.query("SELECT depth FROM varied.site WHERE name = 'с высотой'"), [{ depth: 4.5 }]);
+  assert.deepEqual(await world.upstream.query("SELECT depth FROM varied.site WHERE name = 'с глубиной'"), [{ depth: 4.5 }]);
 });
 
 /** The schema with one more column. */

@@ -119,21 +119,19 @@ impl PostgresCluster {
     /// # Errors
     /// When the processes are not found or do not go.
     pub fn kill_hard(&mut self) -> Result<()> {
-        let postmaster = self.postmaster_pid()?;
-        // Stopped first: a child it made between the listing and the kill would live on and hold the cluster's memory.
-        Command::new("kill").arg("-STOP").arg(postmaster.to_string()).stderr(Stdio::null()).status()?;
-        wait_for("PostgreSQL to stand still", Duration::from_secs(20), || {
-            Ok(process_state(postmaster).is_none_or(|(state, _)| matches!(state, 'T' | 'Z')).then_some(()))
-        })?;
-        let mut pids = vec![postmaster];
-        pids.extend(children_of(postmaster)?);
-        let status =
-            Command::new("kill").arg("-9").args(pids.iter().map(u32::to_string)).stderr(Stdio::null()).status()?;
-        // A backend may have ended by itself meanwhile; what counts is that all are gone.
+        self.postmaster_pid()?;
+        // Every process of a cluster works in its folder: so a child made between a listing and its kill is found, too, whoever its parent
+        // is by then. It would live on and hold the cluster's memory.
+        let data = self.data().canonicalize()?;
         wait_for("killed PostgreSQL processes to go", Duration::from_secs(20), || {
-            Ok(pids.iter().all(|&pid| !is_running(pid)).then_some(()))
-        })
-        .with_context(|| format!("kill -9 of {pids:?}: {status}"))?;
+            let pids = processes_in(&data)?;
+            if pids.is_empty() {
+                return Ok(Some(()));
+            }
+            // One may have ended by itself meanwhile; what counts is that all are gone.
+            Command::new("kill").arg("-9").args(pids.iter().map(u32::to_string)).stderr(Stdio::null()).status()?;
+            Ok(None)
+        })?;
         self.reap()
     }
 
@@ -414,27 +412,23 @@ fn last_lines(text: &str) -> String {
     lines[lines.len().saturating_sub(30)..].join("\n")
 }
 
-/// The state and the parent of a process, from /proc.
-fn process_state(pid: u32) -> Option<(char, u32)> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name stands in parentheses and may hold anything.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
-}
-
-fn is_running(pid: u32) -> bool {
-    process_state(pid).is_some_and(|(state, _)| state != 'Z')
-}
-
-fn children_of(parent: u32) -> Result<Vec<u32>> {
+/// The processes whose current folder this is; zombies have none.
+fn processes_in(folder: &Path) -> Result<Vec<u32>> {
     let processes = std::fs::read_dir("/proc").context("killing all of PostgreSQL at once needs /proc")?;
     let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    Ok(pids.filter(|&pid| process_state(pid).is_some_and(|(_, of)| of == parent)).collect())
+    Ok(pids.filter(|pid| std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == folder)).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whether a process is there, and not a zombie.
+    fn is_running(pid: u32) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // The name stands in parentheses and may hold anything.
+        stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
+    }
 
     #[test]
     fn a_killed_cluster_keeps_what_was_committed_and_leaves_nothing_behind() -> Result<()> {

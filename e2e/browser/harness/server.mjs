@@ -14,7 +14,7 @@ export class Server {
     const server = new Server();
     server.#options = options;
     server.port = await freePort();
-    await server.#tool('migrate', 'up');
+    await server.migrate();
     await server.restart();
     return server;
   }
@@ -43,6 +43,11 @@ export class Server {
     if (web) args.push('--web', web);
     this.#child = new Child(program('tidemark-server'), args, { env: this.#env });
     await this.#child.says(/listening on http:\S+/, 60_000);
+  }
+
+  /** Brings the database up to the schema. */
+  async migrate() {
+    await this.#tool('migrate', 'up');
   }
 
   /** Kills it with SIGKILL. */

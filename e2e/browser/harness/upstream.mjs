@@ -64,7 +64,8 @@ function bits(number) {
 }
 
 function microseconds(text) {
-  const [, date, time, fraction = ''] = text.match(/^(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(?:\.(\d+))?Z?$/) ?? assert.fail(`no timestamp: ${text}`);
+  const [, date, time = '00:00:00', fraction = ''] =
+    text.match(/^(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d:\d\d)(?:\.(\d+))?Z?)?$/) ?? assert.fail(`no timestamp: ${text}`);
   return BigInt(Date.parse(`${date}T${time}Z`)) * 1000n + BigInt(fraction.padEnd(6, '0').slice(0, 6));
 }
 

@@ -29,8 +29,21 @@ export class World {
     return world;
   }
 
+  /** Gives the server a newer version of the schema, as its operator does. */
+  async evolve(schema) {
+    await this.server.kill();
+    this.schema = schema;
+    await writeFile(this.#schemaFile, schema.toml);
+    await this.server.migrate();
+    await this.server.restart();
+  }
+
+  get #schemaFile() {
+    return join(this.folder, 'schema.toml');
+  }
+
   async #startServer(allow, web) {
-    const schemaFile = join(this.folder, 'schema.toml');
+    const schemaFile = this.#schemaFile;
     await writeFile(schemaFile, this.schema.toml);
     const database = await createDatabase();
     this.server = await this.#ended(await Server.start({ database, schemaFile, allow, web }), (server) => server.kill());
