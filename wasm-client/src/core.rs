@@ -379,7 +379,22 @@ impl Core {
         })
     }
 
-<<<<<<< HEAD
+    /// The whole database as a file.
+    #[wasm_bindgen(js_name = exportDatabase)]
+    pub fn export_database(&self) -> Js<Uint8Array> {
+        self.with(|session| {
+            let (mut file, mut at) = (Uint8Array::new_with_length(0), 0);
+            session.export_database(|bytes, page| {
+                if at == 0 {
+                    file = Uint8Array::new_with_length(u32::try_from(bytes).unwrap_or(u32::MAX));
+                }
+                file.subarray(at, at + page.len() as u32).copy_from(page);
+                at += page.len() as u32;
+            })?;
+            Ok(file)
+        })
+    }
+
     /// The schema the database follows.
     pub fn schema(&self) -> Js<JsValue> {
         self.with(|session| Ok(replies::schema(session.store.schema())))

@@ -70,9 +70,6 @@ pub fn event(event: &Event) -> JsValue {
             ("rejectedByServer", count(*rejected_by_server)),
         ]),
         Event::Agreed => object([("event", "agreed".into())]),
-        Event::Settled { resolved, discarded } => {
-            object([("event", "settled".into()), ("resolved", count(*resolved)), ("discarded", count(*discarded))])
-        }
         Event::Smaller { rows } => object([("event", "smaller".into()), ("rows", count((*rows).into()))]),
         Event::Failed { message, retry_at_ms } => object([
             ("event", "failed".into()),
@@ -80,11 +77,7 @@ pub fn event(event: &Event) -> JsValue {
             ("retryAtMs", number(*retry_at_ms)),
         ]),
         Event::Stopped(Stop { kind: why, message }) => {
-<<<<<<< HEAD
-            object([("event", "stopped".into()), ("kind", kind(*why).into()), ("message", message.as_str().into())])
-=======
             object([("event", "stopped".into()), ("kind", kind(*why).into()), ("message", in_a_page(message).into())])
->>>>>>> wasmcore
         }
         Event::Ignored => object([("event", "ignored".into())]),
     }
