@@ -70,6 +70,9 @@ pub fn event(event: &Event) -> JsValue {
             ("rejectedByServer", count(*rejected_by_server)),
         ]),
         Event::Agreed => object([("event", "agreed".into())]),
+        Event::Settled { resolved, discarded } => {
+            object([("event", "settled".into()), ("resolved", count(*resolved)), ("discarded", count(*discarded))])
+        }
         Event::Smaller { rows } => object([("event", "smaller".into()), ("rows", count((*rows).into()))]),
         Event::Failed { message, retry_at_ms } => object([
             ("event", "failed".into()),
