@@ -53,7 +53,12 @@ const brotli = (bytes) => brotliCompressSync(bytes, {
   params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_LGWIN]: 24, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length },
 });
 
-const dist = new Map([...files(join(web, 'src')), ...files(module)].filter(([name]) => !name.startsWith('bindgen/') && name !== 'recipe'));
+/** wasm-bindgen's script without its comments and indentation: nobody reads it, everybody downloads it. */
+const terse = (script) => Buffer.from(script.toString().replace(/^\s*\/\*\*[^]*?\*\/$/gm, '').replace(/^\s+/gm, ''));
+
+const dist = files(join(web, 'src'));
+dist.set('tidemark_wasm.js', terse(readFileSync(join(module, 'tidemark_wasm.js'))));
+dist.set('tidemark_wasm_bg.wasm', readFileSync(join(module, 'tidemark_wasm_bg.wasm')));
 fill(join(web, 'dist'), dist);
 
 const site = new Map();

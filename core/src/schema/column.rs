@@ -1,6 +1,6 @@
 //! Reading the columns of a table: types, defaults, bounds.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use toml::Spanned;
@@ -20,7 +20,7 @@ pub(super) fn parse_columns(
     out: &mut Vec<Column>,
     pending: &mut Vec<PendingReference>,
 ) {
-    let mut seen = HashMap::new();
+    let mut seen = BTreeMap::new();
     for (key, value) in columns {
         let name = key.get_ref().as_ref();
         let here = format!("{path}.{name}");

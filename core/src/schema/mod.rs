@@ -7,6 +7,7 @@ mod check;
 mod column;
 mod evolution;
 mod parse;
+mod real;
 #[cfg(test)]
 mod tests;
 

@@ -1,6 +1,6 @@
 //! Reading a schema file: TOML with the position of every key, every problem collected.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::check::{NameOf, name_problem};
 use super::column::parse_columns;
+use super::real::parse_real;
 use super::{Chunk, Table};
 use crate::limits::{SCHEMA_BYTES_MAX, TABLES_MAX};
 use crate::value::ColumnType;
@@ -139,7 +140,7 @@ impl Collector<'_> {
 
     pub(super) fn number(&mut self, value: &Spanned<DeValue<'_>>, path: &str) -> Option<f64> {
         let parsed = match value.get_ref() {
-            DeValue::Float(n) => n.as_str().parse::<f64>().ok(),
+            DeValue::Float(n) => parse_real(n.as_str()),
             DeValue::Integer(n) => i64::from_str_radix(n.as_str(), n.radix()).ok().map(|n| n as f64),
             _ => None,
         };
@@ -229,7 +230,7 @@ fn parse_tables(
     draft: &mut Draft,
     pending: &mut Vec<PendingReference>,
 ) {
-    let mut seen: HashMap<String, usize> = HashMap::new();
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     for (key, value) in tables {
         let name = key.get_ref().as_ref();
         let path = format!("tables.{name}");
@@ -249,7 +250,7 @@ fn parse_tables(
 /// SQLite's names do not tell case apart, so two that differ by case only are one.
 pub(super) fn note_twin(
     issues: &mut Collector<'_>,
-    seen: &mut HashMap<String, usize>,
+    seen: &mut BTreeMap<String, usize>,
     span: &Range<usize>,
     path: &str,
     name: &str,

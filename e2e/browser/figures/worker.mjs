@@ -4,10 +4,12 @@
 const columns = 'site_id, measured_at, temperature, count, note, ok';
 const insertInto = (table) => `INSERT INTO ${table} (${columns}) VALUES (?, ?, ?, ?, ?, ?)`;
 const createPlain = 'CREATE TABLE plain (id INTEGER PRIMARY KEY AUTOINCREMENT, site_id INTEGER, measured_at TEXT, temperature REAL, count INTEGER, note TEXT, ok INTEGER)';
-const settings = ['journal_mode', 'synchronous', 'page_size', 'cache_size', 'temp_store', 'locking_mode'];
+/** Settings that this package's `query` reads, and those that it lets nobody touch (wasm-client/src/storage.rs). The other one gets them all. */
+const readable = ['synchronous', 'page_size', 'cache_size', 'temp_store'];
+const fixed = { locking_mode: 'exclusive', journal_mode: 'truncate' };
 
 function rows(count) {
-  return Array.from({ length: count }, (_, n) => [1, `2025-01-01 00:${String((n / 60 | 0) % 60).padStart(2, '0')}:${String(n % 60).padStart(2, '0')}.000000`, n / 7, n, `запись ${n}`, n % 2]);
+  return Array.from({ length: count }, (_, n) => [1, `2025-01-01 00:${String((n / 60 | 0) % 60).padStart(2, '0')}:${String(n % 60).padStart(2, '0')}.000000`, (n / 7) % 50, n, `запись ${n}`, n % 2]);
 }
 
 function timed(work) {
@@ -22,7 +24,7 @@ async function ours({ round, table, count, singles, schema }) {
   await init();
   const core = await Core.open({ name: `bench-${table}-${round}`, schema, memory: false, uuid: crypto.getRandomValues(new Uint8Array(16)), seed: 1 });
   if (table === 'plain') core.exec(createPlain);
-  const settingsHere = settings.map((name) => [name, core.query(`PRAGMA ${name}`).rows[0]?.[0]]);
+  const settingsHere = readable.map((name) => [name, core.query(`PRAGMA ${name}`).rows[0]?.[0]]);
   const sql = insertInto(table);
   const many = rows(count);
   const bulk = timed(() => core.execMany(sql, many));
@@ -30,7 +32,7 @@ async function ours({ round, table, count, singles, schema }) {
   const single = timed(() => { for (const row of one) core.exec(sql, row); });
   const there = Number(core.query(`SELECT count(*) FROM ${table}`).rows[0][0]);
   core.close();
-  return { bulk, single, there, settings: Object.fromEntries(settingsHere) };
+  return { bulk, single, there, settings: { ...Object.fromEntries(settingsHere), ...fixed } };
 }
 
 /** Rows per second of the other one, with the same settings. */
@@ -39,11 +41,9 @@ async function theirs({ round, count, singles, settings: wanted }) {
   const sqlite = await init({ print() {}, printErr() {} });
   const pool = await sqlite.installOpfsSAHPoolVfs({ name: `bench-${round}`, directory: `.theirs-${round}` });
   const db = new pool.OpfsSAHPoolDb(`/bench-${round}.db`);
-  for (const name of ['page_size', 'journal_mode', 'synchronous', 'cache_size', 'temp_store', 'locking_mode']) {
-    if (wanted[name] !== undefined) db.exec(`PRAGMA ${name} = ${wanted[name]}`);
-  }
+  for (const [name, value] of Object.entries(wanted)) db.exec(`PRAGMA ${name} = ${value}`);
   db.exec(createPlain);
-  const settingsHere = settings.map((name) => [name, db.selectValue(`PRAGMA ${name}`)]);
+  const settingsHere = Object.keys(wanted).map((name) => [name, db.selectValue(`PRAGMA ${name}`)]);
   const sql = insertInto('plain');
   const many = rows(count);
   const bulk = timed(() => {

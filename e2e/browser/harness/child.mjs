@@ -30,6 +30,11 @@ export class Child {
     }
   }
 
+  /** This process may end before it: it hears of that by its standard input. */
+  unref() {
+    for (const handle of [this.#process, this.#process.stdin, this.#process.stdout, this.#process.stderr]) handle.unref();
+  }
+
   get pid() {
     return this.#process.pid;
   }

@@ -3,10 +3,11 @@ import pg from 'pg';
 import { Child } from './child.mjs';
 import { program } from './paths.mjs';
 
-/** Starts a cluster; it ends with `finish()`, or when this process does. */
+/** Starts a cluster; it ends with `finish()`, or when this process does, which it does not keep alive. */
 export async function startCluster() {
   const child = new Child(program('cluster'), [], { env: process.env.TIDEMARK_PG_BIN && { TIDEMARK_PG_BIN: process.env.TIDEMARK_PG_BIN } });
   const [url] = await child.says(/^postgresql:\S+$/m, 90_000);
+  child.unref();
   return { url, finish: () => child.finish(120_000) };
 }
 
@@ -25,10 +26,4 @@ export async function createDatabase() {
     await client.end();
   }
   return base.replace(/\/postgres$/, `/${name}`);
-}
-
-/** Ends the cluster of this process, when there is one. */
-export async function finishOwnCluster() {
-  if (own) await (await own).finish();
-  own = undefined;
 }

@@ -2,17 +2,14 @@
 import { writeFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after } from 'node:test';
 import { App } from './app.mjs';
-import { createDatabase, finishOwnCluster } from './cluster.mjs';
+import { createDatabase } from './cluster.mjs';
 import { Profile } from './profile.mjs';
 import { varied } from './schema.mjs';
 import { Server } from './server.mjs';
 import { Upstream } from './upstream.mjs';
 import { until } from './wait.mjs';
 import { Wire } from './wire.mjs';
-
-after(finishOwnCluster);
 
 export class World {
   #ends = [];

@@ -4,7 +4,7 @@
 //! after are the new number's. Kept are ranges of local ids, exactly those of the rows that were there where the histories parted, so
 //! a program may later insert a row with any other key.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rusqlite::{Connection, Transaction};
@@ -34,7 +34,7 @@ CREATE TABLE tidemark_rejoin (one INTEGER PRIMARY KEY CHECK (one = 1), join_dige
 
 /// The ranges of every table that has some, by its name.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct FormerTables(HashMap<String, Arc<[FormerIds]>>);
+pub(crate) struct FormerTables(BTreeMap<String, Arc<[FormerIds]>>);
 
 impl FormerTables {
     pub(crate) fn read(db: &Connection, file: &str) -> Result<Self> {
@@ -42,7 +42,7 @@ impl FormerTables {
         let mut query =
             db.prepare("SELECT tbl, first, last, number FROM tidemark_former_ids ORDER BY tbl, first").map_err(sql)?;
         let mut rows = query.query([]).map_err(sql)?;
-        let mut tables: HashMap<String, Vec<FormerIds>> = HashMap::new();
+        let mut tables: BTreeMap<String, Vec<FormerIds>> = BTreeMap::new();
         while let Some(row) = rows.next().map_err(sql)? {
             let (table, first, last) = (row.get(0).map_err(sql)?, row.get(1).map_err(sql)?, row.get(2).map_err(sql)?);
             let number = StationNumber::new(row.get(3).map_err(sql)?)
