@@ -95,8 +95,11 @@ test('a row that cannot be applied is a reject that can be repaired, sent again 
   const station = await tab.db('join', await world.server.addStation('a'));
   const good = await tab.db('insert', 'site', { name: 'пост' });
   const bad = await tab.db('insert', 'reading', { site_id: good, measured_at: new Date('2025-01-01'), temperature: 20, count: 'много' });
-  await tab.db('insert', 'reading', { site_id: 77, measured_at: new Date('2025-01-01'), note: 'сирота' });
-  await tab.db('insert', 'reading', { site_id: good, measured_at: '9999-01-01 00:00:00', note: 'часы' });
+  // What SQLite can see, it refuses at once.
+  const orphan = tab.db('insert', 'reading', { site_id: 77, measured_at: new Date('2025-01-01'), note: 'сирота' });
+  await assert.rejects(orphan, (error) => error.code === 'constraint');
+  await tab.db('insert', 'reading', { site_id: good, measured_at: '9998-01-01 00:00:00', note: 'часы' });
+  await tab.db('insert', 'reading', { site_id: good, measured_at: '9999-01-01 00:00:00', note: 'опять часы' });
   const pushed = await tab.db('push');
   assert.deepEqual([pushed.outcome, pushed.rejected], ['done', 3]);
   const status = await tab.db('status');
@@ -105,14 +108,14 @@ test('a row that cannot be applied is a reject that can be repaired, sent again 
   assert.deepEqual(rejects.map(({ table, op, origin }) => [table, op, origin]),
     [['reading', 'insert', 'station'], ['reading', 'insert', 'server'], ['reading', 'insert', 'server']]);
   assert.equal(rejects[0].row.id, bad);
-  assert.equal(rejects[1].row.note, 'сирота');
+  assert.equal(rejects[1].row.note, 'часы');
   for (const { message } of rejects) assert.ok(message.length > 10, message);
   await tab.db('repair', rejects[0].seq, { count: 5 });
-  await tab.db('repair', rejects[1].seq, { site_id: good });
+  await tab.db('repair', rejects[1].seq, { measured_at: '2025-01-03 00:00:00' });
   await tab.db('discard', rejects[2].seq);
   await tab.db('push');
   assert.deepEqual(await tab.db('rejects'), []);
   assert.equal((await tab.db('status')).safeToLeave, true);
   const notes = await world.upstream.query(`SELECT note, count FROM varied.reading WHERE station = ${station.number} ORDER BY id`);
-  assert.deepEqual(notes, [{ note: null, count: '5' }, { note: 'сирота', count: null }]);
+  assert.deepEqual(notes, [{ note: null, count: '5' }, { note: 'часы', count: null }]);
 });

@@ -149,6 +149,7 @@ test('a damaged database is not opened as if nothing were wrong', async (t) => {
   const profile = await world.profile();
   const tab = await profile.tab(world.app.origin, world.options());
   const draw = dice(1);
+  await tab.db('execMany', 'INSERT INTO site (name) VALUES (?)', Array.from({ length: 5 }, (_, n) => [`пост ${n}`]));
   await tab.db('execMany', insertReading, Array.from({ length: 2000 }, () => reading(draw, 5)));
   await tab.db('close');
   assert.ok((await tab.run(damage)) >= 1);
