@@ -40,7 +40,11 @@ fn none() -> Params {
 
 fn one(session: &Session, sql: &str) -> Value {
     let mut found = None;
-    session.query(sql, &none(), |_| (), |row| Ok(found = Some(row.get(0).unwrap()))).unwrap();
+    let keep = |row: &rusqlite::Row<'_>| {
+        found = Some(row.get(0).unwrap());
+        Ok(())
+    };
+    session.query(sql, &none(), |_| (), keep).unwrap();
     found.unwrap()
 }
 
