@@ -105,7 +105,7 @@ impl Maker {
             order: vec![0; rows],
             at_ms: vec![1_700_000_000_000; rows],
         };
-        batch.chain_after = batch.chain_at(&self.schema, u64::MAX);
+        batch.chain_after = batch.prints(&self.schema).1;
         (self.seq, self.chain) = (batch.span().last_seq(), batch.chain_after);
         batch
     }
