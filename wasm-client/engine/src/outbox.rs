@@ -287,8 +287,6 @@ pub(crate) fn compare_in(
     meta: &Meta,
     server: Cursor,
 ) -> Result<Agreement> {
-    /// Bounds of the pieces in which the log is read.
-    const PIECE: Caps = Caps { rows: 5_000, body_bytes: 8 << 20, cells: 1 << 20 };
     let number = meta.membership.as_ref().ok_or_else(|| Error::NotJoined { file: file.to_owned() })?.number;
     let base = meta.tidemark;
     if server.seq < base.seq {
