@@ -191,7 +191,10 @@ impl Batch {
     /// The chain after every change from the first to `seq`, recomputed from the changes.
     #[must_use]
     pub fn chain_at(&self, schema: &Schema, seq: u64) -> Chain {
-        self.chains(schema).take((seq + 1).saturating_sub(self.first_seq) as usize).last().unwrap_or(self.chain_before)
+        self.chains(schema)
+            .take(seq.saturating_add(1).saturating_sub(self.first_seq) as usize)
+            .last()
+            .unwrap_or(self.chain_before)
     }
 
     /// The print of the chain after each change, and the chain after the last.

@@ -4,11 +4,14 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use common::station::{Change, Station, day, text};
 use common::stores::{Kind, POISON, Store};
 use common::{NOON_MS, field};
+use proptest::prelude::RngExt as _;
+use proptest::test_runner::{RngAlgorithm, TestRng};
 use tidemark_core::batch::Op;
 use tidemark_core::value::Value;
 use tidemark_server::config::ClockWindow;
@@ -428,5 +431,89 @@ async fn constraints_of_the_operator_are_isolated_in_the_order_of_the_log() {
             let rejects = store.rejects(station.number).await;
             assert!(rejects[0].message.contains("one_count") && rejects[0].message.contains("23505"), "{rejects:?}");
         }
+    }
+}
+
+/// A reading as its unique values see it: count and level.
+type Held = (i64, i64);
+
+/// Whether an image may not stand beside those of other rows.
+fn collides(rows: &BTreeMap<i64, Held>, n: i64, (count, level): Held) -> bool {
+    rows.iter().any(|(other, (held, at))| {
+        *other != n && ((*held == count && *at > 0 && level > 0) || held + at == count + level)
+    })
+}
+
+/// Rows after changes (an image, or `None` for a delete), and the places of those that are refused in this order.
+fn in_turn<'c>(
+    mut rows: BTreeMap<i64, Held>,
+    changes: impl Iterator<Item = &'c (i64, Option<Held>)>,
+) -> (BTreeMap<i64, Held>, Vec<usize>) {
+    let mut refused = Vec::new();
+    for (place, (n, image)) in changes.enumerate() {
+        match *image {
+            None => drop(rows.remove(n)),
+            Some(image) if collides(&rows, *n, image) => refused.push(place),
+            Some(image) => drop(rows.insert(*n, image)),
+        }
+    }
+    (rows, refused)
+}
+
+/// Batches of readings that come, change their unique values and go. A batch whose net effect can be written as sets (new rows, changed rows,
+/// deletes, each by identity) is; of any other, PostgreSQL refuses exactly those that find their value taken when their turn comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn unique_values_that_change_hands_are_judged_in_the_order_of_the_log() {
+    const ROWS: i64 = 12;
+    for kind in [Kind::Timescale, Kind::PlainPostgres] {
+        let store = Store::open(kind, &[field()]).await;
+        let client = common::cluster::connect(store.url.as_deref().unwrap()).await;
+        let sql = "CREATE UNIQUE INDEX one_count ON field.reading (count, measured_at) WHERE level > 0;
+            CREATE UNIQUE INDEX one_sum ON field.reading ((count + level), measured_at)";
+        client.batch_execute(sql).await.unwrap();
+        let mut station = store.join("north").await;
+        let mut draw = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+        let mut rows: BTreeMap<i64, Held> = BTreeMap::new();
+        let (mut refusals, mut of_updates) = (0, 0);
+        for _ in 0..200 {
+            let with_deletes = draw.random_bool(0.3);
+            let mut turns: Vec<i64> = (1..=ROWS).collect();
+            turns.sort_by_cached_key(|_| draw.random::<u64>());
+            turns.truncate(8);
+            let drawn: Vec<(i64, Option<Held>)> = turns
+                .into_iter()
+                .map(|n| match rows.get(&n) {
+                    Some(_) if with_deletes && draw.random_bool(0.3) => (n, None),
+                    // Many rows are written as they are.
+                    Some(held) if draw.random_bool(0.5) => (n, Some(*held)),
+                    _ => (n, Some((draw.random_range(0..ROWS * 2), draw.random_range(0..2)))),
+                })
+                .collect();
+            let changes: Vec<Change> = drawn
+                .iter()
+                .map(|(n, image)| {
+                    let Some((count, level)) = *image else { return station.delete_at("reading", *n, day(1)) };
+                    let set = [("count", Value::Integer(count)), ("level", Value::Real(level as f64))];
+                    let op = if rows.contains_key(n) { Op::Update } else { Op::Insert };
+                    Change { op, ..station.reading(*n, day(1), &set) }
+                })
+                .collect();
+            let mut as_sets = drawn.clone();
+            as_sets.sort_by_key(|(n, image)| (image.is_none(), rows.contains_key(n), *n));
+            let (mut after, mut refused) = in_turn(rows.clone(), as_sets.iter());
+            if !refused.is_empty() {
+                (after, refused) = in_turn(rows.clone(), drawn.iter());
+            }
+            let first = station.seq + 1;
+            let wanted: Vec<(u64, &str)> = refused.iter().map(|place| (first + *place as u64, "constraint")).collect();
+            assert_eq!(store.pushed(&station.cut(&changes)).await, wanted, "{kind:?} {rows:?} {drawn:?}");
+            refusals += refused.len();
+            of_updates += refused.iter().filter(|place| rows.contains_key(&drawn[**place].0)).count();
+            rows = after;
+        }
+        assert!(refusals > 100 && of_updates > 50, "{refusals} refusals, {of_updates} of them updates");
+        let upstream = client.query("SELECT count, level::int8 FROM field.reading ORDER BY id", &[]).await.unwrap();
+        let upstream: Vec<Held> = upstream.iter().map(|row| (row.get(0), row.get(1))).collect();
+        assert_eq!(upstream, rows.into_values().collect::<Vec<_>>(), "{kind:?}");
     }
 }

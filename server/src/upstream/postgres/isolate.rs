@@ -150,13 +150,15 @@ impl PostgresTransaction<'_> {
         if !refused.is_empty() && self.write_others(line, groups, steps, &refused).await? {
             return Ok(Some(Isolated { refused, complete: true }));
         }
-        // A row that lets go of a unique value has its place in the order: then suspects are taken one by one.
-        if steps.iter().any(|step| !matches!(step.effect, Effect::Fresh(_))) {
-            return Ok(None);
-        }
         let broken = refused.len();
+        // A row that lets go of a unique value has its place in the order: then only claims to what is kept are decided here.
+        let only_fresh = steps.iter().all(|step| matches!(step.effect, Effect::Fresh(_)));
+        let known: HashSet<usize> = refused.iter().map(|refused| refused.step).collect();
         for of_table in loaded {
-            refused.extend(self.repeated(of_table).await?);
+            let found =
+                if only_fresh { Some(self.repeated(of_table).await?) } else { self.claimed(of_table, steps).await? };
+            let Some(found) = found else { return Ok(None) };
+            refused.extend(found.into_iter().filter(|found| !known.contains(&found.step)));
         }
         let complete = refused.len() > broken && self.write_others(line, groups, steps, &refused).await?;
         Ok(complete.then_some(Isolated { refused, complete }))
@@ -189,6 +191,40 @@ impl PostgresTransaction<'_> {
             refused.extend(of.place(table, &row)?.map(|step| RefusedStep { step, message, own: false }));
         }
         Ok(refused)
+    }
+
+    /// Rows that claim a unique value which another row has and keeps; `None` when a row may let go of a value that another claims, so that
+    /// the order decides.
+    async fn claimed(&self, of: &Loaded<'_>, steps: &[Step]) -> Result<Option<Vec<RefusedStep>>, StoreError> {
+        let table = &self.schema.tables()[of.table];
+        if steps.iter().any(|step| step.table == of.table && step.effect == Effect::Delete) {
+            return Ok(None);
+        }
+        let target = qualified(self.schema, table);
+        let Some(queries) = of.rules.claims_sql(&rows_of(of.table), &target, table) else { return Ok(None) };
+        let (mut refused, mut open) = (HashMap::new(), HashSet::new());
+        for (sql, message) in queries {
+            for row in self.ask_in_range(of, &sql).await? {
+                let Some(step) = of.place(table, &row)? else { return Ok(None) };
+                if row.get(row.len() - 1) {
+                    let message = message.clone();
+                    refused.entry(step).or_insert(RefusedStep { step, message, own: false });
+                } else {
+                    open.insert(step);
+                }
+            }
+        }
+        let decided = open.iter().all(|step| refused.contains_key(step));
+        Ok(decided.then(|| refused.into_values().collect()))
+    }
+
+    /// Asks with the range of the rows' times as $1 and $2, where the query has them.
+    async fn ask_in_range(&self, of: &Loaded<'_>, sql: &str) -> Result<Vec<Row>, StoreError> {
+        let times = of.steps.iter().map(|(_, step)| step.identity.time_us);
+        let (first, last) = (StampUs(times.clone().min().unwrap_or(0)), StampUs(times.max().unwrap_or(0)));
+        let times: [(&(dyn ToSql + Sync), Type); 2] = [(&first, Type::TIMESTAMPTZ), (&last, Type::TIMESTAMPTZ)];
+        let parameters = if sql.contains("$1") { &times[..] } else { &[] };
+        self.inner.query_typed(sql, parameters).await.map_err(failed)
     }
 
     /// Writes all steps but those refused, as ever; `false`, and nothing, when the database refuses others.
@@ -244,13 +280,9 @@ impl PostgresTransaction<'_> {
     /// Rows that the table may refuse, with the rows, there or here, whose unique values they share.
     async fn suspects(&self, of: &Loaded<'_>) -> Result<HashSet<Identity>, StoreError> {
         let table = &self.schema.tables()[of.table];
-        let times = of.steps.iter().map(|(_, step)| step.identity.time_us);
-        let (first, last) = (StampUs(times.clone().min().unwrap_or(0)), StampUs(times.max().unwrap_or(0)));
         let mut found = HashSet::new();
         for query in of.rules.suspects_sql(&rows_of(of.table), &qualified(self.schema, table), table) {
-            let times: [(&(dyn ToSql + Sync), Type); 2] = [(&first, Type::TIMESTAMPTZ), (&last, Type::TIMESTAMPTZ)];
-            let parameters = if query.contains("$1") { &times[..] } else { &[] };
-            for row in self.inner.query_typed(&query, parameters).await.map_err(failed)? {
+            for row in self.ask_in_range(of, &query).await? {
                 found.extend(identity_cell(table, &row)?);
             }
         }

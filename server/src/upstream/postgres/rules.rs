@@ -134,10 +134,10 @@ impl Rules {
         // A fresh table's rows lie in the order in which they were loaded.
         let sql = format!(
             "WITH one AS (SELECT {identity}, {}, ctid AS place FROM {rows} WHERE {} AND ({}) IS NOT TRUE),
-                 twin AS (SELECT *, count(*) OVER (PARTITION BY {values}) AS others FROM one WHERE num_nulls({values}) = 0),
+                 twin AS (SELECT * FROM one WHERE ({values}) IN (SELECT {values} FROM one GROUP BY {values} HAVING count(*) > 1)),
                  held AS (SELECT *, EXISTS (
                               SELECT FROM (SELECT {} FROM {target} WHERE {key} = tidemark_twin.k{at_time}) AS h WHERE {held}) AS holds
-                          FROM twin AS tidemark_twin WHERE others > 1),
+                          FROM twin AS tidemark_twin),
                  ranked AS (SELECT *, row_number() OVER (PARTITION BY {values} ORDER BY holds DESC, place) AS nth FROM held)
              SELECT k{stamp} FROM ranked WHERE nth > 1",
             named("u"),
@@ -145,10 +145,15 @@ impl Rules {
             any_of(&self.own_faults()),
             named("h"),
         );
-        let name = &unique.name;
-        let message =
-            format!("duplicate key value violates unique constraint \"{name}\" (constraint {name}, SQLSTATE 23505)");
-        Some((sql, message))
+        Some((sql, unique.message()))
+    }
+
+    /// Per unique index, a query for the identities of rows that claim a value which another row of `target` has, and whether that one keeps it
+    /// as far as the loaded rows say; and what is said then. Parameters as of [`Rules::suspects_sql`]. `None` when triggers may change the
+    /// values.
+    pub(super) fn claims_sql(&self, rows: &str, target: &str, table: &Table) -> Option<Vec<(String, String)>> {
+        let claims = self.unique.iter().map(|unique| (unique.claims_sql(rows, target, table), unique.message()));
+        (!self.has_triggers).then(|| claims.collect())
     }
 
     /// Queries for the identities of all rows that may be refused: rows that break a rule of their own, rows that share a unique value with
@@ -181,22 +186,65 @@ impl Unique {
         self.condition.as_ref().map_or_else(|| "true".to_owned(), |condition| format!("({condition})"))
     }
 
-    fn sharing_sql(&self, rows: &str, target: &str, table: &Table) -> String {
-        let values: Vec<String> = (0..self.values.len()).map(|n| format!("u{n}")).collect();
-        let named: Vec<String> =
-            self.values.iter().zip(&values).map(|(value, name)| format!("({value}) AS {name}")).collect();
+    /// What the database says of a row that it refuses.
+    fn message(&self) -> String {
+        let name = &self.name;
+        format!("duplicate key value violates unique constraint \"{name}\" (constraint {name}, SQLSTATE 23505)")
+    }
+
+    /// The names that the queries give to the values.
+    fn value_names(&self) -> String {
+        (0..self.values.len()).map(|n| format!("u{n}")).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The beginning of a `WITH`: `n`, the loaded rows, with values and identities, and `pair`, such a row and another of `target`, in the
+    /// range of times, that has its values.
+    fn pairs_sql(&self, rows: &str, target: &str, table: &Table) -> String {
+        let named = self.values.iter().enumerate().map(|(n, value)| format!("({value}) AS u{n}"));
         let key = quote(&table.key_column().name);
         let time = table.time_column().map(|time| quote(&time.name));
         let stamp = time.as_deref().unwrap_or("NULL::timestamptz");
-        let select = format!("SELECT {}, {key} AS k, {stamp} AS t", named.join(", "));
+        let select = format!("SELECT {}, {key} AS k, {stamp} AS t", named.collect::<Vec<_>>().join(", "));
         let range = time.as_deref().map_or_else(String::new, |time| format!(" AND {time} BETWEEN $1 AND $2"));
-        let (condition, values) = (self.condition(), values.join(", "));
+        let (condition, values) = (self.condition(), self.value_names());
+        // The planner knows nothing of the loaded rows and would rather hash all that every station has in the range: their first and last
+        // value let it leave out most of it, and behind an OR the rest is looked up in a hash of the loaded ones.
+        let end = |order: &str| format!("(SELECT u0 FROM n ORDER BY u0 {order} LIMIT 1)");
         format!(
-            "WITH n AS ({select} FROM {rows} WHERE {condition}), o AS ({select} FROM {target} WHERE {condition}{range}),
-                 pair AS (SELECT n.k AS nk, n.t AS nt, o.k AS ok, o.t AS ot FROM n JOIN o USING ({values})
-                          WHERE (n.k, n.t) IS DISTINCT FROM (o.k, o.t)),
-                 twin AS (SELECT k, t, count(*) OVER (PARTITION BY {values}) AS others FROM n WHERE num_nulls({values}) = 0)
-             SELECT nk, nt FROM pair UNION SELECT ok, ot FROM pair UNION SELECT k, t FROM twin WHERE others > 1"
+            "WITH n AS (SELECT * FROM ({select} FROM {rows} WHERE {condition}) AS n WHERE num_nulls({values}) = 0),
+                 o AS MATERIALIZED (SELECT * FROM ({select} FROM {target} WHERE {condition}{range}) AS o
+                                    WHERE u0 BETWEEN {} AND {} AND (false OR ({values}) IN (SELECT {values} FROM n))),
+                 pair AS (SELECT n.k AS nk, n.t AS nt, o.k AS ok, o.t AS ot, {values} FROM n JOIN o USING ({values})
+                          WHERE (n.k, n.t) IS DISTINCT FROM (o.k, o.t))",
+            end("ASC"),
+            end("DESC"),
+        )
+    }
+
+    /// A holder that is loaded keeps the values when it is loaded with them.
+    fn claims_sql(&self, rows: &str, target: &str, table: &Table) -> String {
+        let key = quote(&table.key_column().name);
+        let time = table.time_column().map(|time| quote(&time.name));
+        let (stamp, loaded, holder, n) = match &time {
+            Some(time) => (", nt", format!("{key}, {time}"), "ok, ot", "k, t"),
+            None => ("", key, "ok", "k"),
+        };
+        let values = self.value_names();
+        format!(
+            "{}
+             SELECT nk{stamp}, ({holder}) NOT IN (SELECT {loaded} FROM {rows}) OR ({holder}, {values}) IN (SELECT {n}, {values} FROM n)
+             FROM pair",
+            self.pairs_sql(rows, target, table),
+        )
+    }
+
+    fn sharing_sql(&self, rows: &str, target: &str, table: &Table) -> String {
+        let values = self.value_names();
+        format!(
+            "{},
+                 twin AS (SELECT k, t, count(*) OVER (PARTITION BY {values}) AS others FROM n)
+             SELECT nk, nt FROM pair UNION SELECT ok, ot FROM pair UNION SELECT k, t FROM twin WHERE others > 1",
+            self.pairs_sql(rows, target, table)
         )
     }
 }
