@@ -18,7 +18,7 @@ fn database(captured: bool) -> (tempfile::TempDir, Connection) {
     if captured {
         db.execute_batch(&capture::create_log(&schema)).unwrap();
         db.execute_batch(&capture::create_ousted(&schema)).unwrap();
-        for trigger in capture::create_triggers(table, &[]) {
+        for trigger in capture::create_triggers(table, &[], &[]) {
             db.execute_batch(&trigger).unwrap();
         }
     }

@@ -62,19 +62,22 @@ fn trigger_name(table: &Table, when: &str) -> String {
     format!("tidemark_{}_{when}", table.name)
 }
 
-/// The triggers of one table. `unique` are its unique indexes besides the key; tables made by `tidemark init` have none.
+/// The table's columns as a list of SQL, `prefix` before each. One at a place in `absent` is not in the file, and NULL.
 #[must_use]
-pub fn create_triggers(table: &Table, unique: &[UniqueColumns]) -> Vec<String> {
+pub fn column_list(table: &Table, prefix: &str, absent: &[usize]) -> String {
+    let columns = table.columns.iter().enumerate().map(|(at, column)| {
+        if absent.contains(&at) { "NULL".to_owned() } else { format!("{prefix}{}", quote(&column.name)) }
+    });
+    columns.collect::<Vec<_>>().join(", ")
+}
+
+/// The triggers of one table. `unique` are its unique indexes besides the key, `absent` the places of columns that the file has not; tables made
+/// by `tidemark init` have none of either.
+#[must_use]
+pub fn create_triggers(table: &Table, unique: &[UniqueColumns], absent: &[usize]) -> Vec<String> {
     let name = quote(&table.name);
     let key = quote(&table.key_column().name);
-    let columns = |of: &str| {
-        table
-            .columns
-            .iter()
-            .map(|column| if of.is_empty() { quote(&column.name) } else { format!("{of}.{}", quote(&column.name)) })
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
+    let columns = |of: &str| column_list(table, &if of.is_empty() { String::new() } else { format!("{of}.") }, absent);
     let cs = c_columns(table.columns.len());
     let log = |op: &str, of: &str| {
         format!(
@@ -157,23 +160,36 @@ pub fn create_triggers(table: &Table, unique: &[UniqueColumns]) -> Vec<String> {
 }
 
 /// Logs, as if just written, rows that were there before they were captured; `of` picks them, and may hold parameters. In key order, so that
-/// a parent in the same table mostly comes first.
+/// a parent in the same table mostly comes first. `absent` as of [`create_triggers`].
 #[must_use]
-pub fn log_rows(table: &Table, op: char, of: &str) -> String {
-    let columns = table.columns.iter().map(|column| quote(&column.name)).collect::<Vec<_>>().join(", ");
+pub fn log_rows(table: &Table, op: char, of: &str, absent: &[usize]) -> String {
     format!(
-        "INSERT INTO {LOG_TABLE} (at, tbl, op, {}) SELECT {NOW_MS}, '{name}', '{op}', {columns} FROM {} WHERE {of} ORDER BY {}",
+        "INSERT INTO {LOG_TABLE} (at, tbl, op, {}) SELECT {NOW_MS}, '{name}', '{op}', {} FROM {} WHERE {of} ORDER BY {}",
         c_columns(table.columns.len()),
+        column_list(table, "", absent),
         quote(&table.name),
         quote(&table.key_column().name),
         name = table.name,
     )
 }
 
+/// The same for at most `?3` rows with a rowid above `?2`, under the numbers from `?1` on.
+#[must_use]
+pub fn log_rows_numbered(table: &Table, of: &str, absent: &[usize]) -> String {
+    format!(
+        "INSERT INTO {LOG_TABLE} (seq, at, tbl, op, {}) SELECT ?1 - 1 + row_number() OVER (ORDER BY rowid), {NOW_MS}, '{name}', 'I', {} FROM \
+         (SELECT rowid, * FROM {} WHERE rowid > ?2 AND {of} ORDER BY rowid LIMIT ?3)",
+        c_columns(table.columns.len()),
+        column_list(table, "", absent),
+        quote(&table.name),
+        name = table.name,
+    )
+}
+
 /// Logs a row once more, as it is now, as a change of the whole row: `?1` is its key.
 #[must_use]
-pub fn log_row(table: &Table) -> String {
-    log_rows(table, 'U', &format!("{} = ?1", quote(&table.key_column().name)))
+pub fn log_row(table: &Table, absent: &[usize]) -> String {
+    log_rows(table, 'U', &format!("{} = ?1", quote(&table.key_column().name)), absent)
 }
 
 /// Logs the delete of a row that this file does not have: `?1` is its key and, in a table with a time column, `?2` its time.

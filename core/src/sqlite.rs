@@ -10,7 +10,8 @@ pub fn quote(name: &str) -> String {
 }
 
 /// The declared type of a station's column. They are the names SQLAlchemy knows, so that reflected models read times as times.
-const fn declared_type(ty: ColumnType) -> &'static str {
+#[must_use]
+pub const fn declared_type(ty: ColumnType) -> &'static str {
     match ty {
         ColumnType::Integer => "INTEGER",
         ColumnType::Real => "REAL",

@@ -25,7 +25,7 @@ fn a_stations_tables_log_and_triggers() {
     let schema = common::schema();
     let mut statements = vec![create_log(&schema), create_ousted(&schema)];
     statements.extend(schema.tables().iter().map(|table| sqlite::create_table(&schema, table)));
-    statements.extend(schema.tables().iter().flat_map(|table| create_triggers(table, &[])));
+    statements.extend(schema.tables().iter().flat_map(|table| create_triggers(table, &[], &[])));
     same_as_file("station", &statements);
 }
 
@@ -33,7 +33,7 @@ fn a_stations_tables_log_and_triggers() {
 fn triggers_of_a_table_with_unique_columns() {
     let schema = common::schema();
     let unique = [vec!["name".to_owned()], vec!["id".to_owned(), "name".to_owned()]];
-    same_as_file("unique", &create_triggers(schema.table("site").unwrap(), &unique));
+    same_as_file("unique", &create_triggers(schema.table("site").unwrap(), &unique, &[]));
 }
 
 #[test]

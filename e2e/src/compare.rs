@@ -166,9 +166,18 @@ impl Upstream {
 /// # Errors
 /// When the file cannot be read, or holds a value that cannot travel.
 pub fn station_rows(file: &Path, table: &Table) -> Result<Vec<Cells>> {
-    let columns = join(table.columns.iter().map(|column| format!("\"{}\"", column.name)));
+    let db = open_sqlite(file)?;
+    let mut there = db.prepare("SELECT name FROM pragma_table_info(?1)")?;
+    let there: Vec<String> = there.query_map([&table.name], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    if there.is_empty() {
+        return Ok(Vec::new());
+    }
+    // What an attached file lacks is NULL upstream; a quoted name that is no column would be a text.
+    let name =
+        |column: &Column| if there.contains(&column.name) { format!("\"{}\"", column.name) } else { "NULL".to_owned() };
+    let columns = join(table.columns.iter().map(name));
     let sql = format!("SELECT {columns} FROM \"{}\"", table.name);
-    let mut rows = sqlite_rows(&open_sqlite(file)?, &sql, table, station_cell)?;
+    let mut rows = sqlite_rows(&db, &sql, table, station_cell)?;
     rows.sort();
     Ok(rows)
 }
@@ -348,6 +357,9 @@ pub(crate) fn as_upstream(column: &Column, cell: Cell) -> Result<Cell> {
     match (column.ty, cell) {
         (ColumnType::Real, Cell::Integer(v)) => Ok(Cell::real(v as f64)),
         (ColumnType::Timestamp, Cell::Text(text)) => Ok(Cell::Text(microseconds(&text)?)),
+        // SQLite keeps a JSON text that is a number as a number.
+        (ColumnType::Json, Cell::Integer(v)) => Ok(Cell::Text(v.to_string())),
+        (ColumnType::Json, Cell::Real(bits)) => Ok(Cell::Text(format!("{:?}", f64::from_bits(bits)))),
         (_, cell) => Ok(cell),
     }
 }

@@ -141,12 +141,19 @@ impl Field {
     /// # Errors
     /// When `tidemark init` fails.
     pub fn init_station(&self, name: &str) -> Result<Station> {
-        let folder = self.folder().join(name);
-        std::fs::create_dir(&folder)?;
-        let station =
-            Station { name: name.to_owned(), file: folder.join("tidemark.db"), folder, env: self.env.clone() };
+        let station = self.folder_of(name)?;
         station.run(&["init", "--schema", "../schema.toml"])?.success()?;
         Ok(station)
+    }
+
+    /// A folder for a station, whose file somebody else makes.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn folder_of(&self, name: &str) -> Result<Station> {
+        let folder = self.folder().join(name);
+        std::fs::create_dir(&folder)?;
+        Ok(Station { name: name.to_owned(), file: folder.join("tidemark.db"), folder, env: self.env.clone() })
     }
 
     /// Makes the file of a station, registers it and joins it through `url`.

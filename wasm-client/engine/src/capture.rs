@@ -4,11 +4,12 @@
 //! rename) takes its triggers along: they are made anew, and the caller is told that changes in between were not captured.
 
 use rusqlite::{Connection, OptionalExtension as _};
-use tidemark_core::capture::{UniqueColumns, create_triggers, trigger_names};
+use tidemark_core::capture::{UniqueColumns, create_triggers, log_rows, trigger_names};
 use tidemark_core::schema::{Schema, Table};
 use tidemark_core::sqlite::quote;
 
 use crate::error::{Error, Result};
+use crate::lacking::{Lacking, columns_of};
 
 /// What opening a file had to repair on one table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,13 @@ pub enum Repair {
         /// The table.
         table: String,
     },
+    /// The program has made what an attached file lacked; it is captured from now on.
+    Appeared {
+        /// The table, or `table.column`.
+        name: String,
+        /// Changes logged for what it holds already.
+        logged: u64,
+    },
 }
 
 impl std::fmt::Display for Repair {
@@ -36,6 +44,12 @@ impl std::fmt::Display for Repair {
                 "table {table}: the capture triggers were missing or altered and are made anew; rows written in between are not in the \
                  log: write them once more, with an UPDATE that sets a column to itself"
             ),
+            Self::Appeared { name, logged } => {
+                write!(
+                    f,
+                    "{name} is there now and captured; {logged} changes are logged for the rows that have it already"
+                )
+            }
         }
     }
 }
@@ -87,9 +101,14 @@ pub(crate) fn unique_indexes(db: &Connection, file: &str, table: &Table) -> Resu
     Ok(unique)
 }
 
-/// The triggers a table should have.
+/// The triggers a table should have; none while the file lacks it.
 pub(crate) fn derived(db: &Connection, file: &str, table: &Table) -> Result<Vec<String>> {
-    Ok(create_triggers(table, &unique_indexes(db, file, table)?))
+    let lacking = Lacking::read(db, file)?;
+    let there = columns_of(db, &table.name).map_err(|error| Error::sqlite(file, "read the tables' columns", error))?;
+    let Some(there) = there else { return Ok(Vec::new()) };
+    let mut absent = lacking.columns(table);
+    absent.retain(|&at| !there.iter().any(|name| name.eq_ignore_ascii_case(&table.columns[at].name)));
+    Ok(create_triggers(table, &unique_indexes(db, file, table)?, &absent))
 }
 
 /// The triggers of ours a table has, in the order of [`trigger_names`].
@@ -129,11 +148,16 @@ pub(crate) fn repair(db: &Connection, file: &str, schema: &Schema) -> Result<Vec
         if same(&has, &derived) {
             continue;
         }
+        let appeared = appeared(db, file, table)?;
         for name in trigger_names(table) {
             db.execute_batch(&format!("DROP TRIGGER IF EXISTS {}", quote(&name))).map_err(sql)?;
         }
         for trigger in &derived {
             db.execute_batch(trigger).map_err(sql)?;
+        }
+        if !appeared.is_empty() {
+            repairs.extend(appeared);
+            continue;
         }
         // Triggers that log every insert, update and delete were there all the time: only what they oust has changed.
         let logged = |when: &str| {
@@ -150,19 +174,49 @@ pub(crate) fn repair(db: &Connection, file: &str, schema: &Schema) -> Result<Vec
     Ok(repairs)
 }
 
-/// Checks that the tables have the schema's columns.
+/// Logs what the file lacked and has now: a table's rows, or those with a value in a new column; it lacks them no more.
+fn appeared(db: &Connection, file: &str, table: &Table) -> Result<Vec<Repair>> {
+    let sql = |error| Error::sqlite(file, "capture what the file lacked", error);
+    let lacking = Lacking::read(db, file)?;
+    let Some(there) = columns_of(db, &table.name).map_err(sql)? else { return Ok(Vec::new()) };
+    let is_there = |at: usize| there.iter().any(|name| name.eq_ignore_ascii_case(&table.columns[at].name));
+    let (now, absent): (Vec<usize>, Vec<usize>) = lacking.columns(table).into_iter().partition(|&at| is_there(at));
+    if now.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (op, of, names) = if lacking.has(table) {
+        let name = |at: &usize| table.columns[*at].name.as_str();
+        let is_set = |at: &usize| format!("{} IS NOT NULL", quote(name(at)));
+        let of: Vec<String> = now.iter().map(is_set).collect();
+        ('U', of.join(" OR "), now.iter().map(|at| format!("{}.{}", table.name, name(at))).collect())
+    } else {
+        ('I', "1".to_owned(), vec![table.name.clone()])
+    };
+    let logged = db.execute(&log_rows(table, op, &of, &absent), []).map_err(sql)? as u64;
+    db.execute("DELETE FROM tidemark_lacking WHERE tbl = ?1", [&table.name]).map_err(sql)?;
+    for at in absent {
+        crate::lacking::note(db, &table.name, Some(&table.columns[at].name)).map_err(sql)?;
+    }
+    Ok(names.into_iter().map(|name| Repair::Appeared { name, logged }).collect())
+}
+
+/// Checks that the tables have the schema's columns, but for what the file never had.
 pub(crate) fn check_tables(db: &Connection, file: &str, schema: &Schema) -> Result<()> {
-    let sql = |error| Error::sqlite(file, "read the tables' columns", error);
-    let mut query = db.prepare("SELECT name FROM pragma_table_info(?1)").map_err(sql)?;
+    let lacking = Lacking::read(db, file)?;
     for table in schema.tables() {
-        let columns = query
-            .query_map([&table.name], |row| row.get(0))
-            .and_then(Iterator::collect::<rusqlite::Result<Vec<String>>>)
-            .map_err(sql)?;
+        let there = columns_of(db, &table.name);
+        let columns =
+            there.map_err(|error| Error::sqlite(file, "read the tables' columns", error))?.unwrap_or_default();
+        if columns.is_empty() && !lacking.has(table) {
+            continue;
+        }
+        let known = lacking.columns(table);
         let missing: Vec<&str> = table
             .columns
             .iter()
-            .map(|column| column.name.as_str())
+            .enumerate()
+            .filter(|(at, _)| !known.contains(at))
+            .map(|(_, column)| column.name.as_str())
             .filter(|name| !columns.iter().any(|column| column.eq_ignore_ascii_case(name)))
             .collect();
         if columns.is_empty() || !missing.is_empty() {

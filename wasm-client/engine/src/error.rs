@@ -27,7 +27,7 @@ pub enum Error {
     },
     /// An SQLite database without Tidemark's tables.
     #[error(
-        "{file}: an SQLite database, but not a Tidemark file (it has no table tidemark_station); make one with `tidemark init`"
+        "{file}: an SQLite database, but not a Tidemark file (it has no table tidemark_station); make one with `tidemark init`, or capture what another system writes to this one with `tidemark attach`"
     )]
     NotTidemark {
         /// Where.
@@ -122,6 +122,16 @@ pub enum Error {
         file: String,
         /// What is wrong.
         detail: String,
+    },
+    /// Rows that were there when the file was attached are not in the log yet.
+    #[error(
+        "{file}: {rows} rows that were there are not in the log yet; run `tidemark attach` again, which goes on where it was"
+    )]
+    Backfill {
+        /// Where.
+        file: String,
+        /// How many.
+        rows: u64,
     },
     /// Needs a station number, and the station has none yet.
     #[error(

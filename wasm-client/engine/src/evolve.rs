@@ -8,8 +8,10 @@ use tidemark_core::capture::{LOG_TABLE, OUSTED_TABLE, log_rows};
 use tidemark_core::schema::{Schema, Table, not_additions};
 use tidemark_core::sqlite::{add_column, create_table, quote};
 
+use crate::attach::is_attached;
 use crate::capture;
 use crate::error::{Error, Result};
+use crate::lacking::{self, Lacking};
 use crate::meta;
 use crate::rejects::REJECTS_TABLE;
 use crate::store::{Store, last_seq};
@@ -74,12 +76,15 @@ fn check(file: &str, current: &Schema, new: &Schema) -> Result<()> {
 fn evolve(tx: &Transaction<'_>, file: &str, current: &Schema, new: &Schema) -> Result<Evolved> {
     let sql = |error| Error::sqlite(file, "follow the newer schema", error);
     let mut done = Evolved::default();
+    // The tables of an attached file are its program's to change.
+    let attached = is_attached(tx).map_err(sql)?;
     // What programs wrote before capture knew it: table, operation, which rows.
     let mut uncaptured: Vec<(&Table, char, String)> = Vec::new();
     for &index in new.parents_first() {
         let table = &new.tables()[index];
         match current.table(&table.name) {
             None if exists(tx, &table.name).map_err(sql)? => uncaptured.push((table, 'I', "1".to_owned())),
+            None if attached => lacking::note(tx, &table.name, None).map_err(sql)?,
             None => {
                 tx.execute_batch(&create_table(new, table)).map_err(sql)?;
                 done.tables.push(table.name.clone());
@@ -92,6 +97,10 @@ fn evolve(tx: &Transaction<'_>, file: &str, current: &Schema, new: &Schema) -> R
                     }
                     if there.iter().any(|name| name.eq_ignore_ascii_case(&column.name)) {
                         uncaptured.push((table, 'U', format!("{} IS NOT NULL", quote(&column.name))));
+                        continue;
+                    }
+                    if attached {
+                        lacking::note(tx, &table.name, Some(&column.name)).map_err(sql)?;
                         continue;
                     }
                     tx.execute_batch(&add_column(new, table, index)).map_err(sql)?;
@@ -120,8 +129,10 @@ fn evolve(tx: &Transaction<'_>, file: &str, current: &Schema, new: &Schema) -> R
     tx.execute("UPDATE tidemark_station SET schema = ?1, fingerprint = ?2", (new.source(), new.fingerprint().to_hex()))
         .map_err(sql)?;
     capture::repair(tx, file, new)?;
+    let lacking = Lacking::read(tx, file)?;
     for (table, op, of) in uncaptured {
-        done.backfilled += tx.execute(&log_rows(table, op, &of), []).map_err(sql)? as u64;
+        let absent = lacking.columns(table);
+        done.backfilled += tx.execute(&log_rows(table, op, &of, &absent), []).map_err(sql)? as u64;
     }
     Ok(done)
 }

@@ -92,7 +92,7 @@ pub(crate) fn keep(
     }
     tx.execute("DELETE FROM tidemark_former_ids", []).map_err(sql)?;
     for (index, table) in identity.schema.tables().iter().enumerate() {
-        if table.key_column().ty != ColumnType::Integer {
+        if table.key_column().ty != ColumnType::Integer || !identity.lacking.has(table) {
             continue;
         }
         let replaced_in_silence = table.time.is_none() && unique_indexes(tx, file, table)?.is_empty();

@@ -5,6 +5,7 @@
 //! | module | what lives there |
 //! |---|---|
 //! | [`Store`] (`store`, `open`, `evolve`, `status`, `log`, `rejects`, `repair`, `renumber`, `rows`) | a station's file |
+//! | [`attach`], `lacking` | capture on a file that another system made, and what such a file has not |
 //! | [`format`](mod@format) | the formats a file has had, and the way from each to the next |
 //! | [`capture`] | the triggers on a real file: checked at open, repaired |
 //! | `parting`, `switch`, `former` | a file whose history parted from its number's: where, going on under another number, its rows before |
@@ -14,12 +15,14 @@
 //! | [`verify`] | proves that upstream equals the station, and repairs what differs |
 
 pub mod ack;
+pub mod attach;
 pub mod bundle;
 pub mod capture;
 mod error;
 mod evolve;
 pub mod format;
 mod former;
+mod lacking;
 mod log;
 pub mod meta;
 mod open;

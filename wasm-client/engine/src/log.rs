@@ -2,7 +2,8 @@
 
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Row, types::Type};
-use tidemark_core::value::{SqliteValue, hex};
+use tidemark_core::schema::Table;
+use tidemark_core::value::{ColumnType, SqliteValue, hex};
 
 use crate::error::Result;
 use crate::store::Store;
@@ -30,6 +31,30 @@ pub(crate) const fn sqlite_value(value: ValueRef<'_>) -> SqliteValue<'_> {
         ValueRef::Real(v) => SqliteValue::Real(v),
         ValueRef::Text(v) => SqliteValue::Text(v),
         ValueRef::Blob(v) => SqliteValue::Blob(v),
+    }
+}
+
+/// JSON texts that are numbers, which SQLite keeps as numbers: a column declared JSON has numeric affinity. Here they are texts again.
+pub(crate) struct JsonNumbers(Vec<(usize, String)>);
+
+impl JsonNumbers {
+    pub(crate) fn of(table: &Table, raw: &[SqliteValue<'_>]) -> Self {
+        let columns = table.columns.iter().zip(raw).enumerate();
+        let numbers = columns.filter(|(_, (column, _))| column.ty == ColumnType::Json).filter_map(
+            |(at, (_, value))| match value {
+                SqliteValue::Integer(v) => Some((at, v.to_string())),
+                SqliteValue::Real(v) => Some((at, format!("{v:?}"))),
+                _ => None,
+            },
+        );
+        Self(numbers.collect())
+    }
+
+    /// Puts the texts in their places.
+    pub(crate) fn put<'v>(&'v self, raw: &mut [SqliteValue<'v>]) {
+        for (at, text) in &self.0 {
+            raw[*at] = SqliteValue::Text(text.as_bytes());
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use tidemark_core::schema::{Fingerprint, Schema};
 use crate::error::{Error, Result, Secret};
 use crate::format::FORMAT;
 use crate::former::FormerTables;
+use crate::lacking::Lacking;
 
 /// The table's name.
 pub const STATION_TABLE: &str = "tidemark_station";
@@ -82,6 +83,8 @@ pub(crate) struct Identity {
     older: Vec<(u64, Schema)>,
     /// Rows in the blocks of numbers the file had before.
     pub(crate) former: FormerTables,
+    /// What of the schema the file has not.
+    pub(crate) lacking: Lacking,
 }
 
 impl Identity {
@@ -106,7 +109,11 @@ impl Identity {
                 Ok((row.get(0)?, row.get(1)?))
             })
             .map_err(|error| row_error(file, error))?;
-        Ok(uuid == self.uuid && Fingerprint::from_hex(&fingerprint) == Some(self.schema.fingerprint()))
+        if uuid != self.uuid || Fingerprint::from_hex(&fingerprint) != Some(self.schema.fingerprint()) {
+            return Ok(false);
+        }
+        // It only ever lacks less, but for an upgrade, which changes the fingerprint.
+        Ok(self.lacking.is_empty() || self.lacking == Lacking::read(db, file)?)
     }
 }
 
@@ -148,7 +155,8 @@ pub(crate) fn read_identity(db: &Connection, file: &str) -> Result<Identity> {
         .into_iter()
         .map(|(upto, toml, fingerprint)| Ok((upto, parse_schema(file, &toml, &fingerprint)?)))
         .collect::<Result<_>>()?;
-    Ok(Identity { uuid, schema: read_schema(db, file)?, older, former: FormerTables::read(db, file)? })
+    let (former, lacking) = (FormerTables::read(db, file)?, Lacking::read(db, file)?);
+    Ok(Identity { uuid, schema: read_schema(db, file)?, older, former, lacking })
 }
 
 /// The schema the file follows now.

@@ -32,7 +32,7 @@ impl Default for OpenOptions {
     }
 }
 
-fn connect(path: &Path, options: OpenOptions, create: bool) -> Result<(Connection, String)> {
+pub(crate) fn connect(path: &Path, options: OpenOptions, create: bool) -> Result<(Connection, String)> {
     let file = path.display().to_string();
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     // A browser's files are SQLite's own virtual ones.

@@ -10,8 +10,9 @@ use tidemark_core::limits::FrameLimits;
 use tidemark_core::reject::Rejection;
 use tidemark_core::value::SqliteValue;
 
+use crate::attach::open_places;
 use crate::error::{Error, Result};
-use crate::log::{at_ms, sqlite_value};
+use crate::log::{JsonNumbers, at_ms, sqlite_value};
 use crate::meta::{self, Identity, Meta};
 use crate::store::{Store, last_seq};
 
@@ -157,6 +158,11 @@ impl<'a> Reader<'a> {
                 _ => &[],
             };
             let at_ms = at_ms(row.get_ref(1).map_err(sql)?);
+            let table = std::str::from_utf8(bytes(2)).ok().and_then(|name| schema.table(name));
+            let numbers = table.map(|table| JsonNumbers::of(table, &values));
+            if let Some(numbers) = &numbers {
+                numbers.put(&mut values);
+            }
             let change = LogRow { seq, at_ms, table: bytes(2), op: bytes(3), values: &values };
             let over = builder.rows() >= caps.rows as usize
                 || builder.body_bytes() + canonical_bytes_max(&change) + MESSAGE_ROOM_BYTES > caps.body_bytes
@@ -177,6 +183,10 @@ impl<'a> Reader<'a> {
     /// What is always true of a log nobody edited; returns its last seq.
     pub(crate) fn check(&self, tidemark: u64, sent_seq: u64) -> Result<u64> {
         let sql = |error| Error::sqlite(self.file, "read the log", error);
+        match open_places(self.db).map_err(sql)? {
+            0 => {}
+            rows => return Err(Error::Backfill { file: self.file.to_owned(), rows }),
+        }
         let last = last_seq(self.db).map_err(sql)?;
         if last < tidemark {
             return Err(self.tampered(format!(

@@ -8,6 +8,7 @@ use tidemark_core::sqlite::quote;
 use tidemark_core::value::ColumnType;
 
 use crate::error::{Error, Result};
+use crate::lacking::Lacking;
 use crate::repair::requeue_row;
 use crate::store::Store;
 
@@ -37,10 +38,12 @@ impl Store {
             let sql = |error| Error::sqlite(&file, "renumber the rows", error);
             // A row and what references it cannot change at once.
             tx.execute_batch("PRAGMA defer_foreign_keys = ON").map_err(sql)?;
+            let lacking = Lacking::read(tx, &file)?;
             let mut done = Vec::new();
             for (index, table) in schema.tables().iter().enumerate() {
-                if table.key_column().ty == ColumnType::Integer && ran_away(tx, table).map_err(sql)? {
-                    done.push(renumber_table(tx, &file, &schema, index, now_ms)?);
+                let is_numbered = table.key_column().ty == ColumnType::Integer && lacking.has(table);
+                if is_numbered && ran_away(tx, table).map_err(sql)? {
+                    done.push(renumber_table(tx, (&file, &lacking), &schema, index, now_ms)?);
                 }
             }
             Ok(done)
@@ -68,7 +71,13 @@ fn largest(db: &Connection, table: &Table) -> rusqlite::Result<i64> {
     db.query_row(&sql, (LOCAL_ID_MAX, &table.name), |row| row.get(0))
 }
 
-fn renumber_table(tx: &Transaction<'_>, file: &str, schema: &Schema, index: usize, now_ms: i64) -> Result<Renumbered> {
+fn renumber_table(
+    tx: &Transaction<'_>,
+    (file, lacking): (&str, &Lacking),
+    schema: &Schema,
+    index: usize,
+    now_ms: i64,
+) -> Result<Renumbered> {
     let sql = |error| Error::sqlite(file, "renumber the rows", error);
     let table = &schema.tables()[index];
     let (name, key) = (quote(&table.name), quote(&table.key_column().name));
@@ -78,7 +87,11 @@ fn renumber_table(tx: &Transaction<'_>, file: &str, schema: &Schema, index: usiz
         .tables()
         .iter()
         .enumerate()
-        .flat_map(|(at, table)| table.columns.iter().map(move |column| (at, table, column)))
+        .flat_map(|(at, table)| {
+            let absent = lacking.columns(table);
+            let there = table.columns.iter().enumerate().filter(move |(column, _)| !absent.contains(column));
+            there.map(move |(_, column)| (at, table, column))
+        })
         .filter(|(_, _, column)| column.references == Some(index))
         .map(|(at, table, column)| (at, quote(&table.name), quote(&column.name)))
         .collect();

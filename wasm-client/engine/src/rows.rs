@@ -2,6 +2,7 @@
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, Statement};
+use tidemark_core::capture::column_list;
 use tidemark_core::convert::convert_row;
 use tidemark_core::digest::{RowDigest, RowHash};
 use tidemark_core::identity::{Identity, Key};
@@ -12,7 +13,8 @@ use tidemark_core::sqlite::quote;
 use tidemark_core::value::{SqliteValue, ValueRef, format_uuid};
 
 use crate::error::{Error, Result};
-use crate::log::sqlite_value;
+use crate::lacking::Lacking;
+use crate::log::{JsonNumbers, sqlite_value};
 use crate::meta::{self, Meta};
 use crate::store::Store;
 
@@ -33,6 +35,7 @@ pub(crate) struct Rows<'a> {
     db: &'a Connection,
     file: &'a str,
     schema: &'a Schema,
+    lacking: &'a Lacking,
     ids: IdMap,
 }
 
@@ -52,7 +55,7 @@ impl<'a> Rows<'a> {
     pub(crate) fn new(db: &'a Connection, file: &'a str, identity: &'a meta::Identity, meta: &Meta) -> Result<Self> {
         let number = meta.membership.as_ref().ok_or_else(|| Error::NotJoined { file: file.to_owned() })?.number;
         let schema = &identity.schema;
-        Ok(Self { db, file, schema, ids: identity.former.ids(schema, number) })
+        Ok(Self { db, file, schema, lacking: &identity.lacking, ids: identity.former.ids(schema, number) })
     }
 
     pub(crate) fn table(&self, index: usize) -> &'a Table {
@@ -106,9 +109,15 @@ impl<'a> Rows<'a> {
         same.then(|| (key, time.map(Value::Text)))
     }
 
+    /// `SELECT` of a table's rows; of a table that the file lacks, none.
     fn select(&self, table: &Table, rest: &str) -> String {
-        let columns: Vec<String> = table.columns.iter().map(|column| quote(&column.name)).collect();
-        format!("SELECT {} FROM {}{rest}", columns.join(", "), quote(&table.name))
+        let columns = column_list(table, "", &self.lacking.columns(table));
+        let from = if self.lacking.has(table) {
+            quote(&table.name)
+        } else {
+            format!("(SELECT NULL AS {} WHERE 0)", quote(&table.key_column().name))
+        };
+        format!("SELECT {columns} FROM {from}{rest}")
     }
 
     /// Visits every row of a table that can travel, but for those of a number the file had before; returns how many cannot.
@@ -122,7 +131,9 @@ impl<'a> Rows<'a> {
         let mut rows = query.query([]).map_err(&sql)?;
         let mut excluded = 0;
         while let Some(row) = rows.next().map_err(&sql)? {
-            let raw = raw_values(table, row).map_err(&sql)?;
+            let mut raw = raw_values(table, row).map_err(&sql)?;
+            let numbers = JsonNumbers::of(table, &raw);
+            numbers.put(&mut raw);
             let mut values = Vec::with_capacity(raw.len());
             let converted = self.convert(index, &raw, 0..raw.len(), &mut values);
             match converted.and_then(|()| Identity::of_row(table, &values)) {
@@ -157,7 +168,9 @@ impl Lookup<'_> {
         let (table, sql) = (all.table(*index), all.sql());
         let mut rows = query.query([local_key(identity.key)]).map_err(&sql)?;
         let Some(row) = rows.next().map_err(&sql)? else { return Ok(visit(Local::Absent)) };
-        let raw = raw_values(table, row).map_err(&sql)?;
+        let mut raw = raw_values(table, row).map_err(&sql)?;
+        let numbers = JsonNumbers::of(table, &raw);
+        numbers.put(&mut raw);
         let mut values = Vec::with_capacity(raw.len());
         if all.convert(*index, &raw, 0..raw.len(), &mut values).is_none() {
             let same = all.upstream_key(*index, raw[table.key]) == Some(identity.key);

@@ -112,6 +112,9 @@ impl Store {
     pub fn row_counts(&self) -> Result<Vec<(String, u64)>> {
         let sql = self.sqlite("count the rows");
         let count = |table: &tidemark_core::schema::Table| {
+            if !self.lacking().has(table) {
+                return Ok((table.name.clone(), 0));
+            }
             let count = format!("SELECT count(*) FROM {}", quote(&table.name));
             let count: i64 = self.connection().query_row(&count, [], |row| row.get(0)).map_err(&sql)?;
             Ok((table.name.clone(), count as u64))

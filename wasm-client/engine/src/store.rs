@@ -8,6 +8,7 @@ use tidemark_core::sqlite::quote;
 
 use crate::capture::{self, Repair};
 use crate::error::{Error, Result};
+use crate::lacking::Lacking;
 use crate::meta::{self, Identity, Meta};
 
 /// A station's open file.
@@ -60,6 +61,11 @@ impl Store {
     #[must_use]
     pub const fn uuid(&self) -> [u8; 16] {
         self.identity.uuid
+    }
+
+    /// What of the schema the file has not.
+    pub(crate) const fn lacking(&self) -> &Lacking {
+        &self.identity.lacking
     }
 
     /// The schema that change `seq` was captured under.
@@ -161,6 +167,7 @@ impl Store {
             let done = capture::repair(&tx, file, &identity.schema)?;
             tx.commit().map_err(sql)?;
             repairs.extend(done);
+            identity.lacking = Lacking::read(db, file)?;
         }
         let version = db.query_row("PRAGMA schema_version", [], |row| row.get(0));
         *schema_version = Some(version.map_err(|error| Error::sqlite(file, "read the structure's version", error))?);

@@ -138,7 +138,7 @@ fn log_anew(tx: &Transaction<'_>, identity: &Identity) -> rusqlite::Result<()> {
     set_last_seq(tx, 0)?;
     for gone in [false, true] {
         for (after, upto, schema) in identity.layouts(0) {
-            for table in identity.schema.tables() {
+            for table in identity.lacking.tables(&identity.schema) {
                 let Some(before) = schema.table(&table.name) else { continue };
                 let key = format!("o.c{}", before.key);
                 let same =
@@ -164,8 +164,8 @@ fn log_anew(tx: &Transaction<'_>, identity: &Identity) -> rusqlite::Result<()> {
             }
         }
         if !gone {
-            for &index in identity.schema.parents_first() {
-                tx.execute(&log_rows(&identity.schema.tables()[index], 'U', "1"), [])?;
+            for table in identity.lacking.tables(&identity.schema) {
+                tx.execute(&log_rows(table, 'U', "1", &identity.lacking.columns(table)), [])?;
             }
         }
     }

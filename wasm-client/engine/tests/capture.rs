@@ -70,7 +70,7 @@ fn create(path: &Path) -> Connection {
             ))
             .unwrap();
         }
-        for trigger in create_triggers(table, &unique(table)) {
+        for trigger in create_triggers(table, &unique(table), &[]) {
             db.execute_batch(&trigger).unwrap();
         }
     }

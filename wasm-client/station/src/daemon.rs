@@ -77,6 +77,7 @@ pub fn run(
     watch: &mut dyn FnMut(News<'_>),
 ) -> std::result::Result<Ended, StationError> {
     let ending = || end.load(Ordering::Relaxed);
+    while !ending() && unless_locked(store.backfill(&mut |_| ()), watch)?.is_none() {}
     let mut engine = Engine::new(Config::daemon(seed));
     engine.resume(store)?;
     let courier = Courier::start(transport);

@@ -222,6 +222,7 @@ impl Station {
         transport: &mut dyn Transport,
         watch: &mut dyn FnMut(&Event),
     ) -> std::result::Result<Drained, StationError> {
+        self.store.backfill(&mut |_| ())?;
         let mut engine = Engine::new(Config::interactive(entropy::seed()?));
         engine.resume(&self.store)?;
         Ok(drain(&mut self.store, &mut engine, transport, &mut SystemClock::default(), PATIENCE, watch)?)

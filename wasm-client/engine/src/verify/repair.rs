@@ -34,7 +34,10 @@ pub(super) fn repair(store: &mut Store, differences: &[Difference]) -> Result<Lo
         let mut logged = Logged::default();
         for &index in schema.parents_first() {
             let table = &schema.tables()[index];
-            let mut write = tx.prepare(&log_row(table)).map_err(sql)?;
+            if !identity.lacking.has(table) {
+                continue;
+            }
+            let mut write = tx.prepare(&log_row(table, &identity.lacking.columns(table))).map_err(sql)?;
             let wanted = differences.iter().filter(|found| found.table == index && found.kind != Kind::Extra);
             let wanted: Vec<Identity> = wanted.map(|found| found.identity).collect();
             for identity in parents_before_children(&mut rows.lookup(index)?, index, table, wanted)? {

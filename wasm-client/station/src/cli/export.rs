@@ -22,7 +22,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
-    let mut store = super::open(db)?;
+    let mut store = super::open_whole(db)?;
     let shown = args.file.display();
     let unwritable = |error: io::Error| Fatal::new(format!("{shown}: cannot write it: {error}"));
     let exists = || {

@@ -1,6 +1,8 @@
 //! The command line: one file per verb. Exit codes: 0 ok, 1 error, 2 usage, 75 the server cannot be reached (nothing is lost). Of `verify`,
 //! 1 says that there are differences, and 2 that the comparison could not be made.
 
+mod attach;
+mod detach;
 mod export;
 mod import;
 mod import_receipt;
@@ -43,6 +45,10 @@ struct Cli {
 enum Verb {
     /// Make a station's file from a schema.
     Init(init::Args),
+    /// Capture the changes of another system's database, in place; what is there becomes the first changes.
+    Attach(attach::Args),
+    /// Take everything of Tidemark's out of an attached file.
+    Detach(detach::Args),
     /// Follow a newer version of the schema: tables and nullable columns are added, the log stays.
     Upgrade(upgrade::Args),
     /// Join the server that made a join code.
@@ -101,6 +107,8 @@ pub fn main() -> ExitCode {
     let db = cli.db;
     let done = match cli.verb {
         Verb::Init(args) => init::run(&db, &args),
+        Verb::Attach(args) => attach::run(&db, &args),
+        Verb::Detach(args) => detach::run(&db, &args),
         Verb::Upgrade(args) => upgrade::run(&db, &args),
         Verb::Join(args) => join::run(&db, &args),
         Verb::Import(args) => import::run(&db, &args),
@@ -132,4 +140,23 @@ fn open(db: &std::path::Path) -> Result<Store, Fatal> {
         show::error(&format!("tidemark: {}: {repair}", db.display()));
     }
     Ok(store)
+}
+
+/// Opens the file to send what is in it: of an attached file, all that was there has to be in the log first.
+fn open_whole(db: &std::path::Path) -> Result<Store, Fatal> {
+    let mut store = open(db)?;
+    backfill(&mut store)?;
+    Ok(store)
+}
+
+/// Logs the rows that were there when the file was attached; returns how many were still missing.
+fn backfill(store: &mut Store) -> Result<u64, Fatal> {
+    let open = store.backfill_open()?;
+    if open == 0 {
+        return Ok(0);
+    }
+    let bar = show::bar(Some(open), "{bar:30} {percent:>3} %  {pos} of {len} rows logged  {per_sec}, {eta} left");
+    let done = store.backfill(&mut |now| bar.set_position(now.done));
+    bar.finish_and_clear();
+    Ok(done?.rows)
 }

@@ -9,7 +9,7 @@ use crate::station::Station;
 use crate::transport::HttpTransport;
 
 pub(super) fn run(db: &Path) -> Result<(), Fatal> {
-    let mut station = Station::from(super::open(db)?);
+    let mut station = Station::from(super::open_whole(db)?);
     let pending = station.status()?.pending;
     let bar = show::bar(Some(pending), "{bar:30} {percent:>3} %  {pos} of {len} changes  {per_sec}, {eta} left  {msg}");
     let mut settled = (0, 0);

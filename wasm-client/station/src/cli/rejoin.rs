@@ -22,7 +22,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
-    let mut station = Station::from(super::open(db)?);
+    let mut station = Station::from(super::open_whole(db)?);
     let rejoined = station.rejoin(&args.code, args.server.as_deref(), args.force).map_err(|error| match error {
         StationError::Unreachable(message) | StationError::Rejoin(RejoinError::Join(JoinError::NotNow(message))) => {
             Fatal {

@@ -14,7 +14,7 @@ use crate::entropy;
 use crate::transport::HttpTransport;
 
 pub(super) fn run(db: &Path) -> Result<(), Fatal> {
-    let mut store = super::open(db)?;
+    let mut store = super::open_whole(db)?;
     let end = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
         // Whoever asks twice does not want to wait: the second signal ends the process at once, which is safe.

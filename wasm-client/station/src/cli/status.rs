@@ -47,6 +47,7 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
             "pending": status.pending,
             "oldest_pending_ms": status.oldest_pending_ms,
             "rejects": status.rejects,
+            "unlogged_rows": store.backfill_open()?,
             "last_contact_ms": status.last_contact_ms,
             "last_error": status.last_error,
             "last_error_ms": status.last_error_ms,
@@ -82,6 +83,16 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
     line("tidemark", &format!("{} of {}", status.tidemark, show::count(status.last_seq, "change")));
     let oldest = status.oldest_pending_ms.map(|ms| format!(", the oldest of {}", when(ms))).unwrap_or_default();
     line("pending", &format!("{}{oldest}", status.pending));
+    let unlogged = store.backfill_open()?;
+    if unlogged > 0 {
+        let rows = show::count(unlogged, "row");
+        line(
+            "attaching",
+            &format!(
+                "{rows} that were there are not in the log yet (`tidemark attach` goes on, and so does every push)"
+            ),
+        );
+    }
     if status.rejects > 0 {
         line("rejects", &format!("{} (`tidemark rejects` shows them and what to do)", status.rejects));
     } else {

@@ -59,7 +59,7 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
 }
 
 fn compare(db: &Path, args: &Args) -> Result<(Schema, Report, Option<Repaired>), Fatal> {
-    let mut station = Station::from(super::open(db)?);
+    let mut station = Station::from(super::open_whole(db)?);
     let wish = Wish { table: args.table.clone(), push: !args.no_push, repair: args.repair, detailed: args.limit };
     let bar = show::bar(None, "{spinner} comparing with upstream, {elapsed}");
     bar.enable_steady_tick(std::time::Duration::from_millis(200));

@@ -1,0 +1,215 @@
+//! Capture on a file that another system made, in place: its tables, rows and columns stay as they are.
+//!
+//! ```text
+//! differences ─▶ one transaction: our tables, the triggers, a place in the log for every row that is there (seq 1 to N)
+//!             ─▶ backfill: the places are filled in pieces, parents first, while programs go on writing (their changes are N + 1, N + 2 …)
+//!             ─▶ the log has no gap any more, and is pushed like any other
+//! ```
+//!
+//! A row that is written before its place is filled has its newest image at both, so the end is the same; one that is deleted before leaves
+//! its place to a delete.
+
+mod backfill;
+mod differences;
+mod problems;
+
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
+use tidemark_core::capture::{LOG_TABLE, create_log, create_ousted, log_rows_numbered, trigger_names};
+use tidemark_core::schema::{Schema, Table};
+use tidemark_core::sqlite::quote;
+
+pub use self::backfill::Backfill;
+pub(crate) use self::backfill::open_places;
+pub use self::differences::Difference;
+pub use self::problems::Problem;
+use crate::capture;
+use crate::error::{Error, Result};
+use crate::format;
+use crate::former::CREATE_FORMER;
+use crate::lacking::{self, CREATE_LACKING};
+use crate::meta::{self, CREATE_STATION};
+use crate::open::{OpenOptions, connect};
+use crate::rejects::create_rejects;
+use crate::store::Store;
+
+/// What attaching did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attached {
+    /// Where the file and the schema differ.
+    pub differences: Vec<Difference>,
+    /// Rows that were there; each becomes a change.
+    pub rows: u64,
+}
+
+/// Whether a file was attached, not made by `init`.
+pub(crate) fn is_attached(db: &Connection) -> rusqlite::Result<bool> {
+    db.table_exists(None, "tidemark_lacking")
+}
+
+/// Compares the tables of a file with a schema.
+///
+/// # Errors
+/// When the file is none of SQLite's or cannot be read.
+pub fn differences(path: impl AsRef<Path>, schema: &Schema) -> Result<Vec<Difference>> {
+    let (db, file) = connect(path.as_ref(), OpenOptions::default(), false)?;
+    differences::find(&db, &file, schema)
+}
+
+/// Visits what of a file cannot go upstream as it is, whether it is attached yet or not: rows whose values do not convert, whose parent is not
+/// there, or whose time lies outside what servers take; `now_ms` is the time.
+///
+/// # Errors
+/// When the file is none of SQLite's or cannot be read, and what `visit` returns.
+pub fn problems<E: From<Error>>(
+    path: impl AsRef<Path>,
+    schema: &Schema,
+    now_ms: i64,
+    visit: &mut dyn FnMut(&Problem) -> std::result::Result<(), E>,
+) -> std::result::Result<u64, E> {
+    let (mut db, file) = connect(path.as_ref(), OpenOptions::default(), false)?;
+    let tx = db
+        .transaction_with_behavior(TransactionBehavior::Deferred)
+        .map_err(|error| Error::sqlite(&file, "read the rows", error))?;
+    problems::find(&tx, &file, schema, now_ms, visit)
+}
+
+/// Copies a file as it is at this moment, while programs write to it. The copy is there whole, or not at all.
+///
+/// # Errors
+/// When the copy exists already, or cannot be written.
+pub fn back_up(path: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
+    let (db, file) = connect(path.as_ref(), OpenOptions::default(), false)?;
+    let copy = to.as_ref().display().to_string();
+    if to.as_ref().exists() {
+        return Err(Error::Schema(format!(
+            "{copy}: exists already; move it away, or name another file for the backup"
+        )));
+    }
+    let part = format!("{copy}.part");
+    let written = write_copy(&db, &file, &part);
+    let renamed = written.and_then(|()| {
+        std::fs::rename(&part, to.as_ref())
+            .map_err(|error| Error::Schema(format!("{copy}: cannot write the backup: {error}")))
+    });
+    if renamed.is_err() {
+        // It may never have been made.
+        drop(std::fs::remove_file(&part));
+    }
+    renamed
+}
+
+/// Writes a copy, checks it, and waits until it is on disk.
+fn write_copy(db: &Connection, file: &str, copy: &str) -> Result<()> {
+    let sql = |error| Error::sqlite(copy, "write the backup", error);
+    let io = |error: std::io::Error| Error::Schema(format!("{copy}: cannot write the backup: {error}"));
+    if Path::new(copy).exists() {
+        std::fs::remove_file(copy).map_err(io)?;
+    }
+    db.execute("VACUUM INTO ?1", [copy]).map_err(sql)?;
+    let there = Connection::open(copy).map_err(sql)?;
+    let found: String = there.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(sql)?;
+    if found != "ok" {
+        return Err(Error::Corrupt { file: file.to_owned(), detail: found });
+    }
+    std::fs::File::options().write(true).open(copy).and_then(|copy| copy.sync_all()).map_err(io)
+}
+
+impl Store {
+    /// Attaches a file of another system: capture from this moment on, and a place in the log for every row that is there. All or nothing.
+    /// [`Store::backfill`] fills the places. `station_uuid` are 16 random bytes.
+    ///
+    /// # Errors
+    /// When the file is a station's already, or differs from the schema in a way that capture cannot follow: the message lists it all.
+    /// Nothing is changed then.
+    pub fn attach(path: impl AsRef<Path>, schema: &Schema, station_uuid: [u8; 16]) -> Result<(Self, Attached)> {
+        let (mut db, file) = connect(path.as_ref(), OpenOptions::default(), false)?;
+        let sql = |error| Error::sqlite(&file, "attach the file", error);
+        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
+        let differences = differences::find(&tx, &file, schema)?;
+        let stops: Vec<String> = differences.iter().filter(|found| found.stops).map(Difference::to_string).collect();
+        if !stops.is_empty() {
+            return Err(Error::Tables { file, detail: format!("cannot be attached: {}", stops.join("; ")) });
+        }
+        let made = [create_log(schema), create_ousted(schema), create_rejects(schema)];
+        let fixed = [CREATE_STATION, format::CREATE_SCHEMAS, CREATE_FORMER, CREATE_LACKING, backfill::CREATE_BACKFILL];
+        for statement in fixed.into_iter().chain(made.iter().map(String::as_str)) {
+            tx.execute_batch(statement).map_err(sql)?;
+        }
+        for found in &differences {
+            if let Some((table, column)) = found.lacking() {
+                lacking::note(&tx, table, column).map_err(sql)?;
+            }
+        }
+        for table in schema.tables() {
+            for trigger in capture::derived(&tx, &file, table)? {
+                tx.execute_batch(&trigger).map_err(sql)?;
+            }
+        }
+        meta::insert(&tx, schema, station_uuid).map_err(sql)?;
+        let rows = reserve(&tx, &file, schema)?;
+        tx.commit().map_err(sql)?;
+        Ok((Self::open_connection(db, file)?, Attached { differences, rows }))
+    }
+
+    /// Takes everything of Tidemark's out of an attached file, also what is not upstream yet; its own tables stay as they are.
+    ///
+    /// # Errors
+    /// When the file was made by `init`, and SQLite's; nothing is changed then.
+    pub fn detach(mut self) -> Result<()> {
+        let (file, schema) = (self.file().to_owned(), self.schema().clone());
+        self.transaction(|tx| {
+            let sql = |error| Error::sqlite(&file, "detach the file", error);
+            if !is_attached(tx).map_err(sql)? {
+                return Err(Error::Schema(format!(
+                    "{file}: was made by `tidemark init`, not attached; there is nothing to detach"
+                )));
+            }
+            for name in schema.tables().iter().flat_map(trigger_names) {
+                tx.execute_batch(&format!("DROP TRIGGER IF EXISTS {}", quote(&name))).map_err(sql)?;
+            }
+            let ours = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'tidemark\\_%' ESCAPE '\\'";
+            let ours: Vec<String> =
+                tx.prepare(ours).and_then(|mut query| query.query_map([], |row| row.get(0))?.collect()).map_err(sql)?;
+            for name in ours {
+                tx.execute_batch(&format!("DROP TABLE {}", quote(&name))).map_err(sql)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Gives every row that is there a place in the log; returns how many there are.
+fn reserve(tx: &Connection, file: &str, schema: &Schema) -> Result<u64> {
+    let sql = |error| Error::sqlite(file, "give the rows their places in the log", error);
+    let lacking = lacking::Lacking::read(tx, file)?;
+    let mut next = 1;
+    for table in lacking.tables(schema) {
+        let name = quote(&table.name);
+        let rows: i64 = tx.query_row(&format!("SELECT count(*) FROM {name}"), [], |row| row.get(0)).map_err(sql)?;
+        if has_stable_rowids(tx, table).map_err(sql)? {
+            let last: Option<i64> =
+                tx.query_row(&format!("SELECT max(rowid) FROM {name}"), [], |row| row.get(0)).map_err(sql)?;
+            backfill::plan(tx, table, next, rows, last.unwrap_or(0)).map_err(sql)?;
+        } else {
+            // A VACUUM numbers these rows anew, so they do not wait.
+            let log = log_rows_numbered(table, "1", &lacking.columns(table));
+            tx.execute(&log, (next, i64::MIN, i64::MAX)).map_err(sql)?;
+        }
+        next += rows;
+    }
+    tx.execute("DELETE FROM sqlite_sequence WHERE name = ?1", [LOG_TABLE]).map_err(sql)?;
+    tx.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)", (LOG_TABLE, next - 1)).map_err(sql)?;
+    Ok(next.unsigned_abs() - 1)
+}
+
+/// Whether the key is the rowid itself.
+fn has_stable_rowids(db: &Connection, table: &Table) -> rusqlite::Result<bool> {
+    let sql = "SELECT count(*) = 1 AND max(lower(name) = lower(?2) AND upper(type) = 'INTEGER') FROM pragma_table_info(?1) WHERE pk > 0";
+    let is_integer: bool = db.query_row(sql, (&table.name, &table.key_column().name), |row| row.get(0))?;
+    // PRIMARY KEY DESC is the one case where INTEGER is not the rowid: then the key has an index of its own.
+    let index = "SELECT 1 FROM pragma_index_list(?1) WHERE origin = 'pk'";
+    let has_index = db.query_row(index, [&table.name], |_| Ok(())).optional()?.is_some();
+    Ok(is_integer && !has_index)
+}

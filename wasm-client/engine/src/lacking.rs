@@ -1,0 +1,68 @@
+//! What of the schema an attached file does not have: tables and columns that its program is too old to know. Capture takes them for empty
+//! until the program makes them.
+
+use std::collections::BTreeMap;
+
+use rusqlite::Connection;
+use tidemark_core::schema::{Schema, Table};
+
+use crate::error::Result;
+use crate::meta::row_error;
+
+/// `CREATE TABLE` of what a file lacks; a row without a column stands for the whole table. Files made by `init` lack nothing and have no such
+/// table.
+pub(crate) const CREATE_LACKING: &str = "CREATE TABLE tidemark_lacking (tbl TEXT NOT NULL, col TEXT)";
+
+/// Tables and columns of the schema that a file has not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Lacking(BTreeMap<String, Vec<Option<String>>>);
+
+impl Lacking {
+    pub(crate) fn read(db: &Connection, file: &str) -> Result<Self> {
+        let sql = |error| row_error(file, error);
+        if !db.table_exists(None, "tidemark_lacking").map_err(sql)? {
+            return Ok(Self::default());
+        }
+        let mut lacking = Self::default();
+        let mut query = db.prepare("SELECT tbl, col FROM tidemark_lacking").map_err(sql)?;
+        let mut rows = query.query([]).map_err(sql)?;
+        while let Some(row) = rows.next().map_err(sql)? {
+            lacking.0.entry(row.get(0).map_err(sql)?).or_default().push(row.get(1).map_err(sql)?);
+        }
+        Ok(lacking)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether the file has the table.
+    pub(crate) fn has(&self, table: &Table) -> bool {
+        self.0.get(&table.name).is_none_or(|columns| !columns.contains(&None))
+    }
+
+    /// The places of a table's columns that the file has not; all of them when it has not the table.
+    pub(crate) fn columns(&self, table: &Table) -> Vec<usize> {
+        let Some(lacking) = self.0.get(&table.name) else { return Vec::new() };
+        let is_lacking =
+            |at: &usize| lacking.iter().any(|name| name.as_ref().is_none_or(|name| *name == table.columns[*at].name));
+        (0..table.columns.len()).filter(is_lacking).collect()
+    }
+
+    /// The schema's tables that the file has, parents first.
+    pub(crate) fn tables<'s>(&'s self, schema: &'s Schema) -> impl Iterator<Item = &'s Table> {
+        schema.parents_first().iter().map(|&index| &schema.tables()[index]).filter(|table| self.has(table))
+    }
+}
+
+/// Notes that the file lacks a table, or a column of one.
+pub(crate) fn note(db: &Connection, table: &str, column: Option<&str>) -> rusqlite::Result<()> {
+    db.execute("INSERT INTO tidemark_lacking (tbl, col) VALUES (?1, ?2)", (table, column)).map(|_| ())
+}
+
+/// The names of a table's columns in the file; `None` when it has no such table.
+pub(crate) fn columns_of(db: &Connection, table: &str) -> rusqlite::Result<Option<Vec<String>>> {
+    let mut query = db.prepare("SELECT name FROM pragma_table_info(?1)")?;
+    let names = query.query_map([table], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+    Ok((!names.is_empty()).then_some(names))
+}

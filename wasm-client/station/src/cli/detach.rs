@@ -1,0 +1,29 @@
+//! `tidemark detach`
+
+use std::path::Path;
+
+use super::{Fatal, show};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Also when changes are not upstream yet: they, and the rejected ones, are forgotten; the rows themselves stay.
+    #[arg(long)]
+    force: bool,
+}
+
+pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
+    let mut store = super::open(db)?;
+    let shown = db.display();
+    let status = store.status()?;
+    if status.pending > 0 && !args.force {
+        return Err(Fatal::new(format!(
+            "{shown}: {} not upstream yet; `tidemark push` sends them, `tidemark detach --force` forgets them (the rows stay). Nothing was changed",
+            if status.pending == 1 { "1 change is".to_owned() } else { format!("{} changes are", status.pending) }
+        )));
+    }
+    store.detach()?;
+    show::line(&format!(
+        "{shown}: detached; the tables, rows and programs of the file are as they were, and nothing is captured any more"
+    ));
+    Ok(())
+}
