@@ -131,6 +131,54 @@ fn a_backfill_that_is_killed_goes_on_where_it_was() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_backup_made_while_the_system_works_can_be_put_back() -> Result<()> {
+    let field = Field::shrinkage(None)?;
+    let server = field.serve()?;
+    let station = made(&field, "plant", &["--rows", "3000"])?;
+    station.run(&["attach", "--no-backup"])?.success()?;
+    join(&field, &station, &server.url())?;
+    station.run(&["push"])?.success()?;
+    let at_work = system(&["work", path(&station), "--rounds", "40"])?;
+    station.run(&["backup", "copy.db"])?.success()?;
+    done(at_work)?;
+    station.run(&["backup", "copy.db"])?.fails_saying(&["exists already"])?;
+    let now = dump(&station.file)?;
+    let copied = dump(&station.file.with_file_name("copy.db"))?;
+
+    // A program that has the file open sees the copy's rows.
+    let open = station.open()?;
+    let count = |db: &Connection| db.query_row("SELECT count(*) FROM calculation_data", [], |row| row.get::<_, i64>(0));
+    count(&open)?;
+    station.run(&["restore", "copy.db"])?.success()?;
+    ensure!(dump(&station.file)? == copied, "what was put back is not the copy");
+    ensure!(dump(&station.file.with_file_name("tidemark.db.before-restore"))? == now, "what was replaced is not kept");
+    ensure!(
+        count(&open)? == count(&Connection::open(station.file.with_file_name("copy.db"))?)?,
+        "an open connection sees something else"
+    );
+    drop(open);
+    // Nothing was pushed since the copy: it goes on as if nothing had been.
+    done(system(&["work", path(&station), "--rounds", "3"])?)?;
+    station.run(&["push"])?.success()?;
+    field.assert_upstream_equals(&[&station])?;
+    // Since this one there was: the station says so.
+    station.run(&["restore", "copy.db", "--keep", "kept.db"])?.success()?;
+    done(system(&["work", path(&station), "--rounds", "3"])?)?;
+    station.run(&["push"])?.fails_saying(&["forked", "--replaces"])?;
+
+    std::fs::write(
+        station.file.with_file_name("torn.db"),
+        &std::fs::read(station.file.with_file_name("copy.db"))?[..200_000],
+    )?;
+    station.run(&["restore", "torn.db", "--keep", "k2.db"])?.fails_saying(&["torn.db"])?;
+    let other = made(&field, "other", &["--rows", "300"])?;
+    station.run(&["restore", path(&other), "--keep", "k3.db"])?.fails_saying(&["not a Tidemark file"])?;
+    let vacuumed = station.run(&["vacuum"])?.success()?;
+    ensure!(vacuumed.stdout.contains("KiB, was"), "{}", vacuumed.output());
+    Ok(())
+}
+
 /// What `attach --check` printed: table and key of each row that cannot go.
 fn listed(output: &str) -> BTreeSet<(String, i64, String)> {
     let of_line = |line: &str| {

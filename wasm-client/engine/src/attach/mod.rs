@@ -75,47 +75,6 @@ pub fn problems<E: From<Error>>(
     problems::find(&tx, &file, schema, now_ms, visit)
 }
 
-/// Copies a file as it is at this moment, while programs write to it. The copy is there whole, or not at all.
-///
-/// # Errors
-/// When the copy exists already, or cannot be written.
-pub fn back_up(path: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
-    let (db, file) = connect(path.as_ref(), OpenOptions::default(), false)?;
-    let copy = to.as_ref().display().to_string();
-    if to.as_ref().exists() {
-        return Err(Error::Schema(format!(
-            "{copy}: exists already; move it away, or name another file for the backup"
-        )));
-    }
-    let part = format!("{copy}.part");
-    let written = write_copy(&db, &file, &part);
-    let renamed = written.and_then(|()| {
-        std::fs::rename(&part, to.as_ref())
-            .map_err(|error| Error::Schema(format!("{copy}: cannot write the backup: {error}")))
-    });
-    if renamed.is_err() {
-        // It may never have been made.
-        drop(std::fs::remove_file(&part));
-    }
-    renamed
-}
-
-/// Writes a copy, checks it, and waits until it is on disk.
-fn write_copy(db: &Connection, file: &str, copy: &str) -> Result<()> {
-    let sql = |error| Error::sqlite(copy, "write the backup", error);
-    let io = |error: std::io::Error| Error::Schema(format!("{copy}: cannot write the backup: {error}"));
-    if Path::new(copy).exists() {
-        std::fs::remove_file(copy).map_err(io)?;
-    }
-    db.execute("VACUUM INTO ?1", [copy]).map_err(sql)?;
-    let there = Connection::open(copy).map_err(sql)?;
-    let found: String = there.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(sql)?;
-    if found != "ok" {
-        return Err(Error::Corrupt { file: file.to_owned(), detail: found });
-    }
-    std::fs::File::options().write(true).open(copy).and_then(|copy| copy.sync_all()).map_err(io)
-}
-
 impl Store {
     /// Attaches a file of another system: capture from this moment on, and a place in the log for every row that is there. All or nothing.
     /// [`Store::backfill`] fills the places. `station_uuid` are 16 random bytes.

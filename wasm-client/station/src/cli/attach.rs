@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use tidemark_client::attach::{self, Difference};
+use tidemark_client::backup::back_up;
 use tidemark_client::{Error, Store};
 use tidemark_core::schema::{Schema, shrinkage};
 
@@ -64,7 +65,7 @@ fn attach_anew(path: &Path, schema: &Schema, differences: &[Difference], args: &
             name.push(".before-tidemark");
             name.into()
         });
-        attach::back_up(path, &backup)?;
+        back_up(path, &backup)?;
         show::line(&format!("{shown}: copied to {}", backup.display()));
     }
     let uuid = entropy::station_uuid().map_err(StationError::from)?;

@@ -2,6 +2,7 @@
 //! 1 says that there are differences, and 2 that the comparison could not be made.
 
 mod attach;
+mod backup;
 mod detach;
 mod export;
 mod import;
@@ -18,6 +19,7 @@ mod server;
 mod show;
 mod status;
 mod upgrade;
+mod vacuum;
 mod verify;
 
 use std::path::PathBuf;
@@ -49,6 +51,12 @@ enum Verb {
     Attach(attach::Args),
     /// Take everything of Tidemark's out of an attached file.
     Detach(detach::Args),
+    /// Copy the file, while programs write to it, and check the copy.
+    Backup(backup::Args),
+    /// Put a copy back; what it replaces is kept beside it.
+    Restore(backup::RestoreArgs),
+    /// Rebuild the file without the room that deleted rows left.
+    Vacuum,
     /// Follow a newer version of the schema: tables and nullable columns are added, the log stays.
     Upgrade(upgrade::Args),
     /// Join the server that made a join code.
@@ -108,6 +116,9 @@ pub fn main() -> ExitCode {
     let done = match cli.verb {
         Verb::Init(args) => init::run(&db, &args),
         Verb::Attach(args) => attach::run(&db, &args),
+        Verb::Backup(args) => backup::run(&db, &args),
+        Verb::Restore(args) => backup::restore(&db, &args),
+        Verb::Vacuum => vacuum::run(&db),
         Verb::Detach(args) => detach::run(&db, &args),
         Verb::Upgrade(args) => upgrade::run(&db, &args),
         Verb::Join(args) => join::run(&db, &args),

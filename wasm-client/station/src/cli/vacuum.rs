@@ -1,0 +1,22 @@
+//! `tidemark vacuum`
+
+use std::path::Path;
+
+use tidemark_client::Error;
+
+use super::{Fatal, show};
+
+pub(super) fn run(db: &Path) -> Result<(), Fatal> {
+    let store = super::open_whole(db)?;
+    let file = store.file().to_owned();
+    let pages = |what: &str| -> Result<u64, Fatal> {
+        let count = store.connection().query_row(&format!("PRAGMA {what}"), [], |row| row.get::<_, i64>(0));
+        Ok(count.map_err(|error| Error::sqlite(&file, "read the file's size", error))?.unsigned_abs())
+    };
+    let size = pages("page_size")?;
+    let before = pages("page_count")? * size;
+    store.connection().execute_batch("VACUUM").map_err(|error| Error::sqlite(&file, "rebuild the file", error))?;
+    let after = pages("page_count")? * size;
+    show::line(&format!("{}: {} KiB, was {} KiB", db.display(), after.div_ceil(1024), before.div_ceil(1024)));
+    Ok(())
+}
