@@ -85,6 +85,7 @@ const row = (name, numbers) => console.log(`${name.padEnd(44)}${numbers.map((n) 
 const sum = (chosen) => [...sizes].filter(([name]) => chosen(name)).reduce((total, [, of]) => total.map((n, i) => n + of[i]), [0, 0, 0]);
 console.log(`${'bytes'.padEnd(44)}${['raw', 'gzip -9', 'brotli 11'].map((n) => n.padStart(12)).join('')}`);
 for (const [name, numbers] of sizes) row(name, numbers);
-const isPackage = (name) => name.startsWith(join('notebook', 'tidemark'));
+// The service worker's part is for pages that want one.
+const isPackage = (name) => name.startsWith(join('notebook', 'tidemark')) && !name.endsWith('service-worker.js');
 row('the package (wasm + js)', sum(isPackage));
 row('the page with it', sum(() => true));
