@@ -182,6 +182,8 @@ wasm_build_env() {
 	fi
 	export CC_wasm32_unknown_unknown=clang
 	export AR_wasm32_unknown_unknown=llvm-ar
+	# What Rust's code needs of a browser anyway.
+	export CFLAGS_wasm32_unknown_unknown="${CFLAGS_wasm32_unknown_unknown-} -mnontrapping-fptoint -msign-ext"
 	export SQLITE_WASM_RS_FLAGS="${SQLITE_WASM_RS_FLAGS-${sqlite_wasm_flags[*]}}"
 }
 
@@ -191,7 +193,7 @@ sqlite_wasm_flags=(
 	-USQLITE_ENABLE_{FTS5,MATH_FUNCTIONS,PREUPDATE_HOOK,RTREE,SESSION,BYTECODE_VTAB,DBSTAT_VTAB,STMTVTAB}
 	-USQLITE_ENABLE_{API_ARMOR,COLUMN_METADATA,OFFSET_SQL_FUNC,UNKNOWN_SQL_FUNCTION,UNLOCK_NOTIFY}
 	-DSQLITE_{DEFAULT_MEMSTATUS=0,OMIT_AUTOVACUUM,OMIT_COMPILEOPTION_DIAGS,OMIT_DECLTYPE,OMIT_GET_TABLE,OMIT_PROGRESS_CALLBACK}
-	-DSQLITE_{OMIT_TCL_VARIABLE,OMIT_TRACE,OMIT_UTF16,UNTESTABLE}
+	-DSQLITE_{OMIT_DESERIALIZE,OMIT_INCRBLOB,OMIT_TCL_VARIABLE,OMIT_TRACE,OMIT_UTF16,UNTESTABLE}
 )
 
 # ---- The browser package -----------------------------------------------------------------------------------------

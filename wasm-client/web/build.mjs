@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
+import { transformSync } from 'esbuild';
 
 /** Smaller files are not worth a compressed copy. */
 const COMPRESSED_BYTES_MIN = 1024;
@@ -53,11 +54,12 @@ const brotli = (bytes) => brotliCompressSync(bytes, {
   params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_LGWIN]: 24, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length },
 });
 
-/** wasm-bindgen's script without its comments and indentation: nobody reads it, everybody downloads it. */
-const terse = (script) => Buffer.from(script.toString().replace(/^\s*\/\*\*[^]*?\*\/$/gm, '').replace(/^\s+/gm, ''));
+/** A script as small as it gets by itself: what it imports and exports, and what its classes are called, stays. Bundlers find the same files as in src. */
+const terse = (script) => Buffer.from(transformSync(script.toString(), { minify: true, charset: 'utf8', target: 'es2022' }).code);
 
 const dist = files(join(web, 'src'));
-dist.set('tidemark_wasm.js', terse(readFileSync(join(module, 'tidemark_wasm.js'))));
+dist.set('tidemark_wasm.js', readFileSync(join(module, 'tidemark_wasm.js')));
+for (const [name, bytes] of dist) if (name.endsWith('.js')) dist.set(name, terse(bytes));
 dist.set('tidemark_wasm_bg.wasm', readFileSync(join(module, 'tidemark_wasm_bg.wasm')));
 fill(join(web, 'dist'), dist);
 
@@ -83,6 +85,7 @@ const row = (name, numbers) => console.log(`${name.padEnd(44)}${numbers.map((n) 
 const sum = (chosen) => [...sizes].filter(([name]) => chosen(name)).reduce((total, [, of]) => total.map((n, i) => n + of[i]), [0, 0, 0]);
 console.log(`${'bytes'.padEnd(44)}${['raw', 'gzip -9', 'brotli 11'].map((n) => n.padStart(12)).join('')}`);
 for (const [name, numbers] of sizes) row(name, numbers);
-const isPackage = (name) => name.startsWith(join('notebook', 'tidemark'));
+// The service worker's part is for pages that want one.
+const isPackage = (name) => name.startsWith(join('notebook', 'tidemark')) && !name.endsWith('service-worker.js');
 row('the package (wasm + js)', sum(isPackage));
 row('the page with it', sum(() => true));

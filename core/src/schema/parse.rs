@@ -85,16 +85,15 @@ impl Draft {
 
 pub(super) struct Collector<'t> {
     text: &'t str,
+    /// By line, and those of one line as they were found. Kept so from the start: sorting is code that a browser would download for this alone.
     issues: Vec<SchemaIssue>,
 }
 
 impl Collector<'_> {
     pub(super) fn add(&mut self, span: &Range<usize>, path: &str, message: impl Into<String>) {
-        self.issues.push(SchemaIssue {
-            line: line_of(self.text, span.start),
-            path: path.to_owned(),
-            message: message.into(),
-        });
+        let line = line_of(self.text, span.start);
+        let at = self.issues.partition_point(|before| before.line <= line);
+        self.issues.insert(at, SchemaIssue { line, path: path.to_owned(), message: message.into() });
     }
 
     pub(super) fn table<'v, 'i>(&mut self, value: &'v Spanned<DeValue<'i>>, path: &str) -> Option<&'v DeTable<'i>> {
@@ -220,7 +219,6 @@ pub(super) fn parse(text: &str) -> Result<Draft, SchemaError> {
     if issues.issues.is_empty() {
         return Ok(draft);
     }
-    issues.issues.sort_by_key(|issue| issue.line);
     Err(SchemaError { issues: issues.issues })
 }
 

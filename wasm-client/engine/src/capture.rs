@@ -93,11 +93,10 @@ pub(crate) fn unique_indexes(db: &Connection, file: &str, table: &Table) -> Resu
         let names = names.ok_or_else(|| unsupported(&index, "is over an expression"))?;
         // The key itself, whether by PRIMARY KEY or by an index somebody added beside it.
         let is_key = matches!(names.as_slice(), [name] if *name == table.key_column().name);
-        if !is_key && !unique.contains(&names) {
-            unique.push(names);
+        if !is_key && let Err(at) = unique.binary_search(&names) {
+            unique.insert(at, names);
         }
     }
-    unique.sort();
     Ok(unique)
 }
 

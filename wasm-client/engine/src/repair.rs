@@ -310,17 +310,15 @@ fn with_children(db: &Connection, schema: &Schema, rejects: Vec<Open>) -> rusqli
     Ok(found.into_values().collect())
 }
 
-/// Logs the rows of rejects as they are now, each once: parents before children, then deletes the other way round.
+/// Logs the rows of rejects, given in seq order, as they are now, each once: parents before children, then deletes the other way round.
 fn send_again(db: &Connection, schema: &Schema, rejects: &[Open], now_ms: i64) -> rusqlite::Result<u64> {
-    let mut rank = vec![0; schema.tables().len()];
-    schema.parents_first().iter().enumerate().for_each(|(place, &table)| rank[table] = place);
-    let mut rows: Vec<&Open> = Vec::new();
+    let mut newest: Vec<Vec<&Open>> = vec![Vec::new(); schema.tables().len()];
     let mut seen = BTreeSet::new();
     // The newest reject of a row stands for it: a delete is logged with its image.
     for open in rejects.iter().rev().filter(|open| seen.insert((open.table, comparable(&open.key)))) {
-        rows.push(open);
+        newest[open.table].push(open);
     }
-    rows.sort_by_key(|open| (rank[open.table], open.seq));
+    let rows = schema.parents_first().iter().flat_map(|&table| newest[table].iter().rev().copied());
     let mut gone = Vec::new();
     let mut changes = 0;
     for open in rows {
