@@ -1,8 +1,6 @@
 //! What of the schema an attached file does not have: tables and columns that its program is too old to know. Capture takes them for empty
 //! until the program makes them.
 
-use std::collections::BTreeMap;
-
 use rusqlite::Connection;
 use tidemark_core::schema::{Schema, Table};
 
@@ -15,19 +13,20 @@ pub(crate) const CREATE_LACKING: &str = "CREATE TABLE tidemark_lacking (tbl TEXT
 
 /// Tables and columns of the schema that a file has not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Lacking(BTreeMap<String, Vec<Option<String>>>);
+pub(crate) struct Lacking(Vec<(String, Option<String>)>);
 
 impl Lacking {
     pub(crate) fn read(db: &Connection, file: &str) -> Result<Self> {
         let sql = |error| row_error(file, error);
-        if !db.table_exists(None, "tidemark_lacking").map_err(sql)? {
+        // A browser's files are its own.
+        if cfg!(target_arch = "wasm32") || !db.table_exists(None, "tidemark_lacking").map_err(sql)? {
             return Ok(Self::default());
         }
         let mut lacking = Self::default();
         let mut query = db.prepare("SELECT tbl, col FROM tidemark_lacking").map_err(sql)?;
         let mut rows = query.query([]).map_err(sql)?;
         while let Some(row) = rows.next().map_err(sql)? {
-            lacking.0.entry(row.get(0).map_err(sql)?).or_default().push(row.get(1).map_err(sql)?);
+            lacking.0.push((row.get(0).map_err(sql)?, row.get(1).map_err(sql)?));
         }
         Ok(lacking)
     }
@@ -38,14 +37,15 @@ impl Lacking {
 
     /// Whether the file has the table.
     pub(crate) fn has(&self, table: &Table) -> bool {
-        self.0.get(&table.name).is_none_or(|columns| !columns.contains(&None))
+        !self.0.iter().any(|(name, column)| *name == table.name && column.is_none())
     }
 
     /// The places of a table's columns that the file has not; all of them when it has not the table.
     pub(crate) fn columns(&self, table: &Table) -> Vec<usize> {
-        let Some(lacking) = self.0.get(&table.name) else { return Vec::new() };
-        let is_lacking =
-            |at: &usize| lacking.iter().any(|name| name.as_ref().is_none_or(|name| *name == table.columns[*at].name));
+        let is_lacking = |at: &usize| {
+            let mut of_table = self.0.iter().filter(|(name, _)| *name == table.name);
+            of_table.any(|(_, column)| column.as_ref().is_none_or(|name| *name == table.columns[*at].name))
+        };
         (0..table.columns.len()).filter(is_lacking).collect()
     }
 

@@ -45,7 +45,8 @@ pub struct Attached {
 
 /// Whether a file was attached, not made by `init`.
 pub(crate) fn is_attached(db: &Connection) -> rusqlite::Result<bool> {
-    db.table_exists(None, "tidemark_lacking")
+    // A browser's files are its own.
+    Ok(cfg!(not(target_arch = "wasm32")) && db.table_exists(None, "tidemark_lacking")?)
 }
 
 /// Compares the tables of a file with a schema.
