@@ -162,9 +162,18 @@ impl Field {
     /// When one of the commands fails.
     pub fn join_station(&self, name: &str, url: &str) -> Result<Station> {
         let station = self.init_station(name)?;
-        let code = self.add_station(name)?;
-        station.run(&["join", &code, "--server", url])?.success()?;
+        self.join(&station, url)?;
         Ok(station)
+    }
+
+    /// Registers a station and joins it through `url`.
+    ///
+    /// # Errors
+    /// When one of the commands fails.
+    pub fn join(&self, station: &Station, url: &str) -> Result<()> {
+        let code = self.add_station(&station.name)?;
+        station.run(&["join", &code, "--server", url])?.success()?;
+        Ok(())
     }
 
     /// Checks that every log is drained and that upstream equals the stations, each row once.

@@ -56,12 +56,6 @@ fn dump(file: &Path) -> Result<Vec<String>> {
     Ok(lines)
 }
 
-fn join(field: &Field, station: &Station, url: &str) -> Result<()> {
-    let code = field.add_station(&station.name)?;
-    station.run(&["join", &code, "--server", url])?.success()?;
-    Ok(())
-}
-
 #[test]
 fn the_system_works_on_while_it_moves_in() -> Result<()> {
     let cluster = PostgresCluster::start(Flavour::Timescale)?;
@@ -72,7 +66,7 @@ fn the_system_works_on_while_it_moves_in() -> Result<()> {
     let at_work = system(&["work", path(&station), "--rounds", "120"])?;
     let attached = station.run(&["attach"])?.success()?;
     ensure!(attached.stdout.contains("attached, schema shrinkage version 1"), "{}", attached.output());
-    join(&field, &station, &server.url())?;
+    field.join(&station, &server.url())?;
     let daemon = station.start(&["run"])?;
     done(at_work)?;
     daemon.terminate()?.success()?;
@@ -94,7 +88,7 @@ fn a_backfill_that_is_killed_goes_on_where_it_was() -> Result<()> {
     let field = Field::shrinkage(None)?;
     let server = field.serve()?;
     let station = made(&field, "plant", &["--rows", "80000"])?;
-    let mut at_work = Some(system(&["work", path(&station), "--rounds", "60"])?);
+    let at_work = system(&["work", path(&station), "--rounds", "60"])?;
     let open = || -> Result<i64> {
         let db = Connection::open(&station.file)?;
         db.busy_timeout(Duration::from_secs(20))?;
@@ -118,13 +112,13 @@ fn a_backfill_that_is_killed_goes_on_where_it_was() -> Result<()> {
         args = if open()? < 0 { vec!["attach", "--no-backup"] } else { vec!["attach"] };
     }
     ensure!(killed >= 3 && lefts.len() >= 3, "killed {killed} times, {lefts:?} rows left");
-    done(at_work.take().context("it works")?)?;
+    done(at_work)?;
     // Nothing changes when all is done.
     let before = std::fs::read(&station.file)?;
     let again = station.run(&["attach"])?.success()?;
     ensure!(again.stdout.contains("is a station's file already"), "{}", again.output());
     ensure!(std::fs::read(&station.file)? == before, "attaching once more changed the file");
-    join(&field, &station, &server.url())?;
+    field.join(&station, &server.url())?;
     station.run(&["push"])?.success()?;
     field.assert_upstream_equals(&[&station])?;
     println!("killed {killed} times, with {lefts:?} rows left");
@@ -137,7 +131,7 @@ fn a_backup_made_while_the_system_works_can_be_put_back() -> Result<()> {
     let server = field.serve()?;
     let station = made(&field, "plant", &["--rows", "3000"])?;
     station.run(&["attach", "--no-backup"])?.success()?;
-    join(&field, &station, &server.url())?;
+    field.join(&station, &server.url())?;
     station.run(&["push"])?.success()?;
     let at_work = system(&["work", path(&station), "--rounds", "40"])?;
     station.run(&["backup", "copy.db"])?.success()?;
@@ -221,7 +215,7 @@ fn what_cannot_go_upstream_is_listed_before_and_kept_after() -> Result<()> {
     ensure!(dump(&station.file.with_extension("db.before-tidemark"))? == theirs, "the backup is not the file");
     let once_more = station.run(&["attach", "--check"])?.expect_code(1)?;
     ensure!(listed(&once_more.stdout) == wanted, "{}", once_more.stdout);
-    join(&field, &station, &server.url())?;
+    field.join(&station, &server.url())?;
     station.run(&["push"])?.success()?;
     ensure!(station.status()?["rejects"] == 6, "{:?}", station.status()?);
 
@@ -287,7 +281,7 @@ fn a_file_of_an_older_version_moves_in_and_grows_later() -> Result<()> {
         ensure!(attached.stdout.contains(says), "nothing of {says:?}:\n{}", attached.stdout);
     }
     ensure!(dump(&station.file)? == theirs, "attaching changed what is theirs");
-    join(&field, &station, &server.url())?;
+    field.join(&station, &server.url())?;
     station.run(&["push"])?.success()?;
     let before = field.assert_upstream_equals(&[&station])?;
     station.run(&["verify"])?.success()?;

@@ -112,18 +112,7 @@ impl Store {
         for &index in schema.parents_first() {
             tx.execute_batch(&create_table(schema, &schema.tables()[index])).map_err(sql)?;
         }
-        let log = [create_log(schema), create_ousted(schema), create_rejects(schema)];
-        for statement in
-            [CREATE_STATION, format::CREATE_SCHEMAS, CREATE_FORMER].into_iter().chain(log.iter().map(String::as_str))
-        {
-            tx.execute_batch(statement).map_err(sql)?;
-        }
-        for table in schema.tables() {
-            for trigger in capture::derived(&tx, &file, table)? {
-                tx.execute_batch(&trigger).map_err(sql)?;
-            }
-        }
-        meta::insert(&tx, schema, station_uuid).map_err(sql)?;
+        make_ours(&tx, &file, schema, station_uuid)?;
         tx.commit().map_err(sql)?;
         Self::open_connection(db, file)
     }
@@ -162,6 +151,23 @@ impl Store {
         store.check_capture()?;
         Ok(store)
     }
+}
+
+/// Makes what every station's file has beside the schema's tables: our tables, the triggers, the station's row.
+pub(crate) fn make_ours(db: &Connection, file: &str, schema: &Schema, station_uuid: [u8; 16]) -> Result<()> {
+    let sql = |error| Error::sqlite(file, "make the tables", error);
+    let log = [create_log(schema), create_ousted(schema), create_rejects(schema)];
+    for statement in
+        [CREATE_STATION, format::CREATE_SCHEMAS, CREATE_FORMER].into_iter().chain(log.iter().map(String::as_str))
+    {
+        db.execute_batch(statement).map_err(sql)?;
+    }
+    for table in schema.tables() {
+        for trigger in capture::derived(db, file, table)? {
+            db.execute_batch(&trigger).map_err(sql)?;
+        }
+    }
+    meta::insert(db, schema, station_uuid).map_err(sql)
 }
 
 fn check_init(db: &Connection, file: &str, schema: &Schema) -> Result<()> {

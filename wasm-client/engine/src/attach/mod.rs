@@ -16,7 +16,7 @@ mod problems;
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
-use tidemark_core::capture::{LOG_TABLE, create_log, create_ousted, log_rows_numbered, trigger_names};
+use tidemark_core::capture::{LOG_TABLE, log_rows_numbered, trigger_names};
 use tidemark_core::schema::{Schema, Table};
 use tidemark_core::sqlite::quote;
 
@@ -24,14 +24,9 @@ pub use self::backfill::Backfill;
 pub(crate) use self::backfill::open_places;
 pub use self::differences::Difference;
 pub use self::problems::Problem;
-use crate::capture;
 use crate::error::{Error, Result};
-use crate::format;
-use crate::former::CREATE_FORMER;
 use crate::lacking::{self, CREATE_LACKING};
-use crate::meta::{self, CREATE_STATION};
-use crate::open::{OpenOptions, connect};
-use crate::rejects::create_rejects;
+use crate::open::{OpenOptions, connect, make_ours};
 use crate::store::Store;
 
 /// What attaching did.
@@ -92,9 +87,7 @@ impl Store {
         if !stops.is_empty() {
             return Err(Error::Tables { file, detail: format!("cannot be attached: {}", stops.join("; ")) });
         }
-        let made = [create_log(schema), create_ousted(schema), create_rejects(schema)];
-        let fixed = [CREATE_STATION, format::CREATE_SCHEMAS, CREATE_FORMER, CREATE_LACKING, backfill::CREATE_BACKFILL];
-        for statement in fixed.into_iter().chain(made.iter().map(String::as_str)) {
+        for statement in [CREATE_LACKING, backfill::CREATE_BACKFILL] {
             tx.execute_batch(statement).map_err(sql)?;
         }
         for found in &differences {
@@ -102,12 +95,7 @@ impl Store {
                 lacking::note(&tx, table, column).map_err(sql)?;
             }
         }
-        for table in schema.tables() {
-            for trigger in capture::derived(&tx, &file, table)? {
-                tx.execute_batch(&trigger).map_err(sql)?;
-            }
-        }
-        meta::insert(&tx, schema, station_uuid).map_err(sql)?;
+        make_ours(&tx, &file, schema, station_uuid)?;
         let rows = reserve(&tx, &file, schema)?;
         tx.commit().map_err(sql)?;
         Ok((Self::open_connection(db, file)?, Attached { differences, rows }))
