@@ -9,7 +9,7 @@ use tidemark_core::schema::{Schema, Table};
 use tidemark_core::sqlite::quote;
 
 use crate::error::{Error, Result};
-use crate::lacking::{Lacking, columns_of};
+use crate::lacking::{Lacking, absent_of, columns_of};
 
 /// What opening a file had to repair on one table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,14 +100,11 @@ pub(crate) fn unique_indexes(db: &Connection, file: &str, table: &Table) -> Resu
     Ok(unique)
 }
 
-/// The triggers a table should have; none while the file lacks it.
+/// The triggers a table should have; none while the file lacks it. What it may lack, [`check_tables`] has checked.
 pub(crate) fn derived(db: &Connection, file: &str, table: &Table) -> Result<Vec<String>> {
-    let lacking = Lacking::read(db, file)?;
     let there = columns_of(db, &table.name).map_err(|error| Error::sqlite(file, "read the tables' columns", error))?;
     let Some(there) = there else { return Ok(Vec::new()) };
-    let mut absent = lacking.columns(table);
-    absent.retain(|&at| !there.iter().any(|name| name.eq_ignore_ascii_case(&table.columns[at].name)));
-    Ok(create_triggers(table, &unique_indexes(db, file, table)?, &absent))
+    Ok(create_triggers(table, &unique_indexes(db, file, table)?, &absent_of(table, &there)))
 }
 
 /// The triggers of ours a table has, in the order of [`trigger_names`].
@@ -181,8 +178,9 @@ fn appeared(db: &Connection, file: &str, table: &Table) -> Result<Vec<Repair>> {
         return Ok(Vec::new());
     }
     let Some(there) = columns_of(db, &table.name).map_err(sql)? else { return Ok(Vec::new()) };
-    let is_there = |at: usize| there.iter().any(|name| name.eq_ignore_ascii_case(&table.columns[at].name));
-    let (now, absent): (Vec<usize>, Vec<usize>) = lacking.columns(table).into_iter().partition(|&at| is_there(at));
+    let absent = absent_of(table, &there);
+    let mut now = lacking.columns(table);
+    now.retain(|at| !absent.contains(at));
     if now.is_empty() {
         return Ok(Vec::new());
     }

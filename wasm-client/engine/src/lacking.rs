@@ -66,3 +66,9 @@ pub(crate) fn columns_of(db: &Connection, table: &str) -> rusqlite::Result<Optio
     let names = query.query_map([table], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
     Ok((!names.is_empty()).then_some(names))
 }
+
+/// The places of a table's columns that are not among these of the file.
+pub(crate) fn absent_of(table: &Table, there: &[String]) -> Vec<usize> {
+    let is_there = |at: usize| there.iter().any(|name| name.eq_ignore_ascii_case(&table.columns[at].name));
+    (0..table.columns.len()).filter(|&at| !is_there(at)).collect()
+}

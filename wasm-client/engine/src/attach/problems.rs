@@ -15,7 +15,7 @@ use tidemark_core::sqlite::quote;
 use tidemark_core::value::{SqliteValue, ValueRef};
 
 use crate::error::{Error, Result};
-use crate::lacking::columns_of;
+use crate::lacking::{absent_of, columns_of};
 use crate::log::{JsonNumbers, show_value, sqlite_value};
 
 /// How far ahead a row's time may lie, milliseconds: what servers allow unless they are told otherwise.
@@ -110,9 +110,7 @@ fn show(value: SqliteValue<'_>) -> String {
 /// The places of a table's columns that the file has not; `None` when it has not the table.
 fn absent(db: &Connection, file: &str, table: &Table) -> Result<Option<Vec<usize>>> {
     let there = columns_of(db, &table.name).map_err(|error| Error::sqlite(file, "read the tables' columns", error))?;
-    let is_absent =
-        |there: &[String], at: usize| !there.iter().any(|name| name.eq_ignore_ascii_case(&table.columns[at].name));
-    Ok(there.map(|there| (0..table.columns.len()).filter(|&at| is_absent(&there, at)).collect()))
+    Ok(there.map(|there| absent_of(table, &there)))
 }
 
 fn references<'a>(db: &'a Connection, file: &str, schema: &Schema, table: &Table) -> Result<Vec<Reference<'a>>> {
