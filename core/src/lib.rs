@@ -16,6 +16,7 @@
 //! | [`decision`] | what the server does with a batch |
 //! | [`protocol`], [`rejoin`], [`joincode`] | messages around the frame |
 //! | [`bundle`], [`receipt`], [`sealed`] | a log carried by hand, and the answer to it |
+//! | [`formulas`] | shrinkage: rates, models, forecasts |
 //! | [`secret`] | secrets as a server keeps them |
 //! | [`survey`] | questions about the rows that are upstream, and their answers |
 //! | [`limits`] | every bound, in one place |
@@ -29,6 +30,7 @@ pub mod columns;
 pub mod convert;
 pub mod decision;
 pub mod digest;
+pub mod formulas;
 pub mod frame;
 pub mod identity;
 pub mod idmap;

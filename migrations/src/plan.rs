@@ -1,11 +1,11 @@
 //! Which migrations a database still needs. Pure: what was applied comes in, what is pending goes out.
 
-use tidemark_core::schema::{Fingerprint, Schema, shrinkage};
+use tidemark_core::schema::{Fingerprint, Schema, not_additions, shrinkage};
 use tidemark_core::value::hex;
 
 use crate::derive::{create, evolve};
 use crate::error::MigrateError;
-use crate::shipped::{File, POSTGRES_SHRINKAGE, POSTGRES_SYSTEM, SQLITE_SYSTEM};
+use crate::shipped::{File, POSTGRES_REPORTS, POSTGRES_SHRINKAGE, POSTGRES_SYSTEM, SQLITE_REPORTS, SQLITE_SYSTEM};
 
 /// What the names of derived migrations begin with.
 const DERIVED: &str = "derived:";
@@ -96,13 +96,13 @@ pub fn pending(
     registered: &[Registered],
     schema: &Schema,
 ) -> Result<Vec<Migration>, MigrateError> {
-    let system = match dialect {
-        Dialect::Postgres => POSTGRES_SYSTEM,
-        Dialect::Sqlite => SQLITE_SYSTEM,
+    let (system, reports) = match dialect {
+        Dialect::Postgres => (POSTGRES_SYSTEM, POSTGRES_REPORTS),
+        Dialect::Sqlite => (SQLITE_SYSTEM, SQLITE_REPORTS),
     };
     let shipped = if dialect == Dialect::Postgres { POSTGRES_SHRINKAGE } else { &[] };
     for step in applied.iter().filter(|step| !step.name.starts_with(DERIVED)) {
-        let file = system.iter().chain(shipped).find(|file| file.name == step.name);
+        let file = system.iter().chain(shipped).chain(reports).find(|file| file.name == step.name);
         let now = checksum_of(file.ok_or_else(|| MigrateError::Newer(step.name.clone()))?);
         if now != step.checksum {
             let short = |sum: &str| sum.chars().take(12).collect::<String>();
@@ -117,7 +117,16 @@ pub fn pending(
     let mut pending: Vec<Migration> =
         system.iter().filter(|file| !is_applied(file.name)).map(|file| from_file(file, None)).collect();
     pending.extend(user_tables(dialect, shipped, &is_applied, registered, schema)?);
+    if has_shrinkage_tables(schema) {
+        pending.extend(reports.iter().filter(|file| !is_applied(file.name)).map(|file| from_file(file, None)));
+    }
     Ok(pending)
+}
+
+/// Whether a schema is the shipped one, or one that adds to it: its tables are what the reports are about.
+fn has_shrinkage_tables(schema: &Schema) -> bool {
+    let shipped = shrinkage();
+    schema.name() == shipped.name() && not_additions(&shipped, schema).is_empty()
 }
 
 fn user_tables(

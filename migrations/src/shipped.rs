@@ -22,13 +22,19 @@ macro_rules! files {
 }
 
 /// Tidemark's own tables on PostgreSQL.
-pub const POSTGRES_SYSTEM: &[File] = files!("sql": "0001_tidemark", "0004_rejects", "0005_history");
+pub const POSTGRES_SYSTEM: &[File] = files!("sql": "0001_tidemark", "0004_rejects", "0005_history", "0006_readers");
 
 /// The shipped schema's tables on PostgreSQL.
 pub const POSTGRES_SHRINKAGE: &[File] = files!("sql": "0002_shrinkage_tables", "0003_shrinkage_hypertables");
 
 /// Tidemark's own tables in the embedded upstream; user tables there are always derived.
-pub const SQLITE_SYSTEM: &[File] = files!("sqlite": "0001_tidemark", "0002_rejects", "0003_history");
+pub const SQLITE_SYSTEM: &[File] = files!("sqlite": "0001_tidemark", "0002_rejects", "0003_history", "0004_readers");
+
+/// The reports on the shipped schema's tables, on PostgreSQL; they come after the tables.
+pub const POSTGRES_REPORTS: &[File] = files!("sql": "0007_shrinkage_reports");
+
+/// The reports on the shipped schema's tables, in the embedded upstream.
+pub const SQLITE_REPORTS: &[File] = files!("sqlite": "0005_shrinkage_reports");
 
 #[cfg(test)]
 mod tests {
@@ -36,9 +42,10 @@ mod tests {
 
     #[test]
     fn every_file_on_disk_is_embedded() {
-        for (folder, embedded) in
-            [("sql", [POSTGRES_SYSTEM, POSTGRES_SHRINKAGE].concat()), ("sqlite", SQLITE_SYSTEM.to_vec())]
-        {
+        for (folder, embedded) in [
+            ("sql", [POSTGRES_SYSTEM, POSTGRES_SHRINKAGE, POSTGRES_REPORTS].concat()),
+            ("sqlite", [SQLITE_SYSTEM, SQLITE_REPORTS].concat()),
+        ] {
             let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
             let mut on_disk: Vec<String> = std::fs::read_dir(path)
                 .unwrap()

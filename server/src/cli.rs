@@ -2,7 +2,9 @@
 
 mod import;
 mod migrate;
+mod reader;
 mod rejects;
+mod report;
 mod serve;
 mod station;
 mod window;
@@ -11,6 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{DEFAULT_DATABASE, DatabaseUrl, ServerConfig, load_schema};
@@ -39,6 +42,12 @@ enum Command {
     /// Changes that could not be applied.
     #[command(subcommand)]
     Rejects(rejects::RejectsCommand),
+    /// Reports on the shrinkage tables, as a table, JSON, CSV or a page with charts.
+    #[command(subcommand)]
+    Report(report::ReportCommand),
+    /// Let programs read reports over HTTP.
+    #[command(subcommand)]
+    Reader(reader::ReaderCommand),
 }
 
 /// Which database, and which schema.
@@ -100,6 +109,8 @@ pub fn main() -> ExitCode {
             Command::Station(command) => station::run(command).await,
             Command::Import(args) => import::run(args).await,
             Command::Rejects(command) => rejects::run(command).await,
+            Command::Report(command) => report::run(command).await,
+            Command::Reader(command) => reader::run(command).await,
         }
     });
     match result {
@@ -126,6 +137,16 @@ fn start_log() {
 /// A time for people.
 fn shown_ms(ms: Option<i64>) -> String {
     ms.map_or_else(|| "-".to_owned(), |ms| tidemark_core::timestamp::format(ms.saturating_mul(1000))[..19].to_owned())
+}
+
+/// Prints text. Who closed the pipe has read enough.
+fn print(text: &str) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("cannot write to stdout"),
+        _ => Ok(()),
+    }
 }
 
 /// Prints rows in columns.

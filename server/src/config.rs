@@ -15,6 +15,8 @@ use crate::http::{Origin, Site};
 
 /// The database when none is named.
 pub const DEFAULT_DATABASE: &str = "sqlite:///tidemark-upstream.db";
+/// How often the roll-ups of reports are brought up to date unless told otherwise.
+pub const REPORTS_EVERY: Duration = Duration::from_secs(60);
 /// Where the server listens unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8787";
 
@@ -193,6 +195,8 @@ pub struct ServerConfig {
     pub origins: Vec<Origin>,
     /// The field notebook it serves: [`Site::embedded`], [`Site::read`], or none.
     pub site: Arc<Site>,
+    /// How often the roll-ups of reports are brought up to date; `None`: somebody else does it.
+    pub reports_every: Option<Duration>,
 }
 
 /// The bounds of the HTTP side.
@@ -248,6 +252,7 @@ impl ServerConfig {
             pool_max: 30,
             origins: Vec::new(),
             site: Arc::default(),
+            reports_every: Some(REPORTS_EVERY),
         }
     }
 }

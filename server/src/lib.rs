@@ -8,6 +8,7 @@
 //! | [`sneakernet`] | bundles carried by hand |
 //! | [`upstream`] | the databases: PostgreSQL, embedded SQLite, memory |
 //! | [`survey`] | what is gathered from a station's rows for `POST /v1/digest` |
+//! | [`reports`] | reports on the shrinkage tables |
 //! | [`stations`], [`lines`] | invitations, numbers, tokens; files that go on under another number |
 //! | [`config`], [`clock`] | database URLs and bounds; time and randomness |
 //! | [`cli`] | the command line |
@@ -18,6 +19,7 @@ pub mod config;
 pub mod http;
 pub mod ingest;
 pub mod lines;
+pub mod reports;
 pub mod server;
 pub mod sneakernet;
 pub mod stations;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tidemark_core::schema::Schema;
@@ -27,6 +28,7 @@ pub struct RunningServer {
     addr: SocketAddr,
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
+    refreshing: Option<JoinHandle<()>>,
 }
 
 /// Opens the database of a URL. The embedded one is made and migrated when it is new.
@@ -89,13 +91,14 @@ impl Server {
     ) -> anyhow::Result<RunningServer> {
         let addr = listener.local_addr()?;
         tracing::info!("upstream: {}", upstream.describe());
+        let refreshing = refresh_reports(&upstream, config.reports_every);
         let ingest = Ingest::new(upstream, Arc::clone(&config.schema), config.window, config.limits, clock);
         let endpoint = Endpoint::new(Arc::new(ingest), config.http)
             .with_origins(config.origins.clone())
             .with_site(Arc::clone(&config.site));
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(serve(listener, Arc::new(endpoint), stopped));
-        Ok(RunningServer { addr, stop, accepting })
+        Ok(RunningServer { addr, stop, accepting, refreshing })
     }
 }
 
@@ -113,8 +116,46 @@ impl RunningServer {
     }
 
     /// Takes no more connections, and waits for the running requests.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(mut self) {
         let _ = self.stop.send(true);
-        let _ = self.accepting.await;
+        let _ = (&mut self.accepting).await;
     }
+}
+
+impl Drop for RunningServer {
+    fn drop(&mut self) {
+        if let Some(refreshing) = &self.refreshing {
+            refreshing.abort();
+        }
+    }
+}
+
+/// Keeps the roll-ups of reports up to date, where there are any. Several servers on one database take turns.
+fn refresh_reports(upstream: &Arc<dyn Upstream>, every: Option<Duration>) -> Option<JoinHandle<()>> {
+    let every = every?;
+    upstream.reports()?;
+    let upstream = Arc::clone(upstream);
+    Some(tokio::spawn(async move {
+        let mut failing = false;
+        loop {
+            let refreshed = match upstream.reports() {
+                Some(reports) => reports.refresh(false).await,
+                None => return,
+            };
+            match refreshed {
+                Ok(0) => failing = false,
+                Ok(notes) => {
+                    failing = false;
+                    tracing::debug!(notes, "the roll-ups of reports are up to date");
+                }
+                // Once is enough: it goes on trying.
+                Err(error) if !failing => {
+                    failing = true;
+                    tracing::warn!("the roll-ups of reports cannot be brought up to date: {error}");
+                }
+                Err(_) => {}
+            }
+            tokio::time::sleep(every).await;
+        }
+    }))
 }

@@ -37,7 +37,15 @@ async fn all_migrations_equal_the_derived_ddl() {
         let done = up(&migrated, &shrinkage()).await.unwrap();
         assert_eq!(
             done,
-            ["0001_tidemark", "0004_rejects", "0005_history", "0002_shrinkage_tables", "0003_shrinkage_hypertables"]
+            [
+                "0001_tidemark",
+                "0004_rejects",
+                "0005_history",
+                "0006_readers",
+                "0002_shrinkage_tables",
+                "0003_shrinkage_hypertables",
+                "0007_shrinkage_reports"
+            ]
         );
         assert!(up(&migrated, &shrinkage()).await.unwrap().is_empty(), "a second run does nothing");
         let client = connect(&derived).await;
@@ -46,6 +54,9 @@ async fn all_migrations_equal_the_derived_ddl() {
         }
         for statement in create_all(&shrinkage(), partitioning) {
             client.batch_execute(&statement).await.unwrap();
+        }
+        for file in tidemark_migrations::shipped::POSTGRES_REPORTS {
+            client.batch_execute(file.up).await.unwrap();
         }
         let dump = cluster.dump(&migrated);
         assert!(dump.contains("CREATE TABLE shrinkage.calculation_data"), "{dump}");
@@ -145,7 +156,15 @@ async fn runners_at_once_apply_every_migration_once() {
         done.sort();
         assert_eq!(
             done,
-            ["0001_tidemark", "0002_shrinkage_tables", "0003_shrinkage_hypertables", "0004_rejects", "0005_history"]
+            [
+                "0001_tidemark",
+                "0002_shrinkage_tables",
+                "0003_shrinkage_hypertables",
+                "0004_rejects",
+                "0005_history",
+                "0006_readers",
+                "0007_shrinkage_reports"
+            ]
         );
     }
 }
@@ -174,7 +193,7 @@ async fn a_failing_step_leaves_nothing_of_itself() {
     let error = up(&url, &shrinkage()).await.unwrap_err();
     assert!(error.to_string().starts_with("migration 0002_shrinkage_tables: 42P06"), "{error}");
     let status = postgres::status(&mut connect(&url).await, &shrinkage()).await.unwrap();
-    assert_eq!(status.applied.len(), 3, "what came before stays");
+    assert_eq!(status.applied.len(), 4, "what came before stays");
     assert_eq!(client.query("SELECT FROM shrinkage.models", &[]).await.unwrap().len(), 0);
 }
 
@@ -216,7 +235,7 @@ async fn a_schema_grows_by_tables_and_nullable_columns() {
         };
         assert_eq!(sorted(&url), sorted(&fresh));
         client.batch_execute("DELETE FROM field.site").await.unwrap();
-        postgres::down(&mut connect(&url).await, 4, false).await.unwrap();
+        postgres::down(&mut connect(&url).await, 5, false).await.unwrap();
         assert_eq!(cluster.dump(&url), before);
     }
 }
@@ -300,17 +319,17 @@ fn the_embedded_upstream_has_the_same_verbs() {
     };
     assert_eq!(
         sqlite::up(&mut connection, &field()).unwrap(),
-        ["0001_tidemark", "0002_rejects", "0003_history", "derived:field:v1"]
+        ["0001_tidemark", "0002_rejects", "0003_history", "0004_readers", "derived:field:v1"]
     );
     assert!(sqlite::up(&mut connection, &field()).unwrap().is_empty());
     let before = tables(&connection);
     assert_eq!(sqlite::up(&mut connection, &grown()).unwrap(), ["derived:field:v2"]);
-    assert_eq!(sqlite::down(&mut connection, 4, false).unwrap(), ["derived:field:v2"]);
+    assert_eq!(sqlite::down(&mut connection, 5, false).unwrap(), ["derived:field:v2"]);
     assert_eq!(tables(&connection), before);
     connection.execute_batch("INSERT INTO site (id, name) VALUES (1, 's')").unwrap();
     let error = sqlite::down(&mut connection, 0, false).unwrap_err();
     assert!(matches!(&error, MigrateError::HoldsRows(tables) if tables == &["\"site\""]), "{error}");
-    assert_eq!(sqlite::status(&mut connection, &field()).unwrap().applied.len(), 4);
+    assert_eq!(sqlite::status(&mut connection, &field()).unwrap().applied.len(), 5);
     connection.execute_batch("UPDATE tidemark_migration SET checksum = 'x' WHERE position = 1").unwrap();
     assert!(
         matches!(sqlite::up(&mut connection, &field()), Err(MigrateError::Edited { name, .. }) if name == "0001_tidemark")
@@ -342,5 +361,5 @@ fn runners_at_once_on_one_embedded_file() {
             .collect();
         runners.into_iter().flat_map(|runner| runner.join().unwrap()).collect()
     });
-    assert_eq!(done.len(), 4, "{done:?}");
+    assert_eq!(done.len(), 5, "{done:?}");
 }

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -9,7 +10,7 @@ use tidemark_core::limits::FrameLimits;
 
 use super::Place;
 use super::window::WindowArgs;
-use crate::config::DEFAULT_LISTEN;
+use crate::config::{DEFAULT_LISTEN, REPORTS_EVERY};
 use crate::http::{MOUNT, Origin, Site};
 use crate::server::Server;
 
@@ -35,6 +36,9 @@ pub(super) struct ServeArgs {
     /// Serve the field notebook under /notebook/ from this folder, read once at start, instead of the one in this program.
     #[arg(long, env = "TIDEMARK_WEB", value_name = "DIR")]
     web: Option<PathBuf>,
+    /// How often the roll-ups of reports are brought up to date, in seconds; 0: never, somebody else does it.
+    #[arg(long, default_value_t = REPORTS_EVERY.as_secs(), value_name = "S")]
+    reports_every: u64,
 }
 
 pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
@@ -43,6 +47,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     config.pool_max = args.pool_max;
     config.limits.rows_max = args.batch_rows_max;
     config.window = args.window.window()?;
+    config.reports_every = (args.reports_every > 0).then(|| Duration::from_secs(args.reports_every));
     config.origins = origins(&args.allow_origin)?;
     config.site = match &args.web {
         Some(folder) => Site::read(folder)?,

@@ -9,6 +9,7 @@ mod problem;
 mod push;
 mod rejects;
 mod rejoin;
+mod reports;
 mod router;
 mod site;
 mod station;

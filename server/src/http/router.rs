@@ -7,7 +7,7 @@ use tidemark_core::protocol::{Problem, ProblemCode};
 use tidemark_core::value::unhex;
 
 use super::problem::{Reply, json, problem, text};
-use super::{Endpoint, RequestBody, body, cors, digest, join, push, rejects, rejoin, site, station};
+use super::{Endpoint, RequestBody, body, cors, digest, join, push, rejects, rejoin, reports, site, station};
 use crate::ingest::store_problem;
 use crate::stations::{StationRecord, secret_hash};
 
@@ -50,6 +50,7 @@ fn allow(path: &str) -> HeaderMap {
         "/healthz" | "/readyz" | "/v1/history" | "/v1/station" | "/v1/schema" => "GET, OPTIONS",
         "/v1/join" | "/v1/push" | "/v1/rejoin" | "/v1/digest" | "/v1/rejects" => "POST, OPTIONS",
         "*" => "GET, HEAD, POST, OPTIONS",
+        _ if reports::owns(path) => "GET, OPTIONS",
         _ if site::owns(path) => "GET, HEAD, OPTIONS",
         _ => return HeaderMap::new(),
     };
@@ -90,6 +91,7 @@ async fn answer(endpoint: &Endpoint, request: &mut Request<RequestBody>) -> Resu
             authenticate(endpoint, request).await?;
             Ok(text(endpoint.ingest.schema().source().to_owned()))
         }
+        (&Method::GET, path) if reports::owns(path) => reports::report(endpoint, request).await,
         (&Method::GET | &Method::HEAD, path) if site::owns(path) || (path == "/" && !endpoint.site.is_empty()) => {
             endpoint.site.answer(path, request.uri().query(), request.headers())
         }
@@ -131,17 +133,19 @@ async fn authenticate_former(endpoint: &Endpoint, request: &Request<RequestBody>
 
 /// The station of a request's token, revoked or not. Looked up by the token's hash, so no comparison leaks how much of it was right.
 async fn station_of_token(endpoint: &Endpoint, request: &Request<RequestBody>) -> Result<StationRecord, Problem> {
-    let unauthorized = |detail: &str| Problem::new(ProblemCode::Unauthorized, detail);
-    let header = request
-        .headers()
-        .get(AUTHORIZATION)
-        .ok_or_else(|| unauthorized("the request has no token; let the station join first (`tidemark join CODE`)"))?;
-    let token = header.to_str().ok().and_then(|value| value.strip_prefix("Bearer ")).and_then(unhex::<32>);
-    let token = token.ok_or_else(|| unauthorized("the token is not of the form `Bearer` and 64 hex digits"))?;
     let upstream = endpoint.ingest.upstream();
-    let station = upstream.station_by_token(secret_hash(&token)).await.map_err(store_problem)?;
-    station
-        .ok_or_else(|| unauthorized("the server does not know this token; let the station join again with a new code"))
+    let station = upstream.station_by_token(secret_hash(&token(request)?)).await.map_err(store_problem)?;
+    let unknown = "the server does not know this token; let the station join again with a new code";
+    station.ok_or_else(|| Problem::new(ProblemCode::Unauthorized, unknown))
+}
+
+/// The token that a request carries.
+pub(super) fn token(request: &Request<RequestBody>) -> Result<[u8; 32], Problem> {
+    let unauthorized = |detail: &str| Problem::new(ProblemCode::Unauthorized, detail);
+    let none = "the request has no token; let the station join first (`tidemark join CODE`)";
+    let header = request.headers().get(AUTHORIZATION).ok_or_else(|| unauthorized(none))?;
+    let token = header.to_str().ok().and_then(|value| value.strip_prefix("Bearer ")).and_then(unhex::<32>);
+    token.ok_or_else(|| unauthorized("the token is not of the form `Bearer` and 64 hex digits"))
 }
 
 async fn ready(endpoint: &Endpoint) -> Result<Reply, Problem> {

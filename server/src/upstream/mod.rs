@@ -8,6 +8,7 @@ pub mod lines;
 pub mod memory;
 pub mod postgres;
 pub mod rejects;
+pub mod reports;
 pub mod sqlite;
 pub mod surveyed;
 
@@ -25,6 +26,7 @@ use self::isolate::IsolateTransaction;
 pub use self::lines::{LineTransaction, Lines};
 pub use self::rejects::{Reject, RejectFilter, RejectState};
 use self::rejects::{RejectStore, RejectTransaction};
+use self::reports::ReportStore;
 use self::surveyed::Surveyed;
 use crate::ingest::apply::{Job, Outcome};
 use crate::ingest::plan::TableWrites;
@@ -141,4 +143,8 @@ pub trait Upstream: Surveyed + Lines + RejectStore + 'static {
     }
     /// Whether the database answers and matches the schema; the differences when it does not.
     async fn ready(&self) -> Result<Vec<String>, StoreError>;
+    /// What reports are made from; `None` where the shrinkage tables are not.
+    fn reports(&self) -> Option<&dyn ReportStore> {
+        None
+    }
 }

@@ -4,6 +4,7 @@ mod inspect;
 mod lines;
 mod records;
 mod rejects;
+mod reports;
 mod surveyed;
 mod transaction;
 mod values;
@@ -22,6 +23,7 @@ use tidemark_core::schema::Schema;
 use self::records::{STATION_COLUMNS, cursor_of, station_of, station_where};
 use self::transaction::SqliteTransaction;
 use self::values::{at_text, ms_of};
+use super::reports::ReportStore;
 use super::{KnownSchema, StoreError, Upstream};
 use crate::ingest::apply::{Job, Outcome, apply};
 use crate::stations::{JoinAsk, JoinOutcome, NewStation, StationRecord, StationSummary, join};
@@ -39,6 +41,7 @@ pub struct SqliteUpstream {
     reader: Arc<Mutex<Connection>>,
     /// Reads whole tables, while `reader` answers what is asked in passing.
     surveyor: Arc<Mutex<Connection>>,
+    has_reports: bool,
 }
 
 impl SqliteUpstream {
@@ -66,9 +69,10 @@ impl SqliteUpstream {
                 differences.join("\n  ")
             );
         }
+        let has_reports = reports::has_reports(&reader)?;
         let surveyor = connect(path)?;
         let shared = |connection| Arc::new(Mutex::new(connection));
-        Ok(Self { schema, writer: shared(writer), reader: shared(reader), surveyor: shared(surveyor) })
+        Ok(Self { schema, writer: shared(writer), reader: shared(reader), surveyor: shared(surveyor), has_reports })
     }
 
     async fn with<R: Send + 'static>(
@@ -228,6 +232,10 @@ impl Upstream for SqliteUpstream {
     async fn ready(&self) -> Result<Vec<String>, StoreError> {
         let schema = Arc::clone(&self.schema);
         Self::with(&self.reader, move |connection| inspect::differences(connection, &schema).map_err(failed)).await
+    }
+
+    fn reports(&self) -> Option<&dyn ReportStore> {
+        self.has_reports.then_some(self)
     }
 }
 

@@ -9,6 +9,7 @@
 //! | `rules` | what a table refuses rows for |
 //! | `rejects` | rejected changes |
 //! | `surveyed` | a station's rows, streamed |
+//! | `reports` | what reports are made from, and the notes of what was written |
 //! | `inspect` | what of the schema a database has not |
 
 mod copy;
@@ -16,6 +17,7 @@ mod inspect;
 mod isolate;
 mod lines;
 mod rejects;
+mod reports;
 mod rules;
 mod surveyed;
 mod transaction;
@@ -35,6 +37,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{GenericClient, NoTls};
 
 use self::transaction::{PostgresTransaction, STATION_COLUMNS, StampMs, UuidBytes, cursor_of, station_of};
+use super::reports::ReportStore;
 use super::{KnownSchema, StoreError, Upstream};
 use crate::ingest::apply::{Job, Outcome, apply};
 use crate::stations::{JoinAsk, JoinOutcome, NewStation, StationRecord, StationSummary, join};
@@ -59,6 +62,7 @@ pub struct PostgresUpstream {
     schema: Arc<Schema>,
     pool: Pool,
     description: String,
+    has_reports: bool,
 }
 
 /// What the driver says, with the server's own words and without the values of rows.
@@ -132,6 +136,7 @@ impl PostgresUpstream {
             );
         }
         let description = inspect::describe(&client, &schema).await?;
+        let has_reports = reports::has_reports(&client).await?;
         drop(client);
         let mut config = config.clone();
         if config.get_connect_timeout().is_none() {
@@ -146,7 +151,7 @@ impl PostgresUpstream {
         let pool =
             Pool::builder(manager).max_size(pool_max.max(1)).timeouts(timeouts).runtime(Runtime::Tokio1).build()?;
         tokio::spawn(shrink(pool.weak()));
-        Ok(Self { schema, pool, description })
+        Ok(Self { schema, pool, description, has_reports })
     }
 
     async fn client(&self) -> Result<Object, StoreError> {
@@ -194,7 +199,7 @@ impl PostgresUpstream {
         let mut client = self.client().await?;
         let inner = client.transaction().await.map_err(failed)?;
         inner.batch_execute(SETTINGS).await.map_err(failed)?;
-        let mut transaction = PostgresTransaction::new(&self.schema, &inner);
+        let mut transaction = PostgresTransaction::new(&self.schema, &inner, self.has_reports);
         let result = run(&mut transaction).await?;
         inner.commit().await.map_err(failed)?;
         Ok(result)
@@ -300,6 +305,10 @@ impl Upstream for PostgresUpstream {
             inspect::InspectError::Postgres(error) => failed(error),
             inspect::InspectError::Migrate(error) => StoreError::Fault(error.to_string()),
         })
+    }
+
+    fn reports(&self) -> Option<&dyn ReportStore> {
+        self.has_reports.then_some(self)
     }
 }
 

@@ -22,6 +22,7 @@ use tokio_postgres::{Row, Transaction};
 use super::copy::{EPOCH_2000_US, copy_rows};
 use super::failed;
 use super::rejects::{self, REJECT_COLUMNS, reject_of};
+use super::reports;
 use crate::ingest::check::RowAt;
 use crate::ingest::plan::TableWrites;
 use crate::ingest::questions::{ColumnAt, Facts, Key, Questions};
@@ -194,11 +195,13 @@ pub(super) struct PostgresTransaction<'c> {
     pub(super) inner: &'c Transaction<'c>,
     /// Whether a unique index besides the primary key does not end a write at once: the rows that are told apart are written by every means.
     pub(super) to_the_end: bool,
+    /// Whether there are roll-ups, which are told which days were written.
+    pub(super) has_reports: bool,
 }
 
 impl<'c> PostgresTransaction<'c> {
-    pub(super) const fn new(schema: &'c Schema, inner: &'c Transaction<'c>) -> Self {
-        Self { schema, inner, to_the_end: false }
+    pub(super) const fn new(schema: &'c Schema, inner: &'c Transaction<'c>, has_reports: bool) -> Self {
+        Self { schema, inner, to_the_end: false, has_reports }
     }
 
     pub(super) async fn run(&self, sql: &str) -> Result<(), StoreError> {
@@ -451,7 +454,7 @@ impl StoreTransaction for PostgresTransaction<'_> {
         for write in writes.iter().rev().filter(|write| !write.deletes.is_empty()) {
             self.delete_rows(line, write).await?;
         }
-        Ok(())
+        if self.has_reports { reports::note_touched(self, groups, writes).await } else { Ok(()) }
     }
 
     async fn store_rejects(&mut self, rejects: &mut (dyn Iterator<Item = Reject> + Send)) -> Result<(), StoreError> {

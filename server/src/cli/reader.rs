@@ -1,0 +1,87 @@
+//! `reader add|list|revoke`: programs that may read reports over HTTP.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use tidemark_core::value::hex;
+
+use super::{Place, print_table, shown_ms};
+use crate::clock::{Clock as _, SystemClock, random_bytes};
+use crate::reports::ReportError;
+use crate::stations::secret_hash;
+use crate::upstream::Upstream;
+
+/// Longest name of a reader, in bytes.
+const NAME_BYTES_MAX: usize = 200;
+
+#[derive(Subcommand)]
+pub(super) enum ReaderCommand {
+    /// Let a program read reports over HTTP: prints its token, alone on the last line, this once.
+    Add(OfName),
+    /// Every reader.
+    List(Place),
+    /// Take a reader's token away for good.
+    Revoke(OfName),
+}
+
+#[derive(Args)]
+pub(super) struct OfName {
+    /// A name for people; each only once.
+    name: String,
+    #[command(flatten)]
+    place: Place,
+}
+
+pub(super) async fn run(command: ReaderCommand) -> anyhow::Result<()> {
+    match command {
+        ReaderCommand::Add(args) => add(&args).await,
+        ReaderCommand::List(place) => list(&place).await,
+        ReaderCommand::Revoke(args) => revoke(&args).await,
+    }
+}
+
+async fn open(place: &Place) -> anyhow::Result<Arc<dyn Upstream>> {
+    let upstream = place.upstream().await?;
+    upstream.reports().ok_or(ReportError::OtherSchema)?;
+    Ok(upstream)
+}
+
+async fn add(args: &OfName) -> anyhow::Result<()> {
+    let name = args.name.trim();
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+        bail!("a reader's name has 1 to {NAME_BYTES_MAX} bytes and no control characters");
+    }
+    let upstream = open(&args.place).await?;
+    let store = upstream.reports().ok_or(ReportError::OtherSchema)?;
+    let secret = random_bytes::<32>().context("the operating system gives no random bytes")?;
+    if !store.add_reader(name, secret_hash(&secret), SystemClock.now_ms()).await? {
+        bail!("there is a reader {name:?} already; choose another name");
+    }
+    println!(
+        "reader {name} may read /v1/reports/… with the header `Authorization: Bearer TOKEN`; its token is kept nowhere:"
+    );
+    println!("{}", hex(&secret));
+    Ok(())
+}
+
+async fn list(place: &Place) -> anyhow::Result<()> {
+    let upstream = open(place).await?;
+    let readers = upstream.reports().ok_or(ReportError::OtherSchema)?.readers().await?;
+    let rows: Vec<Vec<String>> = readers
+        .into_iter()
+        .map(|reader| vec![reader.name, shown_ms(Some(reader.created_at_ms)), shown_ms(reader.revoked_at_ms)])
+        .collect();
+    print_table(&["reader", "added (UTC)", "revoked (UTC)"], &rows);
+    Ok(())
+}
+
+async fn revoke(args: &OfName) -> anyhow::Result<()> {
+    let upstream = open(&args.place).await?;
+    let store = upstream.reports().ok_or(ReportError::OtherSchema)?;
+    if !store.revoke_reader(&args.name, SystemClock.now_ms()).await? {
+        bail!("there is no reader {:?}; `tidemark-server reader list` shows all", args.name);
+    }
+    println!("reader {} is revoked", args.name);
+    Ok(())
+}

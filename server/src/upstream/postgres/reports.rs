@@ -1,0 +1,180 @@
+//! Reports on PostgreSQL: read from the roll-ups of migration `0007_shrinkage_reports`.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use tidemark_core::batch::Group;
+use tidemark_core::timestamp::DAY_US;
+use tidemark_core::value::ValueRef;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Row};
+
+use super::transaction::{PostgresTransaction, StampMs, StampUs};
+use super::{PostgresUpstream, failed};
+use crate::ingest::check::RowAt;
+use crate::ingest::plan::TableWrites;
+use crate::upstream::StoreError;
+use crate::upstream::reports::{DayRow, Freshness, ModelRow, ProductRow, Reader, ReportStore, Total};
+
+const PRODUCTS: &str = "SELECT name, stations, calculations, mean_accuracy, validation_errors, mean_rate, to_char(first_day, 'YYYY-MM-DD'), to_char(last_day, 'YYYY-MM-DD')
+    FROM shrinkage_reports.products";
+const MODELS: &str = "SELECT name, model_type, calculations, products, mean_accuracy FROM shrinkage_reports.models";
+const DAYS: &str = "SELECT to_char(day, 'YYYY-MM-DD'), model, calculations, accuracies, accuracy_sum, a_count, a_sum, b_count, b_sum, c_count, c_sum
+    FROM shrinkage_reports.daily WHERE product = $1 AND day BETWEEN $2::text::date AND $3::text::date ORDER BY day, model";
+const READERS: &str = "SELECT name, created_at, revoked_at FROM tidemark.reader";
+
+/// The tables that the roll-ups are made of.
+const SOURCES: [&str; 3] = ["calculation_data", "coefficients", "validation_errors"];
+
+/// Whether the database holds the tables that reports are about.
+pub(super) async fn has_reports(client: &Client) -> Result<bool, tokio_postgres::Error> {
+    let row = client.query_one("SELECT to_regclass('shrinkage_reports.touched') IS NOT NULL", &[]).await?;
+    Ok(row.get(0))
+}
+
+/// Notes which days a batch wrote, in its own transaction.
+pub(super) async fn note_touched(
+    transaction: &PostgresTransaction<'_>,
+    groups: &[Group],
+    writes: &[TableWrites],
+) -> Result<(), StoreError> {
+    let (mut tables, mut days, mut ops) = (Vec::new(), Vec::new(), Vec::new());
+    for write in writes {
+        let table = &transaction.schema.tables()[write.table];
+        if !SOURCES.contains(&table.name.as_str()) {
+            continue;
+        }
+        let day = |us: i64| us.div_euclid(DAY_US);
+        let day_of = |row: &RowAt| {
+            let column = groups[row.group as usize].columns.get(table.time?)?;
+            if let ValueRef::Timestamp(us) = column.get(row.row as usize) { Some(day(us)) } else { None }
+        };
+        let of_rows = |rows: &[RowAt]| rows.iter().map(day_of).collect::<BTreeSet<_>>();
+        let deleted = write.deletes.iter().map(|identity| table.time.map(|_| day(identity.time_us))).collect();
+        for (op, touched) in [("i", of_rows(&write.fresh)), ("u", of_rows(&write.upserts)), ("d", deleted)] {
+            for day in touched {
+                tables.push(table.name.as_str());
+                days.push(day.map(|day| StampUs(day * DAY_US)));
+                ops.push(op);
+            }
+        }
+    }
+    if tables.is_empty() {
+        return Ok(());
+    }
+    // The session's time zone is UTC.
+    let sql = "INSERT INTO shrinkage_reports.touched (tbl, day, op)
+        SELECT t, d::date, o FROM unnest($1::text[], $2::timestamptz[], $3::text[]) AS n (t, d, o)";
+    let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+        [(&tables, Type::TEXT_ARRAY), (&days, Type::TIMESTAMPTZ_ARRAY), (&ops, Type::TEXT_ARRAY)];
+    transaction.inner.execute_typed(sql, &parameters).await.map_err(failed)?;
+    Ok(())
+}
+
+impl PostgresUpstream {
+    async fn rows(&self, sql: &str, parameters: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>, StoreError> {
+        self.client().await?.query_typed(sql, parameters).await.map_err(failed)
+    }
+}
+
+fn count(row: &Row, at: usize) -> u64 {
+    row.get::<_, i64>(at).unsigned_abs()
+}
+
+fn total(row: &Row, at: usize) -> Total {
+    Total { count: count(row, at), sum: row.get::<_, Option<f64>>(at + 1).unwrap_or(0.0) }
+}
+
+fn reader(row: &Row) -> Reader {
+    Reader {
+        name: row.get(0),
+        created_at_ms: row.get::<_, StampMs>(1).0,
+        revoked_at_ms: row.get::<_, Option<StampMs>>(2).map(|stamp| stamp.0),
+    }
+}
+
+#[async_trait]
+impl ReportStore for PostgresUpstream {
+    async fn refresh(&self, everything: bool) -> Result<u64, StoreError> {
+        let sql = "SELECT shrinkage_reports.refresh($1)";
+        let rows = self.rows(sql, &[(&everything, Type::BOOL)]).await?;
+        Ok(rows.first().map_or(0, |row| count(row, 0)))
+    }
+
+    async fn freshness(&self) -> Result<Freshness, StoreError> {
+        let sql = "SELECT at, EXISTS (SELECT FROM shrinkage_reports.touched) FROM shrinkage_reports.refreshed";
+        let rows = self.rows(sql, &[]).await?;
+        let Some(row) = rows.first() else { return Ok(Freshness { refreshed_at_ms: None, behind: true }) };
+        let at = row.get::<_, Option<StampUs>>(0).map(|stamp| stamp.0.div_euclid(1000));
+        Ok(Freshness { refreshed_at_ms: at, behind: row.get(1) })
+    }
+
+    async fn product_names(&self) -> Result<Vec<String>, StoreError> {
+        let rows = self.rows("SELECT DISTINCT name FROM shrinkage.nomenclature", &[]).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
+    async fn products(&self, name: Option<&str>) -> Result<Vec<ProductRow>, StoreError> {
+        let rows = match name {
+            Some(name) => self.rows(&format!("{PRODUCTS} WHERE name = $1"), &[(&name, Type::TEXT)]).await?,
+            None => self.rows(PRODUCTS, &[]).await?,
+        };
+        let product = |row: &Row| ProductRow {
+            product: row.get(0),
+            stations: count(row, 1),
+            calculations: count(row, 2),
+            mean_accuracy: row.get(3),
+            validation_errors: count(row, 4),
+            mean_rate: row.get(5),
+            first_day: row.get(6),
+            last_day: row.get(7),
+        };
+        Ok(rows.iter().map(product).collect())
+    }
+
+    async fn models(&self) -> Result<Vec<ModelRow>, StoreError> {
+        let model = |row: &Row| ModelRow {
+            model: row.get(0),
+            model_type: row.get(1),
+            calculations: count(row, 2),
+            products: count(row, 3),
+            mean_accuracy: row.get(4),
+        };
+        Ok(self.rows(MODELS, &[]).await?.iter().map(model).collect())
+    }
+
+    async fn days(&self, product: &str, since: &str, until: &str) -> Result<Vec<DayRow>, StoreError> {
+        let day = |row: &Row| DayRow {
+            day: row.get(0),
+            model: row.get(1),
+            calculations: count(row, 2),
+            accuracy: total(row, 3),
+            coefficients: [total(row, 5), total(row, 7), total(row, 9)],
+        };
+        let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+            [(&product, Type::TEXT), (&since, Type::TEXT), (&until, Type::TEXT)];
+        Ok(self.rows(DAYS, &parameters).await?.iter().map(day).collect())
+    }
+
+    async fn add_reader(&self, name: &str, token_hash: [u8; 32], now_ms: i64) -> Result<bool, StoreError> {
+        let sql = "INSERT INTO tidemark.reader (name, token_hash, created_at) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING";
+        let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+            [(&name, Type::TEXT), (&token_hash.as_slice(), Type::BYTEA), (&StampMs(now_ms), Type::TIMESTAMPTZ)];
+        Ok(self.client().await?.execute_typed(sql, &parameters).await.map_err(failed)? == 1)
+    }
+
+    async fn revoke_reader(&self, name: &str, now_ms: i64) -> Result<bool, StoreError> {
+        let sql = "UPDATE tidemark.reader SET revoked_at = coalesce(revoked_at, $2) WHERE name = $1";
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&name, Type::TEXT), (&StampMs(now_ms), Type::TIMESTAMPTZ)];
+        Ok(self.client().await?.execute_typed(sql, &parameters).await.map_err(failed)? == 1)
+    }
+
+    async fn readers(&self) -> Result<Vec<Reader>, StoreError> {
+        Ok(self.rows(&format!("{READERS} ORDER BY name"), &[]).await?.iter().map(reader).collect())
+    }
+
+    async fn reader_by_token(&self, token_hash: [u8; 32]) -> Result<Option<Reader>, StoreError> {
+        let sql = format!("{READERS} WHERE token_hash = $1");
+        Ok(self.rows(&sql, &[(&token_hash.as_slice(), Type::BYTEA)]).await?.first().map(reader))
+    }
+}

@@ -1,0 +1,126 @@
+//! What a store tells for reports, and who may read them.
+
+use async_trait::async_trait;
+
+use super::StoreError;
+
+/// A product name over all stations.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct ProductRow {
+    /// The name.
+    pub product: String,
+    /// On how many stations it is a product.
+    pub stations: u64,
+    /// Number of its inventory records.
+    pub calculations: u64,
+    /// Mean R² of its coefficients; `None` without any.
+    pub mean_accuracy: Option<f64>,
+    /// Number of validation errors of its records.
+    pub validation_errors: u64,
+    /// Mean shrinkage rate of its records, a fraction of the initial mass.
+    pub mean_rate: Option<f64>,
+    /// Day of its first record, `YYYY-MM-DD`, UTC.
+    pub first_day: Option<String>,
+    /// Day of its last record.
+    pub last_day: Option<String>,
+}
+
+/// A model name over all stations.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct ModelRow {
+    /// The name.
+    pub model: String,
+    /// Its form: exponential, linear, polynomial.
+    pub model_type: Option<String>,
+    /// Number of coefficients calculated with it.
+    pub calculations: u64,
+    /// Number of distinct product names among them.
+    pub products: u64,
+    /// Mean R² of these; `None` without any.
+    pub mean_accuracy: Option<f64>,
+}
+
+/// Values and their sum.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Total {
+    /// How many.
+    pub count: u64,
+    /// Their sum.
+    pub sum: f64,
+}
+
+impl Total {
+    /// The mean; `None` without a value.
+    #[must_use]
+    pub fn mean(self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum / self.count as f64)
+    }
+}
+
+impl std::ops::AddAssign for Total {
+    fn add_assign(&mut self, other: Self) {
+        self.count += other.count;
+        self.sum += other.sum;
+    }
+}
+
+/// The coefficients of a product by one model on one day.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DayRow {
+    /// `YYYY-MM-DD`, UTC.
+    pub day: String,
+    /// The model's name; `None` for one that is not there.
+    pub model: Option<String>,
+    /// Number of coefficients.
+    pub calculations: u64,
+    /// R².
+    pub accuracy: Total,
+    /// `coefficient_a`, `coefficient_b`, `coefficient_c`.
+    pub coefficients: [Total; 3],
+}
+
+/// How old the roll-ups are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Freshness {
+    /// When they were last brought up to date, milliseconds since 1970 UTC; `None` before the first time.
+    pub refreshed_at_ms: Option<i64>,
+    /// Whether rows have come since.
+    pub behind: bool,
+}
+
+/// A program that may read reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reader {
+    /// The name the operator gave it.
+    pub name: String,
+    /// When it was added, milliseconds since 1970 UTC.
+    pub created_at_ms: i64,
+    /// When it was revoked, milliseconds since 1970 UTC.
+    pub revoked_at_ms: Option<i64>,
+}
+
+/// A store that reports can be made from: one that holds the shrinkage tables.
+#[async_trait]
+pub trait ReportStore: Send + Sync {
+    /// Brings the roll-ups up to date, with what was written since or with everything; returns how many notes were worked off.
+    async fn refresh(&self, everything: bool) -> Result<u64, StoreError>;
+    /// How old the roll-ups are.
+    async fn freshness(&self) -> Result<Freshness, StoreError>;
+    /// Every product name.
+    async fn product_names(&self) -> Result<Vec<String>, StoreError>;
+    /// Every product, or the one with this name.
+    async fn products(&self, name: Option<&str>) -> Result<Vec<ProductRow>, StoreError>;
+    /// Every model.
+    async fn models(&self) -> Result<Vec<ModelRow>, StoreError>;
+    /// The coefficients of a product from one day to another, both included, by day and model.
+    async fn days(&self, product: &str, since: &str, until: &str) -> Result<Vec<DayRow>, StoreError>;
+
+    /// Adds a reader; `false` when the name is taken.
+    async fn add_reader(&self, name: &str, token_hash: [u8; 32], now_ms: i64) -> Result<bool, StoreError>;
+    /// Takes a reader's token away for good; `false` when there is none of that name.
+    async fn revoke_reader(&self, name: &str, now_ms: i64) -> Result<bool, StoreError>;
+    /// Every reader, by name.
+    async fn readers(&self) -> Result<Vec<Reader>, StoreError>;
+    /// The reader whose token has this hash.
+    async fn reader_by_token(&self, token_hash: [u8; 32]) -> Result<Option<Reader>, StoreError>;
+}

@@ -1,0 +1,149 @@
+//! Reports in the embedded upstream: read from the views of migration `0005_shrinkage_reports`, which are never behind.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension as _, Params, Row};
+
+use super::values::{at_text, ms_of};
+use super::{SqliteUpstream, failed};
+use crate::clock::{Clock as _, SystemClock};
+use crate::upstream::StoreError;
+use crate::upstream::reports::{DayRow, Freshness, ModelRow, ProductRow, Reader, ReportStore, Total};
+
+const PRODUCTS: &str =
+    "SELECT name, stations, calculations, mean_accuracy, validation_errors, mean_rate, first_day, last_day
+    FROM tidemark_reports_products";
+const MODELS: &str = "SELECT name, model_type, calculations, products, mean_accuracy FROM tidemark_reports_models";
+const DAYS: &str =
+    "SELECT day, model, calculations, accuracies, accuracy_sum, a_count, a_sum, b_count, b_sum, c_count, c_sum
+    FROM tidemark_reports_daily WHERE product = ?1 AND day BETWEEN ?2 AND ?3 ORDER BY day, model";
+const READERS: &str = "SELECT name, created_at, revoked_at FROM tidemark_reader";
+
+/// Whether the file holds the tables that reports are about.
+pub(super) fn has_reports(connection: &Connection) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'view' AND name = 'tidemark_reports_products')";
+    connection.query_row(sql, [], |row| row.get(0))
+}
+
+fn read<T>(
+    connection: &Connection,
+    sql: &str,
+    parameters: impl Params,
+    each: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Vec<T>, StoreError> {
+    let rows = || connection.prepare_cached(sql)?.query_map(parameters, each)?.collect::<rusqlite::Result<Vec<T>>>();
+    rows().map_err(failed)
+}
+
+fn count(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
+    Ok(row.get::<_, i64>(at)?.unsigned_abs())
+}
+
+fn total(row: &Row<'_>, at: usize) -> rusqlite::Result<Total> {
+    Ok(Total { count: count(row, at)?, sum: row.get::<_, Option<f64>>(at + 1)?.unwrap_or(0.0) })
+}
+
+fn reader(row: &Row<'_>) -> rusqlite::Result<Reader> {
+    Ok(Reader {
+        name: row.get(0)?,
+        created_at_ms: ms_of(&row.get::<_, String>(1)?),
+        revoked_at_ms: row.get::<_, Option<String>>(2)?.map(|text| ms_of(&text)),
+    })
+}
+
+fn product(row: &Row<'_>) -> rusqlite::Result<ProductRow> {
+    Ok(ProductRow {
+        product: row.get(0)?,
+        stations: count(row, 1)?,
+        calculations: count(row, 2)?,
+        mean_accuracy: row.get(3)?,
+        validation_errors: count(row, 4)?,
+        mean_rate: row.get(5)?,
+        first_day: row.get(6)?,
+        last_day: row.get(7)?,
+    })
+}
+
+fn model(row: &Row<'_>) -> rusqlite::Result<ModelRow> {
+    Ok(ModelRow {
+        model: row.get(0)?,
+        model_type: row.get(1)?,
+        calculations: count(row, 2)?,
+        products: count(row, 3)?,
+        mean_accuracy: row.get(4)?,
+    })
+}
+
+fn day(row: &Row<'_>) -> rusqlite::Result<DayRow> {
+    Ok(DayRow {
+        day: row.get(0)?,
+        model: row.get(1)?,
+        calculations: count(row, 2)?,
+        accuracy: total(row, 3)?,
+        coefficients: [total(row, 5)?, total(row, 7)?, total(row, 9)?],
+    })
+}
+
+#[async_trait]
+impl ReportStore for SqliteUpstream {
+    async fn refresh(&self, _: bool) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
+    async fn freshness(&self) -> Result<Freshness, StoreError> {
+        Ok(Freshness { refreshed_at_ms: Some(SystemClock.now_ms()), behind: false })
+    }
+
+    async fn product_names(&self) -> Result<Vec<String>, StoreError> {
+        let sql = "SELECT DISTINCT name FROM nomenclature";
+        Self::with(&self.surveyor, |connection| read(connection, sql, [], |row| row.get(0))).await
+    }
+
+    async fn products(&self, name: Option<&str>) -> Result<Vec<ProductRow>, StoreError> {
+        let name = name.map(str::to_owned);
+        Self::with(&self.surveyor, move |connection| match name {
+            Some(name) => read(connection, &format!("{PRODUCTS} WHERE name = ?1"), [name], product),
+            None => read(connection, PRODUCTS, [], product),
+        })
+        .await
+    }
+
+    async fn models(&self) -> Result<Vec<ModelRow>, StoreError> {
+        Self::with(&self.surveyor, |connection| read(connection, MODELS, [], model)).await
+    }
+
+    async fn days(&self, product: &str, since: &str, until: &str) -> Result<Vec<DayRow>, StoreError> {
+        let parameters = [product, since, until].map(str::to_owned);
+        Self::with(&self.surveyor, move |connection| read(connection, DAYS, parameters, day)).await
+    }
+
+    async fn add_reader(&self, name: &str, token_hash: [u8; 32], now_ms: i64) -> Result<bool, StoreError> {
+        let name = name.to_owned();
+        Self::with(&self.writer, move |connection| {
+            let sql = "INSERT INTO tidemark_reader (name, token_hash, created_at) VALUES (?1, ?2, ?3)
+                       ON CONFLICT (name) DO NOTHING";
+            Ok(connection.execute(sql, (name, token_hash, at_text(now_ms))).map_err(failed)? == 1)
+        })
+        .await
+    }
+
+    async fn revoke_reader(&self, name: &str, now_ms: i64) -> Result<bool, StoreError> {
+        let name = name.to_owned();
+        Self::with(&self.writer, move |connection| {
+            let sql = "UPDATE tidemark_reader SET revoked_at = coalesce(revoked_at, ?2) WHERE name = ?1";
+            Ok(connection.execute(sql, (name, at_text(now_ms))).map_err(failed)? == 1)
+        })
+        .await
+    }
+
+    async fn readers(&self) -> Result<Vec<Reader>, StoreError> {
+        Self::with(&self.reader, |connection| read(connection, &format!("{READERS} ORDER BY name"), [], reader)).await
+    }
+
+    async fn reader_by_token(&self, token_hash: [u8; 32]) -> Result<Option<Reader>, StoreError> {
+        Self::with(&self.reader, move |connection| {
+            let sql = format!("{READERS} WHERE token_hash = ?1");
+            connection.query_row(&sql, [token_hash], reader).optional().map_err(failed)
+        })
+        .await
+    }
+}
