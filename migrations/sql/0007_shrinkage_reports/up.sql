@@ -283,7 +283,6 @@ BEGIN
         SELECT ARRAY[min(d), max(d)] INTO calculation_days FROM
             (SELECT min(calculation_date)::date AS d FROM shrinkage.calculation_data
              UNION ALL SELECT max(calculation_date)::date FROM shrinkage.calculation_data) AS s;
-        DELETE FROM shrinkage_reports.daily_coefficients;
         IF ordinary THEN
             DELETE FROM shrinkage_reports.daily_calculations;
         END IF;
@@ -297,6 +296,7 @@ BEGIN
         END LOOP;
     END IF;
     IF everything OR gone THEN
+        DELETE FROM shrinkage_reports.daily_coefficients;
         SELECT ARRAY[min(calculation_date)::date, max(calculation_date)::date] INTO coefficient_days FROM shrinkage.coefficients;
     END IF;
     IF ordinary THEN
