@@ -23,6 +23,11 @@ const DAYS: &str = "SELECT to_char(day, 'YYYY-MM-DD'), model, calculations, accu
     FROM shrinkage_reports.daily WHERE product = $1 AND day BETWEEN $2::text::date AND $3::text::date ORDER BY day, model";
 const READERS: &str = "SELECT name, created_at, revoked_at FROM tidemark.reader";
 
+/// A row where records by day are a continuous aggregate.
+const AGGREGATE: &str = "SELECT 1 WHERE to_regclass('shrinkage_reports.calculations_by_day') IS NOT NULL";
+/// Computes anew what it kept of days that were written since; it cannot stand in a transaction, so not in `refresh()` either.
+const REFRESH_AGGREGATE: &str = "CALL refresh_continuous_aggregate('shrinkage_reports.calculations_by_day', NULL, NULL)";
+
 /// The tables that the roll-ups are made of.
 const SOURCES: [&str; 3] = ["calculation_data", "coefficients", "validation_errors"];
 
@@ -96,6 +101,9 @@ fn reader(row: &Row) -> Reader {
 #[async_trait]
 impl ReportStore for PostgresUpstream {
     async fn refresh(&self, everything: bool) -> Result<u64, StoreError> {
+        if !self.rows(AGGREGATE, &[]).await?.is_empty() {
+            self.client().await?.batch_execute(REFRESH_AGGREGATE).await.map_err(failed)?;
+        }
         let sql = "SELECT shrinkage_reports.refresh($1)";
         let rows = self.rows(sql, &[(&everything, Type::BOOL)]).await?;
         Ok(rows.first().map_or(0, |row| count(row, 0)))
