@@ -10,7 +10,7 @@ use common::cluster::{Cluster, connect};
 use common::stores::{migrate, open_postgres};
 use common::{FIELD_TOML, field};
 use tidemark_core::postgres::{TimePartitioning, create_all};
-use tidemark_core::schema::{Schema, shrinkage};
+use tidemark_core::schema::{SHRINKAGE_TOML, Schema, shrinkage};
 use tidemark_migrations::{MigrateError, postgres, sqlite};
 use tidemark_server::upstream::Upstream as _;
 
@@ -362,4 +362,46 @@ fn runners_at_once_on_one_embedded_file() {
         runners.into_iter().flat_map(|runner| runner.join().unwrap()).collect()
     });
     assert_eq!(done.len(), 5, "{done:?}");
+}
+
+#[tokio::test]
+async fn reports_come_with_the_shrinkage_tables_whatever_their_version() {
+    let newer = SHRINKAGE_TOML.replacen("version = 1", "version = 2", 1).replacen(
+        "storage_days",
+        "storage_place = { type = \"text\" }\nstorage_days",
+        1,
+    );
+    let newer = Schema::parse(&newer).unwrap();
+    for cluster in [Cluster::timescale(), Cluster::plain()] {
+        let url = cluster.database().await;
+        migrate(&url, &shrinkage()).await;
+        let before = cluster.dump(&url);
+        // A database from before there were reports.
+        assert_eq!(postgres::down(&mut connect(&url).await, 6, false).await.unwrap(), ["0007_shrinkage_reports"]);
+        assert_eq!(up(&url, &newer).await.unwrap(), ["derived:shrinkage:v2", "0007_shrinkage_reports"]);
+        let client = connect(&url).await;
+        client
+            .batch_execute(
+                "WITH n AS (INSERT INTO shrinkage.nomenclature (name) VALUES ('сиг') RETURNING id)
+                 INSERT INTO shrinkage.calculation_data (nomenclature_id, storage_place) SELECT id, 'склад 1' FROM n;
+                 SELECT shrinkage_reports.refresh()",
+            )
+            .await
+            .unwrap();
+        let counted = "SELECT calculations FROM shrinkage_reports.products WHERE name = 'сиг'";
+        assert_eq!(client.query_one(counted, &[]).await.unwrap().get::<_, i64>(0), 1);
+        client
+            .batch_execute("DELETE FROM shrinkage.calculation_data; DELETE FROM shrinkage.nomenclature")
+            .await
+            .unwrap();
+        postgres::down(&mut connect(&url).await, 6, false).await.unwrap();
+        assert_eq!(up(&url, &shrinkage()).await.unwrap(), ["0007_shrinkage_reports"]);
+        assert_eq!(cluster.dump(&url), before);
+    }
+    let mut connection = rusqlite::Connection::open_in_memory().unwrap();
+    assert_eq!(sqlite::up(&mut connection, &shrinkage()).unwrap().last().unwrap(), "0005_shrinkage_reports");
+    assert_eq!(sqlite::up(&mut connection, &newer).unwrap(), ["derived:shrinkage:v2"]);
+    let counted = "SELECT count(*) FROM tidemark_reports_products";
+    assert_eq!(connection.query_row(counted, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+    assert_eq!(sqlite::down(&mut connection, 0, false).unwrap().len(), 7);
 }

@@ -160,9 +160,9 @@ fn fill(client: &tidemark_e2e::postgres::PgClient, records: u64) -> Result<()> {
                  + interval '1 second' * (g % 80000) AS at FROM generate_series({from} * {per_day}, {to} * {per_day} + {more} - 1) AS g;
              UPDATE n SET at = least(at, timestamptz '{LAST_DAY} 23:00');
              INSERT INTO shrinkage.calculation_data (id, nomenclature_id, initial_balance, final_balance, storage_days, calculation_date, station)
-                 SELECT (s << 32) + g / {STATIONS} + 1, (s << 32) + 1 + (g * 7919) % {PRODUCTS}, 10, 9 + (g % 100) / 100.0, 7, at, s FROM n;
+                 SELECT (s << 32) + g / {STATIONS} + 1, (s << 32) + 1 + g / {STATIONS} % {PRODUCTS}, 10, 9 + (g % 100) / 100.0, 7, at, s FROM n;
              INSERT INTO shrinkage.coefficients (id, calculation_data_id, model_id, coefficient_a, coefficient_b, coefficient_c, accuracy_r2, calculation_date, station)
-                 SELECT (s << 32) + g / {STATIONS} + 1, (s << 32) + g / {STATIONS} + 1, (s << 32) + 1 + g % 3, 0.01, 0.2, 0, 0.9 + (g % 97) / 1000.0, at, s FROM n;
+                 SELECT (s << 32) + g / {STATIONS} + 1, (s << 32) + g / {STATIONS} + 1, (s << 32) + 1 + g / {STATIONS} / {PRODUCTS} % 3, 0.01, 0.2, 0, 0.9 + (g % 97) / 1000.0, at, s FROM n;
              DROP TABLE n"
         ))?;
     }

@@ -26,7 +26,8 @@ const READERS: &str = "SELECT name, created_at, revoked_at FROM tidemark.reader"
 /// A row where records by day are a continuous aggregate.
 const AGGREGATE: &str = "SELECT 1 WHERE to_regclass('shrinkage_reports.calculations_by_day') IS NOT NULL";
 /// Computes anew what it kept of days that were written since; it cannot stand in a transaction, so not in `refresh()` either.
-const REFRESH_AGGREGATE: &str = "CALL refresh_continuous_aggregate('shrinkage_reports.calculations_by_day', NULL, NULL)";
+const REFRESH_AGGREGATE: &str =
+    "CALL refresh_continuous_aggregate('shrinkage_reports.calculations_by_day', NULL, NULL)";
 
 /// The tables that the roll-ups are made of.
 const SOURCES: [&str; 3] = ["calculation_data", "coefficients", "validation_errors"];
