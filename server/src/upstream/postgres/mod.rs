@@ -10,9 +10,11 @@
 //! | `rejects` | rejected changes |
 //! | `surveyed` | a station's rows, streamed |
 //! | `reports` | what reports are made from, and the notes of what was written |
+//! | `exported` | all rows, streamed |
 //! | `inspect` | what of the schema a database has not |
 
 mod copy;
+mod exported;
 mod inspect;
 mod isolate;
 mod lines;
