@@ -11,6 +11,8 @@ mod info;
 mod init;
 mod join;
 mod log;
+mod optimize;
+mod prune;
 mod push;
 mod rejects;
 mod rejoin;
@@ -18,6 +20,7 @@ mod run;
 mod server;
 mod show;
 mod status;
+mod test;
 mod upgrade;
 mod vacuum;
 mod verify;
@@ -83,6 +86,12 @@ enum Verb {
     Rejects(rejects::Args),
     /// Prove that upstream equals the station; exits 1 when it does not. `--repair` sends what is missing.
     Verify(verify::Args),
+    /// Remove old rows from the file that upstream holds; they stay there.
+    Prune(prune::Args),
+    /// Check file, capture, disk, clock and server; exits 1 when something is wrong.
+    Test(test::Args),
+    /// Gather fresh statistics for SQLite's planner.
+    Optimize,
     /// Show schema, tables, sizes and capture.
     Info(info::Args),
 }
@@ -133,6 +142,9 @@ pub fn main() -> ExitCode {
         Verb::Rejoin(args) => rejoin::run(&db, &args),
         Verb::Rejects(args) => rejects::run(&db, &args),
         Verb::Verify(args) => verify::run(&db, &args),
+        Verb::Prune(args) => prune::run(&db, &args),
+        Verb::Test(args) => test::run(&db, &args),
+        Verb::Optimize => optimize::run(&db),
         Verb::Info(args) => info::run(&db, &args),
     };
     match done {
