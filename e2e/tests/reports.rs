@@ -133,7 +133,7 @@ const ROLL_UPS: [&str; 5] =
     ["daily_calculations", "daily_coefficients", "product_totals", "coefficient_totals", "error_totals"];
 
 /// The roll-ups, sums rounded: what they are made up of may come in another order.
-fn roll_ups(client: &mut tidemark_e2e::postgres::PgClient) -> Result<Vec<String>> {
+fn roll_ups(client: &tidemark_e2e::postgres::PgClient) -> Result<Vec<String>> {
     let mut rows = Vec::new();
     for table in ROLL_UPS {
         let sql = format!(
@@ -152,10 +152,10 @@ fn on_postgres(flavour: Flavour) -> Result<()> {
     field.migrate()?;
     let mut refreshed = 0;
     play(&field, || {
-        let mut client = cluster.connect("reports")?;
-        let kept = roll_ups(&mut client)?;
+        let client = cluster.connect("reports")?;
+        let kept = roll_ups(&client)?;
         client.query("SELECT shrinkage_reports.refresh(true)", &[])?;
-        let anew = roll_ups(&mut client)?;
+        let anew = roll_ups(&client)?;
         ensure!(kept.len() > 100, "{} rows of roll-ups", kept.len());
         for (kept, anew) in kept.iter().zip(&anew) {
             ensure!(kept == anew, "kept up to date: {kept}\nmade anew: {anew}");
@@ -170,7 +170,7 @@ fn on_postgres(flavour: Flavour) -> Result<()> {
 
 /// What headquarters writes by SQL of its own is noted by triggers.
 fn headquarters(cluster: &PostgresCluster, field: &Field) -> Result<()> {
-    let mut client = cluster.connect("reports")?;
+    let client = cluster.connect("reports")?;
     let count = |field: &Field| -> Result<Json> {
         Ok(report(field, &["product", "ТУНЕЦ ШТАБА"])?["products"][0].clone())
     };

@@ -78,7 +78,7 @@ pub(super) async fn note_touched(
 }
 
 impl PostgresUpstream {
-    async fn rows(&self, sql: &str, parameters: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>, StoreError> {
+    async fn query(&self, sql: &str, parameters: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>, StoreError> {
         self.client().await?.query_typed(sql, parameters).await.map_err(failed)
     }
 }
@@ -102,31 +102,31 @@ fn reader(row: &Row) -> Reader {
 #[async_trait]
 impl ReportStore for PostgresUpstream {
     async fn refresh(&self, everything: bool) -> Result<u64, StoreError> {
-        if !self.rows(AGGREGATE, &[]).await?.is_empty() {
+        if !self.query(AGGREGATE, &[]).await?.is_empty() {
             self.client().await?.batch_execute(REFRESH_AGGREGATE).await.map_err(failed)?;
         }
         let sql = "SELECT shrinkage_reports.refresh($1)";
-        let rows = self.rows(sql, &[(&everything, Type::BOOL)]).await?;
+        let rows = self.query(sql, &[(&everything, Type::BOOL)]).await?;
         Ok(rows.first().map_or(0, |row| count(row, 0)))
     }
 
     async fn freshness(&self) -> Result<Freshness, StoreError> {
         let sql = "SELECT at, EXISTS (SELECT FROM shrinkage_reports.touched) FROM shrinkage_reports.refreshed";
-        let rows = self.rows(sql, &[]).await?;
+        let rows = self.query(sql, &[]).await?;
         let Some(row) = rows.first() else { return Ok(Freshness { refreshed_at_ms: None, behind: true }) };
         let at = row.get::<_, Option<StampUs>>(0).map(|stamp| stamp.0.div_euclid(1000));
         Ok(Freshness { refreshed_at_ms: at, behind: row.get(1) })
     }
 
     async fn product_names(&self) -> Result<Vec<String>, StoreError> {
-        let rows = self.rows("SELECT DISTINCT name FROM shrinkage.nomenclature", &[]).await?;
+        let rows = self.query("SELECT DISTINCT name FROM shrinkage.nomenclature", &[]).await?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
     async fn products(&self, name: Option<&str>) -> Result<Vec<ProductRow>, StoreError> {
         let rows = match name {
-            Some(name) => self.rows(&format!("{PRODUCTS} WHERE name = $1"), &[(&name, Type::TEXT)]).await?,
-            None => self.rows(PRODUCTS, &[]).await?,
+            Some(name) => self.query(&format!("{PRODUCTS} WHERE name = $1"), &[(&name, Type::TEXT)]).await?,
+            None => self.query(PRODUCTS, &[]).await?,
         };
         let product = |row: &Row| ProductRow {
             product: row.get(0),
@@ -149,7 +149,7 @@ impl ReportStore for PostgresUpstream {
             products: count(row, 3),
             mean_accuracy: row.get(4),
         };
-        Ok(self.rows(MODELS, &[]).await?.iter().map(model).collect())
+        Ok(self.query(MODELS, &[]).await?.iter().map(model).collect())
     }
 
     async fn days(&self, product: &str, since: &str, until: &str) -> Result<Vec<DayRow>, StoreError> {
@@ -162,7 +162,7 @@ impl ReportStore for PostgresUpstream {
         };
         let parameters: [(&(dyn ToSql + Sync), Type); 3] =
             [(&product, Type::TEXT), (&since, Type::TEXT), (&until, Type::TEXT)];
-        Ok(self.rows(DAYS, &parameters).await?.iter().map(day).collect())
+        Ok(self.query(DAYS, &parameters).await?.iter().map(day).collect())
     }
 
     async fn add_reader(&self, name: &str, token_hash: [u8; 32], now_ms: i64) -> Result<bool, StoreError> {
@@ -179,11 +179,11 @@ impl ReportStore for PostgresUpstream {
     }
 
     async fn readers(&self) -> Result<Vec<Reader>, StoreError> {
-        Ok(self.rows(&format!("{READERS} ORDER BY name"), &[]).await?.iter().map(reader).collect())
+        Ok(self.query(&format!("{READERS} ORDER BY name"), &[]).await?.iter().map(reader).collect())
     }
 
     async fn reader_by_token(&self, token_hash: [u8; 32]) -> Result<Option<Reader>, StoreError> {
         let sql = format!("{READERS} WHERE token_hash = $1");
-        Ok(self.rows(&sql, &[(&token_hash.as_slice(), Type::BYTEA)]).await?.first().map(reader))
+        Ok(self.query(&sql, &[(&token_hash.as_slice(), Type::BYTEA)]).await?.first().map(reader))
     }
 }
