@@ -129,8 +129,15 @@ fn reports_equal_an_independent_computation_on_the_embedded_upstream() -> Result
     play(&Field::shrinkage(None)?, || Ok(()))
 }
 
-const ROLL_UPS: [&str; 5] =
-    ["daily_calculations", "daily_coefficients", "product_totals", "coefficient_totals", "error_totals"];
+const ROLL_UPS: [&str; 7] = [
+    "daily_calculations",
+    "daily_coefficients",
+    "monthly_calculations",
+    "monthly_coefficients",
+    "product_totals",
+    "coefficient_totals",
+    "error_totals",
+];
 
 /// The roll-ups, sums rounded: what they are made up of may come in another order.
 fn roll_ups(client: &tidemark_e2e::postgres::PgClient) -> Result<Vec<String>> {

@@ -76,9 +76,33 @@ CREATE TABLE shrinkage_reports.daily_coefficients (
     b_sum           double precision,
     c_count         bigint NOT NULL,
     c_sum           double precision,
+    -- All of the row, so that the days of a product are read from here, where they lie side by side.
     PRIMARY KEY (nomenclature_id, day, model_id)
+        INCLUDE (calculations, accuracies, accuracy_sum, a_count, a_sum, b_count, b_sum, c_count, c_sum)
 );
 CREATE INDEX daily_coefficients_day ON shrinkage_reports.daily_coefficients (day);
+
+-- By months, from the days: what the totals are made of, so that a day's rows do not cost a look at all days.
+CREATE TABLE shrinkage_reports.monthly_coefficients (
+    month           date NOT NULL,
+    nomenclature_id bigint NOT NULL,
+    model_id        bigint NOT NULL,
+    calculations    bigint NOT NULL,
+    accuracies      bigint NOT NULL,
+    accuracy_sum    double precision,
+    PRIMARY KEY (month, nomenclature_id, model_id)
+);
+
+CREATE TABLE shrinkage_reports.monthly_calculations (
+    month           date NOT NULL,
+    nomenclature_id bigint NOT NULL,
+    calculations    bigint NOT NULL,
+    rates           bigint NOT NULL,
+    rate_sum        double precision,
+    first_day       date NOT NULL,
+    last_day        date NOT NULL,
+    PRIMARY KEY (month, nomenclature_id)
+);
 
 CREATE TABLE shrinkage_reports.product_totals (
     nomenclature_id bigint PRIMARY KEY,
@@ -224,6 +248,15 @@ BEGIN
         FROM shrinkage.calculation_data CROSS JOIN LATERAL (SELECT
             shrinkage_reports.shrinkage_rate(initial_balance, incoming, outgoing, final_balance) AS rate) AS r
         WHERE calculation_date >= %L::timestamptz AND calculation_date < %L::timestamptz GROUP BY 1, 2', first, last + 1);
+    DELETE FROM shrinkage_reports.monthly_calculations AS m
+        WHERE m.month BETWEEN date_trunc('month', first::timestamp)::date AND date_trunc('month', last::timestamp)::date;
+    INSERT INTO shrinkage_reports.monthly_calculations
+        SELECT date_trunc('month', d.day::timestamp)::date, d.nomenclature_id,
+            sum(d.calculations), sum(d.rates), sum(d.rate_sum), min(d.day), max(d.day)
+        FROM shrinkage_reports.daily_calculations AS d
+        WHERE d.day >= date_trunc('month', first::timestamp)::date
+            AND d.day < (date_trunc('month', last::timestamp) + INTERVAL '1 month')::date
+        GROUP BY 1, 2;
 END
 $$;
 
@@ -241,6 +274,15 @@ BEGIN
                 shrinkage_reports.usable(coefficient_c) AS c
             FROM shrinkage.coefficients WHERE calculation_date >= %L::timestamptz AND calculation_date < %L::timestamptz) AS k
         LEFT JOIN shrinkage.calculation_data AS c ON c.id = k.calculation_data_id GROUP BY 1, 2, 3', first, last + 1);
+    DELETE FROM shrinkage_reports.monthly_coefficients AS m
+        WHERE m.month BETWEEN date_trunc('month', first::timestamp)::date AND date_trunc('month', last::timestamp)::date;
+    INSERT INTO shrinkage_reports.monthly_coefficients
+        SELECT date_trunc('month', d.day::timestamp)::date, d.nomenclature_id, d.model_id,
+            sum(d.calculations), sum(d.accuracies), sum(d.accuracy_sum)
+        FROM shrinkage_reports.daily_coefficients AS d
+        WHERE d.day >= date_trunc('month', first::timestamp)::date
+            AND d.day < (date_trunc('month', last::timestamp) + INTERVAL '1 month')::date
+        GROUP BY 1, 2, 3;
 END
 $$;
 
@@ -283,6 +325,7 @@ BEGIN
         SELECT ARRAY[min(d), max(d)] INTO calculation_days FROM
             (SELECT min(calculation_date)::date AS d FROM shrinkage.calculation_data
              UNION ALL SELECT max(calculation_date)::date FROM shrinkage.calculation_data) AS s;
+        DELETE FROM shrinkage_reports.monthly_calculations;
         IF ordinary THEN
             DELETE FROM shrinkage_reports.daily_calculations;
         END IF;
@@ -297,6 +340,7 @@ BEGIN
     END IF;
     IF everything OR gone THEN
         DELETE FROM shrinkage_reports.daily_coefficients;
+        DELETE FROM shrinkage_reports.monthly_coefficients;
         SELECT ARRAY[min(calculation_date)::date, max(calculation_date)::date] INTO coefficient_days FROM shrinkage.coefficients;
     END IF;
     IF ordinary THEN
@@ -314,15 +358,21 @@ BEGIN
     -- A continuous aggregate may be behind with days it has kept; whoever calls this refreshes it before, and the next call sees the rest.
     IF everything OR calculation_days IS NOT NULL OR NOT ordinary THEN
         DELETE FROM shrinkage_reports.product_totals;
-        INSERT INTO shrinkage_reports.product_totals
-            SELECT nomenclature_id, sum(calculations), sum(rates), sum(rate_sum), min(day), max(day)
-            FROM shrinkage_reports.daily_calculations GROUP BY nomenclature_id;
+        IF ordinary THEN
+            INSERT INTO shrinkage_reports.product_totals
+                SELECT nomenclature_id, sum(calculations), sum(rates), sum(rate_sum), min(first_day), max(last_day)
+                FROM shrinkage_reports.monthly_calculations GROUP BY nomenclature_id;
+        ELSE
+            INSERT INTO shrinkage_reports.product_totals
+                SELECT nomenclature_id, sum(calculations), sum(rates), sum(rate_sum), min(day), max(day)
+                FROM shrinkage_reports.daily_calculations GROUP BY nomenclature_id;
+        END IF;
     END IF;
     IF everything OR gone OR coefficient_days IS NOT NULL THEN
         DELETE FROM shrinkage_reports.coefficient_totals;
         INSERT INTO shrinkage_reports.coefficient_totals
             SELECT nomenclature_id, model_id, sum(calculations), sum(accuracies), sum(accuracy_sum)
-            FROM shrinkage_reports.daily_coefficients GROUP BY nomenclature_id, model_id;
+            FROM shrinkage_reports.monthly_coefficients GROUP BY nomenclature_id, model_id;
     END IF;
     IF everything OR errors OR gone OR changed_days IS NOT NULL THEN
         DELETE FROM shrinkage_reports.error_totals;
