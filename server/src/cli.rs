@@ -1,5 +1,7 @@
 //! The command line of `tidemark-server`.
 
+mod admin;
+mod backup;
 mod export;
 mod import;
 mod migrate;
@@ -51,6 +53,21 @@ enum Command {
     /// Let programs read reports over HTTP.
     #[command(subcommand)]
     Reader(reader::ReaderCommand),
+    /// What is in the database, and how large it is.
+    Info(admin::InfoArgs),
+    /// Whether a server could work with the database, point by point; exits 1 when not.
+    Test(Place),
+    /// The extension, hypertables with their dimensions, chunks.
+    #[command(alias = "timescaledb")]
+    Timescale(Place),
+    /// Make hypertables of plain tables, with their rows and while stations push; renew statistics.
+    Optimize(admin::OptimizeArgs),
+    /// Give back room that deleted rows left; renew statistics.
+    Vacuum(admin::VacuumArgs),
+    /// Copy the database to a file while it is written to, once or every so many hours, and check the copy.
+    Backup(backup::BackupArgs),
+    /// Put a backup back: whole or not at all.
+    Restore(backup::RestoreArgs),
 }
 
 /// Which database, and which schema.
@@ -115,6 +132,13 @@ pub fn main() -> ExitCode {
             Command::Rejects(command) => rejects::run(command).await,
             Command::Report(command) => report::run(command).await,
             Command::Reader(command) => reader::run(command).await,
+            Command::Info(args) => admin::show_info(args).await,
+            Command::Test(place) => admin::test(place).await,
+            Command::Timescale(place) => admin::timescale(place).await,
+            Command::Optimize(args) => admin::optimize(args).await,
+            Command::Vacuum(args) => admin::vacuum(args).await,
+            Command::Backup(args) => backup::backup(args).await,
+            Command::Restore(args) => backup::restore(args).await,
         }
     });
     match result {
