@@ -194,7 +194,10 @@ fn follow(name: &str) -> Result<()> {
         .output()?;
     ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 
-    let mut terminal = Terminal::open(folder.path(), &[("TIDEMARK_DATABASE_URL", &url)])?;
+    let source = docs().join("..").canonicalize()?;
+    let env =
+        [("TIDEMARK_DATABASE_URL", url.as_str()), ("TIDEMARK_SOURCE", source.to_str().context("a path is text")?)];
+    let mut terminal = Terminal::open(folder.path(), &env)?;
     let blocks = guide("guides", name)?;
     let run: Vec<_> = blocks.iter().filter(|block| block.info == "console").collect();
     ensure!(!run.is_empty(), "{name} has nothing to run");
