@@ -149,6 +149,9 @@ postgres_bin() {
 # The Python that scripts/setup-python prepares for the tests.
 # shellcheck disable=SC2034 # used by the scripts that source this
 test_python="$tidemark_cache/venv/bin/python"
+# The one of scripts/setup-python --with-pandas.
+# shellcheck disable=SC2034
+pandas_python="$tidemark_cache/venv-pandas/bin/python"
 
 # ---- Chromium ----------------------------------------------------------------------------------------------------
 

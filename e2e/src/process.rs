@@ -110,6 +110,17 @@ pub fn python_script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(name)
 }
 
+/// Starts the shrinkage system as it is without Tidemark, `shrinkage_system.py`, or another Python script of the tests.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn start_python(script: &str, args: &[&str], folder: &Path) -> Result<Running> {
+    let script = python_script(script);
+    let script = script.to_str().context("the path of a script is text")?;
+    let env = BTreeMap::from([("PYTHONUTF8".to_owned(), "1".to_owned())]);
+    Running::spawn(&python()?, &[&[script], args].concat(), folder, &env)
+}
+
 /// What a program printed, and how it ended.
 #[derive(Debug, Clone)]
 pub struct Ended {

@@ -1,5 +1,6 @@
 //! The command line of `tidemark-server`.
 
+mod export;
 mod import;
 mod migrate;
 mod rejects;
@@ -36,6 +37,8 @@ enum Command {
     Station(station::StationCommand),
     /// Apply a bundle that a station exported, and write the receipt for it.
     Import(import::ImportArgs),
+    /// Write all rows into a new SQLite file, as the system without Tidemark keeps them.
+    Export(export::ExportArgs),
     /// Changes that could not be applied.
     #[command(subcommand)]
     Rejects(rejects::RejectsCommand),
@@ -99,6 +102,7 @@ pub fn main() -> ExitCode {
             Command::Migrate(command) => migrate::run(command).await,
             Command::Station(command) => station::run(command).await,
             Command::Import(args) => import::run(args).await,
+            Command::Export(args) => export::run(args).await,
             Command::Rejects(command) => rejects::run(command).await,
         }
     });

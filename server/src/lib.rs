@@ -6,6 +6,7 @@
 //! | [`http`] | the endpoint: requests in, problems or replies out |
 //! | [`ingest`] | from a frame to rows: decoded, judged, planned, applied |
 //! | [`sneakernet`] | bundles carried by hand |
+//! | [`export`] | the way back: all rows in a SQLite file of the old form |
 //! | [`upstream`] | the databases: PostgreSQL, embedded SQLite, memory |
 //! | [`survey`] | what is gathered from a station's rows for `POST /v1/digest` |
 //! | [`stations`], [`lines`] | invitations, numbers, tokens; files that go on under another number |
@@ -15,6 +16,7 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod export;
 pub mod http;
 pub mod ingest;
 pub mod lines;

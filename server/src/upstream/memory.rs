@@ -1,6 +1,7 @@
 //! An upstream in memory, with the semantics of the others: for the simulation and for tests. Nothing here waits, so every future is ready
 //! at once.
 
+mod exported;
 mod lines;
 mod rejects;
 mod surveyed;

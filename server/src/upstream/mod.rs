@@ -3,6 +3,7 @@
 //! What becomes of a batch is decided once ([`crate::ingest`]) and runs over [`StoreTransaction`], which asks and writes sets of rows;
 //! the stores differ in nothing else.
 
+pub mod exported;
 pub mod isolate;
 pub mod lines;
 pub mod memory;
@@ -21,6 +22,7 @@ use tidemark_core::decision::Cursor;
 use tidemark_core::ids::StationNumber;
 use tidemark_core::protocol::RejectedChange;
 
+use self::exported::Exportable;
 use self::isolate::IsolateTransaction;
 pub use self::lines::{LineTransaction, Lines};
 pub use self::rejects::{Reject, RejectFilter, RejectState};
@@ -112,7 +114,7 @@ pub struct KnownSchema {
 
 /// An upstream database.
 #[async_trait]
-pub trait Upstream: Surveyed + Lines + RejectStore + 'static {
+pub trait Upstream: Surveyed + Exportable + Lines + RejectStore + 'static {
     /// One line for the log: what kind of database this is.
     fn describe(&self) -> String;
     /// Applies a batch: all of it, in one transaction, or nothing.

@@ -1,5 +1,6 @@
 //! The embedded upstream: one SQLite file, nothing to install. WAL, every commit synced; one writer, in a thread that may block.
 
+mod exported;
 mod inspect;
 mod lines;
 mod records;
@@ -21,6 +22,7 @@ use tidemark_core::schema::Schema;
 
 use self::records::{STATION_COLUMNS, cursor_of, station_of, station_where};
 use self::transaction::SqliteTransaction;
+pub(crate) use self::values::Parameter;
 use self::values::{at_text, ms_of};
 use super::{KnownSchema, StoreError, Upstream};
 use crate::ingest::apply::{Job, Outcome, apply};

@@ -9,9 +9,11 @@
 //! | `rules` | what a table refuses rows for |
 //! | `rejects` | rejected changes |
 //! | `surveyed` | a station's rows, streamed |
+//! | `exported` | all rows, streamed |
 //! | `inspect` | what of the schema a database has not |
 
 mod copy;
+mod exported;
 mod inspect;
 mod isolate;
 mod lines;

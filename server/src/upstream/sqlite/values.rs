@@ -9,7 +9,7 @@ use tidemark_core::value::{ColumnType, ValueRef, format_uuid, parse_uuid};
 use crate::ingest::questions::Key;
 
 /// A typed value as a parameter.
-pub(super) struct Parameter<'a>(pub(super) ValueRef<'a>);
+pub(crate) struct Parameter<'a>(pub(crate) ValueRef<'a>);
 
 impl ToSql for Parameter<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
