@@ -104,16 +104,33 @@ pub(crate) fn unique_indexes(db: &Connection, file: &str, table: &Table) -> Resu
 pub(crate) fn derived(db: &Connection, file: &str, table: &Table) -> Result<Vec<String>> {
     let there = columns_of(db, &table.name).map_err(|error| Error::sqlite(file, "read the tables' columns", error))?;
     let Some(there) = there else { return Ok(Vec::new()) };
-    Ok(create_triggers(table, &unique_indexes(db, file, table)?, &absent_of(table, &there)))
+    #[allow(unused_mut)] // in a browser
+    let mut triggers = create_triggers(table, &unique_indexes(db, file, table)?, &absent_of(table, &there));
+    #[cfg(not(target_arch = "wasm32"))]
+    if crate::prune::record::has_rows_of(db, table)
+        .map_err(|error| Error::sqlite(file, "read what was pruned", error))?
+    {
+        triggers.extend(crate::prune::record::guards(table));
+    }
+    Ok(triggers)
 }
 
-/// The triggers of ours a table has, in the order of [`trigger_names`].
+/// The names of all triggers of ours a table can have; not every table has each.
+pub(crate) fn names(table: &Table) -> Vec<String> {
+    #[allow(unused_mut)] // in a browser
+    let mut names = trigger_names(table);
+    #[cfg(not(target_arch = "wasm32"))]
+    names.extend(crate::prune::record::guard_names(table));
+    names
+}
+
+/// The triggers of ours a table has, in the order of [`names`].
 fn existing(db: &Connection, table: &Table) -> rusqlite::Result<Vec<String>> {
     let mut query = db.prepare(
         "SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND name = ?1 AND tbl_name = ?2 COLLATE NOCASE",
     )?;
     let mut found = Vec::new();
-    for name in trigger_names(table) {
+    for name in names(table) {
         found.extend(query.query_row([&name, &table.name], |row| row.get::<_, String>(0)).optional()?);
     }
     Ok(found)
@@ -145,7 +162,7 @@ pub(crate) fn repair(db: &Connection, file: &str, schema: &Schema) -> Result<Vec
             continue;
         }
         let appeared = appeared(db, file, table)?;
-        for name in trigger_names(table) {
+        for name in names(table) {
             db.execute_batch(&format!("DROP TRIGGER IF EXISTS {}", quote(&name))).map_err(sql)?;
         }
         for trigger in &derived {

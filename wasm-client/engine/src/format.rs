@@ -8,8 +8,15 @@ use crate::error::{Error, Result};
 use crate::former::{CREATE_FORMER, first_bounds};
 use crate::{meta, rejects};
 
-/// The format of the file this build writes, and the newest it reads.
+/// The format of the files this build makes.
 pub const FORMAT: i64 = 2;
+
+/// The format of a file that was pruned: a program that does not know what that means would delete the pruned rows upstream when it
+/// repairs, so it must refuse the file.
+pub const PRUNED_FORMAT: i64 = 3;
+
+/// The newest format this build reads. Browsers never prune.
+const NEWEST: i64 = if cfg!(target_arch = "wasm32") { FORMAT } else { PRUNED_FORMAT };
 
 /// `CREATE TABLE` of the schemas a file followed before its current one, each with the last seq captured under it.
 pub(crate) const CREATE_SCHEMAS: &str =
@@ -19,7 +26,7 @@ pub(crate) const CREATE_SCHEMAS: &str =
 pub(crate) fn check(db: &Connection, file: &str) -> Result<Option<i64>> {
     let found = meta::read_format(db).map_err(|error| Error::sqlite(file, "read the file's format", error))?;
     match found {
-        Some(found) if found > FORMAT => Err(Error::Newer { file: file.to_owned(), found, known: FORMAT }),
+        Some(found) if found > NEWEST => Err(Error::Newer { file: file.to_owned(), found, known: NEWEST }),
         Some(found) if found < 1 => {
             Err(Error::StationRow { file: file.to_owned(), detail: format!("format {found} never existed") })
         }
@@ -27,7 +34,7 @@ pub(crate) fn check(db: &Connection, file: &str) -> Result<Option<i64>> {
     }
 }
 
-/// Brings a file to [`FORMAT`]: all steps, or none.
+/// Brings an older file to [`FORMAT`]: all steps, or none.
 pub(crate) fn upgrade(db: &mut Connection, file: &str) -> Result<()> {
     let sql = |error| Error::sqlite(file, "bring the file to the current format", error);
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
@@ -37,7 +44,7 @@ pub(crate) fn upgrade(db: &mut Connection, file: &str) -> Result<()> {
         let schema = meta::read_schema(&tx, file)?;
         step(&tx, from, &schema).map_err(sql)?;
     }
-    tx.execute("UPDATE tidemark_station SET format = ?1", [FORMAT]).map_err(sql)?;
+    tx.execute("UPDATE tidemark_station SET format = max(format, ?1)", [FORMAT]).map_err(sql)?;
     tx.commit().map_err(sql)
 }
 

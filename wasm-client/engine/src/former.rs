@@ -213,7 +213,7 @@ fn select_shared(identity: &Identity, table: &Table, shared: Shared, replaced_in
 }
 
 /// `SELECT seq, op, id` of a table's changes after a seq, each by the layout it was captured in.
-fn logged(identity: &Identity, table: &Table, after: u64) -> String {
+pub(crate) fn logged(identity: &Identity, table: &Table, after: u64) -> String {
     let parts = identity.layouts(after).filter_map(|(after, upto, schema)| {
         let key = schema.table(&table.name)?.key;
         Some(format!(

@@ -13,6 +13,7 @@
 //! | [`outbox`], [`ack`] | batches out of the log; the transaction of an acknowledgement |
 //! | [`bundle`] | the log carried by hand, and the receipt for it |
 //! | [`sync`] | the engine: events in, actions out |
+//! | `prune`, `pruned` | rows that are upstream leave the file; what is kept of them |
 //! | [`verify`] | proves that upstream equals the station, and repairs what differs |
 
 pub mod ack;
@@ -31,6 +32,9 @@ pub mod meta;
 mod open;
 pub mod outbox;
 mod parting;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod prune;
+mod pruned;
 mod rejects;
 mod renumber;
 mod repair;

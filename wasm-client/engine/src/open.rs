@@ -141,7 +141,7 @@ impl Store {
     pub fn open_connection(mut db: Connection, file: String) -> Result<Self> {
         match format::check(&db, &file)? {
             None => return Err(Error::NotTidemark { file }),
-            Some(format::FORMAT) => {}
+            Some(found) if found >= format::FORMAT => {}
             Some(_) => format::upgrade(&mut db, &file)?,
         }
         let identity = meta::read_identity(&db, &file)?;

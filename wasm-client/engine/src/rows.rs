@@ -1,5 +1,7 @@
 //! The station's rows as upstream should hold them: typed, with keys and references as they are there.
 
+use std::collections::HashSet;
+
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, Statement};
 use tidemark_core::capture::column_list;
@@ -16,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::lacking::Lacking;
 use crate::log::{JsonNumbers, sqlite_value};
 use crate::meta::{self, Meta};
+use crate::pruned::{Pruned, has_key};
 use crate::store::Store;
 
 /// The digest of one table.
@@ -47,6 +50,15 @@ pub(crate) enum Local<'r> {
     Unsendable,
     /// Its values.
     There(&'r [ValueRef<'r>]),
+}
+
+impl Local<'_> {
+    /// Its hash, if it can travel.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn hash(&self, table: &Table) -> Option<RowHash> {
+        let Self::There(values) = self else { return None };
+        Some(RowHash::of(&mut Vec::new(), &table.name, values.iter().copied()))
+    }
 }
 
 impl<'a> Rows<'a> {
@@ -143,6 +155,52 @@ impl<'a> Rows<'a> {
             }
         }
         Ok(excluded)
+    }
+
+    /// What was pruned of a table.
+    pub(crate) fn pruned(&self, index: usize) -> Result<Pruned> {
+        Pruned::read(self.db, self.file, self.table(index), self.schema.fingerprint())
+    }
+
+    /// Which of these rows upstream were pruned here.
+    pub(crate) fn pruned_of(&self, index: usize, rows: impl Iterator<Item = Identity>) -> Result<HashSet<Identity>> {
+        let mut pruned = HashSet::new();
+        for identity in rows {
+            if has_key(self.db, self.table(index), identity.key).map_err(self.sql())? {
+                pruned.insert(identity);
+            }
+        }
+        Ok(pruned)
+    }
+
+    /// Visits at most `limit` rows of a table keyed by integers, in the order of their keys from after one on, with key, identity and hash;
+    /// without the latter two when the row cannot travel or is of a number the file had before. Returns the last key, if there was a row.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn scan(
+        &self,
+        index: usize,
+        (after, limit): (i64, usize),
+        mut visit: impl FnMut(i64, Option<(Identity, RowHash)>),
+    ) -> Result<Option<i64>> {
+        let (table, sql) = (self.table(index), self.sql());
+        let key = quote(&table.key_column().name);
+        let rest = format!(" WHERE {key} > ?1 ORDER BY {key} LIMIT ?2");
+        let mut query = self.db.prepare_cached(&self.select(table, &rest)).map_err(&sql)?;
+        let mut rows = query.query((after, limit as i64)).map_err(&sql)?;
+        let (mut last, mut scratch) = (None, Vec::new());
+        while let Some(row) = rows.next().map_err(&sql)? {
+            let mut raw = raw_values(table, row).map_err(&sql)?;
+            let SqliteValue::Integer(id) = raw[table.key] else { continue };
+            last = Some(id);
+            let numbers = JsonNumbers::of(table, &raw);
+            numbers.put(&mut raw);
+            let mut values = Vec::with_capacity(raw.len());
+            let converted = self.convert(index, &raw, 0..raw.len(), &mut values);
+            let identity = converted.and_then(|()| Identity::of_row(table, &values));
+            let own = identity.filter(|found| matches!(found.key, Key::Integer(id) if self.ids.station().owns(id)));
+            visit(id, own.map(|own| (own, RowHash::of(&mut scratch, &table.name, values.iter().copied()))));
+        }
+        Ok(last)
     }
 
     /// Looks rows of a table up by their upstream identity.

@@ -80,6 +80,8 @@ pub(crate) fn switch(store: &mut Store, to: &Switch<'_>) -> Result<Switched> {
             meta.tidemark.seq
         }
     };
+    #[cfg(not(target_arch = "wasm32"))]
+    crate::prune::record::leave_to_old_numbers(&tx).map_err(sql)?;
     tx.execute(
         "INSERT OR REPLACE INTO tidemark_former (number, name, server, upto, left_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
         params![old.number.get(), old.name, meta.server.unwrap_or_default(), upto as i64, to.now_ms],

@@ -7,7 +7,7 @@ mod common;
 use std::path::Path;
 
 use common::{UUID, World, changes, schema};
-use tidemark_client::format::FORMAT;
+use tidemark_client::format::PRUNED_FORMAT;
 use tidemark_client::rusqlite::Connection;
 use tidemark_client::rusqlite::types::Value;
 use tidemark_client::{Error, OpenOptions, Store};
@@ -82,13 +82,13 @@ fn a_file_of_a_newer_tidemark_is_not_touched() {
     let path = made(folder.path());
     // Of the newer format this build knows nothing but the number.
     let db = Connection::open(&path).unwrap();
-    let newer = FORMAT + 1;
+    let newer = PRUNED_FORMAT + 1;
     db.execute_batch(&format!(
         "DROP TABLE tidemark_station; CREATE TABLE tidemark_station (format, more); INSERT INTO tidemark_station VALUES ({newer}, x'00')"
     ))
     .unwrap();
     for error in [Store::open(&path).unwrap_err(), Store::init(&path, &schema(), UUID).unwrap_err()] {
-        assert!(matches!(error, Error::Newer { found, known: FORMAT, .. } if found == newer), "{error}");
+        assert!(matches!(error, Error::Newer { found, known: PRUNED_FORMAT, .. } if found == newer), "{error}");
         assert!(error.to_string().contains("upgrade this program"));
     }
 }

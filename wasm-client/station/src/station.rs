@@ -4,6 +4,7 @@ use std::path::Path;
 
 use tidemark_client::bundle::BundleError;
 use tidemark_client::meta::Membership;
+use tidemark_client::prune::{self, prune};
 use tidemark_client::rusqlite::types::Value;
 use tidemark_client::rusqlite::{Params, Transaction};
 use tidemark_client::sync::join::{self, Begin, JoinError};
@@ -240,5 +241,19 @@ impl Station {
         let config = Config::interactive(entropy::seed()?);
         let mut means = Means { transport, clock: &mut SystemClock::default(), patience: PATIENCE, config };
         Ok(verify(&mut self.store, &mut means, wish)?)
+    }
+
+    /// Removes old rows that upstream holds.
+    ///
+    /// # Errors
+    /// When there is no such table, or it has no time column; what the store says.
+    pub fn prune_with(
+        &mut self,
+        transport: &mut dyn Transport,
+        wish: &prune::Wish,
+    ) -> std::result::Result<prune::Outcome, StationError> {
+        let config = Config::interactive(entropy::seed()?);
+        let mut means = Means { transport, clock: &mut SystemClock::default(), patience: PATIENCE, config };
+        Ok(prune(&mut self.store, &mut means, wish)?)
     }
 }

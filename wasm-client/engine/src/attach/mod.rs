@@ -16,7 +16,7 @@ mod problems;
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
-use tidemark_core::capture::{LOG_TABLE, log_rows_numbered, trigger_names};
+use tidemark_core::capture::{LOG_TABLE, log_rows_numbered};
 use tidemark_core::schema::{Schema, Table};
 use tidemark_core::sqlite::quote;
 
@@ -24,6 +24,7 @@ pub use self::backfill::Backfill;
 pub(crate) use self::backfill::open_places;
 pub use self::differences::Difference;
 pub use self::problems::Problem;
+use crate::capture;
 use crate::error::{Error, Result};
 use crate::lacking::{self, CREATE_LACKING};
 use crate::open::{OpenOptions, connect, make_ours};
@@ -114,7 +115,7 @@ impl Store {
                     "{file}: was made by `tidemark init`, not attached; there is nothing to detach"
                 )));
             }
-            for name in schema.tables().iter().flat_map(trigger_names) {
+            for name in schema.tables().iter().flat_map(capture::names) {
                 tx.execute_batch(&format!("DROP TRIGGER IF EXISTS {}", quote(&name))).map_err(sql)?;
             }
             let ours = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'tidemark\\_%' ESCAPE '\\'";

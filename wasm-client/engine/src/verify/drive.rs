@@ -10,6 +10,9 @@ use crate::sync::{Backoff, Clock, Config, Drained, Engine, Patience, Stop, Summa
 /// Repairs in one go: each mends at most [`super::DIFFERENCES_MAX`] rows.
 const REPAIRS_MAX: u32 = 100;
 
+/// Searches in one go, where rows are pruned meanwhile.
+const SEARCHES_MAX: u32 = 20;
+
 /// What is wished.
 #[derive(Debug, Clone, Default)]
 pub struct Wish {
@@ -69,7 +72,7 @@ pub enum Outcome {
 }
 
 /// How a part of the way ended early.
-enum Ended {
+pub(crate) enum Ended {
     Unreachable(String),
     Stopped(Stop),
     Store(crate::Error),
@@ -111,7 +114,8 @@ fn attempt(store: &mut Store, means: &mut Means<'_>, wish: &Wish) -> std::result
         let found = report.found();
         // As many as before: repairing once more would not help.
         let stuck = found >= left && report.complete;
-        if !wish.repair || report.is_equal() || stuck {
+        // Of pruned rows nothing can be repaired from here.
+        if !wish.repair || report.differences.is_empty() || stuck {
             return Ok(Outcome::Compared { report, repaired });
         }
         left = found;
@@ -130,21 +134,33 @@ fn attempt(store: &mut Store, means: &mut Means<'_>, wish: &Wish) -> std::result
 
 impl Means<'_> {
     /// Compares the log's chain with the server's.
-    fn agree(&mut self, store: &mut Store) -> std::result::Result<(), Ended> {
+    pub(crate) fn agree(&mut self, store: &mut Store) -> std::result::Result<(), Ended> {
         let mut engine = Engine::new(self.config);
         engine.resume(store)?;
         done(agree(store, &mut engine, self.transport, self.clock, self.patience)?).map(|_| ())
     }
 
     /// Pushes; returns how many changes were rejected.
-    fn push(&mut self, store: &mut Store) -> std::result::Result<u64, Ended> {
+    pub(crate) fn push(&mut self, store: &mut Store) -> std::result::Result<u64, Ended> {
         let mut engine = Engine::new(self.config);
         engine.resume(store)?;
         let drained = drain(store, &mut engine, self.transport, self.clock, self.patience, &mut |_| ())?;
         done(drained).map(|summary| summary.rejected_here + summary.rejected_by_server)
     }
 
+    /// Searches, once more where rows were pruned meanwhile: what they were taken for before does not hold then.
     fn search(&mut self, store: &mut Store, wish: &Wish) -> std::result::Result<Report, Ended> {
+        for _ in 0..SEARCHES_MAX {
+            let pruned = store.pruned_rows()?;
+            let report = self.search_once(store, wish)?;
+            if store.pruned_rows()? == pruned {
+                return Ok(report);
+            }
+        }
+        Err(Ended::Unreachable("rows are being pruned all the time".to_owned()))
+    }
+
+    fn search_once(&mut self, store: &mut Store, wish: &Wish) -> std::result::Result<Report, Ended> {
         let mut search = Search::new(store, wish.table.as_deref(), wish.detailed)?;
         let mut backoff = Backoff::new(self.config.backoff, self.config.seed);
         loop {
@@ -178,7 +194,7 @@ impl Means<'_> {
     }
 
     /// Waits after a failure, unless it is time to give up.
-    fn wait(
+    pub(crate) fn wait(
         &mut self,
         backoff: &mut Backoff,
         message: &str,

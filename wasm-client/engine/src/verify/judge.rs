@@ -20,7 +20,7 @@ use crate::store::Store;
 
 /// How a reply's cursor stands to a snapshot of the station that was taken after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(crate) enum Standing {
     /// The log up to there is the same on both sides, and all that came after it is still in the log.
     Agrees,
     /// Another process pushed meanwhile: what came after the cursor is not in the log any more.
@@ -57,7 +57,7 @@ fn standing(
 }
 
 /// Compares the cursor of a reply with the file as it is now.
-pub(super) fn stands(store: &mut Store, server: Cursor) -> Result<Standing> {
+pub(crate) fn stands(store: &mut Store, server: Cursor) -> Result<Standing> {
     let (tx, file, identity) = store.read()?;
     let meta = meta::read(&tx, file)?;
     standing(&tx, file, identity, &meta, server)

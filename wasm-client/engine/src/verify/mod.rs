@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `search` | the state machine: which question comes next, what an answer leads to |
 //! | `ranges` | a table cut into ranges, and ranges into smaller ones, with the station's digest of each |
+//! | `pruned` | the days of pruned rows that a listing showed, compared in the end |
 //! | `judge` | whether a suspect differs, in one snapshot of the station at a known change of its log |
 //! | `repair` | writes what differs into the log again |
 //! | `drive` | pushes, searches, repairs, searches again, on a blocking transport |
@@ -17,14 +18,25 @@
 //! judging them says so. **A row is a difference only when** one reply, read by the server in one snapshot at change C of the station's log,
 //! and one snapshot of the station's file, at change L ≥ C, say different things about it; the log up to C has the same chain on both
 //! sides; no change after C is of that row; and no reject is kept of it.
+//!
+//! **Pruned rows** are upstream and not here. Their digests, kept by UTC day, are added to the station's own, so a clean file is proved as
+//! ever. Where the sums differ, days with pruned rows are not cut further but listed, and what upstream has of pruned ids there is summed up
+//! and compared: such a day differs as a whole. Nothing of it is repaired, since the rows are not here.
 
 mod drive;
 mod judge;
+mod pruned;
 mod ranges;
 mod repair;
 mod search;
 
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use drive::Ended;
 pub use drive::{Means, Outcome, Repaired, Wish, verify};
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use judge::{Standing, stands};
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use search::request_of;
 pub use search::{Heard, Search, Step};
 
 use tidemark_core::decision::Cursor;
@@ -101,6 +113,21 @@ pub struct TableReport {
     pub pending: u64,
     /// The station's rows that cannot travel; the rejects have them.
     pub unsendable: u64,
+    /// Rows pruned from the station, which upstream must hold.
+    pub pruned: u64,
+}
+
+/// A day of which upstream does not hold exactly the rows that were pruned here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PrunedDifference {
+    /// Number of its table in the schema.
+    pub table: usize,
+    /// Its first moment, microseconds since 1970 UTC.
+    pub day_us: i64,
+    /// Rows pruned here.
+    pub here: u64,
+    /// Rows of pruned ids upstream. As many as here: their values differ.
+    pub upstream: u64,
 }
 
 /// What a search found.
@@ -112,6 +139,8 @@ pub struct Report {
     pub tables: Vec<TableReport>,
     /// The rows that differ, by table and identity; at most [`DIFFERENCES_MAX`].
     pub differences: Vec<Difference>,
+    /// The days whose pruned rows upstream does not hold as they were.
+    pub pruned: Vec<PrunedDifference>,
     /// Whether everything was compared; not when there were too many differences.
     pub complete: bool,
     /// Requests made.
@@ -119,15 +148,15 @@ pub struct Report {
 }
 
 impl Report {
-    /// How many rows differ.
+    /// How many rows, and days of pruned rows, differ.
     #[must_use]
     pub const fn found(&self) -> u64 {
-        self.differences.len() as u64
+        self.differences.len() as u64 + self.pruned.len() as u64
     }
 
     /// Whether upstream equals the station.
     #[must_use]
     pub fn is_equal(&self) -> bool {
-        self.complete && self.differences.is_empty()
+        self.complete && self.found() == 0
     }
 }

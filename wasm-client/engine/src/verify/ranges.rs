@@ -10,7 +10,9 @@ use tidemark_core::survey::{ListedRow, Range};
 use tidemark_core::timestamp::{month_of, month_start_us};
 use tidemark_core::value::ColumnType;
 
+use super::pruned::{times_of, whole_days};
 use crate::error::Result;
+use crate::pruned::{Pruned, day_start_us};
 use crate::rows::Rows;
 
 /// A span of integer keys has so many bits.
@@ -38,6 +40,8 @@ pub(super) struct Whole {
     pub(super) filled: u64,
     pub(super) rows: u64,
     pub(super) unsendable: u64,
+    /// Rows that were pruned; they are in the digests.
+    pub(super) pruned: u64,
 }
 
 /// Cuts a table in one pass.
@@ -51,12 +55,17 @@ pub(super) fn whole(rows: &Rows<'_>, index: usize) -> Result<Whole> {
         Ok(())
     })?;
     let count = digests.values().map(RowDigest::rows).sum();
+    let mut pruned = 0;
+    for (day, gone) in &rows.pruned(index)?.days {
+        digests.entry(month_of(day_start_us(*day))).or_default().join(&gone.digest);
+        pruned += gone.digest.rows();
+    }
     let filled = digests.len() as u64;
     if table.time.is_none() && count <= ROWS_UNCUT_MAX {
         let mut digest = RowDigest::default();
         digests.values().for_each(|part| digest.join(part));
         let parts = vec![Part { table: index, range: Range::ALL, digest }];
-        return Ok(Whole { parts, filled: filled.min(1), rows: count, unsendable });
+        return Ok(Whole { parts, filled: filled.min(1), rows: count, unsendable, pruned });
     }
     let mut parts = Vec::new();
     let mut end = None;
@@ -71,7 +80,7 @@ pub(super) fn whole(rows: &Rows<'_>, index: usize) -> Result<Whole> {
     if parts.is_empty() || end.is_some() {
         parts.push(Part { table: index, range: Range { from: end, to: None }, digest: RowDigest::default() });
     }
-    Ok(Whole { parts, filled, rows: count, unsendable })
+    Ok(Whole { parts, filled, rows: count, unsendable, pruned })
 }
 
 /// The month of a row, or its span of keys.
@@ -83,9 +92,14 @@ fn span_of(table: &Table, identity: &Identity) -> i64 {
     }
 }
 
+/// The first key of all.
+fn least_key(table: &Table) -> Key {
+    if table.key_column().ty == ColumnType::Uuid { Key::Uuid([0; 16]) } else { Key::Integer(i64::MIN) }
+}
+
 /// The first identity of a span; `None` for the span that would come after the last one.
 fn span_start(table: &Table, span: i64) -> Option<Identity> {
-    let least = if table.key_column().ty == ColumnType::Uuid { Key::Uuid([0; 16]) } else { Key::Integer(i64::MIN) };
+    let least = least_key(table);
     if table.time.is_some() {
         return Some(Identity { time_us: month_start_us(span), key: least });
     }
@@ -128,10 +142,18 @@ impl Sample {
     }
 
     /// Where to cut the range into at most `parts_max` parts with about as many rows each.
-    fn cuts(self, range: &Range, parts_max: usize) -> Vec<Identity> {
+    fn cuts(self, range: &Range, parts_max: usize, pruned: &Pruned, least: Key) -> Vec<Identity> {
+        let (from_us, to_us) = times_of(range);
+        let has_pruned = pruned.between(from_us, to_us).next().is_some();
         let parts = usize::try_from(self.rows.div_ceil(PART_ROWS)).unwrap_or(usize::MAX).clamp(2, parts_max.max(2));
         let mut drawn: Vec<Identity> = self.drawn.into_iter().map(|(_, identity)| identity).collect();
         drawn.sort_unstable();
+        if has_pruned {
+            whole_days(&mut drawn, range, pruned, Identity { time_us: 0, key: least });
+            let count = drawn.len();
+            let kept = |n: usize| count < parts_max || n * (parts_max - 1) / count != (n + 1) * (parts_max - 1) / count;
+            return (0..count).filter(|&n| kept(n)).map(|n| drawn[n]).collect();
+        }
         let mut cuts: Vec<Identity> = (1..parts).filter_map(|n| drawn.get(n * drawn.len() / parts).copied()).collect();
         cuts.dedup();
         cuts.retain(|cut| Some(*cut) != range.from);
@@ -151,10 +173,11 @@ pub(super) fn split(rows: &Rows<'_>, index: usize, ranges: &[Range]) -> Result<V
         }
         Ok(())
     })?;
+    let (pruned, least) = (rows.pruned(index)?, least_key(rows.table(index)));
     let mut smaller = Vec::new();
     for (range, sample) in ranges.iter().zip(samples) {
         let mut from = range.from;
-        for cut in sample.cuts(range, parts_max) {
+        for cut in sample.cuts(range, parts_max, &pruned, least) {
             smaller.push(Range { from, to: Some(cut) });
             from = Some(cut);
         }
@@ -162,6 +185,11 @@ pub(super) fn split(rows: &Rows<'_>, index: usize, ranges: &[Range]) -> Result<V
     }
     let mut digests = vec![RowDigest::default(); smaller.len()];
     let (table, mut scratch) = (rows.table(index), Vec::new());
+    for (day, gone) in &pruned.days {
+        if let Some(at) = Range::find(&smaller, &Identity { time_us: day_start_us(*day), key: least }) {
+            digests[at].join(&gone.digest);
+        }
+    }
     rows.each(index, |identity, values| {
         if let Some(at) = Range::find(&smaller, &identity) {
             digests[at].add(&RowHash::of(&mut scratch, &table.name, values.iter().copied()));

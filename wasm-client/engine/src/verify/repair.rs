@@ -9,6 +9,7 @@ use tidemark_core::schema::Table;
 use super::{Difference, Kind};
 use crate::error::{Error, Result};
 use crate::meta;
+use crate::pruned::has_key;
 use crate::rows::{Local, Lookup, Rows};
 use crate::store::Store;
 
@@ -53,6 +54,10 @@ pub(super) fn repair(store: &mut Store, differences: &[Difference]) -> Result<Lo
             let mut lookup = rows.lookup(index)?;
             for extra in differences.iter().filter(|found| found.table == index && found.kind == Kind::Extra) {
                 if lookup.get(&extra.identity, |here| !matches!(here, Local::Absent))? {
+                    continue;
+                }
+                // Pruned since it was found: upstream has the only copy.
+                if has_key(tx, table, extra.identity.key).map_err(sql)? {
                     continue;
                 }
                 match rows.local_identity(index, &extra.identity) {

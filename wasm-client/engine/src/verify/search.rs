@@ -11,6 +11,7 @@ use tidemark_core::survey::{Answer, Ask, DigestReply, DigestRequest, ListedRow, 
 use tidemark_core::value::ColumnType;
 
 use super::judge::{Judgement, Standing, judge, stands};
+use super::pruned::ListedDays;
 use super::ranges::{Part, list, split, whole};
 use super::{DIFFERENCES_MAX, Difference, Kind, Report, TableReport};
 use crate::error::{Error, Result};
@@ -102,6 +103,7 @@ pub struct Search {
     list: Vec<(usize, Range, u64)>,
     cut: Vec<(usize, Range)>,
     suspects: VecDeque<(usize, Identity)>,
+    listed: ListedDays,
     /// Taken up again after a failure.
     again: Option<Asked>,
     in_flight: Option<(u64, Asked)>,
@@ -131,13 +133,21 @@ impl Search {
         if !store.former()?.is_empty() {
             tables.retain(|&table| store.schema().tables()[table].key_column().ty == ColumnType::Integer);
         }
-        let report = Report { agreed: None, tables: Vec::new(), differences: Vec::new(), complete: true, requests: 0 };
+        let report = Report {
+            agreed: None,
+            tables: Vec::new(),
+            differences: Vec::new(),
+            pruned: Vec::new(),
+            complete: true,
+            requests: 0,
+        };
         Ok(Self {
             tables,
             compare: VecDeque::new(),
             list: Vec::new(),
             cut: Vec::new(),
             suspects: VecDeque::new(),
+            listed: ListedDays::default(),
             again: None,
             in_flight: None,
             next_id: 1,
@@ -171,25 +181,9 @@ impl Search {
         };
         let schema = store.schema();
         let asks = asks_of(&asked, |table| schema.tables()[table].name.clone(), self.wants_cells());
-        let fingerprint = schema.fingerprint().to_hex();
-        let meta = store.meta()?;
-        let (Some(token), Some(server), Some(_)) = (meta.token, meta.server, meta.membership) else {
-            let message = Error::NotJoined { file: store.file().to_owned() }.to_string();
-            return Ok(Step::Stopped(Stop::new(StopKind::NotJoined, message)));
-        };
-        let url = match ServerUrl::parse(&server) {
-            Ok(server) => server.join("/v1/digest"),
-            Err(error) => return Ok(Step::Stopped(Stop::new(StopKind::Refused, format!("{}: {error}", store.file())))),
-        };
-        let request = DigestRequest { fingerprint, asks };
-        let request = Request {
-            id: self.next_id,
-            method: Method::Post,
-            url,
-            token: Some(token),
-            content_type: Some("application/json"),
-            body: serde_json::to_vec(&request).expect("BUG: names, numbers and hashes serialise"),
-            timeout_ms: TIMEOUT_MS,
+        let request = match request_of(store, self.next_id, asks)? {
+            Ok(request) => request,
+            Err(stop) => return Ok(Step::Stopped(stop)),
         };
         self.next_id += 1;
         self.report.requests += 1;
@@ -231,6 +225,7 @@ impl Search {
             if let Some(&(table, _)) = self.suspects.front() {
                 return Ok(Some(self.next_suspects(store, table)));
             }
+            self.compare_pruned(store)?;
             return Ok(None);
         }
     }
@@ -242,9 +237,19 @@ impl Search {
     fn begin_table(&mut self, store: &mut Store, index: usize) -> Result<()> {
         let whole = with_rows(store, |rows| whole(rows, index))?;
         let table = store.schema().tables()[index].name.clone();
-        let (rows, ranges, unsendable) = (whole.rows, whole.filled, whole.unsendable);
-        let report =
-            TableReport { table, rows, ranges, missing: 0, extra: 0, changed: 0, known: 0, pending: 0, unsendable };
+        let (rows, ranges, unsendable, pruned) = (whole.rows, whole.filled, whole.unsendable, whole.pruned);
+        let report = TableReport {
+            table,
+            rows,
+            ranges,
+            missing: 0,
+            extra: 0,
+            changed: 0,
+            known: 0,
+            pending: 0,
+            unsendable,
+            pruned,
+        };
         self.reports.push((index, report));
         self.compare.extend(whole.parts);
         Ok(())
@@ -429,7 +434,11 @@ impl Search {
         there: &[ListedRow],
         more: bool,
     ) -> Result<()> {
-        let mut here = with_rows(store, |rows| list(rows, table, ranges))?;
+        let (mut here, pruned, gone) = with_rows(store, |rows| {
+            let gone = rows.pruned_of(table, there.iter().map(|row| row.id))?;
+            Ok((list(rows, table, ranges)?, rows.pruned(table)?, gone))
+        })?;
+        self.listed.begin(table, ranges, &pruned);
         if let Some(last) = there.last().filter(|_| more).map(|row| row.id) {
             here.retain(|row| row.id <= last);
             if let Some(after) = last.successor() {
@@ -449,10 +458,26 @@ impl Search {
                     suspect
                 }
                 (Some(a), b) if b.is_none_or(|b| a.id < b.id) => h.next().map(|row| row.id),
-                _ => t.next().map(|row| row.id),
+                _ => t.next().and_then(|row| {
+                    let is_pruned = gone.contains(&row.id);
+                    if is_pruned {
+                        self.listed.add(table, row);
+                    }
+                    (!is_pruned).then_some(row.id)
+                }),
             };
             self.suspects.extend(suspect.map(|suspect| (table, suspect)));
         }
+        Ok(())
+    }
+
+    /// Compares the days of pruned rows that were listed. What was cut short was not listed to its end.
+    fn compare_pruned(&mut self, store: &mut Store) -> Result<()> {
+        let listed = std::mem::take(&mut self.listed);
+        for table in listed.tables().into_iter().filter(|_| self.report.complete) {
+            self.report.pruned.extend(with_rows(store, |rows| listed.differences(rows, table))?);
+        }
+        self.report.pruned.sort_unstable_by_key(|day| (day.table, day.day_us));
         Ok(())
     }
 
@@ -475,6 +500,29 @@ impl Search {
             }
         }
     }
+}
+
+/// A question to the server about the station's rows; the second way out: it cannot be asked.
+pub(crate) fn request_of(store: &Store, id: u64, asks: Vec<Ask>) -> Result<std::result::Result<Request, Stop>> {
+    let meta = store.meta()?;
+    let (Some(token), Some(server), Some(_)) = (meta.token, meta.server, meta.membership) else {
+        let message = Error::NotJoined { file: store.file().to_owned() }.to_string();
+        return Ok(Err(Stop::new(StopKind::NotJoined, message)));
+    };
+    let url = match ServerUrl::parse(&server) {
+        Ok(server) => server.join("/v1/digest"),
+        Err(error) => return Ok(Err(Stop::new(StopKind::Refused, format!("{}: {error}", store.file())))),
+    };
+    let request = DigestRequest { fingerprint: store.schema().fingerprint().to_hex(), asks };
+    Ok(Ok(Request {
+        id,
+        method: Method::Post,
+        url,
+        token: Some(token),
+        content_type: Some("application/json"),
+        body: serde_json::to_vec(&request).expect("BUG: names, numbers and hashes serialise"),
+        timeout_ms: TIMEOUT_MS,
+    }))
 }
 
 /// Runs `work` on the station's rows as they are now.

@@ -3,6 +3,8 @@
 #![allow(dead_code)]
 #![allow(clippy::unwrap_used)]
 
+pub mod upstream;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 

@@ -11,6 +11,7 @@ mod info;
 mod init;
 mod join;
 mod log;
+mod prune;
 mod push;
 mod rejects;
 mod rejoin;
@@ -83,6 +84,8 @@ enum Verb {
     Rejects(rejects::Args),
     /// Prove that upstream equals the station; exits 1 when it does not. `--repair` sends what is missing.
     Verify(verify::Args),
+    /// Remove old rows from the file that upstream holds; they stay there.
+    Prune(prune::Args),
     /// Show schema, tables, sizes and capture.
     Info(info::Args),
 }
@@ -133,6 +136,7 @@ pub fn main() -> ExitCode {
         Verb::Rejoin(args) => rejoin::run(&db, &args),
         Verb::Rejects(args) => rejects::run(&db, &args),
         Verb::Verify(args) => verify::run(&db, &args),
+        Verb::Prune(args) => prune::run(&db, &args),
         Verb::Info(args) => info::run(&db, &args),
     };
     match done {

@@ -93,6 +93,7 @@ fn print(schema: &Schema, report: &Report, repaired: Option<&Repaired>, limit: u
             (table.known, "differ by a rejected change"),
             (table.unsendable, "cannot travel"),
             (table.pending, "on their way"),
+            (table.pruned, "pruned here"),
         ] {
             if count > 0 {
                 notes.push(format!("{count} {what}"));
@@ -120,6 +121,16 @@ fn print(schema: &Schema, report: &Report, repaired: Option<&Repaired>, limit: u
         for cell in &found.cells {
             show::line(&format!("    {}: {} here, {} upstream", cell.column, cell.here, cell.upstream));
         }
+    }
+    for day in report.pruned.iter().take(limit) {
+        let why = if day.upstream == day.here { "with other values" } else { "not those" };
+        show::line(&format!(
+            "{}, {}: {} pruned here, {} of them upstream, {why}; only the server's operator can mend them",
+            schema.tables()[day.table].name,
+            &timestamp::format(day.day_us)[..10],
+            show::count(day.here, "row"),
+            day.upstream
+        ));
     }
     if report.differences.len() > limit {
         show::line(&format!("… and {} more; --limit N shows more", report.differences.len() - limit));
@@ -194,6 +205,7 @@ fn json_of(schema: &Schema, report: &Report, repaired: Option<&Repaired>, limit:
                 "rejected": table.known,
                 "unsendable": table.unsendable,
                 "pending": table.pending,
+                "pruned": table.pruned,
             })
         })
         .collect();
@@ -218,6 +230,19 @@ fn json_of(schema: &Schema, report: &Report, repaired: Option<&Repaired>, limit:
             })
         })
         .collect();
+    let pruned: Vec<Json> = report
+        .pruned
+        .iter()
+        .take(limit)
+        .map(|day| {
+            json!({
+                "table": schema.tables()[day.table].name,
+                "day": timestamp::format(day.day_us)[..10],
+                "here": day.here,
+                "upstream": day.upstream,
+            })
+        })
+        .collect();
     json!({
         "equal": report.is_equal(),
         "complete": report.complete,
@@ -226,6 +251,7 @@ fn json_of(schema: &Schema, report: &Report, repaired: Option<&Repaired>, limit:
         "tables": tables,
         "differences_found": report.found(),
         "differences": differences,
+        "pruned_differences": pruned,
         "repaired": repaired.map(|repaired| json!({
             "differences": repaired.differences,
             "rewritten": repaired.rewritten,
