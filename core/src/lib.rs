@@ -19,6 +19,7 @@
 //! | [`secret`] | secrets as a server keeps them |
 //! | [`survey`] | questions about the rows that are upstream, and their answers |
 //! | [`limits`] | every bound, in one place |
+//! | `rotation` | a series of backups: names, which go, when the next is due; not in a browser |
 //! | [`planted`] | bugs on purpose, absent from every ordinary build: the simulation's test of itself |
 
 pub mod batch;
@@ -43,6 +44,8 @@ pub mod protocol;
 pub mod receipt;
 pub mod reject;
 pub mod rejoin;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod rotation;
 pub mod schema;
 pub mod sealed;
 pub mod secret;

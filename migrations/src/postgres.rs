@@ -10,8 +10,8 @@ use tokio_postgres::{Client, Transaction};
 use crate::error::{MigrateError, postgres_message};
 use crate::plan::{Applied, Dialect, Migration, Registered, Status, pending};
 
-/// Advisory lock of the runners: "tidemark" in ASCII.
-const LOCK: i64 = 0x7469_6465_6d61_726b;
+/// Advisory lock of the runners, and of whatever must not meet one: "tidemark" in ASCII.
+pub const LOCK: i64 = 0x7469_6465_6d61_726b;
 
 /// Which TimescaleDB a database has: the version of the created extension.
 ///
@@ -107,7 +107,10 @@ async fn locked(client: &mut Client) -> Result<Transaction<'_>, MigrateError> {
 }
 
 /// Creates the extension where that can be done, and says in one line what tables with a time column become.
-async fn ensure_timescale(client: &mut Client) -> Result<String, MigrateError> {
+///
+/// # Errors
+/// When the database cannot be asked. That the extension cannot be created is no error: the line says why.
+pub async fn ensure_timescale(client: &mut Client) -> Result<String, MigrateError> {
     let plain = |why: &str| format!("plain PostgreSQL ({why}): tables with a time column become ordinary tables");
     if timescale_version(client).await?.is_none() {
         // Who may not read shared_preload_libraries still sees the setting that the preloaded library brings. (One that only stands in the

@@ -1,5 +1,7 @@
 //! The command line of `tidemark-server`.
 
+mod admin;
+mod backup;
 mod export;
 mod import;
 mod migrate;
@@ -42,6 +44,21 @@ enum Command {
     /// Changes that could not be applied.
     #[command(subcommand)]
     Rejects(rejects::RejectsCommand),
+    /// What is in the database, and how large it is.
+    Info(admin::InfoArgs),
+    /// Whether a server could work with the database, point by point; exits 1 when not.
+    Test(Place),
+    /// The extension, hypertables with their dimensions, chunks.
+    #[command(alias = "timescaledb")]
+    Timescale(Place),
+    /// Make hypertables of plain tables, with their rows and while stations push; renew statistics.
+    Optimize(admin::OptimizeArgs),
+    /// Give back room that deleted rows left; renew statistics.
+    Vacuum(admin::VacuumArgs),
+    /// Copy the database to a file while it is written to, once or every so many hours, and check the copy.
+    Backup(backup::BackupArgs),
+    /// Put a backup back: whole or not at all.
+    Restore(backup::RestoreArgs),
 }
 
 /// Which database, and which schema.
@@ -104,6 +121,13 @@ pub fn main() -> ExitCode {
             Command::Import(args) => import::run(args).await,
             Command::Export(args) => export::run(args).await,
             Command::Rejects(command) => rejects::run(command).await,
+            Command::Info(args) => admin::show_info(args).await,
+            Command::Test(place) => admin::test(place).await,
+            Command::Timescale(place) => admin::timescale(place).await,
+            Command::Optimize(args) => admin::optimize(args).await,
+            Command::Vacuum(args) => admin::vacuum(args).await,
+            Command::Backup(args) => backup::backup(args).await,
+            Command::Restore(args) => backup::restore(args).await,
         }
     });
     match result {

@@ -10,9 +10,11 @@
 //! | [`upstream`] | the databases: PostgreSQL, embedded SQLite, memory |
 //! | [`survey`] | what is gathered from a station's rows for `POST /v1/digest` |
 //! | [`stations`], [`lines`] | invitations, numbers, tokens; files that go on under another number |
+//! | [`admin`] | what an operator does with the database besides serving |
 //! | [`config`], [`clock`] | database URLs and bounds; time and randomness |
 //! | [`cli`] | the command line |
 
+pub mod admin;
 pub mod cli;
 pub mod clock;
 pub mod config;

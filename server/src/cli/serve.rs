@@ -8,6 +8,7 @@ use clap::Args;
 use tidemark_core::limits::FrameLimits;
 
 use super::Place;
+use super::backup::ServeBackups;
 use super::window::WindowArgs;
 use crate::config::DEFAULT_LISTEN;
 use crate::http::{MOUNT, Origin, Site};
@@ -35,6 +36,8 @@ pub(super) struct ServeArgs {
     /// Serve the field notebook under /notebook/ from this folder, read once at start, instead of the one in this program.
     #[arg(long, env = "TIDEMARK_WEB", value_name = "DIR")]
     web: Option<PathBuf>,
+    #[command(flatten)]
+    backups: ServeBackups,
 }
 
 pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
@@ -53,13 +56,18 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
         tracing::info!("field notebook: {MOUNT} from {from}, {}", config.site);
     }
     let stop = stop_signal().context("cannot listen for signals")?;
+    let database = config.database.clone();
     let server = Server::start(config).await?;
+    let backups = args.backups.start(database)?;
     {
         let mut out = std::io::stdout().lock();
         writeln!(out, "listening on {}", server.url()).and_then(|()| out.flush()).context("cannot write to stdout")?;
     }
     stop.await;
     tracing::info!("stopping: no new connections, running requests are finished");
+    if let Some(backups) = backups {
+        backups.abort();
+    }
     server.shutdown().await;
     Ok(())
 }
@@ -72,7 +80,7 @@ fn origins(words: &[String]) -> anyhow::Result<Vec<Origin>> {
 
 /// Ends with the first SIGTERM or SIGINT.
 #[cfg(unix)]
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+pub(super) fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {
@@ -85,7 +93,7 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
 
 /// Ends with Ctrl-C.
 #[cfg(not(unix))]
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+pub(super) fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     Ok(async {
         let _ = tokio::signal::ctrl_c().await;
     })

@@ -90,7 +90,8 @@ pub(super) async fn differences(client: &mut Client, schema: &Schema) -> Result<
         }
         if let (Some(hypertables), Some(time)) = (&hypertables, table.time_column()) {
             match hypertables.get(&table.name) {
-                None => found.push(format!("table {} is not a hypertable", table.name)),
+                None => found
+                    .push(format!("table {} is not a hypertable; `tidemark-server optimize` makes it one", table.name)),
                 Some(by) if *by != time.name => {
                     found.push(format!(
                         "hypertable {} is partitioned by {by}, the schema says {}",

@@ -1,23 +1,61 @@
 //! `tidemark backup` and `tidemark restore`
 
+mod series;
+
 use std::path::{Path, PathBuf};
 
 use tidemark_client::backup;
+use tidemark_core::rotation::{FOLDER, INTERVAL_HOURS, KEEP};
 
+use self::series::Schedule;
 use super::{Fatal, show};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Where the copy goes.
-    #[arg(value_name = "FILE")]
-    to: PathBuf,
+    /// Where the copy goes; a name with the time, in the folder of --dir, without it.
+    #[arg(value_name = "FILE", conflicts_with_all = ["every", "keep"])]
+    to: Option<PathBuf>,
+    /// The folder of copies without a FILE.
+    #[arg(long, value_name = "DIR", default_value = FOLDER)]
+    dir: PathBuf,
+    /// Stay until SIGTERM, and make a copy every so many hours, 24 without a number; each is put back into a scratch file to check it, and old
+    /// ones are taken away.
+    #[arg(long, value_name = "HOURS", num_args = 0..=1, default_missing_value = "24", value_parser = hours)]
+    every: Option<f64>,
+    /// How many copies of --every stay.
+    #[arg(long, value_name = "N", requires = "every", default_value_t = KEEP, value_parser = keep)]
+    keep: usize,
+}
+
+/// A time span in hours, up to ten years.
+fn hours(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(hours) if hours > 0.0 && hours <= 87_600.0 => Ok(hours),
+        _ => Err(format!("write a number of hours above 0, {INTERVAL_HOURS} for example")),
+    }
+}
+
+fn keep(text: &str) -> Result<usize, String> {
+    let keep = text.parse().ok().filter(|keep| *keep > 0);
+    keep.ok_or_else(|| "write a number above 0: the newest copy always stays".to_owned())
 }
 
 pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
-    super::open(db)?;
-    backup::back_up(db, &args.to)?;
-    show::line(&format!("{}: copied to {} and checked", db.display(), args.to.display()));
-    Ok(())
+    let uuid = tidemark_core::value::format_uuid(super::open(db)?.uuid());
+    if let Some(to) = &args.to {
+        backup::back_up(db, to)?;
+        show::line(&format!("{}: copied to {} and checked", db.display(), to.display()));
+        return Ok(());
+    }
+    let schedule = Schedule::new(db, &uuid, &args.dir, args.every.unwrap_or(INTERVAL_HOURS), args.keep)?;
+    match args.every {
+        Some(_) => schedule.run(),
+        None => {
+            let (to, rows) = schedule.make()?;
+            show::line(&format!("{}: copied to {}, put back to check it: {rows} rows", db.display(), to.display()));
+            Ok(())
+        }
+    }
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,0 +1,149 @@
+//! PostgreSQL's own programs. What they need to know of the database goes through their environment: a password never stands on a command
+//! line, where everybody on the machine reads it.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tokio_postgres::config::Host;
+
+/// How often it is looked whether a program has ended.
+const POLL: Duration = Duration::from_millis(20);
+/// How much of what a program says at its end is repeated.
+const SAID_BYTES_MAX: usize = 4000;
+
+/// The path of a program that knows servers of this major version: in the folder TIDEMARK_PG_BIN names, else on the PATH, where `pg_config`
+/// says, or where packages put it.
+pub(super) fn find(name: &str, server_major: u32) -> anyhow::Result<PathBuf> {
+    let mut seen = Vec::new();
+    for folder in folders() {
+        let path = folder.join(name);
+        if !path.is_file() {
+            continue;
+        }
+        match major(&path) {
+            Some(version) if version >= server_major => return Ok(path),
+            Some(version) => seen.push(format!("{} is of version {version}", path.display())),
+            None => seen.push(format!("{} does not run", path.display())),
+        }
+    }
+    let seen = if seen.is_empty() { String::new() } else { format!(" ({})", seen.join("; ")) };
+    bail!(
+        "there is no {name} for PostgreSQL {server_major} here{seen}: install its client programs (Debian: postgresql-client-{server_major}), or \
+         set TIDEMARK_PG_BIN to the folder that holds them"
+    )
+}
+
+fn folders() -> Vec<PathBuf> {
+    if let Some(folder) = std::env::var_os("TIDEMARK_PG_BIN").filter(|folder| !folder.is_empty()) {
+        return vec![folder.into()];
+    }
+    let mut folders: Vec<PathBuf> = std::env::var_os("PATH").iter().flat_map(std::env::split_paths).collect();
+    let config = Command::new("pg_config").arg("--bindir").stdin(Stdio::null()).stderr(Stdio::null()).output();
+    if let Some(output) = config.ok().filter(|output| output.status.success()) {
+        folders.push(String::from_utf8_lossy(&output.stdout).trim().into());
+    }
+    for (parent, begins) in [("/usr/lib/postgresql", ""), ("/usr", "pgsql-")] {
+        let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
+        let named = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(begins));
+        let mut found: Vec<PathBuf> = named.map(|entry| entry.path().join("bin")).collect();
+        found.sort();
+        folders.extend(found.into_iter().rev());
+    }
+    folders
+}
+
+/// `pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)` is of version 15.
+fn major(program: &Path) -> Option<u32> {
+    let output = Command::new(program).arg("--version").stdin(Stdio::null()).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let version = text.split_once(") ")?.1;
+    version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// A program that is told by its environment which database to use.
+pub(super) fn command(program: &Path, config: &tokio_postgres::Config) -> Command {
+    let mut command = Command::new(program);
+    // What is set for other programs must not lead this one elsewhere.
+    for name in ["PGSERVICE", "PGHOSTADDR", "PGOPTIONS", "PGCLIENTENCODING", "PGTZ", "PGDATESTYLE"] {
+        command.env_remove(name);
+    }
+    let host = config.get_hosts().first().map(|host| match host {
+        Host::Tcp(name) => OsString::from(name),
+        #[cfg(unix)]
+        Host::Unix(path) => path.clone().into_os_string(),
+    });
+    command.env("PGHOST", host.unwrap_or_else(|| "localhost".into()));
+    command.env("PGPORT", config.get_ports().first().copied().unwrap_or(5432).to_string());
+    if let Some(user) = config.get_user() {
+        command.env("PGUSER", user);
+    }
+    if let Some(name) = config.get_dbname().or_else(|| config.get_user()) {
+        command.env("PGDATABASE", name);
+    }
+    if let Some(password) = config.get_password() {
+        #[cfg(unix)]
+        command.env("PGPASSWORD", <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(password));
+        #[cfg(not(unix))]
+        command.env("PGPASSWORD", String::from_utf8_lossy(password).as_ref());
+    }
+    command.env("PGAPPNAME", "tidemark-server").env("PGCONNECT_TIMEOUT", "10").env("LC_MESSAGES", "C");
+    command
+}
+
+/// A program that runs. Dropped before its end, it is killed.
+pub(super) struct Running {
+    child: Child,
+    name: String,
+    said: File,
+}
+
+impl Running {
+    /// Starts a program; what it says goes to a file, so that it never waits for a reader.
+    pub(super) fn start(mut command: Command) -> anyhow::Result<Self> {
+        let name = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let said = tempfile::tempfile().context("no temporary file")?;
+        command.stdin(Stdio::null()).stderr(said.try_clone()?);
+        let child = command.spawn().with_context(|| format!("{name} does not start"))?;
+        Ok(Self { child, name, said })
+    }
+
+    /// Its standard output, when that is a pipe.
+    pub(super) fn stdout(&mut self) -> Option<std::process::ChildStdout> {
+        self.child.stdout.take()
+    }
+
+    /// Waits for its end without a thread.
+    pub(super) async fn end(mut self) -> anyhow::Result<()> {
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return self.judge(status);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    fn judge(&mut self, status: ExitStatus) -> anyhow::Result<()> {
+        if status.success() {
+            return Ok(());
+        }
+        let mut said = Vec::new();
+        self.said.rewind()?;
+        (&self.said).take(1 << 20).read_to_end(&mut said)?;
+        let said = String::from_utf8_lossy(&said[said.len().saturating_sub(SAID_BYTES_MAX)..]).trim().to_owned();
+        bail!("{} failed ({status}): {said}", self.name)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Backups every so many hours: each restored and compared before it counts, old ones taken away.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tidemark_core::rotation::{FAILED, Series};
+
+use super::{Made, check, extension, part_of, publish, write};
+use crate::admin::{shown_bytes, subject};
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::DatabaseUrl;
+
+/// How long until a backup that failed is tried again, unless the next one is due earlier.
+const RETRY_MS: i64 = 10 * 60_000;
+/// The clock is looked at so often: a machine that slept makes up for it at once.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// A series of backups.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    /// What is backed up.
+    pub database: DatabaseUrl,
+    /// Where to.
+    pub folder: PathBuf,
+    /// Hours between two.
+    pub every_hours: f64,
+    /// How many stay.
+    pub keep: usize,
+}
+
+/// The series of a database's backups.
+#[must_use]
+pub fn series(database: &DatabaseUrl) -> Series {
+    Series::new(&subject(database), extension(database))
+}
+
+/// Makes sure that there is a folder for backups.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_folder(folder: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {} for backups", folder.display()))
+}
+
+fn names(folder: &Path) -> anyhow::Result<Vec<String>> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read the folder {}", folder.display()))?;
+    Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+}
+
+impl Schedule {
+    fn every_ms(&self) -> i64 {
+        (self.every_hours * 3_600_000.0) as i64
+    }
+
+    /// Makes one backup, restores it to check it, and takes away what is too many. One that does not pass is kept apart, and nothing is taken
+    /// away then.
+    ///
+    /// # Errors
+    /// When it cannot be made, or does not pass.
+    pub async fn make(&self) -> anyhow::Result<Made> {
+        let series = series(&self.database);
+        make_folder(&self.folder)?;
+        let to = self.folder.join(series.name(SystemClock.now_ms()));
+        if to.exists() {
+            bail!("{} exists already; a backup was made within this second", to.display());
+        }
+        let part = part_of(&to);
+        let manifest = write(&self.database, &part).await?;
+        let checked = match check(&self.database, &part, &manifest, true).await {
+            Ok(checked) => checked,
+            Err(error) => {
+                let mut failed = to.into_os_string();
+                failed.push(FAILED);
+                let failed = PathBuf::from(failed);
+                std::fs::rename(&part, &failed).with_context(|| format!("cannot set {} aside", part.display()))?;
+                return Err(
+                    error.context(format!("the backup did not pass its check and is kept as {}", failed.display()))
+                );
+            }
+        };
+        publish(&part, &to)?;
+        let bytes = std::fs::metadata(&to)?.len();
+        let names = names(&self.folder)?;
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        for name in series.surplus(&names, self.keep, SystemClock.now_ms()) {
+            let path = self.folder.join(name);
+            match std::fs::remove_file(&path) {
+                Ok(()) => tracing::info!("{} was taken away: {} backups are kept", path.display(), self.keep),
+                Err(error) => tracing::warn!("{} cannot be taken away: {error}", path.display()),
+            }
+        }
+        Ok(Made { path: to, bytes, rows: manifest.rows(), checked })
+    }
+
+    /// Makes backups for ever, the first one when it is due. What goes wrong is logged, and tried again.
+    pub async fn run(&self) {
+        let series = series(&self.database);
+        let mut not_before_ms = i64::MIN;
+        loop {
+            let now_ms = SystemClock.now_ms();
+            let due_ms = match names(&self.folder) {
+                Ok(names) => series.due_ms(names.iter().map(String::as_str), self.every_ms(), now_ms),
+                Err(_) => now_ms,
+            };
+            let wait_ms = due_ms.max(not_before_ms).saturating_sub(now_ms);
+            if wait_ms > 0 {
+                let wait = Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0));
+                tokio::time::sleep(wait.min(LOOK)).await;
+                continue;
+            }
+            match self.make().await {
+                Ok(made) => tracing::info!("{}", made.shown()),
+                Err(error) => {
+                    tracing::error!("backup of {}: {error:#}", self.database);
+                    not_before_ms = SystemClock.now_ms().saturating_add(RETRY_MS.min(self.every_ms()).max(1000));
+                }
+            }
+        }
+    }
+}
+
+impl Made {
+    /// One line for people.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let checked = match &self.checked {
+            super::Checked::Restored => "restored and compared, every row came back".to_owned(),
+            super::Checked::Read(why) => format!("read to its end, every row is in it ({why})"),
+        };
+        format!("backup {}: {} rows, {}; {checked}", self.path.display(), self.rows, shown_bytes(self.bytes))
+    }
+}

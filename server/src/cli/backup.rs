@@ -1,0 +1,173 @@
+//! `backup`, `restore`.
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use tidemark_core::rotation::{FOLDER, INTERVAL_HOURS, KEEP};
+
+use super::Place;
+use crate::admin::backup::series::{Schedule, make_folder, series};
+use crate::admin::backup::{Mode, back_up, restore as put_back};
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::DatabaseUrl;
+
+#[derive(Args)]
+pub(super) struct BackupArgs {
+    /// Where the backup goes; a name with the time, in the folder of --dir, without it.
+    #[arg(value_name = "FILE", conflicts_with_all = ["every", "keep"])]
+    to: Option<PathBuf>,
+    /// The folder of backups without a FILE.
+    #[arg(long, value_name = "DIR", default_value = FOLDER, env = "TIDEMARK_DATABASE_BACKUP_PATH")]
+    dir: PathBuf,
+    /// Restore the backup into a database of its own, and compare every row.
+    #[arg(long)]
+    check: bool,
+    /// Stay, and make a backup every so many hours, 24 without a number; each is checked as with --check, and old ones are taken away.
+    #[arg(long, value_name = "HOURS", num_args = 0..=1, default_missing_value = "24", value_parser = hours)]
+    every: Option<f64>,
+    /// How many backups of --every stay.
+    #[arg(long, value_name = "N", requires = "every", default_value_t = KEEP, value_parser = keep)]
+    keep: usize,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Args)]
+pub(super) struct RestoreArgs {
+    /// The backup.
+    #[arg(value_name = "FILE")]
+    from: PathBuf,
+    /// Replace what is in the database. It is copied to a file before.
+    #[arg(long)]
+    replace: bool,
+    /// Where what is replaced goes; a name with the time, in this folder, without it.
+    #[arg(long, value_name = "FILE", requires = "replace")]
+    kept: Option<PathBuf>,
+    /// TimescaleDB's own steps (timescaledb_pre_restore, pg_restore, timescaledb_post_restore), which bring back compressed chunks and continuous
+    /// aggregates as well: into an empty database, as a superuser, in the version of TimescaleDB that was backed up.
+    #[arg(long, conflicts_with = "replace")]
+    exact: bool,
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Backups while the server serves.
+#[derive(Args)]
+pub(super) struct ServeBackups {
+    /// Make a backup of the database every so many hours; none without it.
+    #[arg(long, value_name = "HOURS", env = "TIDEMARK_DATABASE_BACKUP_INTERVAL", value_parser = hours)]
+    backup_every: Option<f64>,
+    /// How many of these backups stay.
+    #[arg(long, value_name = "N", default_value_t = KEEP, value_parser = keep)]
+    backup_keep: usize,
+    /// The folder they go to.
+    #[arg(long, value_name = "DIR", default_value = FOLDER, env = "TIDEMARK_DATABASE_BACKUP_PATH")]
+    backup_dir: PathBuf,
+}
+
+/// A time span in hours, up to ten years.
+fn hours(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(hours) if hours > 0.0 && hours <= 87_600.0 => Ok(hours),
+        _ => Err(format!("write a number of hours above 0, {INTERVAL_HOURS} for example")),
+    }
+}
+
+fn keep(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|keep| *keep > 0)
+        .ok_or_else(|| "write a number above 0: the newest backup always stays".to_owned())
+}
+
+impl ServeBackups {
+    /// Starts to make backups, if any are wanted.
+    pub(super) fn start(self, database: DatabaseUrl) -> anyhow::Result<Option<tokio::task::JoinHandle<()>>> {
+        let Some(every_hours) = self.backup_every else { return Ok(None) };
+        let schedule = Schedule { database, folder: self.backup_dir, every_hours, keep: self.backup_keep };
+        make_folder(&schedule.folder)?;
+        tracing::info!("backups: every {every_hours} h into {}, {} stay", schedule.folder.display(), schedule.keep);
+        Ok(Some(tokio::spawn(async move { schedule.run().await })))
+    }
+}
+
+pub(super) async fn backup(args: BackupArgs) -> anyhow::Result<()> {
+    let database = args.place.database()?;
+    let schedule = args.every.map(|every_hours| Schedule {
+        database: database.clone(),
+        folder: args.dir.clone(),
+        every_hours,
+        keep: args.keep,
+    });
+    let Some(schedule) = schedule else {
+        let to = match args.to {
+            Some(to) => to,
+            None => {
+                make_folder(&args.dir)?;
+                args.dir.join(series(&database).name(SystemClock.now_ms()))
+            }
+        };
+        println!("{}", back_up(&database, &to, args.check).await?.shown());
+        return Ok(());
+    };
+    make_folder(&schedule.folder)?;
+    let stop = super::serve::stop_signal().context("cannot listen for signals")?;
+    tracing::info!(
+        "backups of {database}: every {} h into {}, {} stay",
+        schedule.every_hours,
+        schedule.folder.display(),
+        schedule.keep
+    );
+    tokio::select! {
+        () = schedule.run() => {}
+        () = stop => tracing::info!("stopping"),
+    }
+    Ok(())
+}
+
+pub(super) async fn restore(args: RestoreArgs) -> anyhow::Result<()> {
+    let database = args.place.database()?;
+    if args.replace && !args.yes {
+        ask(&format!(
+            "Replace what is in {database} by {}? Its stations' cursors go back, too. Type yes: ",
+            args.from.display()
+        ))?;
+    }
+    let kept = || format!("before-restore-{}", series(&database).name(SystemClock.now_ms())).into();
+    let mode = match (args.replace, args.exact) {
+        (true, _) => Mode::Replace(args.kept.unwrap_or_else(kept)),
+        (_, true) => Mode::Exact,
+        _ => Mode::Empty,
+    };
+    let restored = put_back(&database, &args.from, &mode).await?;
+    println!("{database}: {} rows put back from {}", restored.rows, args.from.display());
+    for note in &restored.notes {
+        println!("{note}");
+    }
+    if let Some(kept) = &restored.kept {
+        println!("what was there before is {}", kept.display());
+    }
+    println!(
+        "Run `tidemark verify` on every station. One that pushed since that backup was made says `forked: … it has lost changes`; it has these rows still, and \
+         sends them again: `tidemark-server station add NAME --replaces OLD`, then `tidemark rejoin CODE` and `tidemark push` there"
+    );
+    Ok(())
+}
+
+fn ask(question: &str) -> anyhow::Result<()> {
+    if !std::io::stdin().is_terminal() {
+        bail!("--replace asks before it does so, and there is nobody to ask; with --yes it does not ask");
+    }
+    eprint!("{question}");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    if answer.trim() != "yes" {
+        bail!("nothing was changed");
+    }
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! Copies of a station's file every so many hours: each put back to check it before it counts, old ones taken away.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use tidemark_client::{Store, backup};
+use tidemark_core::rotation::{FAILED, PART, Series};
+
+use crate::cli::{Fatal, show};
+use crate::clock::{now_ms, sleep_ms};
+
+/// How long until a copy that failed is tried again, unless the next one is due earlier.
+const RETRY_MS: i64 = 10 * 60_000;
+/// The clock is looked at so often: a machine that slept makes up for it at once.
+const LOOK_MS: i64 = 30_000;
+
+/// A series of copies.
+pub(super) struct Schedule {
+    db: PathBuf,
+    series: Series,
+    folder: PathBuf,
+    every_ms: i64,
+    keep: usize,
+}
+
+impl Schedule {
+    /// The copies of a station's file. Stations may share a folder: the name holds the beginning of the uuid.
+    pub(super) fn new(db: &Path, uuid: &str, folder: &Path, every_hours: f64, keep: usize) -> Result<Self, Fatal> {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| Fatal::new(format!("{}: cannot make the folder for copies: {error}", folder.display())))?;
+        let stem = db.file_stem().unwrap_or_default().to_string_lossy();
+        let series = Series::new(&format!("{stem}-{}", uuid.get(..8).unwrap_or(uuid)), "db");
+        let every_ms = (every_hours * 3_600_000.0) as i64;
+        Ok(Self { db: db.to_owned(), series, folder: folder.to_owned(), every_ms, keep })
+    }
+
+    fn names(&self) -> Result<Vec<String>, Fatal> {
+        let read = std::fs::read_dir(&self.folder)
+            .map_err(|error| Fatal::new(format!("{}: cannot read the folder: {error}", self.folder.display())))?;
+        Ok(read.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+    }
+
+    /// Makes one copy, puts it back into a scratch file, and takes away what is too many; returns where it is, and its rows. One that cannot be
+    /// put back is kept apart, and nothing is taken away then.
+    pub(super) fn make(&self) -> Result<(PathBuf, u64), Fatal> {
+        let to = self.folder.join(self.series.name(now_ms()));
+        let with = |suffix: &str| {
+            let mut name = to.as_os_str().to_owned();
+            name.push(suffix);
+            PathBuf::from(name)
+        };
+        if to.exists() {
+            return Err(Fatal::new(format!("{}: exists already; a copy was made within this second", to.display())));
+        }
+        let part = with(PART);
+        let unwritable = |error| Fatal::new(format!("{}: cannot write the copy: {error}", to.display()));
+        if part.exists() {
+            std::fs::remove_file(&part).map_err(unwritable)?;
+        }
+        backup::back_up(&self.db, &part)?;
+        let rows = match check(&part) {
+            Ok(rows) => rows,
+            Err(error) => {
+                let failed = with(FAILED);
+                std::fs::rename(&part, &failed).map_err(unwritable)?;
+                let message = error.message;
+                return Err(Fatal::new(format!(
+                    "the copy cannot be put back and is kept as {}: {message}",
+                    failed.display()
+                )));
+            }
+        };
+        std::fs::rename(&part, &to).map_err(unwritable)?;
+        #[cfg(unix)]
+        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(unwritable)?;
+        let names = self.names()?;
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        for name in self.series.surplus(&names, self.keep, now_ms()) {
+            let path = self.folder.join(name);
+            if let Err(error) = std::fs::remove_file(&path) {
+                show::error(&format!("tidemark: {}: cannot take it away: {error}", path.display()));
+            }
+        }
+        Ok((to, rows))
+    }
+
+    /// Makes copies until SIGTERM or SIGINT, the first one when it is due. What goes wrong is told, and tried again.
+    pub(super) fn run(&self) -> Result<(), Fatal> {
+        let end = Arc::new(AtomicBool::new(false));
+        for signal in [SIGTERM, SIGINT] {
+            signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&end))
+                .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&end)))
+                .map_err(|error| Fatal::new(format!("cannot listen for signals: {error}")))?;
+        }
+        let ending = || end.load(Ordering::Relaxed);
+        let tell = |text: &str| show::error(&format!("{} {text}", show::time(now_ms())));
+        let every = self.every_ms as f64 / 3_600_000.0;
+        tell(&format!(
+            "copies of {}: every {every} h into {}, {} stay",
+            self.db.display(),
+            self.folder.display(),
+            self.keep
+        ));
+        let mut not_before_ms = i64::MIN;
+        while !ending() {
+            let now = now_ms();
+            let names = self.names().unwrap_or_default();
+            let due_ms = self.series.due_ms(names.iter().map(String::as_str), self.every_ms, now).max(not_before_ms);
+            if due_ms > now {
+                sleep_ms((due_ms - now).min(LOOK_MS).unsigned_abs(), ending);
+                continue;
+            }
+            match self.make() {
+                Ok((to, rows)) => tell(&format!("copied to {}, put back to check it: {rows} rows", to.display())),
+                Err(error) => {
+                    tell(&format!("{}; trying again", error.message));
+                    not_before_ms = now_ms().saturating_add(RETRY_MS.min(self.every_ms).max(1000));
+                }
+            }
+        }
+        tell("ended");
+        Ok(())
+    }
+}
+
+/// Puts a copy back into a scratch file and opens that as a station's; returns its rows.
+fn check(copy: &Path) -> Result<u64, Fatal> {
+    let folder = tempfile::tempdir().map_err(|error| Fatal::new(format!("no room to check the copy: {error}")))?;
+    let scratch = folder.path().join("check.db");
+    backup::restore(copy, &scratch, folder.path().join("kept.db"))?;
+    Ok(Store::open(&scratch)?.row_counts()?.iter().map(|(_, rows)| *rows).sum())
+}
