@@ -32,7 +32,9 @@ pub(crate) const fn day_start_us(day: i64) -> i64 {
 
 /// Whether the file was ever pruned.
 pub(crate) fn is_there(db: &Connection) -> rusqlite::Result<bool> {
-    db.table_exists(None, "tidemark_pruned_ids")
+    // Asked as a query: what SQLite remembers of the schema may be from before another process pruned.
+    let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'tidemark_pruned_ids')";
+    db.prepare_cached(sql)?.query_row([], |row| row.get(0))
 }
 
 /// What was pruned of one day.

@@ -289,3 +289,33 @@ fn a_pipe_that_is_closed_early_is_no_error() {
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
 }
+
+#[test]
+fn test_says_what_is_wrong_with_file_capture_and_server() {
+    let folder = initialised();
+    let said = ok(folder.path(), &["test"]);
+    for line in [
+        "file      ok      no damage",
+        "capture   ok      on, for 18 tables",
+        "disk      ok",
+        "station   -",
+        "server    -",
+    ] {
+        assert!(said.contains(line), "{said}");
+    }
+    let db = Connection::open(folder.path().join("tidemark.db")).unwrap();
+    db.execute_batch("DROP TRIGGER tidemark_models_after_insert").unwrap();
+    fails(folder.path(), &["test"], 1, "1 check failed");
+    // It was made anew.
+    ok(folder.path(), &["test"]);
+    joined(folder.path(), &nobody());
+    let (code, stdout, _) = run(folder.path(), &["test", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, &json["ok"]), (1, &false.into()));
+    let failed: Vec<&serde_json::Value> =
+        json["checks"].as_array().unwrap().iter().filter(|check| check["ok"] == false).collect();
+    assert!(failed.len() == 1 && failed[0]["check"] == "server", "{json}");
+    assert!(ok(folder.path(), &["optimize"]).contains("fresh statistics"));
+    let db = Connection::open(folder.path().join("tidemark.db")).unwrap();
+    assert!(db.table_exists(None, "sqlite_stat1").unwrap());
+}

@@ -6,7 +6,8 @@ use super::{Fatal, show};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Also when changes are not upstream yet: they, and the rejected ones, are forgotten; the rows themselves stay.
+    /// Also when changes are not upstream yet: they, and the rejected ones, are forgotten; the rows themselves stay. And also when rows were
+    /// pruned: they stay upstream, and which they were is forgotten.
     #[arg(long)]
     force: bool,
 }
@@ -19,6 +20,13 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
         return Err(Fatal::new(format!(
             "{shown}: {} not upstream yet; `tidemark push` sends them, `tidemark detach --force` forgets them (the rows stay). Nothing was changed",
             if status.pending == 1 { "1 change is".to_owned() } else { format!("{} changes are", status.pending) }
+        )));
+    }
+    let pruned = store.pruned_rows()?;
+    if pruned > 0 && !args.force {
+        return Err(Fatal::new(format!(
+            "{shown}: {pruned} rows were pruned from it and are upstream only; a file without Tidemark could give their keys again. `tidemark detach --force` detaches \
+             it all the same. Nothing was changed"
         )));
     }
     store.detach()?;

@@ -46,6 +46,10 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
     line("capture", &format!("on, for {}", show::count(schema.tables().len() as u64, "table")));
     line("log", &format!("{} pending of {} ever", status.pending, show::count(status.last_seq, "change")));
     line("rejects", &status.rejects.to_string());
+    let pruned = store.pruned_rows()?;
+    if pruned > 0 {
+        line("pruned", &format!("{}, upstream only", show::count(pruned, "row")));
+    }
     show::line("");
     let width = schema.tables().iter().map(|table| table.name.len()).max().unwrap_or(0).max(5) + 2;
     show::line(&format!("{:<width$}{:>12}  key, time", "table", "rows"));

@@ -11,6 +11,7 @@ mod info;
 mod init;
 mod join;
 mod log;
+mod optimize;
 mod prune;
 mod push;
 mod rejects;
@@ -19,6 +20,7 @@ mod run;
 mod server;
 mod show;
 mod status;
+mod test;
 mod upgrade;
 mod vacuum;
 mod verify;
@@ -86,6 +88,10 @@ enum Verb {
     Verify(verify::Args),
     /// Remove old rows from the file that upstream holds; they stay there.
     Prune(prune::Args),
+    /// Check file, capture, disk, clock and server; exits 1 when something is wrong.
+    Test(test::Args),
+    /// Gather fresh statistics for SQLite's planner.
+    Optimize,
     /// Show schema, tables, sizes and capture.
     Info(info::Args),
 }
@@ -137,6 +143,8 @@ pub fn main() -> ExitCode {
         Verb::Rejects(args) => rejects::run(&db, &args),
         Verb::Verify(args) => verify::run(&db, &args),
         Verb::Prune(args) => prune::run(&db, &args),
+        Verb::Test(args) => test::run(&db, &args),
+        Verb::Optimize => optimize::run(&db),
         Verb::Info(args) => info::run(&db, &args),
     };
     match done {

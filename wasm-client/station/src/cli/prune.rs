@@ -102,7 +102,7 @@ fn print(reports: &[TableReport], before_us: i64, dry_run: bool) {
         show::count(pruned, "row"),
         &before[..19],
         if dry_run {
-            "would go; nothing was changed"
+            "would go, and then those that only these reference; nothing was changed"
         } else {
             "removed here; upstream has them (`tidemark vacuum` gives the room back to the disk)"
         }

@@ -1,0 +1,174 @@
+//! `tidemark test`
+
+use std::path::Path;
+
+use serde_json::json;
+use tidemark_client::sync::{Method, Request, ServerUrl, Transport as _};
+use tidemark_client::{Error, State, Store};
+use tidemark_core::protocol::StationReply;
+
+use super::{Fatal, show};
+use crate::clock::now_ms;
+use crate::transport::HttpTransport;
+
+/// Less room than this is a fault, besides twice the file's size: a write-ahead log grows beside it.
+const ROOM_MIN_BYTES: u64 = 64 << 20;
+/// Clocks that differ by more make times that servers may refuse.
+const SKEW_MAX_MS: i64 = 3_600_000;
+/// How long the server may take.
+const TIMEOUT_MS: u64 = 10_000;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// As JSON, for programs.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What a check found.
+struct Check {
+    name: &'static str,
+    /// `None`: there was nothing to check.
+    good: Option<bool>,
+    says: String,
+}
+
+pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
+    let mut store = Store::open(db)?;
+    let repairs: Vec<String> = store.take_repairs().iter().map(ToString::to_string).collect();
+    let mut checks = vec![
+        integrity(&store)?,
+        Check {
+            name: "capture",
+            good: Some(repairs.is_empty()),
+            says: if repairs.is_empty() {
+                format!("on, for {}", show::count(store.schema().tables().len() as u64, "table"))
+            } else {
+                repairs.join("; ")
+            },
+        },
+        writes(&mut store),
+        room(db),
+        joined(&mut store)?,
+    ];
+    checks.extend(server(&store)?);
+    let failed = checks.iter().filter(|check| check.good == Some(false)).count() as u64;
+    if args.json {
+        let list: Vec<_> =
+            checks.iter().map(|check| json!({ "check": check.name, "ok": check.good, "says": check.says })).collect();
+        show::line(&format!("{:#}", json!({ "ok": failed == 0, "checks": list })));
+    } else {
+        for Check { name, good, says } in &checks {
+            let word = match good {
+                Some(true) => "ok",
+                Some(false) => "FAILED",
+                None => "-",
+            };
+            show::line(&format!("{name:<10}{word:<8}{says}"));
+        }
+    }
+    if failed == 0 {
+        Ok(())
+    } else {
+        Err(Fatal::new(format!("{}: {} failed", db.display(), show::count(failed, "check"))))
+    }
+}
+
+fn integrity(store: &Store) -> Result<Check, Fatal> {
+    let check = store.connection().query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0));
+    let says = check.map_err(|error| Error::sqlite(store.file(), "check the file", error))?;
+    Ok(Check { name: "file", good: Some(says == "ok"), says: if says == "ok" { "no damage".to_owned() } else { says } })
+}
+
+/// Takes the write lock, and gives it back.
+fn writes(store: &mut Store) -> Check {
+    let locked = store.transaction(|_| Ok::<_, Error>(()));
+    let says = locked.as_ref().err().map_or_else(|| "the file can be written".to_owned(), ToString::to_string);
+    Check { name: "writing", good: Some(locked.is_ok()), says }
+}
+
+#[cfg(unix)]
+fn room(db: &Path) -> Check {
+    let folder = db.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let needed = std::fs::metadata(db).map_or(0, |file| file.len().saturating_mul(2)).max(ROOM_MIN_BYTES);
+    match rustix::fs::statvfs(folder) {
+        Ok(disk) => {
+            let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+            let mib = |bytes: u64| bytes >> 20;
+            Check {
+                name: "disk",
+                good: Some(free >= needed),
+                says: format!("{} MiB free, {} MiB should be", mib(free), mib(needed)),
+            }
+        }
+        Err(error) => Check { name: "disk", good: Some(false), says: format!("{}: {error}", folder.display()) },
+    }
+}
+
+#[cfg(not(unix))]
+fn room(_: &Path) -> Check {
+    Check { name: "disk", good: None, says: "how much is free is not known here".to_owned() }
+}
+
+fn joined(store: &mut Store) -> Result<Check, Fatal> {
+    let status = store.status()?;
+    let (good, says) = match (&status.membership, status.state) {
+        (None, _) => (None, "has not joined a server; it records all the same".to_owned()),
+        (Some(_), State::Forked) => (Some(false), status.forked.unwrap_or_default()),
+        (Some(member), _) => (
+            Some(true),
+            format!(
+                "station {} ({}), {} pending, {} open",
+                member.number,
+                member.name,
+                show::count(status.pending, "change"),
+                show::count(status.rejects, "reject")
+            ),
+        ),
+    };
+    Ok(Check { name: "station", good, says })
+}
+
+/// Asks the server where it stands; and what time it is there.
+fn server(store: &Store) -> Result<Vec<Check>, Fatal> {
+    let meta = store.meta()?;
+    let (Some(server), Some(token)) = (meta.server, meta.token) else {
+        return Ok(vec![Check { name: "server", good: None, says: "none yet".to_owned() }]);
+    };
+    let check = |name, good, says| Check { name, good: Some(good), says };
+    let url = match ServerUrl::parse(&server) {
+        Ok(url) => url,
+        Err(error) => return Ok(vec![check("server", false, error.to_string())]),
+    };
+    let request = Request {
+        id: 1,
+        method: Method::Get,
+        url: url.join("/v1/station"),
+        token: Some(token),
+        content_type: None,
+        body: Vec::new(),
+        timeout_ms: TIMEOUT_MS,
+    };
+    let before_ms = now_ms();
+    let reply = match HttpTransport::new().send(&request) {
+        Ok(reply) if reply.status == 200 => reply,
+        Ok(reply) => {
+            let says = format!("{server} answers with status {}; `tidemark push` says more", reply.status);
+            return Ok(vec![check("server", false, says)]);
+        }
+        Err(failure) => return Ok(vec![check("server", false, failure.message)]),
+    };
+    let took_ms = now_ms() - before_ms;
+    let Ok(reply) = serde_json::from_slice::<StationReply>(&reply.body) else {
+        return Ok(vec![check("server", false, format!("{server} answers, but is no Tidemark server"))]);
+    };
+    let skew_ms = reply.server_time_ms.saturating_sub(before_ms.saturating_add(took_ms / 2));
+    let clock = format!(
+        "{} from the server's",
+        if skew_ms.unsigned_abs() < 1000 { "less than 1 s".to_owned() } else { format!("{} s", skew_ms / 1000) }
+    );
+    Ok(vec![
+        check("server", true, format!("{server} answers in {took_ms} ms; change {} is durable there", reply.tidemark)),
+        check("clock", skew_ms.unsigned_abs() <= SKEW_MAX_MS.unsigned_abs(), clock),
+    ])
+}
