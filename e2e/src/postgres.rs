@@ -362,6 +362,14 @@ impl fmt::Debug for PgClient {
     }
 }
 
+/// The path of a program of PostgreSQL, `psql` for example.
+///
+/// # Errors
+/// When PostgreSQL is not on this machine.
+pub fn program(name: &str) -> Result<PathBuf> {
+    Ok(find_bin()?.join(name))
+}
+
 fn find_bin() -> Result<PathBuf> {
     let complete = |dir: &Path| ["initdb", "postgres", "pg_ctl"].iter().all(|name| dir.join(name).is_file());
     if let Some(dir) = std::env::var_os("TIDEMARK_PG_BIN") {
