@@ -7,6 +7,7 @@
 //! | [`proxy`] | a network between them that loses what a script says |
 //! | [`field`] | a server and its stations, set up as a user would |
 //! | [`compare`] | stations against upstream, cell by cell, with no code of the product's digest |
+//! | [`exported`] | the same for what `tidemark-server export` makes |
 //! | [`lives`] | the same for files that have been several stations |
 //! | [`torture`] | a world of real processes that are killed at random moments |
 //! | [`simulation`] | all of it without processes, threads or a network: one seed, virtual time, every fault |
@@ -20,6 +21,7 @@
 
 pub mod compare;
 pub mod divergence;
+pub mod exported;
 pub mod field;
 pub mod lives;
 pub mod postgres;

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use rusqlite::Connection;
-use tidemark_core::value::ColumnType;
-use tidemark_e2e::compare::{Cell, Cells, Upstream, differ, station_rows};
+use tidemark_e2e::compare::{differ, station_rows};
+use tidemark_e2e::exported::{assert_export_equals, map_of};
 use tidemark_e2e::field::{Field, Station};
 use tidemark_e2e::postgres::{Flavour, PgClient, PostgresCluster};
 use tidemark_e2e::process::{Ended, Running, run, start_python};
@@ -118,53 +118,6 @@ fn what_could_not_go_upstream_is_all_that_an_export_lacks() -> Result<()> {
     let upstream = rejects.iter().filter(|reject| reject["origin"] == "server").count();
     ensure!(upstream > 0 && printed.stdout.contains("could not be applied upstream"), "{}", printed.output());
     Ok(())
-}
-
-/// What the map file says: by table and station, what is added to a local id.
-fn map_of(file: &Path) -> Result<BTreeMap<(String, u32), i64>> {
-    let mut offsets = BTreeMap::new();
-    for line in std::fs::read_to_string(file)?.lines().skip(1) {
-        let fields: Vec<&str> = line.split(',').collect();
-        let [table, station, _, added] = fields[..] else { bail!("{line:?}") };
-        offsets.insert((table.to_owned(), station.parse()?), added.parse()?);
-    }
-    Ok(offsets)
-}
-
-/// Compares an export with the rows upstream, the ids moved as its map says; the arithmetic is this function's own.
-fn assert_export_equals(field: &Field, out: &Path, map: &Path, of: &dyn Fn(u32) -> bool) -> Result<u64> {
-    let offsets = map_of(map)?;
-    let upstream = Upstream::open(&field.database)?;
-    let (mut differences, mut count) = (Vec::new(), 0);
-    for table in field.schema().tables() {
-        let mut wanted: Vec<Cells> = Vec::new();
-        for (station, mut row) in upstream.all_rows(field.schema(), table)? {
-            if !of(station) {
-                continue;
-            }
-            for (at, column) in table.columns.iter().enumerate() {
-                let parent = match column.references {
-                    _ if column.ty != ColumnType::Integer => continue,
-                    Some(parent) => &field.schema().tables()[parent],
-                    None if at == table.key => table,
-                    None => continue,
-                };
-                if let Cell::Integer(id) = row[at] {
-                    let block = u32::try_from(id / 4_294_967_296)?;
-                    let added = offsets.get(&(parent.name.clone(), block)).context("the map lacks a block")?;
-                    row[at] = Cell::Integer(id % 4_294_967_296 + added);
-                }
-            }
-            wanted.push(row);
-        }
-        wanted.sort();
-        let keys: BTreeSet<&Cell> = wanted.iter().map(|row| &row[table.key]).collect();
-        ensure!(keys.len() == wanted.len(), "{}: ids meet", table.name);
-        count += wanted.len() as u64;
-        differ(table, 0, &station_rows(out, table)?, "upstream", &wanted, &mut differences);
-    }
-    ensure!(differences.is_empty(), "{differences:#?}");
-    Ok(count)
 }
 
 /// Rows of headquarters' own: its products, and records of them and of a station's.

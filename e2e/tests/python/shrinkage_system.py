@@ -1,7 +1,8 @@
 """The shrinkage system as it is without Tidemark: SQLAlchemy models of its 18 tables over one SQLite file.
 
     shrinkage_system.py make FILE --rows N [--quirks] [--old]    makes the database: about N rows over all tables
-    shrinkage_system.py work FILE|URL --rounds N                 creates, reads, updates and deletes in every table, round after round
+    shrinkage_system.py work FILE|URL --rounds N|--until STOP    creates, reads, updates and deletes in every table, round after round,
+                                                                 so many or until there is a file STOP
     shrinkage_system.py compare FILE FILE [--without TABLE:ID]…  reads both with the models and compares every cell
 
 Everything is drawn from a fixed seed. `--quirks` adds what such files are found to hold: times without a fraction, NULL times, orphans, broken
@@ -174,7 +175,7 @@ INSERT INTO data_lineage (id, process_name, process_timestamp) VALUES (900000006
 """
 
 
-def work(path, rounds, below=2**63 - 1):
+def work(path, rounds, below=2**63 - 1, until=None):
     """Creates, reads, updates and deletes in every table, with the driver's own timeouts: a write that is refused ends the program.
 
     Only rows with ids below `below` are changed or deleted.
@@ -182,7 +183,9 @@ def work(path, rounds, below=2**63 - 1):
     dice = random.Random(7)
     _, classes = models()
     engine = database.make_engine(path if "://" in path else "sqlite:///" + path)
-    for n in range(rounds):
+    n = 0
+    while not pathlib.Path(until).exists() if until else n < rounds:
+        n += 1
         with Session(engine) as session:
             own = {name: cls.id < below for name, cls in classes.items()}
             ids = {
@@ -207,7 +210,7 @@ def work(path, rounds, below=2**63 - 1):
             else:
                 session.commit()
         time.sleep(0.002)
-    print(f"{rounds} rounds")
+    print(f"{n} rounds")
 
 
 def compare(path, other, without):
@@ -242,6 +245,7 @@ def main():
     worked = verbs.add_parser("work")
     worked.add_argument("file")
     worked.add_argument("--rounds", type=int, default=50)
+    worked.add_argument("--until")
     compared = verbs.add_parser("compare")
     compared.add_argument("file")
     compared.add_argument("other")
@@ -252,7 +256,7 @@ def main():
     elif args.verb == "compare":
         compare(args.file, args.other, args.without)
     else:
-        work(args.file, args.rounds)
+        work(args.file, args.rounds, until=args.until)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ use tidemark_core::value::{ColumnType, ValueRef};
 use crate::upstream::sqlite::Parameter;
 
 /// Pages kept in memory while the file is written, in KiB.
-const CACHE_KIB: i64 = 32 * 1024;
+const CACHE_KIB: i64 = 8 * 1024;
 
 pub(super) struct OldFile {
     // Closed before the file is removed.
