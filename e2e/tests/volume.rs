@@ -149,3 +149,27 @@ fn memory_does_not_grow_with_the_bundle() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn memory_does_not_grow_with_the_way_back() -> Result<()> {
+    let (small, large) = backlogs()?;
+    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let field = Field::shrinkage(Some(cluster.create_database("volume")?))?;
+    field.migrate()?;
+    let server = field.serve()?;
+    let station = field.join_station("one", &server.url())?;
+    let (mut peaks, mut there) = (Vec::new(), 0);
+    for rows in [small, large] {
+        record(&station, rows)?;
+        there += rows;
+        station.run(&["push"])?.success()?;
+        let to = format!("sqlite:///{}", field.folder().join(format!("{there}.db")).display());
+        let args = ["export", "--to", &to, "--database", &field.database];
+        let peak = peak_of(Running::start("tidemark-server", &args, field.folder(), &Default::default())?, 0)?;
+        println!("{there} rows written; peak resident: {} MiB", peak >> 10);
+        peaks.push(peak);
+    }
+    // The file's own cache is full with either.
+    ensure!(peaks[1] < peaks[0] + SLACK_KIB, "it grew from {} to {} KiB", peaks[0], peaks[1]);
+    Ok(())
+}
