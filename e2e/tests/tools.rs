@@ -700,6 +700,11 @@ fn plain_tables_become_hypertables_while_a_station_pushes() -> Result<()> {
     ensure!(client.value::<bool>("SELECT has_table_privilege('public', 'shrinkage.coefficients', 'SELECT')").is_err()
         || client.value::<i64>("SELECT count(*) FROM information_schema.role_table_grants WHERE grantee = 'PUBLIC' AND table_name = 'coefficients' AND table_schema = 'shrinkage'")? == 1);
     ensure!(client.value::<i64>("SELECT count(*) FROM pg_namespace WHERE nspname = 'tidemark_optimize'")? == 0);
+    // What reports have on the tables is there again.
+    let triggers = "SELECT count(*) FROM pg_trigger WHERE tgfoid = to_regproc('shrinkage_reports.note_touched') AND tgparentid = 0
+        AND tgrelid IN ('shrinkage.calculation_data'::regclass, 'shrinkage.coefficients'::regclass, 'shrinkage.validation_errors'::regclass)";
+    ensure!(client.value::<i64>(triggers)? == 9);
+    ensure!(client.value::<i64>("SELECT count(*) FROM shrinkage_reports.records")? > 0);
     // HQ's numbering goes on.
     client.batch("INSERT INTO shrinkage.coefficients (coefficient_a) VALUES (1)")?;
     ensure!(client.value::<i64>("SELECT max(id) FROM shrinkage.coefficients WHERE station = 0")? == 150_001);

@@ -186,10 +186,11 @@ fn print_table(head: &[&str], rows: &[Vec<String>]) {
         .collect();
     let line = |cells: Vec<&str>| {
         let padded: Vec<String> = cells.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
-        println!("{}", padded.join("  ").trim_end());
+        format!("{}\n", padded.join("  ").trim_end())
     };
-    line(head.to_vec());
-    for row in rows {
-        line(row.iter().map(String::as_str).collect());
+    let mut text = line(head.to_vec());
+    text.extend(rows.iter().map(|row| line(row.iter().map(String::as_str).collect())));
+    if let Err(error) = print(&text) {
+        eprintln!("tidemark-server: {error:#}");
     }
 }

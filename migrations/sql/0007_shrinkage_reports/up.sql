@@ -426,15 +426,18 @@ GROUP BY n.name, m.name, d.day;
 -- The triggers, and the view of each inventory record with what it comes to. Whoever puts another table in the place of one of these
 -- (`tidemark-server optimize`) disconnects them before, and connects them again after, in one transaction.
 
-CREATE FUNCTION shrinkage_reports.disconnect() RETURNS void
+CREATE FUNCTION shrinkage_reports.disconnect(only_table text DEFAULT NULL) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     source text;
     event text;
 BEGIN
-    DROP VIEW IF EXISTS shrinkage_reports.records;
     FOREACH source IN ARRAY ARRAY['calculation_data', 'coefficients', 'validation_errors'] LOOP
+        CONTINUE WHEN source <> only_table;
+        IF source = 'calculation_data' THEN
+            DROP VIEW IF EXISTS shrinkage_reports.records;
+        END IF;
         FOREACH event IN ARRAY ARRAY['insert', 'update', 'delete'] LOOP
             IF to_regclass('shrinkage.' || source) IS NOT NULL THEN
                 EXECUTE format('DROP TRIGGER IF EXISTS %I ON shrinkage.%I', 'reports_' || event, source);
@@ -444,29 +447,31 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION shrinkage_reports.connect() RETURNS void
+CREATE FUNCTION shrinkage_reports.connect(only_table text DEFAULT NULL) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     source record;
 BEGIN
-    PERFORM shrinkage_reports.disconnect();
+    PERFORM shrinkage_reports.disconnect(only_table);
     FOR source IN SELECT * FROM (VALUES
         ('calculation_data', 'calculation_date'), ('coefficients', 'calculation_date'), ('validation_errors', '')) AS s (name, time)
     LOOP
+        CONTINUE WHEN source.name <> only_table;
         EXECUTE format('CREATE TRIGGER reports_insert AFTER INSERT ON shrinkage.%I FOR EACH ROW
             WHEN (NEW.station = 0) EXECUTE FUNCTION shrinkage_reports.note_touched(%L, %L)', source.name, source.time, source.name);
         EXECUTE format('CREATE TRIGGER reports_update AFTER UPDATE ON shrinkage.%I FOR EACH ROW
             WHEN (NEW.station = 0 OR OLD.station = 0) EXECUTE FUNCTION shrinkage_reports.note_touched(%L, %L)', source.name, source.time, source.name);
         EXECUTE format('CREATE TRIGGER reports_delete AFTER DELETE ON shrinkage.%I FOR EACH ROW
             WHEN (OLD.station = 0) EXECUTE FUNCTION shrinkage_reports.note_touched(%L, %L)', source.name, source.time, source.name);
+        CONTINUE WHEN source.name <> 'calculation_data';
+        CREATE VIEW shrinkage_reports.records AS
+        SELECT c.id, c.station, n.name AS product, c.calculation_date, c.storage_days, c.initial_balance, c.final_balance,
+            shrinkage_reports.theoretical_balance(c.initial_balance, c.incoming, c.outgoing) AS theoretical_balance,
+            shrinkage_reports.shrinkage_mass(c.initial_balance, c.incoming, c.outgoing, c.final_balance) AS shrinkage_mass,
+            shrinkage_reports.shrinkage_rate(c.initial_balance, c.incoming, c.outgoing, c.final_balance) AS shrinkage_rate
+        FROM shrinkage.calculation_data AS c LEFT JOIN shrinkage.nomenclature AS n ON n.id = c.nomenclature_id;
     END LOOP;
-    CREATE VIEW shrinkage_reports.records AS
-    SELECT c.id, c.station, n.name AS product, c.calculation_date, c.storage_days, c.initial_balance, c.final_balance,
-        shrinkage_reports.theoretical_balance(c.initial_balance, c.incoming, c.outgoing) AS theoretical_balance,
-        shrinkage_reports.shrinkage_mass(c.initial_balance, c.incoming, c.outgoing, c.final_balance) AS shrinkage_mass,
-        shrinkage_reports.shrinkage_rate(c.initial_balance, c.incoming, c.outgoing, c.final_balance) AS shrinkage_rate
-    FROM shrinkage.calculation_data AS c LEFT JOIN shrinkage.nomenclature AS n ON n.id = c.nomenclature_id;
 END
 $$;
 

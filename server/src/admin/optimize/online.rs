@@ -240,7 +240,16 @@ async fn swap(client: &mut Client, old: &OldTable) -> anyhow::Result<Duration> {
             "DROP TABLE {}; ALTER TABLE {} SET SCHEMA {}; SET LOCAL client_min_messages = warning; DROP SCHEMA {NAMESPACE} CASCADE",
             old.sql, old.new, old.namespace
         );
-        tx.batch_execute(&sql).await.map_err(doing)
+        let reports = "SELECT to_regproc('shrinkage_reports.connect') IS NOT NULL";
+        let has_reports: bool = tx.query_one(reports, &[]).await.map_err(doing)?.get(0);
+        if has_reports {
+            tx.execute("SELECT shrinkage_reports.disconnect($1)", &[&old.name]).await.map_err(doing)?;
+        }
+        tx.batch_execute(&sql).await.map_err(doing)?;
+        if has_reports {
+            tx.execute("SELECT shrinkage_reports.connect($1)", &[&old.name]).await.map_err(doing)?;
+        }
+        Ok(())
     })
     .await?;
     Ok(start.get().elapsed())

@@ -44,13 +44,15 @@ pub(super) struct OldTable {
     holds: Vec<String>,
 }
 
-/// What hangs on a table that a copy would lose.
+/// What hangs on a table that a copy would lose. What reports have there is connected again after the swap.
 const HOLDS: &str = "
     SELECT 'the trigger ' || t.tgname FROM pg_catalog.pg_trigger t
         WHERE t.tgrelid = $1::text::regclass AND NOT t.tgisinternal AND t.tgname NOT LIKE 'tidemark\\_optimize\\_%'
+            AND t.tgfoid IS DISTINCT FROM to_regproc('shrinkage_reports.note_touched')
     UNION ALL SELECT DISTINCT 'the view or rule ' || r.ev_class::regclass::text FROM pg_catalog.pg_depend d
         JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid
         WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = $1::text::regclass
+            AND r.ev_class IS DISTINCT FROM to_regclass('shrinkage_reports.records')
     UNION ALL SELECT 'the foreign key ' || c.conname FROM pg_catalog.pg_constraint c
         WHERE c.contype = 'f' AND $1::text::regclass IN (c.conrelid, c.confrelid)
     UNION ALL SELECT 'the policy ' || p.polname FROM pg_catalog.pg_policy p WHERE p.polrelid = $1::text::regclass
