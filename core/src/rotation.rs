@@ -16,8 +16,36 @@ pub const KEEP: usize = 7;
 /// Where they go unless told otherwise: `database_backup_path`.
 pub const FOLDER: &str = "backups";
 
+/// The clock is looked at so often: a machine that slept makes up for it at once.
+pub const LOOK_MS: i64 = 30_000;
+
+/// How long until a backup that failed is tried again, unless the next one is due earlier.
+const RETRY_MS: i64 = 10 * 60_000;
 /// Longest part of a name that is taken from what is backed up.
 const SUBJECT_BYTES_MAX: usize = 64;
+
+/// Reads a time span in hours, up to ten years.
+///
+/// # Errors
+/// What to write instead.
+pub fn parse_hours(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(hours) if hours > 0.0 && hours <= 87_600.0 => Ok(hours),
+        _ => Err(format!("write a number of hours above 0, {INTERVAL_HOURS} for example")),
+    }
+}
+
+/// Hours in milliseconds.
+#[must_use]
+pub const fn hours_ms(hours: f64) -> i64 {
+    (hours * 3_600_000.0) as i64
+}
+
+/// How long until a backup that failed is tried again, where one is made every `every_ms`.
+#[must_use]
+pub fn retry_ms(every_ms: i64) -> i64 {
+    RETRY_MS.min(every_ms).max(1000)
+}
 
 /// The backups of one database: `SUBJECT-YYYYMMDDTHHMMSSZ.EXTENSION`.
 #[derive(Debug, Clone, PartialEq, Eq)]

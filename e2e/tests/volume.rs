@@ -73,6 +73,14 @@ fn copy_of_the_same_rows(cluster: &PostgresCluster, expected: u64) -> Result<()>
     Ok(())
 }
 
+/// A field whose upstream is a database `volume` with TimescaleDB.
+fn migrated() -> Result<(PostgresCluster, Field)> {
+    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let field = Field::shrinkage(Some(cluster.create_database("volume")?))?;
+    field.migrate()?;
+    Ok((cluster, field))
+}
+
 /// How many rows the smaller and the larger backlog have.
 fn backlogs() -> Result<(u64, u64)> {
     let wanted = std::env::var("TIDEMARK_TEST_ROWS").ok().map(|text| text.parse()).transpose()?;
@@ -83,9 +91,7 @@ fn backlogs() -> Result<(u64, u64)> {
 #[test]
 fn memory_does_not_grow_with_the_backlog() -> Result<()> {
     let (small, large) = backlogs()?;
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
-    let field = Field::shrinkage(Some(cluster.create_database("volume")?))?;
-    field.migrate()?;
+    let (cluster, field) = migrated()?;
     let server = field.serve()?;
     let station = field.join_station("one", &server.url())?;
     let admin = cluster.admin("volume")?;
@@ -117,9 +123,7 @@ fn memory_does_not_grow_with_the_backlog() -> Result<()> {
 #[test]
 fn memory_does_not_grow_with_the_bundle() -> Result<()> {
     let (small, large) = backlogs()?;
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
-    let field = Field::shrinkage(Some(cluster.create_database("volume")?))?;
-    field.migrate()?;
+    let (_cluster, field) = migrated()?;
     let station = {
         let server = field.serve()?;
         field.join_station("one", &server.url())?
@@ -153,9 +157,7 @@ fn memory_does_not_grow_with_the_bundle() -> Result<()> {
 #[test]
 fn memory_does_not_grow_with_the_way_back() -> Result<()> {
     let (small, large) = backlogs()?;
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
-    let field = Field::shrinkage(Some(cluster.create_database("volume")?))?;
-    field.migrate()?;
+    let (_cluster, field) = migrated()?;
     let server = field.serve()?;
     let station = field.join_station("one", &server.url())?;
     let (mut peaks, mut there) = (Vec::new(), 0);

@@ -19,9 +19,13 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
+use crate::columns::columns;
 use crate::config::{DEFAULT_DATABASE, DatabaseUrl, ServerConfig, load_schema};
 use crate::server::{open_upstream, schema_of_database};
 use crate::upstream::Upstream;
+
+/// Longest name of a station or a reader, in bytes.
+const NAME_BYTES_MAX: usize = 200;
 
 #[derive(Parser)]
 #[command(name = "tidemark-server", version, about = "Takes what field stations recorded, exactly once and in order.")]
@@ -179,18 +183,16 @@ fn print(text: &str) -> anyhow::Result<()> {
 
 /// Prints rows in columns.
 fn print_table(head: &[&str], rows: &[Vec<String>]) {
-    let widths: Vec<usize> = head
-        .iter()
-        .enumerate()
-        .map(|(at, name)| rows.iter().map(|row| row[at].chars().count()).chain([name.len()]).max().unwrap_or(0))
-        .collect();
-    let line = |cells: Vec<&str>| {
-        let padded: Vec<String> = cells.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
-        format!("{}\n", padded.join("  ").trim_end())
-    };
-    let mut text = line(head.to_vec());
-    text.extend(rows.iter().map(|row| line(row.iter().map(String::as_str).collect())));
-    if let Err(error) = print(&text) {
+    if let Err(error) = print(&columns(head, rows, &[])) {
         eprintln!("tidemark-server: {error:#}");
     }
+}
+
+/// A name that an operator gives to a station or a reader.
+fn checked_name<'n>(whose: &str, name: &'n str) -> anyhow::Result<&'n str> {
+    let name = name.trim();
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+        anyhow::bail!("a {whose}'s name has 1 to {NAME_BYTES_MAX} bytes and no control characters");
+    }
+    Ok(name)
 }

@@ -18,8 +18,10 @@
 pub mod admin;
 pub mod cli;
 pub mod clock;
+mod columns;
 pub mod config;
 pub mod export;
+mod files;
 pub mod http;
 pub mod ingest;
 pub mod lines;

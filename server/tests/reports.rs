@@ -170,7 +170,7 @@ async fn a_page_runs_nothing_and_fetches_nothing() {
 #[tokio::test]
 async fn csv_holds_names_as_they_are() {
     let site = Site::with_rows(Kind::Sqlite).await;
-    let answer = ask(site.store.upstream.reports(), &Question::Top { count: 3 }, NOON_MS).await.unwrap();
+    let answer = ask(site.store.upstream.reports().unwrap(), &Question::Top { count: 3 }, NOON_MS).await.unwrap();
     let text = render(&answer, Format::Csv);
     let mut reader = csv_rows(&text);
     assert_eq!(reader.next().unwrap()[0], "product");

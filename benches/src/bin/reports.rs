@@ -100,7 +100,7 @@ fn main() -> Result<()> {
         let mut times = Vec::new();
         for _ in 0..ROUNDS {
             let begin = Instant::now();
-            let report = runtime.block_on(ask(Some(store), question, 0))?;
+            let report = runtime.block_on(ask(store, question, 0))?;
             times.push(begin.elapsed());
             ensure!(!report.freshness.behind);
             if let Body::Product { products } | Body::Top { products } = &report.body {

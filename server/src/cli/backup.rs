@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use tidemark_core::rotation::{FOLDER, INTERVAL_HOURS, KEEP};
+use tidemark_core::rotation::{FOLDER, KEEP, parse_hours};
 
 use super::Place;
 use crate::admin::backup::series::{Schedule, make_folder, series};
@@ -25,7 +25,7 @@ pub(super) struct BackupArgs {
     #[arg(long)]
     check: bool,
     /// Stay, and make a backup every so many hours, 24 without a number; each is checked as with --check, and old ones are taken away.
-    #[arg(long, value_name = "HOURS", num_args = 0..=1, default_missing_value = "24", value_parser = hours)]
+    #[arg(long, value_name = "HOURS", num_args = 0..=1, default_missing_value = "24", value_parser = parse_hours)]
     every: Option<f64>,
     /// How many backups of --every stay.
     #[arg(long, value_name = "N", requires = "every", default_value_t = KEEP, value_parser = keep)]
@@ -60,7 +60,7 @@ pub(super) struct RestoreArgs {
 #[derive(Args)]
 pub(super) struct ServeBackups {
     /// Make a backup of the database every so many hours; none without it.
-    #[arg(long, value_name = "HOURS", env = "TIDEMARK_DATABASE_BACKUP_INTERVAL", value_parser = hours)]
+    #[arg(long, value_name = "HOURS", env = "TIDEMARK_DATABASE_BACKUP_INTERVAL", value_parser = parse_hours)]
     backup_every: Option<f64>,
     /// How many of these backups stay.
     #[arg(long, value_name = "N", default_value_t = KEEP, value_parser = keep)]
@@ -68,14 +68,6 @@ pub(super) struct ServeBackups {
     /// The folder they go to.
     #[arg(long, value_name = "DIR", default_value = FOLDER, env = "TIDEMARK_DATABASE_BACKUP_PATH")]
     backup_dir: PathBuf,
-}
-
-/// A time span in hours, up to ten years.
-fn hours(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(hours) if hours > 0.0 && hours <= 87_600.0 => Ok(hours),
-        _ => Err(format!("write a number of hours above 0, {INTERVAL_HOURS} for example")),
-    }
 }
 
 fn keep(text: &str) -> Result<usize, String> {

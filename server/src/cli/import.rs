@@ -12,6 +12,7 @@ use tidemark_core::receipt;
 use super::Place;
 use super::window::WindowArgs;
 use crate::clock::SystemClock;
+use crate::files::{folder_of, sync_name};
 use crate::ingest::Ingest;
 use crate::sneakernet::import;
 
@@ -38,10 +39,9 @@ pub(super) async fn run(args: ImportArgs) -> anyhow::Result<()> {
         name.into()
     });
     check_replaceable(&receipt)?;
-    let folder = receipt.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let unwritable = || format!("cannot write the receipt {}; name another place with --receipt", receipt.display());
     // Made first: where no receipt can be written, nothing is applied.
-    let mut written = tempfile::NamedTempFile::new_in(folder).with_context(unwritable)?;
+    let mut written = tempfile::NamedTempFile::new_in(folder_of(&receipt)).with_context(unwritable)?;
     let (config, upstream) = args.place.open().await?;
     let ingest = Ingest::new(upstream, config.schema, window, config.limits, Arc::new(SystemClock));
     let mut out = BufWriter::new(written.as_file_mut());
@@ -51,7 +51,7 @@ pub(super) async fn run(args: ImportArgs) -> anyhow::Result<()> {
     drop(out);
     written.as_file().sync_all().with_context(unwritable)?;
     written.persist(&receipt).with_context(unwritable)?;
-    File::open(folder).and_then(|folder| folder.sync_all()).with_context(unwritable)?;
+    sync_name(&receipt).with_context(unwritable)?;
     println!(
         "{shown}: station {} {:?}, changes {} to {} in {} frame{}: {} applied, {} known before; {} rejected; tidemark {}",
         imported.head.station,

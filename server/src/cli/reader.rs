@@ -6,14 +6,11 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use tidemark_core::value::hex;
 
-use super::{Place, print_table, shown_ms};
+use super::{Place, checked_name, print_table, shown_ms};
 use crate::clock::{Clock as _, SystemClock, random_bytes};
 use crate::reports::ReportError;
 use crate::stations::secret_hash;
 use crate::upstream::Upstream;
-
-/// Longest name of a reader, in bytes.
-const NAME_BYTES_MAX: usize = 200;
 
 #[derive(Subcommand)]
 pub(super) enum ReaderCommand {
@@ -48,10 +45,7 @@ async fn open(place: &Place) -> anyhow::Result<Arc<dyn Upstream>> {
 }
 
 async fn add(args: &OfName) -> anyhow::Result<()> {
-    let name = args.name.trim();
-    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
-        bail!("a reader's name has 1 to {NAME_BYTES_MAX} bytes and no control characters");
-    }
+    let name = checked_name("reader", &args.name)?;
     let upstream = open(&args.place).await?;
     let store = upstream.reports().ok_or(ReportError::OtherSchema)?;
     let secret = random_bytes::<32>().context("the operating system gives no random bytes")?;

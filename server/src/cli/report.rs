@@ -81,7 +81,7 @@ pub(super) async fn run(command: ReportCommand) -> anyhow::Result<()> {
     if !common.no_refresh {
         store.refresh(common.rebuild).await.map_err(ReportError::from)?;
     }
-    let text = render(&ask(Some(store), &question, SystemClock.now_ms()).await?, common.format);
+    let text = render(&ask(store, &question, SystemClock.now_ms()).await?, common.format);
     match common.out {
         Some(file) => std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display())),
         None => super::print(&text),

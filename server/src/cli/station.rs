@@ -7,14 +7,12 @@ use clap::{Args, Subcommand};
 use tidemark_core::ids::StationNumber;
 use tidemark_core::joincode::JoinCode;
 
-use super::{Place, print_table, shown_ms};
+use super::{Place, checked_name, print_table, shown_ms};
 use crate::clock::{Clock as _, SystemClock, random_bytes};
 use crate::config::DEFAULT_LISTEN;
 use crate::lines::{LineSummary, ReplacementOutcome};
 use crate::stations::{NewStation, secret_hash};
 
-/// Longest name of a station, in bytes.
-const NAME_BYTES_MAX: usize = 200;
 /// Longest public URL, in bytes.
 const URL_BYTES_MAX: usize = 1000;
 
@@ -79,10 +77,7 @@ async fn add(args: &AddArgs) -> anyhow::Result<()> {
     let Some(expires_ms) = span_ms(&args.expires) else {
         bail!("--expires {:?} is not a time: write 30m, 24h or 7d", args.expires);
     };
-    let name = args.name.trim();
-    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
-        bail!("a station's name has 1 to {NAME_BYTES_MAX} bytes and no control characters");
-    }
+    let name = checked_name("station", &args.name)?;
     let default = format!("http://{DEFAULT_LISTEN}");
     let url = args.public_url.as_deref().unwrap_or(&default).trim_end_matches('/');
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));

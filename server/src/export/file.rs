@@ -9,7 +9,8 @@ use tidemark_core::schema::{Schema, Table};
 use tidemark_core::sqlite::quote;
 use tidemark_core::value::{ColumnType, ValueRef};
 
-use crate::upstream::sqlite::Parameter;
+use crate::files;
+use crate::upstream::sqlite::{Parameter, damage};
 
 /// Pages kept in memory while the file is written, in KiB.
 const CACHE_KIB: i64 = 8 * 1024;
@@ -41,7 +42,7 @@ impl OldFile {
             // What the user's umask leaves of it, as for any new database.
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
-        let part = builder.tempfile_in(folder_of(to)).with_context(unwritable)?.into_temp_path();
+        let part = builder.tempfile_in(files::folder_of(to)).with_context(unwritable)?.into_temp_path();
         let connection = Connection::open(&part).with_context(unwritable)?;
         let begin = || -> rusqlite::Result<()> {
             // There whole or not at all: what is half written is thrown away, so nothing needs a journal.
@@ -78,9 +79,7 @@ impl OldFile {
         let shown = to.display();
         let unwritable = || format!("cannot write {shown}");
         connection.execute_batch("COMMIT").with_context(unwritable)?;
-        let found: String =
-            connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).with_context(unwritable)?;
-        if found != "ok" {
+        if let Some(found) = damage(&connection).with_context(unwritable)? {
             bail!("{shown} is damaged as written ({found}); nothing was exported. Check the disk, and export again");
         }
         let mut orphans = Vec::new();
@@ -94,15 +93,11 @@ impl OldFile {
             orphans.push(count(&sql)?.unsigned_abs());
         }
         connection.close().map_err(|(_, error)| error).with_context(unwritable)?;
-        std::fs::File::options().write(true).open(&part).and_then(|file| file.sync_all()).with_context(unwritable)?;
+        files::sync(&part).with_context(unwritable)?;
         part.persist_noclobber(&to).map_err(|error| error.error).with_context(unwritable)?;
-        std::fs::File::open(folder_of(&to)).and_then(|folder| folder.sync_all()).with_context(unwritable)?;
+        files::sync_name(&to).with_context(unwritable)?;
         Ok(orphans)
     }
-}
-
-fn folder_of(file: &Path) -> &Path {
-    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// SQLAlchemy's name of a column type in SQLite.

@@ -41,7 +41,7 @@ pub(super) async fn report(endpoint: &Endpoint, request: &Request<RequestBody>) 
     }
     let name = request.uri().path().trim_start_matches(REPORTS);
     let (question, format) = question(name, request.uri().query().unwrap_or_default())?;
-    let answer = ask(Some(store), &question, endpoint.ingest.clock().now_ms()).await.map_err(problem_of)?;
+    let answer = ask(store, &question, endpoint.ingest.clock().now_ms()).await.map_err(problem_of)?;
     let mut reply = Response::new(Full::new(Bytes::from(render(&answer, format))));
     let headers = reply.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.media_type()));

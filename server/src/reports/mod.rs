@@ -175,8 +175,7 @@ impl Means {
 ///
 /// # Errors
 /// See [`ReportError`].
-pub async fn ask(store: Option<&dyn ReportStore>, question: &Question, now_ms: i64) -> Result<Report, ReportError> {
-    let store = store.ok_or(ReportError::OtherSchema)?;
+pub async fn ask(store: &dyn ReportStore, question: &Question, now_ms: i64) -> Result<Report, ReportError> {
     let freshness = store.freshness().await?;
     let names = Names::new();
     let body = match question {

@@ -1,6 +1,7 @@
 //! A report as rows: for people in columns, for spreadsheets as CSV.
 
 use super::{Body, Means, Report, TrendReport};
+use crate::columns::columns;
 use crate::upstream::reports::{ModelRow, ProductRow};
 
 /// A cell.
@@ -165,22 +166,8 @@ impl Sheet {
     #[must_use]
     pub fn to_table(&self) -> String {
         let shown: Vec<Vec<String>> = self.rows.iter().map(|row| row.iter().map(Cell::shown).collect()).collect();
-        let width = |at: usize| shown.iter().map(|row| row[at].chars().count()).chain([self.head[at].len()]).max();
-        let widths: Vec<usize> = (0..self.head.len()).map(|at| width(at).unwrap_or(0)).collect();
-        let right = |at: usize| self.rows.first().is_some_and(|row| row[at].is_number());
-        let mut out = String::new();
-        let mut line = |cells: &[&str]| {
-            let cells = cells.iter().enumerate().map(|(at, cell)| {
-                let width = widths[at];
-                if right(at) { format!("{cell:>width$}") } else { format!("{cell:width$}") }
-            });
-            out.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
-            out.push('\n');
-        };
-        line(&self.head);
-        for row in &shown {
-            line(&row.iter().map(String::as_str).collect::<Vec<_>>());
-        }
+        let right: Vec<bool> = self.rows.first().into_iter().flatten().map(Cell::is_number).collect();
+        let mut out = columns(&self.head, &shown, &right);
         for note in &self.notes {
             out.push_str(&format!("{note}\n"));
         }

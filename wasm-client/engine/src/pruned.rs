@@ -12,13 +12,11 @@ use tidemark_core::digest::RowDigest;
 use tidemark_core::identity::Key;
 use tidemark_core::ids::LOCAL_ID_MAX;
 use tidemark_core::schema::{Fingerprint, Table};
+use tidemark_core::timestamp::DAY_US;
 
 use crate::error::Result;
 use crate::meta::{damaged, row_error};
 use crate::store::Store;
-
-/// A day in microseconds.
-const DAY_US: i64 = 86_400_000_000;
 
 /// The UTC day of a time, counted from 1970.
 pub(crate) const fn day_of(time_us: i64) -> i64 {

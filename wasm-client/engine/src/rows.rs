@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::lacking::Lacking;
 use crate::log::{JsonNumbers, sqlite_value};
 use crate::meta::{self, Meta};
-use crate::pruned::{Pruned, has_key};
+use crate::pruned::{Pruned, has_key, is_there};
 use crate::store::Store;
 
 /// The digest of one table.
@@ -165,6 +165,9 @@ impl<'a> Rows<'a> {
     /// Which of these rows upstream were pruned here.
     pub(crate) fn pruned_of(&self, index: usize, rows: impl Iterator<Item = Identity>) -> Result<HashSet<Identity>> {
         let mut pruned = HashSet::new();
+        if !is_there(self.db).map_err(self.sql())? {
+            return Ok(pruned);
+        }
         for identity in rows {
             if has_key(self.db, self.table(index), identity.key).map_err(self.sql())? {
                 pruned.insert(identity);

@@ -24,6 +24,7 @@ use anyhow::{Context as _, bail};
 use tidemark_core::rotation::PART;
 
 use crate::config::DatabaseUrl;
+use crate::files;
 
 /// What a table held when it was copied: how many rows, and a digest over them that does not depend on their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,13 +114,9 @@ async fn check(database: &DatabaseUrl, file: &Path, manifest: &Manifest, restore
 /// Gives a copy its name, once it is on disk.
 fn publish(part: &Path, to: &Path) -> anyhow::Result<()> {
     let unwritable = || format!("cannot write the backup {}", to.display());
-    File::options().write(true).open(part).and_then(|file| file.sync_all()).with_context(unwritable)?;
+    files::sync(part).with_context(unwritable)?;
     std::fs::rename(part, to).with_context(unwritable)?;
-    File::open(folder_of(to)).and_then(|folder| folder.sync_all()).with_context(unwritable)
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    files::sync_name(to).with_context(unwritable)
 }
 
 fn part_of(path: &Path) -> PathBuf {

@@ -4,17 +4,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use tidemark_core::rotation::{FAILED, Series};
+use tidemark_core::rotation::{FAILED, LOOK_MS, Series, hours_ms, retry_ms};
 
 use super::{Made, check, extension, part_of, publish, write};
 use crate::admin::{shown_bytes, subject};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::DatabaseUrl;
-
-/// How long until a backup that failed is tried again, unless the next one is due earlier.
-const RETRY_MS: i64 = 10 * 60_000;
-/// The clock is looked at so often: a machine that slept makes up for it at once.
-const LOOK: Duration = Duration::from_secs(30);
 
 /// A series of backups.
 #[derive(Debug, Clone)]
@@ -50,7 +45,7 @@ fn names(folder: &Path) -> anyhow::Result<Vec<String>> {
 
 impl Schedule {
     fn every_ms(&self) -> i64 {
-        (self.every_hours * 3_600_000.0) as i64
+        hours_ms(self.every_hours)
     }
 
     /// Makes one backup, restores it to check it, and takes away what is too many. One that does not pass is kept apart, and nothing is taken
@@ -105,15 +100,14 @@ impl Schedule {
             };
             let wait_ms = due_ms.max(not_before_ms).saturating_sub(now_ms);
             if wait_ms > 0 {
-                let wait = Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0));
-                tokio::time::sleep(wait.min(LOOK)).await;
+                tokio::time::sleep(Duration::from_millis(wait_ms.min(LOOK_MS).unsigned_abs())).await;
                 continue;
             }
             match self.make().await {
                 Ok(made) => tracing::info!("{}", made.shown()),
                 Err(error) => {
                     tracing::error!("backup of {}: {error:#}", self.database);
-                    not_before_ms = SystemClock.now_ms().saturating_add(RETRY_MS.min(self.every_ms()).max(1000));
+                    not_before_ms = SystemClock.now_ms().saturating_add(retry_ms(self.every_ms()));
                 }
             }
         }

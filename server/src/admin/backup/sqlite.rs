@@ -11,7 +11,7 @@ use tidemark_core::value::hex;
 
 use super::{Checked, Content, Manifest, make_part};
 use crate::admin::{open_file, sqlite_tables};
-use crate::upstream::sqlite::connect;
+use crate::upstream::sqlite::{connect, damage};
 
 /// How often a lock of another program is waited for, with a pause between.
 const TRIES: u32 = 100;
@@ -48,10 +48,9 @@ fn copy_all(from: &Connection, to: &mut Connection) -> anyhow::Result<()> {
 
 /// Every page and index is as it should be.
 fn whole(connection: &Connection, path: &Path) -> anyhow::Result<()> {
-    let read = || connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0));
-    match read().with_context(|| format!("{} is no whole SQLite file", path.display()))?.as_str() {
-        "ok" => Ok(()),
-        found => bail!("{} is damaged: {found}", path.display()),
+    match damage(connection).with_context(|| format!("{} is no whole SQLite file", path.display()))? {
+        None => Ok(()),
+        Some(found) => bail!("{} is damaged: {found}", path.display()),
     }
 }
 

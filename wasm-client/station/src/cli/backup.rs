@@ -5,7 +5,7 @@ mod series;
 use std::path::{Path, PathBuf};
 
 use tidemark_client::backup;
-use tidemark_core::rotation::{FOLDER, INTERVAL_HOURS, KEEP};
+use tidemark_core::rotation::{FOLDER, INTERVAL_HOURS, KEEP, parse_hours};
 
 use self::series::Schedule;
 use super::{Fatal, show};
@@ -20,19 +20,11 @@ pub(super) struct Args {
     dir: PathBuf,
     /// Stay until SIGTERM, and make a copy every so many hours, 24 without a number; each is put back into a scratch file to check it, and old
     /// ones are taken away.
-    #[arg(long, value_name = "HOURS", num_args = 0..=1, default_missing_value = "24", value_parser = hours)]
+    #[arg(long, value_name = "HOURS", num_args = 0..=1, default_missing_value = "24", value_parser = parse_hours)]
     every: Option<f64>,
     /// How many copies of --every stay.
     #[arg(long, value_name = "N", requires = "every", default_value_t = KEEP, value_parser = keep)]
     keep: usize,
-}
-
-/// A time span in hours, up to ten years.
-fn hours(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(hours) if hours > 0.0 && hours <= 87_600.0 => Ok(hours),
-        _ => Err(format!("write a number of hours above 0, {INTERVAL_HOURS} for example")),
-    }
 }
 
 fn keep(text: &str) -> Result<usize, String> {

@@ -31,7 +31,7 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
     if !args.force && args.file.exists() {
         return Err(exists());
     }
-    let folder = args.file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = super::folder_of(&args.file);
     let mut written = NamedTempFile::new_in(folder).map_err(unwritable)?;
     let pending = store.status()?.pending;
     let bar = show::bar(Some(pending), "{bar:30} {percent:>3} %  {pos} of {len} changes  {per_sec}, {eta} left");

@@ -156,6 +156,11 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The folder a file is in.
+fn folder_of(file: &std::path::Path) -> &std::path::Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."))
+}
+
 /// Opens the file, and says on stderr what had to be repaired.
 fn open(db: &std::path::Path) -> Result<Store, Fatal> {
     let mut store = Store::open(db)?;

@@ -89,7 +89,7 @@ fn writes(store: &mut Store) -> Check {
 
 #[cfg(unix)]
 fn room(db: &Path) -> Check {
-    let folder = db.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let folder = super::folder_of(db);
     let needed = std::fs::metadata(db).map_or(0, |file| file.len().saturating_mul(2)).max(ROOM_MIN_BYTES);
     match rustix::fs::statvfs(folder) {
         Ok(disk) => {

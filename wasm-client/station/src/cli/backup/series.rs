@@ -7,15 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tidemark_client::{Store, backup};
-use tidemark_core::rotation::{FAILED, PART, Series};
+use tidemark_core::rotation::{FAILED, LOOK_MS, PART, Series, hours_ms, retry_ms};
 
 use crate::cli::{Fatal, show};
 use crate::clock::{now_ms, sleep_ms};
-
-/// How long until a copy that failed is tried again, unless the next one is due earlier.
-const RETRY_MS: i64 = 10 * 60_000;
-/// The clock is looked at so often: a machine that slept makes up for it at once.
-const LOOK_MS: i64 = 30_000;
 
 /// A series of copies.
 pub(super) struct Schedule {
@@ -33,7 +28,7 @@ impl Schedule {
             .map_err(|error| Fatal::new(format!("{}: cannot make the folder for copies: {error}", folder.display())))?;
         let stem = db.file_stem().unwrap_or_default().to_string_lossy();
         let series = Series::new(&format!("{stem}-{}", uuid.get(..8).unwrap_or(uuid)), "db");
-        let every_ms = (every_hours * 3_600_000.0) as i64;
+        let every_ms = hours_ms(every_hours);
         Ok(Self { db: db.to_owned(), series, folder: folder.to_owned(), every_ms, keep })
     }
 
@@ -117,7 +112,7 @@ impl Schedule {
                 Ok((to, rows)) => tell(&format!("copied to {}, put back to check it: {rows} rows", to.display())),
                 Err(error) => {
                     tell(&format!("{}; trying again", error.message));
-                    not_before_ms = now_ms().saturating_add(RETRY_MS.min(self.every_ms).max(1000));
+                    not_before_ms = now_ms().saturating_add(retry_ms(self.every_ms));
                 }
             }
         }

@@ -1,0 +1,20 @@
+//! Files that are there whole or not at all, also after a power cut.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+/// The folder a file is in.
+pub(crate) fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Waits until what is in a file is on disk.
+pub(crate) fn sync(file: &Path) -> io::Result<()> {
+    File::options().write(true).open(file)?.sync_all()
+}
+
+/// Waits until the name of a file is on disk.
+pub(crate) fn sync_name(file: &Path) -> io::Result<()> {
+    File::open(folder_of(file))?.sync_all()
+}
