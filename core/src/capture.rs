@@ -173,12 +173,16 @@ pub fn log_rows(table: &Table, op: char, of: &str, absent: &[usize]) -> String {
     )
 }
 
-/// The same for at most `?3` rows with a rowid above `?2`, under the numbers from `?1` on.
+/// The function without arguments that [`log_rows_numbered`] takes each row's seq from, in turn.
+pub const PLACE_FUNCTION: &str = "tidemark_place";
+
+/// The same for at most `?2` rows with a rowid above `?1`, in the order of the rowid, each under the next number of [`PLACE_FUNCTION`], which the
+/// connection must have.
 #[must_use]
 pub fn log_rows_numbered(table: &Table, of: &str, absent: &[usize]) -> String {
     format!(
-        "INSERT INTO {LOG_TABLE} (seq, at, tbl, op, {}) SELECT ?1 - 1 + row_number() OVER (ORDER BY rowid), {NOW_MS}, '{name}', 'I', {} FROM \
-         (SELECT rowid, * FROM {} WHERE rowid > ?2 AND {of} ORDER BY rowid LIMIT ?3)",
+        "INSERT INTO {LOG_TABLE} (seq, at, tbl, op, {}) SELECT {PLACE_FUNCTION}(), {NOW_MS}, '{name}', 'I', {} FROM {} \
+         WHERE rowid > ?1 AND {of} ORDER BY rowid LIMIT ?2",
         c_columns(table.columns.len()),
         column_list(table, "", absent),
         quote(&table.name),

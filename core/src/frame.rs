@@ -35,6 +35,7 @@ pub const HEADER_BYTES: usize = 152;
 /// The protocol version this build writes, and the newest it reads.
 pub const VERSION: u16 = 1;
 const MAGIC: [u8; 4] = *b"TDMK";
+const SENT_AT: usize = 64;
 const CHECK_AT: usize = 136;
 
 /// How a body is compressed.
@@ -197,7 +198,7 @@ impl FrameHeader {
             station: StationNumber::new(u32_at(48)).map_err(|error| FrameError::Header(error.to_string()))?,
             count,
             first_seq,
-            sent_at_ms: i64::from_le_bytes(bytes_at(frame, 64)),
+            sent_at_ms: i64::from_le_bytes(bytes_at(frame, SENT_AT)),
             chain_before: Chain(bytes_at(frame, 72)),
             chain_after: Chain(bytes_at(frame, 104)),
         })
@@ -253,12 +254,25 @@ pub fn encode(batch: &Batch, compression: Compression) -> Result<Vec<u8>, FrameE
     put(48, &batch.station.get().to_le_bytes());
     put(52, &(batch.order.len() as u32).to_le_bytes());
     put(56, &batch.first_seq.to_le_bytes());
-    put(64, &batch.sent_at_ms.to_le_bytes());
+    put(SENT_AT, &batch.sent_at_ms.to_le_bytes());
     put(72, &batch.chain_before.0);
     put(104, &batch.chain_after.0);
-    let check = check_of(&frame, &frame[HEADER_BYTES..]);
-    frame[CHECK_AT..HEADER_BYTES].copy_from_slice(&check);
+    put_check(&mut frame);
     Ok(frame)
+}
+
+fn put_check(frame: &mut [u8]) {
+    let check = check_of(frame, &frame[HEADER_BYTES..]);
+    frame[CHECK_AT..HEADER_BYTES].copy_from_slice(&check);
+}
+
+/// Sets the station's clock in the header of a frame that [`encode`] made: one that waited after it was cut tells when it is sent.
+///
+/// # Panics
+/// When the frame is shorter than a header.
+pub fn restamp(frame: &mut [u8], sent_at_ms: i64) {
+    frame[SENT_AT..SENT_AT + 8].copy_from_slice(&sent_at_ms.to_le_bytes());
+    put_check(frame);
 }
 
 /// Turns a frame into a batch: unpacked, decoded by `schema`, its chain recomputed and compared with the header's.

@@ -84,6 +84,10 @@ impl Process {
         match self.engine.next(&mut self.store, now_ms) {
             Ok(Action::Send(request)) => {
                 self.awaits = Some(request.id);
+                // As a station's program does and a browser does not; what goes wrong is met again when the batch is due.
+                if self.token[0] % 2 == 0 {
+                    drop(self.engine.look_ahead(&mut self.store, now_ms));
+                }
                 Next::Send(request)
             }
             Ok(Action::WaitUntil(at_ms)) => Next::Wait((at_ms - now_ms).clamp(1, 600_000)),

@@ -14,7 +14,7 @@ use crate::rejects::{Origin, keep, parent_rejected_here, resolve};
 use crate::store::Store;
 
 /// What is durable upstream now, and what became of it.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Ack<'a> {
     /// The tidemark the batch followed.
     pub base: Cursor,
@@ -30,6 +30,23 @@ pub struct Ack<'a> {
     pub limits: FrameLimits,
     /// The station's clock.
     pub now_ms: i64,
+}
+
+impl Ack<'_> {
+    const fn trims(&self, seq: u64) -> bool {
+        seq > self.base.seq && seq <= self.upto.seq
+    }
+
+    /// What [`acknowledge`] does with it, unless another process was faster.
+    pub(crate) fn moves(&self) -> Acked {
+        let here = self.rejected_here.iter().filter(|(seq, _)| self.trims(*seq));
+        let by_server = self.rejected_by_server.iter().filter(|change| self.trims(change.seq));
+        Acked::Moved {
+            changes: self.upto.seq - self.base.seq,
+            rejected_here: here.count() as u64,
+            rejected_by_server: by_server.count() as u64,
+        }
+    }
 }
 
 /// What [`acknowledge`] did.
@@ -63,15 +80,12 @@ pub fn acknowledge(store: &mut Store, ack: &Ack<'_>) -> Result<Acked> {
         if meta::read(tx, &file)?.tidemark != ack.base || ack.upto.seq <= ack.base.seq {
             return Ok(Acked::Stale);
         }
-        let trimmed = |seq: u64| seq > ack.base.seq && seq <= ack.upto.seq;
-        let (mut rejected_here, mut rejected_by_server) = (0, 0);
         {
             let mut keep = keep(tx, &schema).map_err(sql)?;
-            for (seq, rejection) in ack.rejected_here.iter().filter(|(seq, _)| trimmed(*seq)) {
+            for (seq, rejection) in ack.rejected_here.iter().filter(|(seq, _)| ack.trims(*seq)) {
                 keep(*seq, rejection.code.as_str(), &rejection.message, Origin::Station, ack.now_ms).map_err(sql)?;
-                rejected_here += 1;
             }
-            for change in ack.rejected_by_server.iter().filter(|change| trimmed(change.seq)) {
+            for change in ack.rejected_by_server.iter().filter(|change| ack.trims(change.seq)) {
                 let (mut code, mut message) = (change.code, printable(&change.message));
                 // The server does not know which rows the changes rejected here should have written.
                 if code == RejectCode::Reference
@@ -83,7 +97,6 @@ pub fn acknowledge(store: &mut Store, ack: &Ack<'_>) -> Result<Acked> {
                 if !planted(Bug::RejectNotKept) {
                     keep(change.seq, code.as_str(), &message, Origin::Server, ack.now_ms).map_err(sql)?;
                 }
-                rejected_by_server += 1;
             }
         }
         resolve(tx, &schema, ack.upto.seq, ack.now_ms).map_err(sql)?;
@@ -102,6 +115,6 @@ pub fn acknowledge(store: &mut Store, ack: &Ack<'_>) -> Result<Acked> {
         if planted(Bug::SeqReused) {
             tx.execute("UPDATE sqlite_sequence SET seq = 0 WHERE name = 'tidemark_log'", []).map_err(sql)?;
         }
-        Ok(Acked::Moved { changes: ack.upto.seq - ack.base.seq, rejected_here, rejected_by_server })
+        Ok(ack.moves())
     })
 }

@@ -88,6 +88,7 @@ pub fn run(
         if ending() {
             let since = *ending_since.get_or_insert_with(now_ms);
             if !in_flight || now_ms() - since > GRACE_MS {
+                unless_locked(engine.settle(store), watch)?;
                 return Ok(Ended::Asked);
             }
         }
@@ -118,6 +119,8 @@ pub fn run(
         match unless_locked(engine.next(store, now_ms()), watch)? {
             Some(Action::Send(request)) => {
                 in_flight = courier.requests.send(request).is_ok();
+                // What went wrong is met again when the batch is due.
+                drop(engine.look_ahead(store, now_ms()));
             }
             Some(Action::WaitUntil(at_ms)) => {
                 let left = u64::try_from(at_ms.saturating_sub(now_ms())).unwrap_or(0);

@@ -74,6 +74,14 @@ fn read(response: Response<Body>) -> Result<Reply, Error> {
 }
 
 impl Transport for HttpTransport {
+    fn send_while(&mut self, request: &Request, meanwhile: &mut dyn FnMut()) -> Result<Reply, Failure> {
+        std::thread::scope(|scope| {
+            let sending = scope.spawn(|| self.send(request));
+            meanwhile();
+            sending.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
     fn send(&mut self, request: &Request) -> Result<Reply, Failure> {
         self.exchange(request).map_err(|error| {
             let timeout = matches!(error, Error::Timeout(_));

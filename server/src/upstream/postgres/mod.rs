@@ -18,6 +18,7 @@ mod exported;
 mod inspect;
 mod isolate;
 mod lines;
+mod ranges;
 mod rejects;
 mod reports;
 mod rules;

@@ -1,5 +1,6 @@
 //! The store transaction on PostgreSQL: every question and every write is one statement per table, whatever the number of rows.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 
 use async_trait::async_trait;
@@ -21,6 +22,7 @@ use tokio_postgres::{Row, Transaction};
 
 use super::copy::{EPOCH_2000_US, copy_rows};
 use super::failed;
+use super::ranges::ranges;
 use super::rejects::{self, REJECT_COLUMNS, reject_of};
 use super::reports;
 use crate::ingest::check::RowAt;
@@ -317,6 +319,30 @@ impl<'c> PostgresTransaction<'c> {
         Ok(())
     }
 
+    /// Keys and times of the rows with these keys.
+    async fn rows_present(&self, table: &Table, keys: &BTreeSet<Key>) -> Result<Vec<Row>, StoreError> {
+        let key = quote(&table.key_column().name);
+        let time = table.time_column().map(|time| format!(", t.{}", quote(&time.name))).unwrap_or_default();
+        let target = qualified(self.schema, table);
+        let array = KeyArray::new(key_type(table), keys.iter());
+        let Some(ranges) = ranges(keys) else {
+            let sql = format!("SELECT t.{key}{time} FROM {target} AS t WHERE t.{key} = ANY ($1::{})", array.sql_type());
+            return self.inner.query_typed(&sql, &[array.parameter()]).await.map_err(failed);
+        };
+        let within: Vec<String> =
+            (0..ranges.len()).map(|at| format!("t.{key} BETWEEN ${} AND ${}", 2 * at + 2, 2 * at + 3)).collect();
+        let sql = format!(
+            "SELECT t.{key}{time} FROM unnest($1::{}) AS asked (key) JOIN {target} AS t ON t.{key} = asked.key WHERE {}",
+            array.sql_type(),
+            within.join(" OR ")
+        );
+        let mut parameters = vec![array.parameter()];
+        for (first, last) in &ranges {
+            parameters.extend([(first as &(dyn ToSql + Sync), Type::INT8), (last, Type::INT8)]);
+        }
+        self.inner.query_typed(&sql, &parameters).await.map_err(failed)
+    }
+
     async fn station_where(
         &self,
         column: &str,
@@ -376,12 +402,7 @@ impl StoreTransaction for PostgresTransaction<'_> {
         let owned = owned_array(line);
         for (&index, keys) in &questions.present {
             let table = &self.schema.tables()[index];
-            let keys = KeyArray::new(key_type(table), keys.iter());
-            let key = quote(&table.key_column().name);
-            let time = table.time_column().map(|time| format!(", {}", quote(&time.name))).unwrap_or_default();
-            let target = qualified(self.schema, table);
-            let sql = format!("SELECT {key}{time} FROM {target} WHERE {key} = ANY ($1::{})", keys.sql_type());
-            for row in self.inner.query_typed(&sql, &[keys.parameter()]).await.map_err(failed)? {
+            for row in self.rows_present(table, keys).await? {
                 let Some(key) = key_cell(&row, 0, key_type(table))? else { continue };
                 let time = if table.time.is_some() { row.try_get::<_, StampUs>(1).map_err(failed)?.0 } else { 0 };
                 facts.present.entry((index, key)).or_default().insert(time);

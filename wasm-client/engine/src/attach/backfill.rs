@@ -1,8 +1,11 @@
 //! Fills the places that attaching reserved in the log: in pieces, each a transaction of its own, so that a process that ends half-way is
 //! resumed by the next, and programs can write in between.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
-use tidemark_core::capture::log_rows_numbered;
+use tidemark_core::capture::{PLACE_FUNCTION, log_rows_numbered};
 use tidemark_core::schema::Table;
 use tidemark_core::sqlite::quote;
 
@@ -11,7 +14,7 @@ use crate::lacking::Lacking;
 use crate::store::Store;
 
 /// Rows of one piece: some ten milliseconds.
-const PIECE_ROWS: u32 = 5_000;
+const PIECE_ROWS: u32 = 10_000;
 
 /// `CREATE TABLE` of the tables whose places are not all filled: the next and last place, and the rowid after which to go on and with which to
 /// end.
@@ -122,13 +125,15 @@ fn fill(tx: &Transaction<'_>, table: &Table, open: &Open, absent: &[usize], rows
     let (name, key, c) = (&table.name, quote(&table.key_column().name), table.key);
     let reserved: i64 = tx.query_row("SELECT max(last_seq) FROM tidemark_backfill", [], |row| row.get(0))?;
     // A row that was inserted since has a change of its own, and took no place.
-    let since = format!(
-        "SELECT c{c} FROM tidemark_log WHERE seq > {reserved} AND tbl = '{name}' AND op = 'I' AND c{c} IS NOT NULL"
-    );
-    let of = format!("rowid <= {} AND {key} NOT IN ({since})", open.last_id);
+    let since =
+        format!("FROM tidemark_log WHERE seq > {reserved} AND tbl = '{name}' AND op = 'I' AND c{c} IS NOT NULL");
+    let mut of = format!("rowid <= {}", open.last_id);
+    // A statement that reads the table it writes to holds every row twice: only where it must.
+    if tx.query_row(&format!("SELECT EXISTS (SELECT 1 {since})"), [], |row| row.get(0))? {
+        of += &format!(" AND {key} NOT IN (SELECT c{c} {since})");
+    }
     let room = i64::from(rows).min(open.last_seq - open.next_seq + 1);
-    let log = log_rows_numbered(table, &of, absent);
-    let logged = tx.execute(&log, (open.next_seq, open.after_id, room))? as i64;
+    let logged = log_numbered(tx, table, &of, absent, open.next_seq, (open.after_id, room))?;
     let next_seq = open.next_seq + logged;
     if logged == room && next_seq <= open.last_seq {
         let last: i64 =
@@ -138,6 +143,24 @@ fn fill(tx: &Transaction<'_>, table: &Table, open: &Open, absent: &[usize], rows
     }
     give_up_places(tx, table, next_seq..=open.last_seq, reserved)?;
     tx.execute("DELETE FROM tidemark_backfill WHERE tbl = ?1", [name]).map(|_| ())
+}
+
+/// Logs rows above a rowid, at most so many, in the places from `first` on; returns how many there were.
+pub(super) fn log_numbered(
+    tx: &Connection,
+    table: &Table,
+    of: &str,
+    absent: &[usize],
+    first: i64,
+    (after_id, room): (i64, i64),
+) -> rusqlite::Result<i64> {
+    let next = AtomicI64::new(first);
+    // Without SQLITE_DETERMINISTIC, so that it is called for every row.
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DIRECTONLY;
+    tx.create_scalar_function(PLACE_FUNCTION, 0, flags, move |_| Ok(next.fetch_add(1, Ordering::Relaxed)))?;
+    let logged = tx.execute(&log_rows_numbered(table, of, absent), (after_id, room));
+    tx.remove_function(PLACE_FUNCTION, 0)?;
+    Ok(logged? as i64)
 }
 
 /// Fills places whose rows are gone, or have a change of their own: with deletes of rows that were written since, which upstream has not.

@@ -16,7 +16,7 @@ mod problems;
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
-use tidemark_core::capture::{LOG_TABLE, log_rows_numbered};
+use tidemark_core::capture::LOG_TABLE;
 use tidemark_core::schema::{Schema, Table};
 use tidemark_core::sqlite::quote;
 
@@ -143,8 +143,8 @@ fn reserve(tx: &Connection, file: &str, schema: &Schema) -> Result<u64> {
             backfill::plan(tx, table, next, rows, last.unwrap_or(0)).map_err(sql)?;
         } else {
             // A VACUUM numbers these rows anew, so they do not wait.
-            let log = log_rows_numbered(table, "1", &lacking.columns(table));
-            tx.execute(&log, (next, i64::MIN, i64::MAX)).map_err(sql)?;
+            let every = (i64::MIN, i64::MAX);
+            backfill::log_numbered(tx, table, "1", &lacking.columns(table), next, every).map_err(sql)?;
         }
         next += rows;
     }

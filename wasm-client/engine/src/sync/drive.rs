@@ -11,6 +11,15 @@ pub trait Transport {
     /// # Errors
     /// When there is no answer.
     fn send(&mut self, request: &Request) -> std::result::Result<Reply, Failure>;
+
+    /// The same; `meanwhile` is done while the answer is waited for, or before, where that cannot be.
+    ///
+    /// # Errors
+    /// As [`Transport::send`].
+    fn send_while(&mut self, request: &Request, meanwhile: &mut dyn FnMut()) -> std::result::Result<Reply, Failure> {
+        meanwhile();
+        self.send(request)
+    }
 }
 
 /// The time.
@@ -78,7 +87,9 @@ pub fn drain(
 ) -> Result<Drained> {
     let goal = store.last_seq()?;
     let reached = |event: &Event| matches!(event, Event::Acked { tidemark, .. } if *tidemark >= goal);
-    let drained = drive(store, engine, transport, clock, patience, &reached, watch)?;
+    let drained = drive(store, engine, transport, clock, patience, &reached, watch);
+    engine.settle(store)?;
+    let drained = drained?;
     if matches!(drained, Drained::Done(_)) {
         while let Some(request) = engine.ask_rejects(store, clock.now_ms())? {
             let outcome = transport.send(&request);
@@ -86,6 +97,20 @@ pub fn drain(
         }
     }
     Ok(drained)
+}
+
+/// Sends, and does meanwhile what need not wait.
+fn send(
+    store: &mut Store,
+    engine: &mut Engine,
+    transport: &mut dyn Transport,
+    now_ms: i64,
+    request: &Request,
+) -> std::result::Result<Reply, Failure> {
+    transport.send_while(request, &mut || {
+        // What went wrong is met again when the batch is due.
+        drop(engine.look_ahead(store, now_ms));
+    })
 }
 
 fn hear(
@@ -114,7 +139,9 @@ pub fn agree(
 ) -> Result<Drained> {
     engine.ask();
     let agreed = |event: &Event| matches!(event, Event::Agreed);
-    drive(store, engine, transport, clock, patience, &agreed, &mut |_| ())
+    let drained = drive(store, engine, transport, clock, patience, &agreed, &mut |_| ());
+    engine.settle(store)?;
+    drained
 }
 
 /// Does what the engine says until an event is the last one, or nothing is left to do.
@@ -140,7 +167,7 @@ fn drive(
             Action::Stopped(stop) => return Ok(Drained::Stopped { summary, stop }),
         };
         summary.requests += 1;
-        let outcome = transport.send(&request);
+        let outcome = send(store, engine, transport, now_ms, &request);
         let now_ms = clock.now_ms();
         let event = hear(store, engine, now_ms, &request, outcome)?;
         watch(&event);

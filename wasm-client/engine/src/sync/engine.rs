@@ -1,5 +1,6 @@
 //! The engine: a state machine over the store. One request is in flight at a time; everything else is read from the store when needed.
 
+mod ahead;
 mod farewell;
 
 use tidemark_core::decision::{Cursor, Span};
@@ -112,6 +113,19 @@ struct Sent {
     capped: bool,
 }
 
+impl Sent {
+    fn of(cut: &Cut, store: &Store) -> Self {
+        let span = cut.batch.span();
+        Self {
+            base: cut.base,
+            span,
+            rejected: cut.rejected.clone(),
+            largest_ids: cut.batch.largest_ids(store.schema_of(span.first_seq)),
+            capped: cut.capped,
+        }
+    }
+}
+
 /// What pushes a store's changes. See [`crate::sync`] for how to drive it.
 #[derive(Debug)]
 pub struct Engine {
@@ -133,6 +147,10 @@ pub struct Engine {
     rejects_after: u64,
     /// The server was told of rejects that were settled here up to this time and seq.
     rejects_told: Option<(i64, i64)>,
+    /// The batch after the one in flight.
+    ahead: Option<ahead::Ahead>,
+    /// What is upstream, and not yet acknowledged here because the next batch went first.
+    held: Option<ahead::Held>,
 }
 
 impl Engine {
@@ -152,6 +170,8 @@ impl Engine {
             rejects_asked_ms: None,
             rejects_after: 0,
             rejects_told: None,
+            ahead: None,
+            held: None,
         }
     }
 
@@ -224,7 +244,12 @@ impl Engine {
             }
             State::Waiting { .. } | State::Ready => self.state = State::Ready,
         }
-        let meta = store.meta()?;
+        let mut meta = store.meta()?;
+        let mut ahead = self.take_ahead(&meta, now_ms);
+        if ahead.is_none() && self.held.is_some() {
+            self.settle(store)?;
+            meta = store.meta()?;
+        }
         let stop = |kind, message: String| Ok(Action::Stopped(Stop::new(kind, message)));
         let (Some(token), Some(server), Some(membership)) = (&meta.token, &meta.server, &meta.membership) else {
             return stop(StopKind::NotJoined, Error::NotJoined { file: store.file().to_owned() }.to_string());
@@ -249,7 +274,11 @@ impl Engine {
         let asked = if self.ask_station {
             Asked::Station { base: meta.tidemark }
         } else {
-            match self.cut_frame(store, &meta, now_ms)? {
+            let framed = match ahead.take() {
+                Some((sent, frame)) => Framed::Ready(sent, frame),
+                None => self.cut_frame(store, &meta, now_ms)?,
+            };
+            match framed {
                 Framed::Ready(sent, body) => {
                     request.method = Method::Post;
                     request.url = server.join("/v1/push");
@@ -346,17 +375,15 @@ impl Engine {
     fn cut_frame(&mut self, store: &mut Store, meta: &Meta, now_ms: i64) -> Result<Framed> {
         let pace = self.pace.get_or_insert_with(|| Pace::new(meta.limits.unwrap_or_default()));
         loop {
-            let Some(Cut { batch, base, rejected, capped }) = cut(store, &pace.caps(), now_ms)? else {
-                return Ok(Framed::Nothing);
-            };
-            if meta.membership.as_ref().map(|membership| membership.number) != Some(batch.station) {
+            let Some(cut) = cut(store, &pace.caps(), now_ms)? else { return Ok(Framed::Nothing) };
+            let batch_station = cut.batch.station;
+            if meta.membership.as_ref().map(|membership| membership.number) != Some(batch_station) {
                 return Ok(Framed::Again);
             }
-            let span = batch.span();
-            let batch_station = batch.station;
-            let largest_ids = batch.largest_ids(store.schema_of(span.first_seq));
-            let encoded = encode(&batch, pace.limits());
-            drop(batch);
+            let sent = Sent::of(&cut, store);
+            let span = sent.span;
+            let encoded = encode(&cut.batch, pace.limits());
+            drop(cut);
             let frame = match encoded {
                 Ok(frame) => frame,
                 Err(FrameError::TooLarge { what, have, max }) => {
@@ -386,7 +413,7 @@ impl Engine {
                 return Ok(Framed::Again);
             }
             debug_assert!(frame.len() >= HEADER_BYTES);
-            return Ok(Framed::Ready(Sent { base, span, rejected, largest_ids, capped }, frame));
+            return Ok(Framed::Ready(sent, frame));
         }
     }
 
@@ -404,6 +431,7 @@ impl Engine {
     /// What the store says.
     pub fn on_failure(&mut self, store: &mut Store, now_ms: i64, id: u64, failure: &Failure) -> Result<Event> {
         let Some(flight) = self.land(id) else { return Ok(Event::Ignored) };
+        self.settle(store)?;
         if let (true, Asked::Push(sent), Some(pace)) = (failure.timeout, &flight.asked, &mut self.pace) {
             pace.was_too_much(sent.span.count);
         }
@@ -420,6 +448,10 @@ impl Engine {
     /// What the store says; the batch will be sent again then.
     pub fn on_reply(&mut self, store: &mut Store, now_ms: i64, id: u64, reply: &Reply) -> Result<Event> {
         let Some(flight) = self.land(id) else { return Ok(Event::Ignored) };
+        if let Err(error) = self.settle(store) {
+            self.back_off(now_ms, None);
+            return Err(error);
+        }
         if store.meta()?.membership.map(|membership| membership.number) != Some(flight.number) {
             return Ok(Event::Ignored);
         }
@@ -527,7 +559,7 @@ impl Engine {
             limits: reply.limits,
             now_ms,
         };
-        let acked = acknowledge(store, &ack)?;
+        let acked = if whole && self.hold(&ack) { ack.moves() } else { acknowledge(store, &ack)? };
         self.backoff.reset();
         self.bad_frames = 0;
         self.limits_asked = false;

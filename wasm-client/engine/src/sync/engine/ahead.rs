@@ -1,0 +1,138 @@
+//! Station and server at work at the same time: while a batch is in flight, the one before it is acknowledged here and the one after it is cut.
+//!
+//! ```text
+//! server    apply N            apply N + 1                    apply N + 2
+//! station   ack N − 1, cut N + 1   ack N, cut N + 2           …
+//! ```
+//!
+//! The batch that was cut ahead is sent only if it still is what would be cut then: it begins where the changes that are upstream end, and the
+//! file still says that these changes were about to be sent. A file that was put back to an older copy says so no more; one that says so has
+//! the changes, and no others in their place, since the log is only appended to.
+//!
+//! A process that ends before it has acknowledged a batch leaves the file as if the reply had been lost: the batch is sent once more, and the
+//! server, which has it, says so.
+
+use tidemark_core::decision::Cursor;
+use tidemark_core::frame::{self, FrameHeader};
+use tidemark_core::ids::StationNumber;
+use tidemark_core::limits::FrameLimits;
+use tidemark_core::protocol::RejectedChange;
+use tidemark_core::reject::Rejection;
+
+use super::{Asked, Engine, InFlight, Sent, State};
+use crate::ack::{Ack, acknowledge};
+use crate::error::Result;
+use crate::meta::Meta;
+use crate::outbox::{Snapshot, encode};
+use crate::store::Store;
+
+/// A browser does one thing at a time, and need not carry the code.
+const ONE_BY_ONE: bool = cfg!(target_arch = "wasm32");
+
+/// A batch that was cut before its time.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    station: StationNumber,
+    sent: Sent,
+    frame: Vec<u8>,
+}
+
+/// An [`Ack`] that waits.
+#[derive(Debug)]
+pub(super) struct Held {
+    base: Cursor,
+    upto: Cursor,
+    largest_ids: Vec<(String, i64)>,
+    rejected_here: Vec<(u64, Rejection)>,
+    rejected_by_server: Vec<RejectedChange>,
+    limits: FrameLimits,
+    now_ms: i64,
+}
+
+impl Engine {
+    /// Acknowledges the batch before the one in flight, and cuts the one after it if more was waiting when that was cut. To be called after
+    /// [`Action::Send`] by whoever can do two things at once; the engine does the same without it, one after the other.
+    ///
+    /// # Errors
+    /// What the store says. Nothing is lost: [`Engine::next`] will see the same.
+    ///
+    /// [`Action::Send`]: crate::sync::Action::Send
+    pub fn look_ahead(&mut self, store: &mut Store, now_ms: i64) -> Result<()> {
+        self.settle(store)?;
+        let State::InFlight(InFlight { asked: Asked::Push(sent), number, .. }) = &self.state else { return Ok(()) };
+        let Some(pace) = self.pace.as_ref().filter(|_| sent.capped && self.ahead.is_none()) else { return Ok(()) };
+        let base = Cursor { seq: sent.span.last_seq(), chain: sent.span.chain_after };
+        let (followed, number) = (sent.base, *number);
+        let cut = {
+            let snapshot = Snapshot::take(store)?;
+            if snapshot.tidemark != followed {
+                return Ok(());
+            }
+            snapshot.cut(base, snapshot.last_seq, &pace.caps(), now_ms)?
+        };
+        // Whatever stands in the way is told when its time comes.
+        let Some(cut) = cut.filter(|cut| cut.batch.station == number) else { return Ok(()) };
+        let Ok(frame) = encode(&cut.batch, pace.limits()) else { return Ok(()) };
+        let sent = Sent::of(&cut, store);
+        if store.note_sent(number, sent.span.last_seq())? {
+            self.ahead = Some(Ahead { station: number, sent, frame });
+        }
+        Ok(())
+    }
+
+    /// Acknowledges what is upstream and was left for later; whoever lets go of an engine calls this before.
+    ///
+    /// # Errors
+    /// What the store says; it is still to be done then.
+    pub fn settle(&mut self, store: &mut Store) -> Result<()> {
+        let Some(held) = self.held.as_ref().filter(|_| !ONE_BY_ONE) else { return Ok(()) };
+        let ack = Ack {
+            base: held.base,
+            upto: held.upto,
+            largest_ids: &held.largest_ids,
+            rejected_here: &held.rejected_here,
+            rejected_by_server: &held.rejected_by_server,
+            limits: held.limits,
+            now_ms: held.now_ms,
+        };
+        // Where another process was faster, that is as good.
+        acknowledge(store, &ack)?;
+        self.held = None;
+        Ok(())
+    }
+
+    /// Leaves an acknowledgement for later, if the next batch is ready to go first.
+    pub(super) fn hold(&mut self, ack: &Ack<'_>) -> bool {
+        let holds =
+            !ONE_BY_ONE && self.held.is_none() && self.ahead.as_ref().is_some_and(|ahead| ahead.sent.base == ack.upto);
+        if holds {
+            self.held = Some(Held {
+                base: ack.base,
+                upto: ack.upto,
+                largest_ids: ack.largest_ids.to_vec(),
+                rejected_here: ack.rejected_here.to_vec(),
+                rejected_by_server: ack.rejected_by_server.to_vec(),
+                limits: ack.limits,
+                now_ms: ack.now_ms,
+            });
+        }
+        holds
+    }
+
+    /// The batch that was cut ahead, if it is the next one now.
+    pub(super) fn take_ahead(&mut self, meta: &Meta, now_ms: i64) -> Option<(Sent, Vec<u8>)> {
+        let Ahead { station, sent, mut frame } = self.ahead.take().filter(|_| !ONE_BY_ONE)?;
+        let number = meta.membership.as_ref().map(|membership| membership.number);
+        let upstream = match &self.held {
+            Some(held) if held.base == meta.tidemark => held.upto,
+            _ => meta.tidemark,
+        };
+        let is_next = number == Some(station) && upstream == sent.base && meta.sent_seq >= sent.span.last_seq();
+        let limits = self.pace.as_ref()?.limits();
+        if !is_next || self.ask_station || FrameHeader::parse(&frame, limits).is_err() {
+            return None;
+        }
+        frame::restamp(&mut frame, now_ms);
+        Some((sent, frame))
+    }
+}
