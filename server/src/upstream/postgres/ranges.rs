@@ -10,11 +10,13 @@ const RANGES_MAX: usize = 8;
 /// Fewer keys are asked for one by one.
 const KEYS_MIN: usize = 32;
 /// The ranges together are at most so many times as wide as there are keys: so many entries of an index are read in the time in which a key
-/// is looked for in a few chunks.
-const WIDTH_PER_KEY: u64 = 32;
+/// is looked for in it, and of a hypertable in each of some chunks.
+const WIDTH_PER_KEY: u64 = 8;
+const WIDTH_PER_KEY_OF_CHUNKS: u64 = 32;
 
-/// Ranges that hold all of the keys and not much more; `None` where there are none such.
-pub(super) fn ranges(keys: &BTreeSet<Key>) -> Option<Vec<(i64, i64)>> {
+/// Ranges that hold all of the keys and not much more; `None` where there are none such. `in_chunks`: of a table with a time column.
+pub(super) fn ranges(keys: &BTreeSet<Key>, in_chunks: bool) -> Option<Vec<(i64, i64)>> {
+    let width_per_key = if in_chunks { WIDTH_PER_KEY_OF_CHUNKS } else { WIDTH_PER_KEY };
     if keys.len() < KEYS_MIN {
         return None;
     }
@@ -28,13 +30,13 @@ pub(super) fn ranges(keys: &BTreeSet<Key>) -> Option<Vec<(i64, i64)>> {
     let parting = gaps.len().min(RANGES_MAX - 1);
     gaps.select_nth_unstable_by(parting - 1, |a, b| b.cmp(a));
     let mut starts: Vec<usize> =
-        gaps[..parting].iter().filter(|(gap, _)| *gap > WIDTH_PER_KEY).map(|&(_, at)| at).collect();
+        gaps[..parting].iter().filter(|(gap, _)| *gap > width_per_key).map(|&(_, at)| at).collect();
     starts.push(0);
     starts.sort_unstable();
     let ends = starts.iter().skip(1).copied().chain([ids.len()]);
     let ranges: Vec<(i64, i64)> = starts.iter().zip(ends).map(|(&start, end)| (ids[start], ids[end - 1])).collect();
     let width = ranges.iter().fold(0_u64, |sum, (first, last)| sum.saturating_add(last.abs_diff(*first) + 1));
-    (width <= ids.len() as u64 * WIDTH_PER_KEY).then_some(ranges)
+    (width <= ids.len() as u64 * width_per_key).then_some(ranges)
 }
 
 #[cfg(test)]
@@ -42,7 +44,7 @@ mod tests {
     use super::*;
 
     fn of(ids: impl IntoIterator<Item = i64>) -> Option<Vec<(i64, i64)>> {
-        ranges(&ids.into_iter().map(Key::Integer).collect())
+        ranges(&ids.into_iter().map(Key::Integer).collect(), true)
     }
 
     #[test]
@@ -51,6 +53,7 @@ mod tests {
         assert_eq!(of(own + 1..own + 1000), Some(vec![(own + 1, own + 999)]));
         assert_eq!(of((1..20).chain(own + 5..own + 105)), Some(vec![(1, 19), (own + 5, own + 104)]));
         assert_eq!(of((0..300).map(|n| n * 30)), Some(vec![(0, 8970)]));
+        assert_eq!(ranges(&(0..300).map(|n| Key::Integer(n * 30)).collect(), false), None);
         let eight = (0..8).flat_map(|block| (0..10).map(move |n| block * 1_000_000 + n));
         assert_eq!(of(eight).map(|ranges| ranges.len()), Some(8));
     }
@@ -60,6 +63,6 @@ mod tests {
         assert_eq!(of((0..300).map(|n| n * 100)), None);
         assert_eq!(of([i64::MIN, 0, i64::MAX].into_iter().chain((0..40).map(|n| n << 40))), None);
         assert_eq!(of(1..10), None);
-        assert_eq!(ranges(&(0..100).map(|n| Key::Uuid([n; 16])).collect()), None);
+        assert_eq!(ranges(&(0..100).map(|n| Key::Uuid([n; 16])).collect(), true), None);
     }
 }

@@ -321,20 +321,25 @@ impl<'c> PostgresTransaction<'c> {
 
     /// Keys and times of the rows with these keys.
     async fn rows_present(&self, table: &Table, keys: &BTreeSet<Key>) -> Result<Vec<Row>, StoreError> {
-        let key = quote(&table.key_column().name);
-        let time = table.time_column().map(|time| format!(", t.{}", quote(&time.name))).unwrap_or_default();
+        let mut columns = quote(&table.key_column().name);
+        let key = columns.clone();
+        if let Some(time) = table.time_column() {
+            columns = format!("{columns}, {}", quote(&time.name));
+        }
         let target = qualified(self.schema, table);
         let array = KeyArray::new(key_type(table), keys.iter());
-        let Some(ranges) = ranges(keys) else {
-            let sql = format!("SELECT t.{key}{time} FROM {target} AS t WHERE t.{key} = ANY ($1::{})", array.sql_type());
+        let Some(ranges) = ranges(keys, table.time.is_some()) else {
+            let sql = format!("SELECT {columns} FROM {target} WHERE {key} = ANY ($1::{})", array.sql_type());
             return self.inner.query_typed(&sql, &[array.parameter()]).await.map_err(failed);
         };
         let within: Vec<String> =
-            (0..ranges.len()).map(|at| format!("t.{key} BETWEEN ${} AND ${}", 2 * at + 2, 2 * at + 3)).collect();
+            (0..ranges.len()).map(|at| format!("{key} BETWEEN ${} AND ${}", 2 * at + 2, 2 * at + 3)).collect();
+        // OFFSET 0 keeps the two apart, also where no statistics tell the planner yet how large the table is: a scan of the ranges, and a hash.
         let sql = format!(
-            "SELECT t.{key}{time} FROM unnest($1::{}) AS asked (key) JOIN {target} AS t ON t.{key} = asked.key WHERE {}",
+            "SELECT * FROM (SELECT {columns} FROM {target} WHERE {} OFFSET 0) AS within
+             WHERE {key} IN (SELECT unnest($1::{}) OFFSET 0)",
+            within.join(" OR "),
             array.sql_type(),
-            within.join(" OR ")
         );
         let mut parameters = vec![array.parameter()];
         for (first, last) in &ranges {

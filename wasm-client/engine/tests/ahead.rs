@@ -1,0 +1,217 @@
+//! The batch that is cut while another is in flight, and the acknowledgement that waits for it to go first.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{Fault, World, answer, changes, schema};
+use tidemark_client::backup::{back_up, restore};
+use tidemark_client::sync::{Action, Config, Engine, Event, Failure, Patience, Reply, Request, Transport, drain};
+use tidemark_client::{Error, Store};
+use tidemark_core::batch::Batch;
+use tidemark_core::frame;
+use tidemark_core::limits::FrameLimits;
+use tidemark_core::protocol::PushReply;
+use tidemark_core::value::ValueRef;
+
+const LIMITS: FrameLimits = FrameLimits { rows_max: 100, ..FrameLimits::DEFAULT };
+
+/// A station with so many changes, of which the first batch of 100 is in flight and the second was cut ahead.
+fn looked_ahead(rows: u64) -> (World, Request) {
+    let mut world = World::joined_with(LIMITS);
+    world.write(rows);
+    let first = send(&mut world);
+    let now_ms = world.clock.0;
+    world.engine.look_ahead(&mut world.store, now_ms).unwrap();
+    (world, first)
+}
+
+#[track_caller]
+fn send(world: &mut World) -> Request {
+    match world.engine.next(&mut world.store, world.clock.0).unwrap() {
+        Action::Send(request) => request,
+        other => panic!("nothing to send: {other:?}"),
+    }
+}
+
+#[track_caller]
+fn answered(world: &mut World, request: &Request) -> Event {
+    let reply = world.server.send(request).unwrap();
+    world.engine.on_reply(&mut world.store, world.clock.0, request.id, &reply).unwrap()
+}
+
+fn batch(request: &Request) -> Batch {
+    frame::decode(&request.body, &schema(), &LIMITS).unwrap()
+}
+
+fn tidemark(world: &World) -> u64 {
+    world.store.meta().unwrap().tidemark.seq
+}
+
+#[test]
+fn it_is_the_batch_that_would_be_cut_then_and_goes_before_the_acknowledgement() {
+    let (mut world, first) = looked_ahead(250);
+    assert_eq!(world.store.meta().unwrap().sent_seq, 200, "noted before it can be sent");
+    let event = answered(&mut world, &first);
+    assert_eq!(event, Event::Acked { tidemark: 100, changes: 100, rejected_here: 0, rejected_by_server: 0 });
+    assert_eq!(tidemark(&world), 0, "not yet");
+    world.clock.0 += 5_000;
+    let second = send(&mut world);
+    assert_eq!(tidemark(&world), 0, "not yet");
+    // By now it is.
+    let now_ms = world.clock.0;
+    world.engine.look_ahead(&mut world.store, now_ms).unwrap();
+    assert_eq!(tidemark(&world), 100);
+    let mut other = Engine::new(Config::interactive(9));
+    let mut store = Store::open(world.path()).unwrap();
+    let Action::Send(in_turn) = other.next(&mut store, now_ms).unwrap() else { panic!() };
+    assert_eq!(second.body, in_turn.body, "to the byte, and its clock is that of its sending");
+    assert_eq!(batch(&second).sent_at_ms, now_ms);
+    answered(&mut world, &second);
+    assert_eq!(changes(&world.push()), 50);
+    world.assert_in_sync();
+    assert_eq!(world.server.batches, [100, 100, 50]);
+}
+
+#[test]
+fn a_process_that_ends_before_it_acknowledged_sends_once_more_and_nothing_twice() {
+    let (mut world, first) = looked_ahead(250);
+    answered(&mut world, &first);
+    let second = send(&mut world);
+    world.server.send(&second).unwrap();
+    world.restart();
+    assert_eq!(tidemark(&world), 0);
+    world.push();
+    world.assert_in_sync();
+}
+
+#[test]
+fn a_file_that_was_put_back_to_an_older_copy_sends_its_own_changes() {
+    let mut world = World::joined_with(LIMITS);
+    world.write(150);
+    let first = send(&mut world);
+    let copy = world.folder.path().join("copy.db");
+    back_up(world.path(), &copy).unwrap();
+    world.write(100);
+    let now_ms = world.clock.0;
+    world.engine.look_ahead(&mut world.store, now_ms).unwrap();
+    restore(&copy, world.path(), world.folder.path().join("kept.db")).unwrap();
+    world.store.execute("INSERT INTO reading (note) SELECT 'another' FROM reading LIMIT 80", []).unwrap();
+    answered(&mut world, &first);
+    let second = batch(&send(&mut world));
+    let note = schema().table("reading").unwrap().column_index("note").unwrap();
+    let others = second.groups[0].columns[note..=note].iter();
+    let others = others.flat_map(|notes| (0..notes.len()).map(|row| notes.get(row)));
+    assert_eq!((second.first_seq, others.filter(|note| *note == ValueRef::Text("another")).count()), (101, 50));
+}
+
+#[test]
+fn what_another_process_pushed_meanwhile_is_not_sent_again() {
+    let (mut world, first) = looked_ahead(250);
+    let reply = world.server.send(&first).unwrap();
+    let (mut other, mut engine) = (Store::open(world.path()).unwrap(), Engine::new(Config::interactive(9)));
+    let patience = Patience { failures: 4, wait_ms: 60_000 };
+    drain(&mut other, &mut engine, &mut world.server, &mut world.clock, patience, &mut |_| ()).unwrap();
+    let sent = world.server.batches.len();
+    let now_ms = world.clock.0;
+    world.engine.on_reply(&mut world.store, now_ms, first.id, &reply).unwrap();
+    assert!(matches!(world.engine.next(&mut world.store, now_ms).unwrap(), Action::Idle));
+    assert_eq!(world.server.batches.len(), sent);
+    world.assert_in_sync();
+}
+
+#[test]
+fn a_batch_that_failed_goes_first_again() {
+    let (mut world, first) = looked_ahead(250);
+    let failure = Failure { timeout: false, message: "the connection was lost".into() };
+    world.engine.on_failure(&mut world.store, world.clock.0, first.id, &failure).unwrap();
+    let Action::WaitUntil(at_ms) = world.engine.next(&mut world.store, world.clock.0).unwrap() else { panic!() };
+    world.clock.0 = at_ms;
+    assert_eq!(batch(&send(&mut world)).first_seq, 1);
+}
+
+#[test]
+fn a_server_that_takes_less_by_now_gets_less() {
+    let (mut world, first) = looked_ahead(250);
+    let reply = world.server.send(&first).unwrap();
+    let mut told: PushReply = serde_json::from_slice(&reply.body).unwrap();
+    told.limits.rows_max = 30;
+    let now_ms = world.clock.0;
+    world.engine.on_reply(&mut world.store, now_ms, first.id, &answer(200, &told)).unwrap();
+    assert_eq!(batch(&send(&mut world)).span().count, 30);
+    assert_eq!(tidemark(&world), 100, "nothing was ready to go first");
+}
+
+#[test]
+fn an_acknowledgement_that_finds_the_file_locked_is_made_later() {
+    for unlocked_first in [true, false] {
+        let (mut world, first) = looked_ahead(250);
+        answered(&mut world, &first);
+        let second = send(&mut world);
+        let lock = rusqlite::Connection::open(world.path()).unwrap();
+        world.store.connection().busy_timeout(std::time::Duration::ZERO).unwrap();
+        lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let now_ms = world.clock.0;
+        let locked = world.engine.look_ahead(&mut world.store, now_ms).unwrap_err();
+        assert!(matches!(locked, Error::Locked { .. }), "{locked}");
+        let reply = world.server.send(&second).unwrap();
+        if unlocked_first {
+            lock.execute_batch("ROLLBACK").unwrap();
+        }
+        let event = world.engine.on_reply(&mut world.store, now_ms, second.id, &reply);
+        if unlocked_first {
+            assert!(matches!(event, Ok(Event::Acked { tidemark: 200, .. })), "{event:?}");
+        } else {
+            assert!(matches!(event, Err(Error::Locked { .. })), "{event:?}");
+            lock.execute_batch("ROLLBACK").unwrap();
+        }
+        world.push();
+        world.assert_in_sync();
+    }
+}
+
+/// While the first request is under way, a program writes.
+struct Written<'a> {
+    world: &'a mut common::FakeServer,
+    path: std::path::PathBuf,
+    rows: u32,
+}
+
+impl Transport for Written<'_> {
+    fn send(&mut self, request: &Request) -> Result<Reply, Failure> {
+        self.world.send(request)
+    }
+
+    fn send_while(&mut self, request: &Request, meanwhile: &mut dyn FnMut()) -> Result<Reply, Failure> {
+        let program = Store::open(&self.path).unwrap();
+        for _ in 0..std::mem::take(&mut self.rows) {
+            program.execute("INSERT INTO reading (n) VALUES (1)", []).unwrap();
+        }
+        meanwhile();
+        self.send(request)
+    }
+}
+
+#[test]
+fn a_push_that_ends_while_programs_write_has_acknowledged_all_it_sent() {
+    let mut world = World::joined_with(LIMITS);
+    world.write(150);
+    let path = world.path();
+    let World { store, engine, server, clock, .. } = &mut world;
+    let mut transport = Written { world: server, path, rows: 200 };
+    let patience = Patience { failures: 4, wait_ms: 60_000 };
+    let drained = drain(store, engine, &mut transport, clock, patience, &mut |_| ()).unwrap();
+    assert_eq!(changes(&drained), 200, "the batches that reach the goal");
+    assert_eq!(world.store.meta().unwrap().tidemark, world.server.cursor);
+}
+
+#[test]
+fn nothing_is_cut_ahead_of_a_batch_that_held_everything() {
+    let (world, _) = looked_ahead(100);
+    assert_eq!(world.store.meta().unwrap().sent_seq, 100);
+    let mut world = World::joined_with(LIMITS);
+    world.write(250);
+    world.server.faults.extend([Fault::LoseRequest, Fault::LoseReply, Fault::Timeout, Fault::None, Fault::LoseReply]);
+    world.push();
+    world.assert_in_sync();
+}
