@@ -8,10 +8,9 @@ use tidemark_core::capture::{LOG_TABLE, OUSTED_TABLE, log_rows};
 use tidemark_core::schema::{Schema, Table, not_additions};
 use tidemark_core::sqlite::{add_column, create_table, quote};
 
-use crate::attach::is_attached;
 use crate::capture;
 use crate::error::{Error, Result};
-use crate::lacking::{self, Lacking};
+use crate::lacking::{self, Lacking, is_attached};
 use crate::meta;
 use crate::rejects::REJECTS_TABLE;
 use crate::store::{Store, last_seq};

@@ -9,7 +9,14 @@ use crate::meta::row_error;
 
 /// `CREATE TABLE` of what a file lacks; a row without a column stands for the whole table. Files made by `init` lack nothing and have no such
 /// table.
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) const CREATE_LACKING: &str = "CREATE TABLE tidemark_lacking (tbl TEXT NOT NULL, col TEXT)";
+
+/// Whether a file was attached, not made by `init`.
+pub(crate) fn is_attached(db: &Connection) -> rusqlite::Result<bool> {
+    // A browser's files are its own.
+    Ok(cfg!(not(target_arch = "wasm32")) && db.table_exists(None, "tidemark_lacking")?)
+}
 
 /// Tables and columns of the schema that a file has not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,8 +25,7 @@ pub(crate) struct Lacking(Vec<(String, Option<String>)>);
 impl Lacking {
     pub(crate) fn read(db: &Connection, file: &str) -> Result<Self> {
         let sql = |error| row_error(file, error);
-        // A browser's files are its own.
-        if cfg!(target_arch = "wasm32") || !db.table_exists(None, "tidemark_lacking").map_err(sql)? {
+        if !is_attached(db).map_err(sql)? {
             return Ok(Self::default());
         }
         let mut lacking = Self::default();

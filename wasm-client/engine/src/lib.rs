@@ -17,6 +17,7 @@
 //! | [`verify`] | proves that upstream equals the station, and repairs what differs |
 
 pub mod ack;
+#[cfg(not(target_arch = "wasm32"))] // a browser's files are its own
 pub mod attach;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod backup;

@@ -10,6 +10,7 @@ use tidemark_core::limits::FrameLimits;
 use tidemark_core::reject::Rejection;
 use tidemark_core::value::SqliteValue;
 
+#[cfg(not(target_arch = "wasm32"))]
 use crate::attach::open_places;
 use crate::error::{Error, Result};
 use crate::log::{JsonNumbers, at_ms, sqlite_value};
@@ -183,6 +184,7 @@ impl<'a> Reader<'a> {
     /// What is always true of a log nobody edited; returns its last seq.
     pub(crate) fn check(&self, tidemark: u64, sent_seq: u64) -> Result<u64> {
         let sql = |error| Error::sqlite(self.file, "read the log", error);
+        #[cfg(not(target_arch = "wasm32"))]
         match open_places(self.db).map_err(sql)? {
             0 => {}
             rows => return Err(Error::Backfill { file: self.file.to_owned(), rows }),

@@ -42,7 +42,7 @@ pub(super) fn plan(db: &Connection, table: &Table, next: i64, rows: i64, last_id
 
 /// How many places of the log are still to be filled; 0 of a file that was not attached.
 pub(crate) fn open_places(db: &Connection) -> rusqlite::Result<u64> {
-    if cfg!(target_arch = "wasm32") || !db.table_exists(None, "tidemark_backfill")? {
+    if !db.table_exists(None, "tidemark_backfill")? {
         return Ok(0);
     }
     let sql = "SELECT coalesce(sum(last_seq - next_seq + 1), 0) FROM tidemark_backfill";

@@ -26,7 +26,7 @@ pub use self::differences::Difference;
 pub use self::problems::Problem;
 use crate::capture;
 use crate::error::{Error, Result};
-use crate::lacking::{self, CREATE_LACKING};
+use crate::lacking::{self, CREATE_LACKING, is_attached};
 use crate::open::{OpenOptions, connect, make_ours};
 use crate::store::Store;
 
@@ -37,12 +37,6 @@ pub struct Attached {
     pub differences: Vec<Difference>,
     /// Rows that were there; each becomes a change.
     pub rows: u64,
-}
-
-/// Whether a file was attached, not made by `init`.
-pub(crate) fn is_attached(db: &Connection) -> rusqlite::Result<bool> {
-    // A browser's files are its own.
-    Ok(cfg!(not(target_arch = "wasm32")) && db.table_exists(None, "tidemark_lacking")?)
 }
 
 /// Compares the tables of a file with a schema.

@@ -26,12 +26,20 @@ use crate::meta::Meta;
 use crate::outbox::{Snapshot, encode};
 use crate::store::Store;
 
-/// A browser does one thing at a time, and need not carry the code.
-const ONE_BY_ONE: bool = cfg!(target_arch = "wasm32");
+/// Whoever has one can do two things at once. A browser cannot, and need not carry the code.
+#[cfg(not(target_arch = "wasm32"))]
+type AtOnce = ();
+#[cfg(not(target_arch = "wasm32"))]
+const AT_ONCE: Option<AtOnce> = Some(());
+#[cfg(target_arch = "wasm32")]
+type AtOnce = std::convert::Infallible;
+#[cfg(target_arch = "wasm32")]
+const AT_ONCE: Option<AtOnce> = None;
 
 /// A batch that was cut before its time.
 #[derive(Debug)]
 pub(super) struct Ahead {
+    _at_once: AtOnce,
     station: StationNumber,
     sent: Sent,
     frame: Vec<u8>,
@@ -40,6 +48,7 @@ pub(super) struct Ahead {
 /// An [`Ack`] that waits.
 #[derive(Debug)]
 pub(super) struct Held {
+    _at_once: AtOnce,
     base: Cursor,
     upto: Cursor,
     largest_ids: Vec<(String, i64)>,
@@ -59,6 +68,7 @@ impl Engine {
     /// [`Action::Send`]: crate::sync::Action::Send
     pub fn look_ahead(&mut self, store: &mut Store, now_ms: i64) -> Result<()> {
         self.settle(store)?;
+        let Some(_at_once) = AT_ONCE else { return Ok(()) };
         let State::InFlight(InFlight { asked: Asked::Push(sent), number, .. }) = &self.state else { return Ok(()) };
         let Some(pace) = self.pace.as_ref().filter(|_| sent.capped && self.ahead.is_none()) else { return Ok(()) };
         let base = Cursor { seq: sent.span.last_seq(), chain: sent.span.chain_after };
@@ -75,7 +85,7 @@ impl Engine {
         let Ok(frame) = encode(&cut.batch, pace.limits()) else { return Ok(()) };
         let sent = Sent::of(&cut, store);
         if store.note_sent(number, sent.span.last_seq())? {
-            self.ahead = Some(Ahead { station: number, sent, frame });
+            self.ahead = Some(Ahead { _at_once, station: number, sent, frame });
         }
         Ok(())
     }
@@ -85,7 +95,7 @@ impl Engine {
     /// # Errors
     /// What the store says; it is still to be done then.
     pub fn settle(&mut self, store: &mut Store) -> Result<()> {
-        let Some(held) = self.held.as_ref().filter(|_| !ONE_BY_ONE) else { return Ok(()) };
+        let Some(held) = &self.held else { return Ok(()) };
         let ack = Ack {
             base: held.base,
             upto: held.upto,
@@ -103,10 +113,11 @@ impl Engine {
 
     /// Leaves an acknowledgement for later, if the next batch is ready to go first.
     pub(super) fn hold(&mut self, ack: &Ack<'_>) -> bool {
-        let holds =
-            !ONE_BY_ONE && self.held.is_none() && self.ahead.as_ref().is_some_and(|ahead| ahead.sent.base == ack.upto);
-        if holds {
+        let ready = self.held.is_none() && self.ahead.as_ref().is_some_and(|ahead| ahead.sent.base == ack.upto);
+        let at_once = AT_ONCE.filter(|_| ready);
+        if let Some(_at_once) = at_once {
             self.held = Some(Held {
+                _at_once,
                 base: ack.base,
                 upto: ack.upto,
                 largest_ids: ack.largest_ids.to_vec(),
@@ -116,12 +127,12 @@ impl Engine {
                 now_ms: ack.now_ms,
             });
         }
-        holds
+        at_once.is_some()
     }
 
     /// The batch that was cut ahead, if it is the next one now.
     pub(super) fn take_ahead(&mut self, meta: &Meta, now_ms: i64) -> Option<(Sent, Vec<u8>)> {
-        let Ahead { station, sent, mut frame } = self.ahead.take().filter(|_| !ONE_BY_ONE)?;
+        let Ahead { station, sent, mut frame, .. } = self.ahead.take()?;
         let number = meta.membership.as_ref().map(|membership| membership.number);
         let upstream = match &self.held {
             Some(held) if held.base == meta.tidemark => held.upto,
