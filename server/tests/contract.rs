@@ -46,6 +46,7 @@ contract! {
     poison_is_isolated_and_kept,
     extremes_arrive_bit_for_bit,
     rows_that_reference_their_own_table,
+    many_references_are_judged_one_by_one,
     a_parent_goes_only_after_its_children,
     a_uuid_belongs_to_who_wrote_it_first,
     changes_rejected_on_the_station_are_kept,
@@ -354,6 +355,42 @@ async fn rows_that_reference_their_own_table(store: &Store) {
     assert_eq!(store.pushed(&station.cut(&deletes)).await, [(9, "referenced")]);
     let rows: Vec<_> = upserted.iter().map(|change| change.values.clone()).collect();
     store.has(&station, "site", &rows).await;
+}
+
+/// So many that a database is asked for them otherwise than one by one: keys side by side, with holes, in islands, and far apart.
+async fn many_references_are_judged_one_by_one(store: &Store) {
+    let mut station = store.join("north").await;
+    let maker = station.clone();
+    let week = 7 * 86_400_000_000;
+    let side_by_side: Vec<i64> = (1..=600).collect();
+    let with_holes: Vec<i64> = (1..=100).map(|n| n * 5).collect();
+    let islands: Vec<i64> = (0..4).flat_map(|island| (1..=20).map(move |n| island * 1_000_000 + n)).collect();
+    let far_apart: Vec<i64> = (1..=60).map(|n| n * 1_000_000).collect();
+    let mut there: Vec<i64> = [side_by_side.clone(), islands.clone(), far_apart.clone()].concat();
+    there.sort_unstable();
+    there.dedup();
+    // Every third is not there.
+    there.retain(|n| n % 3 > 0);
+    let readings: Vec<Change> = there.iter().map(|&n| maker.reading(n, day(1) - n % 4 * week, &[])).collect();
+    let sites: Vec<Change> = there.iter().map(|&n| maker.site(n)).collect();
+    assert!(store.pushed(&station.cut(&[sites, readings].concat())).await.is_empty());
+    let (mut seq, mut local) = (2 * there.len() as u64, 0);
+    for keys in [side_by_side, with_holes, islands, far_apart] {
+        let (mut changes, mut wanted) = (Vec::new(), Vec::new());
+        for key in keys {
+            local += 1;
+            let reading = [("reading_id", maker.id(key))];
+            let site = [("name", text("s")), ("parent_id", maker.id(key))];
+            for change in [maker.insert("remark", local, &reading), maker.insert("site", 900_000_000 + local, &site)] {
+                changes.push(change);
+                seq += 1;
+                if key % 3 == 0 {
+                    wanted.push((seq, "reference"));
+                }
+            }
+        }
+        assert_eq!(store.pushed(&station.cut(&changes)).await, wanted);
+    }
 }
 
 async fn a_parent_goes_only_after_its_children(store: &Store) {

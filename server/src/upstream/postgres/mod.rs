@@ -20,7 +20,7 @@ mod isolate;
 mod lines;
 mod ranges;
 mod rejects;
-mod reports;
+pub mod reports;
 mod rules;
 mod surveyed;
 mod transaction;

@@ -16,11 +16,19 @@ use crate::ingest::plan::TableWrites;
 use crate::upstream::StoreError;
 use crate::upstream::reports::{DayRow, Freshness, ModelRow, ProductRow, Reader, ReportStore, Total};
 
-const PRODUCTS: &str = "SELECT name, stations, calculations, mean_accuracy, validation_errors, mean_rate, to_char(first_day, 'YYYY-MM-DD'), to_char(last_day, 'YYYY-MM-DD')
+/// The report on products, of all of them.
+pub const PRODUCTS: &str = "SELECT name, stations, calculations, mean_accuracy, validation_errors, mean_rate, to_char(first_day, 'YYYY-MM-DD'), to_char(last_day, 'YYYY-MM-DD')
     FROM shrinkage_reports.products";
-const MODELS: &str = "SELECT name, model_type, calculations, products, mean_accuracy FROM shrinkage_reports.models";
-const DAYS: &str = "SELECT to_char(day, 'YYYY-MM-DD'), model, calculations, accuracies, accuracy_sum, a_count, a_sum, b_count, b_sum, c_count, c_sum
-    FROM shrinkage_reports.daily WHERE product = $1 AND day BETWEEN $2::text::date AND $3::text::date ORDER BY day, model";
+/// The report on models.
+pub const MODELS: &str = "SELECT name, model_type, calculations, products, mean_accuracy FROM shrinkage_reports.models";
+/// A product's days: its name, the first and the last day. What the view `shrinkage_reports.daily` says, but grouped by what differs within one
+/// product only: with the name among the groups the planner expects so many that it sorts, on disk.
+pub const DAYS: &str = "SELECT to_char(d.day, 'YYYY-MM-DD'), m.name, sum(d.calculations)::bigint, sum(d.accuracies)::bigint, sum(d.accuracy_sum),
+        sum(d.a_count)::bigint, sum(d.a_sum), sum(d.b_count)::bigint, sum(d.b_sum), sum(d.c_count)::bigint, sum(d.c_sum)
+    FROM shrinkage_reports.daily_coefficients AS d
+    JOIN shrinkage.nomenclature AS n ON n.id = d.nomenclature_id
+    LEFT JOIN shrinkage.models AS m ON m.id = d.model_id
+    WHERE n.name = $1 AND d.day BETWEEN $2::text::date AND $3::text::date GROUP BY d.day, m.name ORDER BY d.day, m.name";
 const READERS: &str = "SELECT name, created_at, revoked_at FROM tidemark.reader";
 
 /// A row where records by day are a continuous aggregate.

@@ -8,9 +8,12 @@
 //!        ◄───────────────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! The engine is level-triggered: every call of [`Engine::next`] looks at the store itself, so no lost hint can stall it. It holds no
-//! change in memory between calls: after a failure the batch is cut again, and gives the same chain. Only the server's tidemark,
+//! The engine is level-triggered: every call of [`Engine::next`] looks at the store itself, so no lost hint can stall it. It depends on
+//! nothing that it holds in memory: after a failure the batch is cut again, and gives the same chain. Only the server's tidemark,
 //! checked against the station's own chain, ever removes a change from the log.
+//!
+//! Whoever can do two things at once calls [`Engine::look_ahead`] while a request is under way, and [`Engine::settle`] before it lets go of the
+//! engine.
 
 pub(crate) mod backoff;
 mod drive;
