@@ -1,5 +1,12 @@
 //! The command line of `tidemark-server`.
 
+/// One line to stdout, as `println!`, which panics where this does not: see [`line`].
+macro_rules! say {
+    ($($text:tt)*) => {
+        $crate::cli::line(&format!($($text)*))
+    };
+}
+
 mod admin;
 mod backup;
 mod export;
@@ -181,11 +188,22 @@ fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Prints text that is all a command has to say, or a secret that is said once: what is in the way ends the program.
+fn print_or_end(text: &str) {
+    if let Err(error) = print(text) {
+        eprintln!("tidemark-server: {error:#}");
+        std::process::exit(1);
+    }
+}
+
+/// Prints a line. Who closed the pipe has read enough; the work goes on.
+fn line(text: &str) {
+    print_or_end(&format!("{text}\n"));
+}
+
 /// Prints rows in columns.
 fn print_table(head: &[&str], rows: &[Vec<String>]) {
-    if let Err(error) = print(&columns(head, rows, &[])) {
-        eprintln!("tidemark-server: {error:#}");
-    }
+    print_or_end(&columns(head, rows, &[]));
 }
 
 /// A name that an operator gives to a station or a reader.

@@ -50,6 +50,32 @@ fn works(folder: &Path, args: &[&str]) -> String {
 }
 
 #[test]
+fn a_closed_pipe_ends_nothing_and_a_full_disk_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    works(folder.path(), &["migrate", "up"]);
+    for args in [
+        &["station", "add", "north", "--public-url", "http://127.0.0.1:1"][..],
+        &["info"],
+        &["test"],
+        &["reader", "add", "1C"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = server(folder.path(), args).stdout(writer).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), err.contains("panicked")), (Some(0), false), "{args:?}: {err}");
+    }
+    assert!(works(folder.path(), &["station", "list"]).contains("north"));
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = server(folder.path(), &["station", "add", "south", "--public-url", "http://127.0.0.1:1"])
+        .stdout(full)
+        .output()
+        .unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), err.contains("cannot write to stdout")), (Some(1), true), "{err}");
+}
+
+#[test]
 fn serve_says_where_it_listens_and_stops_on_a_signal() {
     for signal in ["TERM", "INT"] {
         let folder = tempfile::tempdir().unwrap();

@@ -60,7 +60,7 @@ pub(super) async fn show_info(args: InfoArgs) -> anyhow::Result<()> {
     let (database, recorded, schema) = schemas(&args.place).await?;
     let info = info(&database, recorded.as_ref(), &schema).await?;
     if args.json {
-        println!("{}", serde_json::to_string(&info)?);
+        say!("{}", serde_json::to_string(&info)?);
     } else {
         print_info(&info);
     }
@@ -68,7 +68,7 @@ pub(super) async fn show_info(args: InfoArgs) -> anyhow::Result<()> {
 }
 
 fn print_info(info: &Info) {
-    let line = |name: &str, value: &str| println!("{name:<14}{value}");
+    let line = |name: &str, value: &str| say!("{name:<14}{value}");
     let kind = if info.kind == "sqlite" { "SQLite" } else { "PostgreSQL" };
     line("database", &info.database);
     line("kind", &format!("{kind} {}", info.version));
@@ -100,7 +100,7 @@ fn print_info(info: &Info) {
     }
     for (head, tables) in [("table", &info.tables), ("tidemark's own", &info.own_tables)] {
         if !tables.is_empty() {
-            println!();
+            say!("");
             print_table(&[head, "rows", "size", "hypertable"], &tables.iter().map(table_line).collect::<Vec<_>>());
         }
     }
@@ -120,7 +120,7 @@ pub(super) async fn test(place: Place) -> anyhow::Result<()> {
     let (database, _, schema) = schemas(&place).await?;
     let points = check::check(&database, &schema).await;
     for point in &points {
-        println!("{:<5} {:<12} {}", if point.good { "ok" } else { "FAIL" }, point.name, point.found);
+        say!("{:<5} {:<12} {}", if point.good { "ok" } else { "FAIL" }, point.name, point.found);
     }
     match points.iter().filter(|point| !point.good).count() {
         0 => Ok(()),
@@ -133,7 +133,7 @@ pub(super) async fn timescale(place: Place) -> anyhow::Result<()> {
     let config = match place.database()? {
         DatabaseUrl::Postgres(config) => config,
         database @ DatabaseUrl::Sqlite(_) => {
-            println!(
+            say!(
                 "{database} is an embedded SQLite database: it has no hypertables. Name a PostgreSQL database with --database"
             );
             return Ok(());
@@ -141,10 +141,10 @@ pub(super) async fn timescale(place: Place) -> anyhow::Result<()> {
     };
     let client = connect(&config).await?;
     let Some(extension) = extension(&client).await? else {
-        println!("no TimescaleDB in this database: {HOW_TO_GET}");
+        say!("no TimescaleDB in this database: {HOW_TO_GET}");
         return Ok(());
     };
-    println!("TimescaleDB {}, licence {}", extension.version, extension.licence);
+    say!("TimescaleDB {}, licence {}", extension.version, extension.licence);
     let hypertables = hypertables(&client, &extension).await?;
     let rows = hypertables.iter().map(|it| {
         let dimensions = it.dimensions.iter().map(|dimension| match (&dimension.interval, dimension.parts) {
@@ -166,7 +166,7 @@ pub(super) async fn timescale(place: Place) -> anyhow::Result<()> {
 
 pub(super) async fn optimize(args: OptimizeArgs) -> anyhow::Result<()> {
     let (database, _, schema) = schemas(&args.place).await?;
-    let mut say = |line: &str| println!("{line}");
+    let mut say = |line: &str| say!("{line}");
     match (args.plan, args.undo) {
         (true, _) => optimize::plan(&database, &schema, &mut say).await,
         (_, true) => optimize::undo(&database, &mut say).await,
@@ -176,7 +176,7 @@ pub(super) async fn optimize(args: OptimizeArgs) -> anyhow::Result<()> {
 
 pub(super) async fn vacuum(args: VacuumArgs) -> anyhow::Result<()> {
     let (database, _, _) = schemas(&args.place).await?;
-    let sizes = vacuum::vacuum(&database, args.full, &mut |table| println!("vacuumed {table}")).await?;
-    println!("{database}: {}, was {}", shown_bytes(sizes.after), shown_bytes(sizes.before));
+    let sizes = vacuum::vacuum(&database, args.full, &mut |table| say!("vacuumed {table}")).await?;
+    say!("{database}: {}, was {}", shown_bytes(sizes.after), shown_bytes(sizes.before));
     Ok(())
 }

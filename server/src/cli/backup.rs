@@ -104,7 +104,7 @@ pub(super) async fn backup(args: BackupArgs) -> anyhow::Result<()> {
                 args.dir.join(series(&database).name(SystemClock.now_ms()))
             }
         };
-        println!("{}", back_up(&database, &to, args.check).await?.shown());
+        say!("{}", back_up(&database, &to, args.check).await?.shown());
         return Ok(());
     };
     make_folder(&schedule.folder)?;
@@ -137,14 +137,14 @@ pub(super) async fn restore(args: RestoreArgs) -> anyhow::Result<()> {
         _ => Mode::Empty,
     };
     let restored = put_back(&database, &args.from, &mode).await?;
-    println!("{database}: {} rows put back from {}", restored.rows, args.from.display());
+    say!("{database}: {} rows put back from {}", restored.rows, args.from.display());
     for note in &restored.notes {
-        println!("{note}");
+        say!("{note}");
     }
     if let Some(kept) = &restored.kept {
-        println!("what was there before is {}", kept.display());
+        say!("what was there before is {}", kept.display());
     }
-    println!(
+    say!(
         "Run `tidemark verify` on every station. One that pushed since that backup was made says `forked: … it has lost changes`; it has these rows still, and \
          sends them again: `tidemark-server station add NAME --replaces OLD`, then `tidemark rejoin CODE` and `tidemark push` there"
     );

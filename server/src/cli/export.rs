@@ -156,11 +156,11 @@ fn report(
     };
     let order: Vec<String> = exported.ids.order().iter().map(name).collect();
     let total: u64 = exported.rows.iter().sum();
-    println!("{to}: {total} rows in {} tables, checked: every page, and every table's count", schema.tables().len());
+    say!("{to}: {total} rows in {} tables, checked: every page, and every table's count", schema.tables().len());
     match order.as_slice() {
         [] => {}
-        [only] => println!("ids: those of {only} as they were written there"),
-        [first, rest @ ..] => println!(
+        [only] => say!("ids: those of {only} as they were written there"),
+        [first, rest @ ..] => say!(
             "ids: those of {first} as they were written there; after them, moved up in each table: {} (--map FILE.csv says by how much)",
             rest.join(", ")
         ),
@@ -174,6 +174,6 @@ fn report(
         .map(|station| station.rejects)
         .sum();
     if rejects > 0 {
-        println!("{rejects} changes that could not be applied upstream are not in it: tidemark-server rejects list");
+        say!("{rejects} changes that could not be applied upstream are not in it: tidemark-server rejects list");
     }
 }

@@ -52,7 +52,7 @@ pub(super) async fn run(args: ImportArgs) -> anyhow::Result<()> {
     written.as_file().sync_all().with_context(unwritable)?;
     written.persist(&receipt).with_context(unwritable)?;
     sync_name(&receipt).with_context(unwritable)?;
-    println!(
+    say!(
         "{shown}: station {} {:?}, changes {} to {} in {} frame{}: {} applied, {} known before; {} rejected; tidemark {}",
         imported.head.station,
         imported.name,
@@ -65,7 +65,7 @@ pub(super) async fn run(args: ImportArgs) -> anyhow::Result<()> {
         imported.rejected,
         imported.cursor.seq
     );
-    println!("receipt: {}. On the station: tidemark import-receipt FILE", receipt.display());
+    say!("receipt: {}. On the station: tidemark import-receipt FILE", receipt.display());
     Ok(())
 }
 

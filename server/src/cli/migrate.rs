@@ -57,13 +57,13 @@ async fn up(place: &Place) -> anyhow::Result<()> {
         DatabaseUrl::Sqlite(path) => sqlite::up(&mut upstream::sqlite::connect(&path)?, &schema)?,
         DatabaseUrl::Postgres(config) => {
             let mut client = upstream::postgres::connect(&config).await?;
-            postgres::up(&mut client, &schema, &mut |line| println!("{line}")).await?
+            postgres::up(&mut client, &schema, &mut |line| say!("{line}")).await?
         }
     };
     for name in &done {
-        println!("applied {name}");
+        say!("applied {name}");
     }
-    println!("the database is up to date with schema {} version {}", schema.name(), schema.version());
+    say!("the database is up to date with schema {} version {}", schema.name(), schema.version());
     Ok(())
 }
 
@@ -76,9 +76,9 @@ async fn down(args: &DownArgs) -> anyhow::Result<()> {
         }
     };
     for name in &done {
-        println!("took away {name}");
+        say!("took away {name}");
     }
-    println!("{} migrations taken away", done.len());
+    say!("{} migrations taken away", done.len());
     Ok(())
 }
 
@@ -102,9 +102,9 @@ fn print_status(status: &Status) {
 
 fn print_plan(status: &Status) {
     if status.pending.is_empty() {
-        println!("-- nothing to do");
+        say!("-- nothing to do");
     }
     for step in &status.pending {
-        println!("-- {}\nBEGIN;\n{}COMMIT;\n", step.name, step.up);
+        say!("-- {}\nBEGIN;\n{}COMMIT;\n", step.name, step.up);
     }
 }

@@ -52,10 +52,10 @@ async fn add(args: &OfName) -> anyhow::Result<()> {
     if !store.add_reader(name, secret_hash(&secret), SystemClock.now_ms()).await? {
         bail!("there is a reader {name:?} already; choose another name");
     }
-    println!(
+    say!(
         "reader {name} may read /v1/reports/… with the header `Authorization: Bearer TOKEN`; its token is kept nowhere:"
     );
-    println!("{}", hex(&secret));
+    say!("{}", hex(&secret));
     Ok(())
 }
 
@@ -76,6 +76,6 @@ async fn revoke(args: &OfName) -> anyhow::Result<()> {
     if !store.revoke_reader(&args.name, SystemClock.now_ms()).await? {
         bail!("there is no reader {:?}; `tidemark-server reader list` shows all", args.name);
     }
-    println!("reader {} is revoked", args.name);
+    say!("reader {} is revoked", args.name);
     Ok(())
 }

@@ -71,7 +71,7 @@ async fn list(args: ListArgs) -> anyhow::Result<()> {
     (filter.table, filter.state, filter.limit) = (args.table, args.state.0, Some(args.limit));
     let rejects = upstream.list_rejects(&filter).await?;
     if args.json {
-        rejects.iter().for_each(|reject| println!("{}", to_json(reject)));
+        rejects.iter().for_each(|reject| say!("{}", to_json(reject)));
     } else {
         print_rejects(&rejects);
     }
@@ -97,10 +97,10 @@ async fn show(args: &ShowArgs) -> anyhow::Result<()> {
     if args.json {
         let mut json = to_json(&reject);
         json["children"] = children.iter().map(to_json).collect();
-        println!("{json:#}");
+        say!("{json:#}");
         return Ok(());
     }
-    let line = |name: &str, value: &str| println!("{name:<10}{value}");
+    let line = |name: &str, value: &str| say!("{name:<10}{value}");
     line("change", &format!("{} of station {}: {} {}", reject.seq, reject.station, reject.op, reject.table));
     line("captured", &format!("{} UTC by the station's clock", shown_ms(Some(reject.at_ms))));
     line("rejected", &format!("{} UTC, at the {}", shown_ms(Some(reject.received_at_ms)), reject.origin));
@@ -121,7 +121,7 @@ async fn show(args: &ShowArgs) -> anyhow::Result<()> {
         line("to do", what_to_do(&reject));
     }
     if !children.is_empty() {
-        println!("\nrejected because of it, and replayed with it:");
+        say!("\nrejected because of it, and replayed with it:");
         print_rejects(&children);
     }
     Ok(())

@@ -107,16 +107,16 @@ async fn add(args: &AddArgs) -> anyhow::Result<()> {
                  `tidemark-server station add NAME`, without --replaces"
             ),
         }
-        println!("station {name:?} may replace {old:?} at {url} until {until} UTC; {old:?} is revoked when it does.");
-        println!("The code works once. On the station: tidemark rejoin CODE (or: tidemark rejoin CODE --server URL)");
+        say!("station {name:?} may replace {old:?} at {url} until {until} UTC; {old:?} is revoked when it does.");
+        say!("The code works once. On the station: tidemark rejoin CODE (or: tidemark rejoin CODE --server URL)");
     } else {
         if !upstream.add_station(&station).await? {
             bail!(taken());
         }
-        println!("station {name:?} may join {url} until {until} UTC.");
-        println!("The code works once. On the station: tidemark join CODE (or: tidemark join CODE --server URL)");
+        say!("station {name:?} may join {url} until {until} UTC.");
+        say!("The code works once. On the station: tidemark join CODE (or: tidemark join CODE --server URL)");
     }
-    println!("{}", JoinCode { url: url.to_owned(), secret }.encode());
+    say!("{}", JoinCode { url: url.to_owned(), secret }.encode());
     Ok(())
 }
 
@@ -169,7 +169,7 @@ async fn revoke(args: &RevokeArgs) -> anyhow::Result<()> {
     if !upstream.revoke_station(&args.name, SystemClock.now_ms()).await? {
         bail!("there is no station {:?}; `tidemark-server station list` shows all", args.name);
     }
-    println!("station {:?} is revoked; its rows stay", args.name);
+    say!("station {:?} is revoked; its rows stay", args.name);
     Ok(())
 }
 

@@ -55,12 +55,12 @@ pub(super) async fn replay(args: ReplayArgs) -> anyhow::Result<()> {
     check(upstream.as_ref(), &filter).await?;
     let done = replay_all(upstream.as_ref(), &config.schema, &filter, window, SystemClock.now_ms()).await?;
     for open in done.still_open.iter().take(SHOWN_MAX) {
-        println!("station {} change {} stays open: {}: {}", open.station, open.seq, open.code, open.message);
+        say!("station {} change {} stays open: {}: {}", open.station, open.seq, open.code, open.message);
     }
     if done.still_open.len() > SHOWN_MAX {
-        println!("… and {} more; `tidemark-server rejects list` shows them", done.still_open.len() - SHOWN_MAX);
+        say!("… and {} more; `tidemark-server rejects list` shows them", done.still_open.len() - SHOWN_MAX);
     }
-    println!("replayed {}, superseded {}, still open {}", done.applied, done.superseded, done.still_open.len());
+    say!("replayed {}, superseded {}, still open {}", done.applied, done.superseded, done.still_open.len());
     Ok(())
 }
 
@@ -83,9 +83,9 @@ pub(super) async fn discard(args: DiscardArgs) -> anyhow::Result<()> {
         };
         orphans += upstream.reject_heads(&children).await?.len();
     }
-    println!("discarded {discarded}");
+    say!("discarded {discarded}");
     if orphans > 0 {
-        println!("{orphans} that hang on them stay open; `tidemark-server rejects list --code parent` shows them");
+        say!("{orphans} that hang on them stay open; `tidemark-server rejects list --code parent` shows them");
     }
     Ok(())
 }
