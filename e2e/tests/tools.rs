@@ -419,6 +419,72 @@ fn a_lost_database_is_made_whole_again_in_timescaledb() -> Result<()> {
     a_lost_database_is_made_whole_again(Kind::Timescale)
 }
 
+/// A server that was put back to before a station joined does not know it, and may have given its number away.
+fn a_station_that_joined_after_the_backup_sends_every_row_again(kind: Kind) -> Result<()> {
+    let mut world = World::new(kind)?;
+    let mut server = world.field.serve()?;
+    let one = world.field.join_station("one", &server.url())?;
+    one.record(&mut world.dice, 15)?;
+    push(&one)?;
+    let copy = world.file("copy.backup");
+    world.does(&["backup", text(&copy)?])?;
+    let late = world.field.join_station("late", &server.url())?;
+    late.record(&mut world.dice, 30)?;
+    push(&late)?;
+    late.open()?
+        .execute_batch("UPDATE models SET description = 'later' WHERE id = 1; DELETE FROM forecasts WHERE id = 2")?;
+    push(&late)?;
+    add(&late, "waits", 5)?;
+    world.does(&["restore", text(&copy)?, "--replace", "--yes", "--kept", "kept.backup"])?;
+    server.process = {
+        let address = server.address;
+        server.process.terminate()?.success()?;
+        world.field.serve_on(address)?.process
+    };
+    late.run(&["push"])?.fails_saying(&[
+        "does not know this token",
+        "station add NAME",
+        "tidemark rejoin --anew CODE",
+    ])?;
+    let other = world.field.join_station("other", &server.url())?;
+    ensure!(other.status()?["station"] == late.status()?["station"], "its number was given away");
+    other.record(&mut world.dice, 10)?;
+    push(&other)?;
+    let code = |name: &str| -> Result<String> {
+        Ok(world.does(&["station", "add", name])?.lines().last().context("a code")?.to_owned())
+    };
+    let url = server.url();
+    let again = code("late again")?;
+    late.run(&["rejoin", &again, "--server", &url])?.fails_saying(&["tidemark rejoin --anew CODE"])?;
+    one.run(&["rejoin", "--anew", &code("one again")?, "--server", &url])?
+        .fails_saying(&["knows this file", "twice"])?;
+    for _ in 0..2 {
+        let said = late.run(&["rejoin", "--anew", &again, "--server", &url])?.success()?;
+        ensure!(said.stdout.contains("\"late again\" now, and was"), "{}", said.output());
+    }
+    for station in [&late, &one] {
+        push(station)?;
+        station.run(&["verify"])?.success()?;
+    }
+    world.field.assert_upstream_equals(&[&one, &late, &other])?;
+    let rejects: i64 = late.open()?.query_row("SELECT count(*) FROM tidemark_rejects", [], |row| row.get(0))?;
+    ensure!(rejects == 0);
+    late.record(&mut world.dice, 10)?;
+    push(&late)?;
+    world.field.assert_upstream_equals(&[&one, &late, &other])?;
+    Ok(())
+}
+
+#[test]
+fn a_station_that_joined_after_the_backup_sends_every_row_again_embedded() -> Result<()> {
+    a_station_that_joined_after_the_backup_sends_every_row_again(Kind::Embedded)
+}
+
+#[test]
+fn a_station_that_joined_after_the_backup_sends_every_row_again_in_timescaledb() -> Result<()> {
+    a_station_that_joined_after_the_backup_sends_every_row_again(Kind::Timescale)
+}
+
 /// Whatever is no whole backup is refused, and the database is as it was.
 fn what_is_no_backup_is_refused(kind: Kind) -> Result<()> {
     let mut world = World::new(kind)?;

@@ -135,7 +135,8 @@ async fn authenticate_former(endpoint: &Endpoint, request: &Request<RequestBody>
 async fn station_of_token(endpoint: &Endpoint, request: &Request<RequestBody>) -> Result<StationRecord, Problem> {
     let upstream = endpoint.ingest.upstream();
     let station = upstream.station_by_token(secret_hash(&token(request)?)).await.map_err(store_problem)?;
-    let unknown = "the server does not know this token; let the station join again with a new code";
+    let unknown = "the server does not know this token. If its database was put back to a backup from before the station joined: make a code \
+        (`tidemark-server station add NAME`), then `tidemark rejoin --anew CODE` on the station";
     station.ok_or_else(|| Problem::new(ProblemCode::Unauthorized, unknown))
 }
 

@@ -107,6 +107,8 @@ pub(crate) enum Parting {
     Tampered,
     /// Somewhere after the first and up to the second: the server applied those changes before it kept prints.
     Unknown(u64, u64),
+    /// Everywhere: the server has nothing of this file.
+    Anew,
 }
 
 /// Compares histories as the server's comes in, page by page.

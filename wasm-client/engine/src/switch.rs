@@ -73,7 +73,12 @@ pub(crate) fn switch(store: &mut Store, to: &Switch<'_>) -> Result<Switched> {
             renumber(&tx, common, last).map_err(sql)?;
             common
         }
-        _ => {
+        Parting::Anew => {
+            move_rejects(&tx, old.number.get()).map_err(sql)?;
+            log_anew(&tx, identity).map_err(sql)?;
+            0
+        }
+        Parting::Rows | Parting::Tampered | Parting::Unknown(..) => {
             former::keep(&tx, file, identity, old.number, Shared::All)?;
             move_rejects(&tx, old.number.get()).map_err(sql)?;
             log_anew(&tx, identity).map_err(sql)?;
@@ -82,6 +87,10 @@ pub(crate) fn switch(store: &mut Store, to: &Switch<'_>) -> Result<Switched> {
     };
     #[cfg(not(target_arch = "wasm32"))]
     crate::prune::record::leave_to_old_numbers(&tx).map_err(sql)?;
+    if to.parting == Parting::Anew {
+        // No row is upstream under another number.
+        tx.execute_batch("DELETE FROM tidemark_former_ids; DELETE FROM tidemark_bound").map_err(sql)?;
+    }
     tx.execute(
         "INSERT OR REPLACE INTO tidemark_former (number, name, server, upto, left_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
         params![old.number.get(), old.name, meta.server.unwrap_or_default(), upto as i64, to.now_ms],

@@ -8,7 +8,7 @@ use tidemark_client::prune::{self, prune};
 use tidemark_client::rusqlite::types::Value;
 use tidemark_client::rusqlite::{Params, Transaction};
 use tidemark_client::sync::join::{self, Begin, JoinError};
-use tidemark_client::sync::rejoin::{self, RejoinError, Rejoined, Step};
+use tidemark_client::sync::rejoin::{self, Manner, RejoinError, Rejoined, Step};
 use tidemark_client::sync::{Config, Drained, Engine, Event, Patience, Transport, drain};
 use tidemark_client::verify::{Means, Outcome, Wish, verify};
 use tidemark_client::{Error, Result, Status, Store};
@@ -182,8 +182,7 @@ impl Station {
         }
     }
 
-    /// Goes on under a new number when the server has another history of this one, with a code made for that; `force`: also when it has
-    /// the same. After a lost reply the same call goes on where it was.
+    /// Goes on under a new number, with a code made for that. After a lost reply the same call goes on where it was.
     ///
     /// # Errors
     /// A bad code, an unreachable server, what the server said, or histories that cannot be told apart. The file is what it was then.
@@ -191,10 +190,10 @@ impl Station {
         &mut self,
         code: &str,
         server: Option<&str>,
-        force: bool,
+        manner: Manner,
     ) -> std::result::Result<Rejoined, StationError> {
         let fresh = (entropy::station_uuid()?, entropy::token()?);
-        let (mut rejoin, mut step) = rejoin::begin(&mut self.store, code, server, fresh, force)?;
+        let (mut rejoin, mut step) = rejoin::begin(&mut self.store, code, server, fresh, manner)?;
         let mut transport = HttpTransport::new();
         loop {
             let request = match step {

@@ -8,10 +8,13 @@
 //!
 //! Until the last step the file is what it was, and every step may be done again: with the same code come the same words, and the
 //! server gives the same number.
+//!
+//! A server that does not know the file at all, because its database was put back to a backup from before the file joined, is asked for a number
+//! as when joining (`POST /v1/join`), and is sent every row: [`Manner::Anew`].
 
 use rusqlite::{OptionalExtension as _, params};
 use tidemark_core::joincode::JoinCode;
-use tidemark_core::protocol::ProblemCode;
+use tidemark_core::protocol::{JoinReply, JoinRequest, ProblemCode};
 use tidemark_core::rejoin::{HistoryReply, RejoinReply, RejoinRequest};
 use tidemark_core::value::{format_uuid, hex};
 
@@ -119,6 +122,24 @@ fn not_now(message: impl Into<String>) -> RejoinError {
     RejoinError::Join(JoinError::NotNow(message.into()))
 }
 
+/// What is wished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// To go on where the histories parted.
+    Forked,
+    /// To go on although they agree: of a copy whose original keeps the number.
+    Forced,
+    /// To be a new station with every row, at a server that does not know the file.
+    Anew,
+}
+
+/// What was asked last, but for the history.
+#[derive(Debug)]
+enum Asked {
+    Rejoin(Parting),
+    Join,
+}
+
 /// What comes next.
 #[derive(Debug)]
 pub enum Step {
@@ -136,14 +157,13 @@ pub struct Rejoin {
     uuid: [u8; 16],
     token: Secret,
     server: ServerUrl,
-    force: bool,
+    manner: Manner,
     rounds: u32,
     comparison: Comparison,
-    asked: Option<Parting>,
+    asked: Option<Asked>,
 }
 
-/// Begins to rejoin: keeps the new uuid and token, and returns what to ask. `fresh` are a random uuid and token. `force` goes on
-/// although the histories agree.
+/// Begins to rejoin: keeps the new uuid and token, and returns what to ask. `fresh` are a random uuid and token.
 ///
 /// # Errors
 /// A code or URL that is none; a file that never joined.
@@ -152,7 +172,7 @@ pub fn begin(
     code: &str,
     server: Option<&str>,
     fresh: ([u8; 16], Secret),
-    force: bool,
+    manner: Manner,
 ) -> Result<(Rejoin, Step), RejoinError> {
     let code = JoinCode::decode(code).map_err(JoinError::from)?;
     let server = ServerUrl::parse(server.unwrap_or(&code.url)).map_err(JoinError::from)?;
@@ -186,7 +206,7 @@ pub fn begin(
         uuid,
         token,
         server,
-        force,
+        manner,
         rounds: 0,
         comparison: Comparison::new(OwnHistory::read(store)?),
         asked: None,
@@ -234,7 +254,7 @@ impl Rejoin {
         let number = own.meta.membership.as_ref().map_or(0, |membership| membership.number.get());
         let parting = self.comparison.parting();
         let (common, next) = match parting {
-            Parting::At(common) if common == server.seq && !self.force => {
+            Parting::At(common) if common == server.seq && self.manner != Manner::Forced => {
                 return Err(RejoinError::NotForked { file, common, number });
             }
             Parting::At(common) => {
@@ -247,8 +267,9 @@ impl Rejoin {
                 return Err(RejoinError::Tampered { file, detail });
             }
             Parting::Unknown(agree, last) => return Err(RejoinError::Unknown { file, first: agree + 1, last }),
+            Parting::Anew => unreachable!("BUG: a server that answered knows the file"),
         };
-        self.asked = Some(parting);
+        self.asked = Some(Asked::Rejoin(parting));
         let request = RejoinRequest {
             secret: hex(&self.secret),
             station_uuid: format_uuid(self.uuid),
@@ -268,21 +289,21 @@ impl Rejoin {
     /// # Errors
     /// What the server said, or what is in the way.
     pub fn on_reply(&mut self, store: &mut Store, now_ms: i64, reply: &Reply) -> Result<Step, RejoinError> {
-        let Some(parting) = self.asked.take() else {
-            let history: HistoryReply = answer(reply)?;
-            let ours = self.comparison.own.meta.membership.as_ref().map(|membership| membership.number);
-            if ours != Some(history.station) {
-                return Err(not_now("the server takes this file's token for another station's"));
+        let (parting, reply) = match self.asked.take() {
+            None => return self.on_history(store, reply),
+            Some(Asked::Join) => {
+                let JoinReply { station, name, limits } = answer(reply)?;
+                (Parting::Anew, RejoinReply { station, name, replaces: false, limits })
             }
-            self.comparison.answered(&history);
-            return self.next(store);
+            Some(Asked::Rejoin(parting)) => {
+                if let Read::Problem(problem) = read::<RejoinReply>(reply)
+                    && problem.code == ProblemCode::Moved
+                {
+                    return self.again(store, &problem.detail);
+                }
+                (parting, answer(reply)?)
+            }
         };
-        if let Read::Problem(problem) = read::<RejoinReply>(reply)
-            && problem.code == ProblemCode::Moved
-        {
-            return self.again(store, &problem.detail);
-        }
-        let reply: RejoinReply = answer(reply)?;
         let reply = RejoinReply { name: shown_name(&reply.name), ..reply };
         let before = &self.comparison.own.meta;
         let to = Switch {
@@ -309,6 +330,47 @@ impl Rejoin {
                 from_rows: parting == Parting::Rows,
             })),
         }
+    }
+
+    fn on_history(&mut self, store: &mut Store, reply: &Reply) -> Result<Step, RejoinError> {
+        let unknown =
+            matches!(read::<HistoryReply>(reply), Read::Problem(problem) if problem.code == ProblemCode::Unauthorized);
+        if unknown && self.manner == Manner::Anew {
+            return self.ask_to_join(store);
+        }
+        let history: HistoryReply = answer(reply)?;
+        let ours = self.comparison.own.meta.membership.as_ref().map(|membership| membership.number);
+        if ours != Some(history.station) {
+            return Err(not_now("the server takes this file's token for another station's"));
+        }
+        if self.manner == Manner::Anew {
+            let message = format!(
+                "the server knows this file, as station {}: every row would be there twice. Run `tidemark rejoin` without --anew",
+                history.station
+            );
+            return Err(refused(Stop::new(StopKind::Refused, message)));
+        }
+        self.comparison.answered(&history);
+        self.next(store)
+    }
+
+    /// Asks for a number as a file that was never here.
+    fn ask_to_join(&mut self, store: &Store) -> Result<Step, RejoinError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM tidemark_former_ids)";
+        let has_former_rows = store.connection().query_row(sql, [], |row| row.get(0));
+        if has_former_rows.map_err(store.sqlite("read which rows an old number has"))? {
+            let message = "some rows of this file are of a station it was before, which the server may know: which rows are there already cannot \
+                be told. Make a new file (`tidemark init`), join it, and insert there what is missing upstream";
+            return Err(refused(Stop::new(StopKind::Refused, message)));
+        }
+        self.asked = Some(Asked::Join);
+        let request = JoinRequest {
+            secret: hex(&self.secret),
+            station_uuid: format_uuid(self.uuid),
+            token: self.token.to_hex(),
+            fingerprint: store.schema().fingerprint().to_hex(),
+        };
+        self.request(Method::Post, "/v1/join", serde_json::to_vec(&request).expect("BUG: four strings serialise"))
     }
 
     fn again(&mut self, store: &mut Store, why: &str) -> Result<Step, RejoinError> {

@@ -80,7 +80,7 @@ enum Verb {
     Status(status::Args),
     /// Show the last changes that are not upstream yet.
     Log(log::Args),
-    /// Go on under a new number, after a fork.
+    /// Go on under a new number: after a fork, or at a server that does not know the file any more.
     Rejoin(rejoin::Args),
     /// Show changes that could not be applied; repair, send again or give up.
     Rejects(rejects::Args),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use tidemark_client::sync::join::JoinError;
-use tidemark_client::sync::rejoin::RejoinError;
+use tidemark_client::sync::rejoin::{Manner, RejoinError};
 
 use super::{EXIT_UNREACHABLE, Fatal, show};
 use crate::station::{Station, StationError};
@@ -19,11 +19,20 @@ pub(super) struct Args {
     /// all it had when the copy was made.
     #[arg(long)]
     force: bool,
+    /// Send every row again, as a station the server has never seen: for a server that does not know this file, because its database was put back
+    /// to a backup from before the file joined.
+    #[arg(long, conflicts_with = "force")]
+    anew: bool,
 }
 
 pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
     let mut station = Station::from(super::open_whole(db)?);
-    let rejoined = station.rejoin(&args.code, args.server.as_deref(), args.force).map_err(|error| match error {
+    let manner = match (args.force, args.anew) {
+        (true, _) => Manner::Forced,
+        (_, true) => Manner::Anew,
+        _ => Manner::Forked,
+    };
+    let rejoined = station.rejoin(&args.code, args.server.as_deref(), manner).map_err(|error| match error {
         StationError::Unreachable(message) | StationError::Rejoin(RejoinError::Join(JoinError::NotNow(message))) => {
             Fatal {
                 code: EXIT_UNREACHABLE,
