@@ -434,6 +434,8 @@ fn a_station_that_joined_after_the_backup_sends_every_row_again(kind: Kind) -> R
     late.open()?
         .execute_batch("UPDATE models SET description = 'later' WHERE id = 1; DELETE FROM forecasts WHERE id = 2")?;
     push(&late)?;
+    let pruned = late.run(&["prune", "--older-than", "1d"])?.success()?;
+    ensure!(late.open()?.table_exists(None, "tidemark_pruned_ids")?, "nothing was pruned: {}", pruned.output());
     add(&late, "waits", 5)?;
     world.does(&["restore", text(&copy)?, "--replace", "--yes", "--kept", "kept.backup"])?;
     server.process = {

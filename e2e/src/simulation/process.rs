@@ -85,7 +85,7 @@ impl Process {
             Ok(Action::Send(request)) => {
                 self.awaits = Some(request.id);
                 // As a station's program does and a browser does not; what goes wrong is met again when the batch is due.
-                if self.token[0] % 2 == 0 {
+                if self.token[0].is_multiple_of(2) {
                     drop(self.engine.look_ahead(&mut self.store, now_ms));
                 }
                 Next::Send(request)
