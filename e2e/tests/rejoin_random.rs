@@ -17,6 +17,7 @@ use tidemark_server::stations::{NewStation, secret_hash};
 use tidemark_server::upstream::Upstream;
 use tidemark_server::{DatabaseUrl, RunningServer, Server, ServerConfig};
 use tidemark_station::Station;
+use tidemark_station::client::sync::rejoin::Manner;
 use tidemark_station::client::sync::{Drained, StopKind};
 
 const SCHEMA: &str = r#"
@@ -263,7 +264,7 @@ fn history(seed: u64, database: Option<String>) -> Result<(u64, u32)> {
             "generation {generation} is not seen as forked: {drained:?}"
         );
         let (new_name, code) = world.code(replaces.then_some(name.as_str()))?;
-        let rejoined = station.rejoin(&code, None, false)?;
+        let rejoined = station.rejoin(&code, None, Manner::Forked)?;
         ensure!(rejoined.membership.number.get() == generation + 1 && !rejoined.from_rows, "{rejoined:?}");
         drop(station);
         name = new_name;

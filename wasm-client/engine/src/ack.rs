@@ -14,7 +14,7 @@ use crate::rejects::{Origin, keep, parent_rejected_here, resolve};
 use crate::store::Store;
 
 /// What is durable upstream now, and what became of it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Ack<'a> {
     /// The tidemark the batch followed.
     pub base: Cursor,
