@@ -10,7 +10,7 @@ use tidemark_e2e::compare::{Upstream, assert_log_drained};
 use tidemark_e2e::field::{Field, Station};
 use tidemark_e2e::lives::{Former, Life, assert_upstream_equals};
 use tidemark_e2e::postgres::{Flavour, OWNER, PASSWORD, PgClient, PostgresCluster};
-use tidemark_e2e::process::{Ended, Running};
+use tidemark_e2e::process::{Ended, Running, ServerProcess};
 use tidemark_e2e::world::{Dice, wait_for};
 
 /// One kind of upstream.
@@ -326,6 +326,13 @@ fn a_backup_is_one_moment_in_timescaledb() -> Result<()> {
     a_backup_is_one_moment(Kind::Timescale)
 }
 
+/// Ends the server and starts another where it was.
+fn restarted(world: &World, server: ServerProcess) -> Result<ServerProcess> {
+    let address = server.address;
+    server.process.terminate()?.success()?;
+    world.field.serve_on(address)
+}
+
 /// The drill: the database is lost, an older backup is put back; what was pushed since, and trimmed from the station's log, comes again.
 fn a_lost_database_is_made_whole_again(kind: Kind) -> Result<()> {
     let mut world = World::new(kind)?;
@@ -370,11 +377,7 @@ fn a_lost_database_is_made_whole_again(kind: Kind) -> Result<()> {
     station.open()?.execute("VACUUM INTO ?1", [text(&parted)?])?;
     let quiet_parted = world.file("quiet-parted.db");
     quiet.open()?.execute("VACUUM INTO ?1", [text(&quiet_parted)?])?;
-    server.process = {
-        let address = server.address;
-        server.process.terminate()?.success()?;
-        world.field.serve_on(address)?.process
-    };
+    server = restarted(&world, server)?;
     for (station, name, old) in [(&station, "one again", "one"), (&quiet, "quiet again", "quiet")] {
         let code = world.does(&["station", "add", name, "--replaces", old])?;
         let code = code.lines().last().context("a code")?.to_owned();
@@ -438,11 +441,7 @@ fn a_station_that_joined_after_the_backup_sends_every_row_again(kind: Kind) -> R
     ensure!(late.open()?.table_exists(None, "tidemark_pruned_ids")?, "nothing was pruned: {}", pruned.output());
     add(&late, "waits", 5)?;
     world.does(&["restore", text(&copy)?, "--replace", "--yes", "--kept", "kept.backup"])?;
-    server.process = {
-        let address = server.address;
-        server.process.terminate()?.success()?;
-        world.field.serve_on(address)?.process
-    };
+    server = restarted(&world, server)?;
     late.run(&["push"])?.fails_saying(&[
         "does not know this token",
         "station add NAME",

@@ -70,7 +70,6 @@ pub fn begin(store: &mut Store, code: &str, server: Option<&str>, fresh_token: S
     let url = ServerUrl::parse(server.unwrap_or(&code.url))?;
     let digest = digest_of(&code.secret);
     let uuid = store.uuid();
-    let fingerprint = store.schema().fingerprint().to_hex();
     let meta = store.meta()?;
     let known = meta.join_digest == Some(digest);
     if let Some(membership) = meta.membership {
@@ -93,9 +92,18 @@ pub fn begin(store: &mut Store, code: &str, server: Option<&str>, fresh_token: S
         params![digest, fresh_token.0, url.as_str()],
     ).map_err(store.sqlite("keep the token"))?;
     let token = store.meta()?.token.ok_or_else(|| JoinError::NotNow("another process joined just now".into()))?;
-    let request =
-        JoinRequest { secret: hex(&code.secret), station_uuid: format_uuid(uuid), token: token.to_hex(), fingerprint };
-    Ok(Begin::Ask(Request {
+    Ok(Begin::Ask(request(store, &url, &code.secret, uuid, &token)))
+}
+
+/// What a file asks that has no number at this server: the same again for the same code.
+pub(super) fn request(store: &Store, url: &ServerUrl, secret: &[u8; 32], uuid: [u8; 16], token: &Secret) -> Request {
+    let request = JoinRequest {
+        secret: hex(secret),
+        station_uuid: format_uuid(uuid),
+        token: token.to_hex(),
+        fingerprint: store.schema().fingerprint().to_hex(),
+    };
+    Request {
         id: 0,
         method: Method::Post,
         url: url.join("/v1/join"),
@@ -103,7 +111,7 @@ pub fn begin(store: &mut Store, code: &str, server: Option<&str>, fresh_token: S
         content_type: Some("application/json"),
         body: serde_json::to_vec(&request).expect("BUG: four strings serialise"),
         timeout_ms: TIMEOUT_MS,
-    }))
+    }
 }
 
 /// Which code a token was made for.

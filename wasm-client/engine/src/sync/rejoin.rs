@@ -14,11 +14,11 @@
 
 use rusqlite::{OptionalExtension as _, params};
 use tidemark_core::joincode::JoinCode;
-use tidemark_core::protocol::{JoinReply, JoinRequest, ProblemCode};
+use tidemark_core::protocol::{JoinReply, ProblemCode};
 use tidemark_core::rejoin::{HistoryReply, RejoinReply, RejoinRequest};
 use tidemark_core::value::{format_uuid, hex};
 
-use super::join::{JoinError, digest_of, shown_name};
+use super::join::{self, JoinError, digest_of, shown_name};
 use super::reply::{Read, read, stop_of};
 use super::{Method, Reply, Request, ServerUrl, Stop, StopKind};
 use crate::error::{Error, Secret};
@@ -333,12 +333,12 @@ impl Rejoin {
     }
 
     fn on_history(&mut self, store: &mut Store, reply: &Reply) -> Result<Step, RejoinError> {
-        let unknown =
-            matches!(read::<HistoryReply>(reply), Read::Problem(problem) if problem.code == ProblemCode::Unauthorized);
-        if unknown && self.manner == Manner::Anew {
-            return self.ask_to_join(store);
-        }
-        let history: HistoryReply = answer(reply)?;
+        let history = match read::<HistoryReply>(reply) {
+            Read::Problem(problem) if problem.code == ProblemCode::Unauthorized && self.manner == Manner::Anew => {
+                return self.ask_to_join(store);
+            }
+            read => answer_of(read)?,
+        };
         let ours = self.comparison.own.meta.membership.as_ref().map(|membership| membership.number);
         if ours != Some(history.station) {
             return Err(not_now("the server takes this file's token for another station's"));
@@ -364,13 +364,7 @@ impl Rejoin {
             return Err(refused(Stop::new(StopKind::Refused, message)));
         }
         self.asked = Some(Asked::Join);
-        let request = JoinRequest {
-            secret: hex(&self.secret),
-            station_uuid: format_uuid(self.uuid),
-            token: self.token.to_hex(),
-            fingerprint: store.schema().fingerprint().to_hex(),
-        };
-        self.request(Method::Post, "/v1/join", serde_json::to_vec(&request).expect("BUG: four strings serialise"))
+        Ok(Step::Ask(join::request(store, &self.server, &self.secret, self.uuid, &self.token)))
     }
 
     fn again(&mut self, store: &mut Store, why: &str) -> Result<Step, RejoinError> {
@@ -384,7 +378,11 @@ impl Rejoin {
 }
 
 fn answer<T: serde::de::DeserializeOwned>(reply: &Reply) -> Result<T, RejoinError> {
-    match read(reply) {
+    answer_of(read(reply))
+}
+
+fn answer_of<T>(read: Read<T>) -> Result<T, RejoinError> {
+    match read {
         Read::Done(done) => Ok(done),
         Read::Problem(problem) => Err(match stop_of(&problem) {
             Some(stop) => refused(stop),
