@@ -127,7 +127,7 @@ fn stations_without_a_network_are_in_sync_by_bundle_and_receipt_in_the_embedded_
 
 #[test]
 fn stations_without_a_network_are_in_sync_by_bundle_and_receipt_in_timescaledb() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     by_hand_alone(Some(cluster.create_database("sneakernet")?))
 }
 
@@ -172,13 +172,13 @@ fn any_mix_of_bundles_and_pushes_leaves_each_row_once_in_the_embedded_upstream()
 
 #[test]
 fn any_mix_of_bundles_and_pushes_leaves_each_row_once_in_timescaledb() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     any_mix(Some(cluster.create_database("sneakernet")?), 40)
 }
 
 #[test]
 fn a_bundle_truncated_altered_or_foreign_is_refused_with_nothing_applied() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     let here = field(Some(cluster.create_database("here")?))?;
     let [station, revoked] = joined_once(&here, ["one", "gone"])?;
     let elsewhere = field(None)?;
@@ -274,7 +274,7 @@ fn a_bundle_whose_predecessor_is_missing_names_the_change_that_comes_next() -> R
 
 #[test]
 fn an_import_killed_in_the_middle_is_repeated() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     let field = field(Some(cluster.create_database("killed")?))?;
     let [station] = joined_once(&field, ["one"])?;
     let stick = Stick::new(&field);
