@@ -222,7 +222,6 @@ impl PostgresCluster {
 }
 
 impl Private {
-
     fn kill_hard(&mut self) -> Result<()> {
         self.postmaster_pid()?;
         // Every process of a cluster works in its folder: so a child made between a listing and its kill is found, too, whoever its parent

@@ -13,9 +13,9 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::postgres::{ADMIN, Flavour, OWNER, PASSWORD, PgClient, find_bin, is_root};
 #[cfg(doc)]
 use crate::postgres::PostgresCluster;
+use crate::postgres::{ADMIN, Flavour, OWNER, PASSWORD, PgClient, find_bin, is_root};
 
 /// Names the ports of the clusters that a whole run shares: `plain=40001,timescale=40002`.
 pub const VARIABLE: &str = "TIDEMARK_TEST_CLUSTERS";
@@ -86,7 +86,10 @@ pub fn start(flavour: Flavour) -> Result<Started> {
     output.read_line(&mut line)?;
     if line != "ready\n" {
         output.read_to_string(&mut line)?;
-        bail!("PostgreSQL in {} does not start; run scripts/test, which installs what it needs:\n{line}", bin.display());
+        bail!(
+            "PostgreSQL in {} does not start; run scripts/test, which installs what it needs:\n{line}",
+            bin.display()
+        );
     }
     let started = Started { port, shell };
     let admin = PgClient::connect(port, ADMIN, "postgres")?;
