@@ -108,7 +108,7 @@ fn a_server_that_is_not_there_is_exit_code_75() -> Result<()> {
 
 #[test]
 fn a_password_is_never_printed_right_or_wrong() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Plain)?;
+    let cluster = PostgresCluster::shared(Flavour::Plain)?;
     let right = cluster.create_database("secret")?;
     let wrong = right.replace("Ebb", "Flut");
     let unreachable = right.replace(&format!(":{}/", cluster.port()), ":1/");
@@ -220,7 +220,7 @@ fn serve_refuses_a_database_that_does_not_match(field: &Field, change: impl FnOn
 
 #[test]
 fn serve_refuses_a_postgresql_database_that_does_not_match_and_prints_the_difference() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     let field = Field::shrinkage(Some(cluster.create_database("other")?))?;
     let ended = field.server_command(&["serve", "--listen", "127.0.0.1:0"])?.fails_saying(&["migrate up"])?;
     ensure!(ended.stderr.contains("0001_tidemark"), "{}", ended.output());
@@ -257,7 +257,7 @@ fn a_station_of_another_schema_cannot_join() -> Result<()> {
 
 #[test]
 fn values_that_cannot_travel_are_refused_with_a_code_and_the_rest_goes_on() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     let field = Field::shrinkage(Some(cluster.create_database("values")?))?;
     field.migrate()?;
     let server = field.serve()?;

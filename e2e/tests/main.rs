@@ -10,8 +10,6 @@ mod export;
 mod guarantees;
 mod guides;
 mod network;
-#[cfg(feature = "planted-bugs")]
-mod planted;
 mod prune;
 mod python;
 mod rejects;
@@ -19,7 +17,6 @@ mod rejoin;
 mod rejoin_random;
 mod reports;
 mod servers;
-mod simulation;
 mod sneakernet;
 mod sqlalchemy;
 mod switch;

@@ -180,7 +180,7 @@ fn a_copied_file_goes_on_beside_the_original_in_the_embedded_upstream() -> Resul
 
 #[test]
 fn a_copied_file_goes_on_beside_the_original_in_timescaledb() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     a_copied_file_goes_on_beside_the_original(Some(cluster.create_database("rejoin")?))
 }
 
@@ -246,7 +246,7 @@ fn a_restored_backup_replaces_the_lost_life_in_the_embedded_upstream() -> Result
 
 #[test]
 fn a_restored_backup_replaces_the_lost_life_in_timescaledb() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     a_restored_backup_goes_on(Some(cluster.create_database("rejoin")?), true)
 }
 
@@ -257,7 +257,7 @@ fn a_restored_backup_goes_on_beside_the_lost_life_in_the_embedded_upstream() -> 
 
 #[test]
 fn a_restored_backup_goes_on_beside_the_lost_life_in_plain_postgresql() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Plain)?;
+    let cluster = PostgresCluster::shared(Flavour::Plain)?;
     a_restored_backup_goes_on(Some(cluster.create_database("rejoin")?), false)
 }
 
@@ -318,7 +318,7 @@ fn a_file_with_a_tampered_log_goes_on_from_its_rows_in_the_embedded_upstream() -
 
 #[test]
 fn a_file_with_a_tampered_log_goes_on_from_its_rows_in_timescaledb() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     a_file_with_a_tampered_log_goes_on_from_its_rows(Some(cluster.create_database("rejoin")?))
 }
 

@@ -9,7 +9,7 @@ use tidemark_server::ingest::questions::{Identity, Key};
 use tidemark_server::upstream::memory::StoredRow;
 
 use super::history::{Change, Raw};
-use crate::simulation::schema::POISON;
+use crate::schema::POISON;
 
 /// Largest local id.
 const ID_MAX: i64 = 4_294_967_295;

@@ -17,7 +17,7 @@ use tidemark_server::upstream::{StoreError, Upstream};
 use super::clock::{MachineClock, ServerClock};
 use super::dice::{Draw as _, Purpose, stream};
 use super::faults::{Fault, FaultSet};
-use crate::world::Dice;
+use tidemark_testkit::world::Dice;
 
 /// Where a database may fail within a transaction.
 const MOMENTS: &[Moment] = &[

@@ -6,7 +6,7 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
 use super::clock::EPOCH_MS;
 use super::dice::Draw as _;
 use super::schema::POISON;
-use crate::world::Dice;
+use tidemark_testkit::world::Dice;
 
 /// Uuids that all stations draw from, so that they meet.
 const UUIDS: i64 = 6;
