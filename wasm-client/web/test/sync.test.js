@@ -58,6 +58,23 @@ test('a commit is pushed without anybody asking, one request at a time', async (
   assert.equal(world.requests.length, 2);
 });
 
+for (const what of ['repair', 'requeue', 'discard']) {
+  test(`after ${what} of a reject the server is asked and the new count is told, though no row of a table changed`, async () => {
+    const world = await joined();
+    world.core.rejectsOpen = 1;
+    await world.tabs.get('a').call('exec', ['put x']);
+    await world.clock.pass(1_000);
+    const rejects = () => world.announced.filter(({ t }) => t === 'status').at(-1).status.rejects;
+    assert.equal(rejects(), 1);
+    world.core.actions.push(send(1));
+    world.replies.push(answered());
+    await world.tabs.get('a').call(what, [3, { what: 'y' }]);
+    await world.clock.pass(1_000);
+    assert.equal(rejects(), 0);
+    assert.deepEqual(world.requests.map(({ id }) => id), [1]);
+  });
+}
+
 test('the engine is left alone while a page\'s transaction is open, and goes on afterwards', async () => {
   const world = await joined();
   let answer;
