@@ -20,6 +20,7 @@ export class FakeCore {
   number = null;
   farewells = 0;
   rejectsOpen = 0;
+  lastError = null;
   #disk;
   #work;
   #changed = new Set();
@@ -137,7 +138,7 @@ export class FakeCore {
 
   status() {
     const lastSeq = this.#outside('status').rows.length;
-    return { state: 'pending', number: this.number, name: 'x', lastSeq, tidemark: 0, pending: lastSeq, rejects: this.rejectsOpen };
+    return { state: 'pending', number: this.number, name: 'x', lastSeq, tidemark: 0, pending: lastSeq, rejects: this.rejectsOpen, lastError: this.lastError, lastErrorMs: 1 };
   }
 
   next() {
