@@ -88,6 +88,15 @@ test('a page says why to programs, and a lost join is told from a used code', as
   assert.equal(await stranger.run((given) => window.db.join(given).catch((error) => error.reason), first), 'used');
 });
 
+test('the Russian page shows no English before its programs are there', async (t) => {
+  const world = await World.make(t, { schema: shrinkage });
+  const profile = await world.profile({ lang: russian.lang });
+  const tab = await profile.tab('about:blank');
+  await tab.page.route('**/app.js', (route) => route.abort());
+  await tab.page.goto(`${world.server.url}/notebook/`);
+  assert.deepEqual(await latin(tab.page), []);
+});
+
 test('on the Russian page nothing is English: without a network, refused, stopped, with a rejected change', async (t) => {
   const world = await World.make(t, { schema: shrinkage });
   const profile = await world.profile({ lang: russian.lang });

@@ -9,12 +9,15 @@ const FIELDS = ['initial', 'incoming', 'outgoing', 'final', 'days'];
 const LONG = 'СКУМБРИЯ ХОЛОДНОГО КОПЧЕНИЯ НЕРАЗДЕЛАННАЯ КРУПНАЯ';
 
 /** What lies over the middle of an element that should be touched, or null. */
-const over = (page, selector) => page.locator(selector).evaluate((node) => {
-  const box = node.getBoundingClientRect();
-  const top = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
-  if (top && (node.contains(top) || top.contains(node) === false && top.closest('label')?.control === node)) return null;
-  return top === null ? 'it is out of view' : `${top.tagName.toLowerCase()}#${top.id}.${top.className}`;
-});
+async function over(page, selector) {
+  await page.locator(selector).waitFor();
+  return page.locator(selector).evaluate((node) => {
+    const box = node.getBoundingClientRect();
+    const top = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
+    if (node.contains(top)) return null;
+    return top === null ? 'it is out of view' : `${top.tagName.toLowerCase()}#${top.id}.${top.className}`;
+  });
+}
 
 /** How far an element reaches beyond the sides of the window, in pixels. */
 const beyond = (page, selector) => page.locator(selector).evaluateAll((nodes) => Math.max(0, ...nodes.map((node) => {
@@ -71,6 +74,12 @@ for (const base of [english, russian]) {
       await reader.go('entry');
       assert.equal(await over(page, '#entry-save'), null, 'what lies over Save');
       assert.equal(await over(page, '.toast .act'), null);
+      // In the sheet behind the light it stands below what is scrolled, not over it.
+      await reader.device(async (dialog) => {
+        assert.equal(await over(page, '.toast .act'), null);
+        const [sheet, toast] = await Promise.all(['#device-sheet', '.toast'].map((selector) => dialog.locator(selector).boundingBox()));
+        assert.ok(sheet.y + sheet.height <= toast.y, `the sheet ends at ${sheet.y + sheet.height}, the message begins at ${toast.y}`);
+      });
     });
 
     test(named('the history shows every column of its table'), async (t) => {

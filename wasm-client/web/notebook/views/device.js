@@ -128,7 +128,7 @@ export function deviceView({ db, join, rejects }) {
     open() {
       for (const node of dialog.querySelectorAll('.outcome')) node.textContent = '';
       if (!dialog.open) dialog.showModal();
-      dialog.scrollTo(0, 0);
+      $('device-sheet').scrollTo(0, 0);
       render();
     },
   };
