@@ -54,7 +54,8 @@ pub(super) async fn join(endpoint: &Endpoint, body: &mut RequestBody) -> Result<
             ),
         ),
         JoinOutcome::JoinedAs(name) => {
-            let detail = format!("this file joined before, as station {name:?}, by another code: it needs no second one");
+            let detail =
+                format!("this file joined before, as station {name:?}, by another code: it needs no second one");
             Err(Problem::new(ProblemCode::JoinCodeUsed, detail).joined_as(name))
         }
         JoinOutcome::Exhausted => Err(exhausted()),
@@ -76,10 +77,7 @@ pub(super) fn used() -> Problem {
 }
 
 pub(super) fn expired() -> Problem {
-    Problem::new(
-        ProblemCode::JoinCodeExpired,
-        "the join code's time is over; ask the server's operator for a new one",
-    )
+    Problem::new(ProblemCode::JoinCodeExpired, "the join code's time is over; ask the server's operator for a new one")
 }
 
 pub(super) fn exhausted() -> Problem {
