@@ -139,7 +139,7 @@ pub enum ProblemCode {
     WrongStation,
     /// 403: no such join code.
     JoinCodeUnknown,
-    /// 403: another station used the join code.
+    /// 403: another station used the join code; or, with `joined_as`, the file that asks joined before by another code.
     JoinCodeUsed,
     /// 403: the join code's time is over.
     JoinCodeExpired,
@@ -192,6 +192,9 @@ pub struct Problem {
     /// With [`ProblemCode::TooLarge`]: the bounds of one frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<FrameLimits>,
+    /// With [`ProblemCode::JoinCodeUsed`]: the file that asks joined before, by another code, as the station of this name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined_as: Option<String>,
 }
 
 impl ProblemCode {
@@ -234,6 +237,7 @@ impl Problem {
             tidemark: None,
             chain: None,
             limits: None,
+            joined_as: None,
         }
     }
 
@@ -242,6 +246,13 @@ impl Problem {
     pub fn at(mut self, cursor: crate::decision::Cursor) -> Self {
         self.tidemark = Some(cursor.seq);
         self.chain = Some(cursor.chain);
+        self
+    }
+
+    /// Adds as which station the asking file joined before.
+    #[must_use]
+    pub fn joined_as(mut self, name: impl Into<String>) -> Self {
+        self.joined_as = Some(name.into());
         self
     }
 

@@ -41,7 +41,11 @@ fn a_join_code_that_is_none_is_damaged_unknown_used_or_expired_says_so() -> Resu
     slipped[20] = if slipped[20] == b'a' { b'b' } else { b'a' };
     join(&station, &String::from_utf8(slipped)?)?.fails_saying(&["damaged", "copy it again"])?;
     let invented = JoinCode { url: server.url(), secret: [7; 32] }.encode();
-    join(&station, &invented)?.fails_saying(&["join code", "tidemark-server station add"])?;
+    join(&station, &invented)?.fails_saying(&["did not make this join code", "tidemark-server station add"])?;
+    // A code that was copied without its end.
+    for end in [4, 20, code.len() - 7, code.len() - 1] {
+        join(&station, &code[..end])?.fails_saying(&["damaged", "copy it again", "tidemark-server station add"])?;
+    }
 
     join(&station, &code)?.success()?;
     let used =
@@ -55,7 +59,7 @@ fn a_join_code_that_is_none_is_damaged_unknown_used_or_expired_says_so() -> Resu
         "UPDATE tidemark_station SET code_expires_at = '2020-01-01 00:00:00.000000' WHERE name = 'other'",
         [],
     )?;
-    join(&other, &late)?.fails_saying(&["time is over"])?;
+    join(&other, &late)?.fails_saying(&["time is over", "tidemark-server station add"])?;
     ensure!(upstream_rows(&field)? == 0);
     Ok(())
 }

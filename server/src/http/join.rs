@@ -53,12 +53,11 @@ pub(super) async fn join(endpoint: &Endpoint, body: &mut RequestBody) -> Result<
                 "this code is for the file of station {name:?}, to go on with under a new number: use it there with `tidemark rejoin CODE`"
             ),
         ),
-        JoinOutcome::JoinedAs(name) => refused(
-            ProblemCode::JoinCodeUsed,
-            format!(
-                "this station joined already, as {name:?}; a file has one place upstream, so no second code is needed"
-            ),
-        ),
+        JoinOutcome::JoinedAs(name) => {
+            let detail =
+                format!("this file joined before, as station {name:?}, by another code: it needs no second one");
+            Err(Problem::new(ProblemCode::JoinCodeUsed, detail).joined_as(name))
+        }
         JoinOutcome::Exhausted => Err(exhausted()),
     }
 }
@@ -66,22 +65,19 @@ pub(super) async fn join(endpoint: &Endpoint, body: &mut RequestBody) -> Result<
 pub(super) fn unknown() -> Problem {
     Problem::new(
         ProblemCode::JoinCodeUnknown,
-        "the server does not know this join code: is it of this server? Its operator makes a new one with `tidemark-server station add NAME`",
+        "the server does not know this join code: was it made for another server? Its operator makes a new one",
     )
 }
 
 pub(super) fn used() -> Problem {
     Problem::new(
         ProblemCode::JoinCodeUsed,
-        "another station used this join code; ask the server's operator for one of your own (`tidemark-server station add NAME`)",
+        "another station used this join code; ask the server's operator for one of your own",
     )
 }
 
 pub(super) fn expired() -> Problem {
-    Problem::new(
-        ProblemCode::JoinCodeExpired,
-        "the join code's time is over; ask the server's operator for a new one (`tidemark-server station add NAME`)",
-    )
+    Problem::new(ProblemCode::JoinCodeExpired, "the join code's time is over; ask the server's operator for a new one")
 }
 
 pub(super) fn exhausted() -> Problem {

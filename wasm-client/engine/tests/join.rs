@@ -2,10 +2,10 @@
 
 use crate::common::{FakeServer, Fault, World, answer, code, problem};
 use tidemark_client::sync::join::{self, Begin, JoinError};
-use tidemark_client::sync::{Reply, Transport as _};
+use tidemark_client::sync::{RefusalKind, Reply, Transport as _};
 use tidemark_client::{Secret, State};
 use tidemark_core::joincode::JoinCode;
-use tidemark_core::protocol::{JoinRequest, ProblemCode};
+use tidemark_core::protocol::{JoinRequest, Problem, ProblemCode};
 
 fn ask(world: &mut World, fresh: u8) -> JoinRequest {
     match join::begin(&mut world.store, &code(), None, Secret([fresh; 32])).unwrap() {
@@ -78,23 +78,28 @@ fn slips_in_code_and_url_change_nothing() {
 #[test]
 fn what_the_server_says_is_told_and_the_station_stays_as_it_was() {
     let reply = |status, body: &str| Reply { status, retry_after: None, body: body.as_bytes().to_vec() };
+    let before = Problem::new(ProblemCode::JoinCodeUsed, "because").joined_as("alpha");
     for (reply, refused, says) in [
-        (problem(ProblemCode::JoinCodeUsed), true, "because"),
-        (problem(ProblemCode::JoinCodeExpired), true, "because"),
-        (problem(ProblemCode::JoinCodeUnknown), true, "because"),
-        (problem(ProblemCode::StationsExhausted), true, "because"),
-        (problem(ProblemCode::UnknownSchema), true, "tidemark-server migrate up"),
-        (problem(ProblemCode::BadRequest), true, "because"),
-        (problem(ProblemCode::Unavailable), false, "cannot answer now"),
-        (problem(ProblemCode::Internal), false, "cannot answer now"),
-        (reply(200, "<html>"), false, "not a Tidemark server's"),
-        (reply(200, r#"{"station":0,"name":"x","limits":{}}"#), false, "not a Tidemark server's"),
-        (reply(502, ""), false, "HTTP status 502"),
+        (problem(ProblemCode::JoinCodeUsed), Some(RefusalKind::CodeUsed), "because"),
+        (answer(403, &before), Some(RefusalKind::JoinedBefore), "because"),
+        (problem(ProblemCode::JoinCodeExpired), Some(RefusalKind::CodeExpired), "because"),
+        (problem(ProblemCode::JoinCodeUnknown), Some(RefusalKind::CodeUnknown), "because"),
+        (problem(ProblemCode::CannotRejoin), Some(RefusalKind::OtherFile), "because"),
+        (problem(ProblemCode::Revoked), Some(RefusalKind::Revoked), "because"),
+        (problem(ProblemCode::StationsExhausted), Some(RefusalKind::NumbersExhausted), "because"),
+        (problem(ProblemCode::UnknownSchema), Some(RefusalKind::Schema), "tidemark-server migrate up"),
+        (problem(ProblemCode::BadRequest), Some(RefusalKind::Other), "because"),
+        (problem(ProblemCode::Unavailable), None, "cannot answer now"),
+        (problem(ProblemCode::Internal), None, "cannot answer now"),
+        (reply(200, "<html>"), None, "not a Tidemark server's"),
+        (reply(200, r#"{"station":0,"name":"x","limits":{}}"#), None, "not a Tidemark server's"),
+        (reply(502, ""), None, "HTTP status 502"),
     ] {
         let mut world = World::new();
         ask(&mut world, 1);
         let error = join::finish(&mut world.store, 0, &reply).unwrap_err();
-        assert_eq!(matches!(error, JoinError::Refused(_)), refused, "{error}");
+        let kind = if let JoinError::Refused(refusal) = &error { Some(refusal.kind) } else { None };
+        assert_eq!(kind, refused, "{error}");
         assert!(error.to_string().contains(says), "{error}");
         assert_eq!(world.store.status().unwrap().state, State::NotJoined);
     }

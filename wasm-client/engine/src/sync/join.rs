@@ -6,11 +6,11 @@
 use rusqlite::params;
 use tidemark_core::joincode::{JoinCode, JoinCodeError};
 use tidemark_core::planted::{Bug, planted};
-use tidemark_core::protocol::{JoinReply, JoinRequest};
+use tidemark_core::protocol::{JoinReply, JoinRequest, Problem};
 use tidemark_core::value::{format_uuid, hex};
 
-use super::reply::{Read, read, stop_of};
-use super::{Method, Reply, Request, ServerUrl, Stop, StopKind, UrlError};
+use super::reply::{Read, read};
+use super::{Method, Refusal, Reply, Request, ServerUrl, UrlError};
 use crate::error::{Error, Secret, printable};
 use crate::meta::Membership;
 use crate::store::Store;
@@ -43,7 +43,7 @@ pub enum JoinError {
     },
     /// The server refused.
     #[error("{0}")]
-    Refused(Stop),
+    Refused(Refusal),
     /// The server answered nonsense, or is not well; the same code may be tried again.
     #[error("{0}")]
     NotNow(String),
@@ -95,6 +95,14 @@ pub fn begin(store: &mut Store, code: &str, server: Option<&str>, fresh_token: S
     Ok(Begin::Ask(request(store, &url, &code.secret, uuid, &token)))
 }
 
+/// A problem that the server answered with.
+pub(super) fn answered(problem: &Problem) -> JoinError {
+    match Refusal::of(problem) {
+        Some(refusal) => JoinError::Refused(refusal),
+        None => JoinError::NotNow(format!("the server cannot answer now: {}", problem.detail)),
+    }
+}
+
 /// What a file asks that has no number at this server: the same again for the same code.
 pub(super) fn request(store: &Store, url: &ServerUrl, secret: &[u8; 32], uuid: [u8; 16], token: &Secret) -> Request {
     let request = JoinRequest {
@@ -132,14 +140,7 @@ pub fn finish(store: &mut Store, now_ms: i64, reply: &Reply) -> Result<Membershi
     let joined: JoinReply = match read(reply) {
         Read::Done(joined) => joined,
         Read::Problem(problem) => {
-            return Err(match stop_of(&problem) {
-                Some(stop) => JoinError::Refused(stop),
-                None if problem.status == 400 => JoinError::Refused(Stop::new(
-                    StopKind::Refused,
-                    format!("the server refuses the request: {}", problem.detail),
-                )),
-                None => JoinError::NotNow(format!("the server cannot answer now: {}", problem.detail)),
-            });
+            return Err(answered(&problem));
         }
         Read::Other(message) => return Err(JoinError::NotNow(message)),
     };

@@ -19,8 +19,8 @@ use tidemark_core::rejoin::{HistoryReply, RejoinReply, RejoinRequest};
 use tidemark_core::value::{format_uuid, hex};
 
 use super::join::{self, JoinError, digest_of, shown_name};
-use super::reply::{Read, read, stop_of};
-use super::{Method, Reply, Request, ServerUrl, Stop, StopKind};
+use super::reply::{Read, read};
+use super::{Method, Refusal, Reply, Request, ServerUrl};
 use crate::error::{Error, Secret};
 use crate::meta::Membership;
 use crate::parting::{Comparison, OwnHistory, Parting, chain_at};
@@ -114,8 +114,8 @@ impl From<Error> for RejoinError {
     }
 }
 
-fn refused(stop: Stop) -> RejoinError {
-    RejoinError::Join(JoinError::Refused(stop))
+fn refused(message: impl Into<String>) -> RejoinError {
+    RejoinError::Join(JoinError::Refused(Refusal::own(message)))
 }
 
 fn not_now(message: impl Into<String>) -> RejoinError {
@@ -221,7 +221,7 @@ impl Rejoin {
         let (meta, former) = (store.meta()?, store.former()?.pop());
         let (Some(membership), Some(former)) = (meta.membership, former) else {
             let message = "with this code the station joined; to rejoin it needs another one";
-            return Err(refused(Stop::new(StopKind::Refused, message)));
+            return Err(refused(message));
         };
         let pending = store.status()?.pending;
         Ok(Step::Done(Rejoined { membership, former: former.membership, pending, from_rows: false }))
@@ -348,7 +348,7 @@ impl Rejoin {
                 "the server knows this file, as station {}: every row would be there twice. Run `tidemark rejoin` without --anew",
                 history.station
             );
-            return Err(refused(Stop::new(StopKind::Refused, message)));
+            return Err(refused(message));
         }
         self.comparison.answered(&history);
         self.next(store)
@@ -361,7 +361,7 @@ impl Rejoin {
         if has_former_rows.map_err(store.sqlite("read which rows an old number has"))? {
             let message = "some rows of this file are of a station it was before, which the server may know: which rows are there already cannot \
                 be told. Make a new file (`tidemark init`), join it, and insert there what is missing upstream";
-            return Err(refused(Stop::new(StopKind::Refused, message)));
+            return Err(refused(message));
         }
         self.asked = Some(Asked::Join);
         Ok(Step::Ask(join::request(store, &self.server, &self.secret, self.uuid, &self.token)))
@@ -384,13 +384,7 @@ fn answer<T: serde::de::DeserializeOwned>(reply: &Reply) -> Result<T, RejoinErro
 fn answer_of<T>(read: Read<T>) -> Result<T, RejoinError> {
     match read {
         Read::Done(done) => Ok(done),
-        Read::Problem(problem) => Err(match stop_of(&problem) {
-            Some(stop) => refused(stop),
-            None if problem.status == 400 => {
-                refused(Stop::new(StopKind::Refused, format!("the server refuses the request: {}", problem.detail)))
-            }
-            None => not_now(format!("the server cannot answer now: {}", problem.detail)),
-        }),
+        Read::Problem(problem) => Err(join::answered(&problem).into()),
         Read::Other(message) => Err(not_now(message)),
     }
 }

@@ -51,12 +51,15 @@ export function joinView({ db, onCode }) {
     if (code === null) return;
     if (station) return toast(t('join.again', { name: station.name }));
     field.value = code;
+    // What was said of another code is not said of this one.
+    $('join-error').replaceChildren();
     remember('join', code);
     onCode();
     return $('join-button').focus();
   }
 
   $('join-form').addEventListener('submit', event => { event.preventDefault(); void join(); });
+  field.addEventListener('input', () => $('join-error').replaceChildren());
   addEventListener('hashchange', () => offer(codeFromAddress()));
   field.value = recall('join') ?? '';
 
