@@ -57,7 +57,9 @@ pub fn close(path: &Path) -> io::Result<()> {
 #[must_use]
 pub fn mode_of(path: &Path) -> Option<u32> {
     #[cfg(unix)]
-    return mode(path).ok();
+    {
+        mode(path).ok()
+    }
     #[cfg(not(unix))]
     {
         let _ = path;
