@@ -30,6 +30,7 @@ pub mod server;
 pub mod sneakernet;
 pub mod stations;
 pub mod survey;
+pub mod upkeep;
 pub mod upstream;
 
 pub use config::{DatabaseUrl, ServerConfig};

@@ -25,7 +25,12 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
     let store = super::super::open(db)?;
     let name = args.file.display();
     let failed = |error: std::io::Error| Fatal::new(format!("{name}: {error}"));
-    let file = std::fs::File::options().write(true).create_new(true).open(&args.file).map_err(|error| {
+    let mut options = std::fs::File::options();
+    options.write(true).create_new(true);
+    // Rows of the file, which its owner alone may read.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(&args.file).map_err(|error| {
         if error.kind() == std::io::ErrorKind::AlreadyExists {
             return Fatal::new(format!("{name}: exists already; nothing is overwritten, choose another name"));
         }
