@@ -23,6 +23,7 @@ mod simulation;
 mod sneakernet;
 mod sqlalchemy;
 mod switch;
+mod terminal;
 mod tools;
 mod torture;
 mod upgrades;
