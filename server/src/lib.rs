@@ -15,6 +15,12 @@
 //! | [`config`], [`clock`] | database URLs and bounds; time and randomness |
 //! | [`cli`] | the command line |
 
+#![deny(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "what is printed goes through `cli`, which lets nothing at a terminal"
+)]
+
 pub mod admin;
 pub mod cli;
 pub mod clock;

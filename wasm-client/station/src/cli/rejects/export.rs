@@ -4,6 +4,7 @@ use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use tidemark_client::Reject;
+use tidemark_core::printable::csv_cell;
 
 use super::super::{Fatal, show};
 use super::to_json;
@@ -70,7 +71,7 @@ impl Format {
             Self::Lines(file) => writeln!(file, "{json}"),
             Self::Csv(csv) => {
                 let field = |name: &str| match &json[name] {
-                    serde_json::Value::String(text) => text.clone(),
+                    serde_json::Value::String(text) => csv_cell(text).into_owned(),
                     other => other.to_string(),
                 };
                 Ok(csv.write_record(CSV_COLUMNS.map(field))?)
