@@ -573,7 +573,7 @@ fn an_older_file_is_told_what_cannot_be_told_any_more() -> Result<()> {
         many(station)?;
         world.push(station)?;
     }
-    let batches = |world: &World| -> Result<u64> {
+    let batches = |world: &World| -> Result<i64> {
         let upstream = rusqlite::Connection::open(world.field.folder().join("upstream.db"))?;
         Ok(upstream.query_row("SELECT count(*) FROM tidemark_history", [], |row| row.get(0))?)
     };

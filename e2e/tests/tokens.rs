@@ -18,7 +18,7 @@ fn code(field: &Field, args: &[&str]) -> Result<String> {
 fn copy(station: &Station, name: &str) -> Result<Station> {
     // What the program left in its write-ahead log belongs to the file.
     station.open()?.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
-    let to = station.folder.join(name);
+    let to = station.file.with_file_name(name);
     std::fs::copy(&station.file, &to)?;
     Ok(station.with_file(to))
 }
@@ -51,7 +51,7 @@ fn a_leaked_token_is_replaced_and_the_station_goes_on() -> Result<()> {
         of.run(&["rejoin", "--anew", &rotated, "--server", &server.url()])?
             .fails_saying(&["the server knows this file"])?;
     }
-    let bundle = station.folder.join("old.bundle");
+    let bundle = station.file.with_file_name("old.bundle");
     let bundle = bundle.to_str().context("a path is text")?;
     field.server_command(&["import", bundle])?.fails_saying(&["taken away", "export again"])?;
     ensure!(station.waiting()? == waiting && waiting > 0);
@@ -75,7 +75,7 @@ fn a_leaked_token_is_replaced_and_the_station_goes_on() -> Result<()> {
     // A bundle is sealed with the new one, and taken.
     station.record(&mut dice, 5)?;
     station.run(&["export", "new.bundle"])?.success()?;
-    let bundle = station.folder.join("new.bundle");
+    let bundle = station.file.with_file_name("new.bundle");
     field.server_command(&["import", bundle.to_str().context("a path is text")?])?.success()?;
     station.run(&["import-receipt", "new.bundle.receipt"])?.success()?;
     field.assert_upstream_equals(&[&station])?;
