@@ -140,12 +140,11 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
-/// Reads a schema file; without one, the shipped schema.
+/// Reads a schema file.
 ///
 /// # Errors
 /// When the file cannot be read, or says something wrong; names the file.
-pub fn load_schema(file: Option<&Path>) -> anyhow::Result<Schema> {
-    let Some(file) = file else { return Ok(tidemark_core::schema::shrinkage()) };
+pub fn load_schema(file: &Path) -> anyhow::Result<Schema> {
     let bytes =
         std::fs::metadata(file).map_err(|error| anyhow::anyhow!("schema file {}: {error}", file.display()))?.len();
     if bytes > tidemark_core::limits::SCHEMA_BYTES_MAX as u64 {

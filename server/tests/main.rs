@@ -16,3 +16,4 @@ mod reports;
 mod sneakernet;
 mod survey;
 mod upkeep;
+mod words;

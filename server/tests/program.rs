@@ -184,7 +184,7 @@ fn the_notebook_is_served_from_a_folder() {
         let page = serving.ask("GET", "/notebook/", &[]);
         assert_eq!((page.status, page.body.as_slice()), (200, &b"<p>mine"[..]));
         let log = serving.stop();
-        assert!(log.contains("field notebook: /notebook/ from web, 1 files"), "{log}");
+        assert!(log.contains("field notebook: /notebook/ from web, 1 file,"), "{log}");
     }
     // Without a folder, what was there when the program was built.
     let page = Serving::start(server(here, &serve)).ask("GET", "/notebook/", &[]);

@@ -151,6 +151,8 @@ impl From<Error> for Failure {
             | Error::FolderMissing { .. }
             | Error::AlreadyTidemark { .. }
             | Error::Exposed { .. }
+            | Error::Unreadable { .. }
+            | Error::NoCopy { .. }
             | Error::Backfill { .. }
             | Error::Frame(_) => {
                 (Code::Bug, error.to_string())

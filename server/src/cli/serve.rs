@@ -2,25 +2,26 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
 use tidemark_core::limits::FrameLimits;
 
-use super::Place;
 use super::backup::ServeBackups;
 use super::window::WindowArgs;
-use crate::config::{DEFAULT_LISTEN, REPORTS_EVERY};
-use crate::http::{MOUNT, Origin, Site};
+use super::{Origin, Place};
+use crate::config::{DEFAULT_LISTEN, REPORTS_EVERY, ServerConfig};
+use crate::http::{self, MOUNT, Site};
 use crate::server::Server;
 
 #[derive(Args)]
 pub(super) struct ServeArgs {
     #[command(flatten)]
     place: Place,
-    /// The address to listen on; port 0 takes a free one.
-    #[arg(long, default_value = DEFAULT_LISTEN, value_name = "ADDR")]
+    /// The address to listen on, 0.0.0.0 for every one of this machine; port 0 takes a free one.
+    #[arg(long, default_value = DEFAULT_LISTEN, value_name = "ADDR:PORT", value_parser = address)]
     listen: String,
     #[command(flatten)]
     window: WindowArgs,
@@ -62,7 +63,15 @@ fn keep(text: &str) -> Result<Keep, String> {
 }
 
 pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
-    let mut config = args.place.config()?;
+    let mut config = ServerConfig::new(args.place.database()?);
+    let (schema, origin) = args.place.schema(&config.database).await?;
+    let of = match origin {
+        Origin::File(file) => format!("the file {}", file.display()),
+        Origin::Database => "the database, which was migrated to it".to_owned(),
+        Origin::Shipped => "this program".to_owned(),
+    };
+    tracing::info!("schema: {} version {}, from {of}", schema.name(), schema.version());
+    config.schema = Arc::new(schema);
     config.listen = args.listen;
     config.pool_max = args.pool_max;
     config.limits.rows_max = args.batch_rows_max;
@@ -95,8 +104,27 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Reads an address to listen on.
+fn address(text: &str) -> Result<String, String> {
+    let form = |port: &str| {
+        format!(
+            "write ADDR:PORT, such as 127.0.0.1:{port} for this machine alone, or 0.0.0.0:{port} for all its networks"
+        )
+    };
+    if text.parse::<u16>().is_ok() {
+        return Err(form(text));
+    }
+    match text.rsplit_once(':') {
+        Some((host, _)) if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) => {
+            Err("an IPv6 address stands in brackets: [::1]:8787".to_owned())
+        }
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.to_owned()),
+        _ => Err(form("8787")),
+    }
+}
+
 /// The origins named; a variable that is set to nothing names none.
-fn origins(words: &[String]) -> anyhow::Result<Vec<Origin>> {
+fn origins(words: &[String]) -> anyhow::Result<Vec<http::Origin>> {
     let words = words.iter().map(|word| word.trim()).filter(|word| !word.is_empty());
     words.map(|word| word.parse().context("--allow-origin")).collect()
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use tidemark_core::amount::count;
 use tidemark_core::batch::{ChangeRef, Group, Op};
 use tidemark_core::planted::{Bug, planted};
 use tidemark_core::reject::{RejectCode, Rejection};
@@ -299,10 +300,11 @@ impl Overlay {
                 if held > 0 {
                     let child = &schema.tables()[at.table];
                     let message = format!(
-                        "{}.{}: {held} rows still reference {} by {}.{}; delete them first",
+                        "{}.{}: {} is still referenced by {} ({}.{}); delete what references it first",
                         table.name,
                         table.key_column().name,
                         identity.key,
+                        count(held.unsigned_abs(), "row"),
                         child.name,
                         child.columns[at.column].name
                     );

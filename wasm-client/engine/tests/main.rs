@@ -9,6 +9,7 @@ mod capture;
 mod common;
 mod evolve;
 mod join;
+mod look;
 mod outbox;
 mod prune;
 mod renumber;
