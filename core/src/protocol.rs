@@ -191,7 +191,7 @@ pub struct Problem {
     pub chain: Option<Chain>,
     /// With [`ProblemCode::TooLarge`]: the bounds of one frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limits: Option<FrameLimits>,
+    pub limits: Option<Box<FrameLimits>>,
     /// With [`ProblemCode::JoinCodeUsed`]: it is the file that asks which joined before, by another code.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub joined_before: bool,
@@ -259,7 +259,7 @@ impl Problem {
     /// Adds the bounds of one frame.
     #[must_use]
     pub fn with_limits(mut self, limits: FrameLimits) -> Self {
-        self.limits = Some(limits);
+        self.limits = Some(Box::new(limits));
         self
     }
 }
