@@ -26,6 +26,13 @@ pub struct JoinRequest {
     pub token: String,
     /// Fingerprint of the station's schema, hex.
     pub fingerprint: String,
+    /// The number the station has already, when it asks for nothing but another token: with a code of `station rotate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub station: Option<StationNumber>,
+    /// The uuid of the station the file was, canonical text, when it asks for a number because the server does not know its token: a server that
+    /// knows this uuid has the file's rows already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former_uuid: Option<String>,
 }
 
 /// Reply to a join.
@@ -100,6 +107,9 @@ pub struct RejectsRequest {
 pub struct RejectsReply {
     /// Those of them that are not open any more upstream.
     pub settled: Vec<SettledReject>,
+    /// Those of them that ceased to be open so long ago that how is not kept any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forgotten: Vec<u64>,
 }
 
 /// What became of a rejected change.

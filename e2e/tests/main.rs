@@ -20,6 +20,8 @@ mod servers;
 mod sneakernet;
 mod sqlalchemy;
 mod switch;
+mod terminal;
+mod tokens;
 mod tools;
 mod torture;
 mod upgrades;

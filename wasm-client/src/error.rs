@@ -147,7 +147,12 @@ impl From<Error> for Failure {
             Error::Tables { detail, .. } => (Code::Schema, detail.clone()),
             Error::Schema(message) | Error::Reject(message) => (Code::Argument, in_a_page(message)),
             Error::Sqlite { source, doing, .. } => (code_of(source), format!("cannot {doing}: {source}")),
-            Error::Missing { .. } | Error::FolderMissing { .. } | Error::AlreadyTidemark { .. } | Error::Backfill { .. } | Error::Frame(_) => {
+            Error::Missing { .. }
+            | Error::FolderMissing { .. }
+            | Error::AlreadyTidemark { .. }
+            | Error::Exposed { .. }
+            | Error::Backfill { .. }
+            | Error::Frame(_) => {
                 (Code::Bug, error.to_string())
             }
         };

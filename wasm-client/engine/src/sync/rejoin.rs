@@ -12,13 +12,12 @@
 //! A server that does not know the file at all, because its database was put back to a backup from before the file joined, is asked for a number
 //! as when joining (`POST /v1/join`), and is sent every row: [`Manner::Anew`].
 
-use rusqlite::{OptionalExtension as _, params};
 use tidemark_core::joincode::JoinCode;
 use tidemark_core::protocol::{JoinReply, ProblemCode};
 use tidemark_core::rejoin::{HistoryReply, RejoinReply, RejoinRequest};
 use tidemark_core::value::{format_uuid, hex};
 
-use super::join::{self, JoinError, digest_of, shown_name};
+use super::join::{self, JoinError, Known, digest_of, keep_pending, shown_name};
 use super::reply::{Read, read};
 use super::{Method, Refusal, Reply, Request, ServerUrl};
 use crate::error::{Error, Secret};
@@ -70,8 +69,8 @@ pub enum RejoinError {
     },
     /// It cannot be told which changes the server has.
     #[error(
-        "{file}: somewhere between change {first} and change {last} the server has another history, and it applied those changes before it kept the \
-         prints that tell where. Nothing was changed. Put the file back to a copy that fits, or make a new file (`tidemark init`), join \
+        "{file}: somewhere between change {first} and change {last} the server has another history, and it has no prints of those changes, which \
+         would tell where: it applied them longer ago than it keeps prints, or before it kept any. Nothing was changed. Put the file back to a copy that fits, or make a new file (`tidemark init`), join \
          it, and insert there what is missing upstream"
     )]
     Unknown {
@@ -180,26 +179,7 @@ pub fn begin(
     if store.meta()?.membership.is_none() {
         return Err(RejoinError::NotJoined(store.file().to_owned()));
     }
-    // Two processes at once must end with one uuid and token: whoever comes second takes the first one's, and one that comes when all
-    // is done keeps nothing.
-    let sql = "INSERT INTO tidemark_rejoin (one, join_digest, station_uuid, token, server)
-             SELECT 1, ?1, ?2, ?3, ?4 FROM tidemark_station WHERE join_digest IS NOT ?1
-         ON CONFLICT (one) DO UPDATE SET
-             station_uuid = CASE WHEN join_digest = excluded.join_digest THEN station_uuid ELSE excluded.station_uuid END,
-             token = CASE WHEN join_digest = excluded.join_digest THEN token ELSE excluded.token END,
-             join_digest = excluded.join_digest, server = excluded.server";
-    store
-        .connection()
-        .execute(sql, params![digest, fresh.0, fresh.1.0, server.as_str()])
-        .map_err(store.sqlite("keep uuid and token"))?;
-    let kept = store
-        .connection()
-        .query_row("SELECT station_uuid, token FROM tidemark_rejoin WHERE join_digest = ?1", [digest], |row| {
-            Ok((row.get(0)?, Secret(row.get(1)?)))
-        })
-        .optional()
-        .map_err(store.sqlite("read uuid and token"))?;
-    let (uuid, token) = kept.unwrap_or(fresh);
+    let (uuid, token) = keep_pending(store, digest, fresh, &server)?;
     let mut rejoin = Rejoin {
         secret: code.secret,
         digest,
@@ -254,7 +234,9 @@ impl Rejoin {
         let number = own.meta.membership.as_ref().map_or(0, |membership| membership.number.get());
         let parting = self.comparison.parting();
         let (common, next) = match parting {
-            Parting::At(common) if common == server.seq && self.manner != Manner::Forced => {
+            Parting::At(common)
+                if common == server.seq && self.manner != Manner::Forced && !self.comparison.revoked =>
+            {
                 return Err(RejoinError::NotForked { file, common, number });
             }
             Parting::At(common) => {
@@ -364,7 +346,8 @@ impl Rejoin {
             return Err(refused(message));
         }
         self.asked = Some(Asked::Join);
-        Ok(Step::Ask(join::request(store, &self.server, &self.secret, self.uuid, &self.token)))
+        let known = Known::Former(store.uuid());
+        Ok(Step::Ask(join::request(store, &self.server, &self.secret, self.uuid, &self.token, known)))
     }
 
     fn again(&mut self, store: &mut Store, why: &str) -> Result<Step, RejoinError> {

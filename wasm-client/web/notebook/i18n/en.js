@@ -28,7 +28,7 @@ export default {
   'light.evictable': 'The browser may clear its storage when space runs low',
 
   'stop.not-joined': 'Not joined to a server',
-  'stop.revoked': 'The server refuses this device: it was revoked',
+  'stop.revoked': 'The server refuses this device: its access was taken away',
   'stop.unauthorized': 'The server does not accept this device',
   'stop.wrong-station': 'The server takes this device for another one',
   'stop.forked': 'This notebook and the server disagree: was it copied?',
@@ -37,7 +37,7 @@ export default {
   'stop.too-large': 'A change is too large for the server',
   'stop.refused': 'The server refuses the changes',
   'stop.todo.not-joined': 'Ask the office for a join code and enter it below.',
-  'stop.todo.revoked': 'Nothing here is lost. Export the unsent data below and bring it to the office: there it can be taken in.',
+  'stop.todo.revoked': 'Nothing here is lost. Ask the office for a new code and enter it below: everything is sent then.',
   'stop.todo.unauthorized': 'Nothing here is lost. Tell the office; until it is settled, export the unsent data below.',
   'stop.todo.wrong-station': 'Nothing here is lost. Tell the office; until it is settled, export the unsent data below.',
   'stop.todo.forked': 'Nothing here is lost. Keep a copy of the database and tell the office: someone must say which of the two goes on.',

@@ -66,8 +66,10 @@ export function joinView({ db, onCode }) {
   return {
     offer,
     show(status) {
-      station = status.station;
-      $('device-join').hidden = station !== null && status.sync.stop?.kind !== 'not-joined';
+      // A device whose access was taken away takes a new one with a code, under the number it has.
+      const takesCode = status.station === null || ['not-joined', 'revoked'].includes(status.sync.stop?.kind);
+      station = takesCode ? null : status.station;
+      $('device-join').hidden = !takesCode;
     },
   };
 }
