@@ -271,9 +271,9 @@ impl World<'_> {
             Heard::Event(EngineEvent::Agreed) => {
                 serde_json::from_slice::<StationReply>(&reply.body).ok().map(|reply| reply.limits)
             }
-            Heard::Event(EngineEvent::Smaller { .. }) => {
-                serde_json::from_slice::<Problem>(&reply.body).ok().and_then(|problem| problem.limits)
-            }
+            Heard::Event(EngineEvent::Smaller { .. }) => serde_json::from_slice::<Problem>(&reply.body)
+                .ok()
+                .and_then(|problem| problem.limits.as_deref().copied()),
             _ => None,
         };
         if let Some(limits) = limits {
