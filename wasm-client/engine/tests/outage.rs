@@ -135,3 +135,19 @@ fn smaller_batches_grow_again_once_they_go_through() {
     assert!(batches[0] < 2_000, "{batches:?}");
     assert!(batches.iter().any(|&rows| rows > 5_000), "{batches:?}");
 }
+
+#[test]
+fn limits_told_before_the_first_batch_of_a_process_hold_for_it() {
+    let mut world = World::joined();
+    world.write(200);
+    world.server.always = Some(Fault::LoseRequest);
+    world.push();
+    world.server.always = None;
+    world.server.limits.rows_max = 50;
+    world.restart();
+    world.server.requests.clear();
+    world.push();
+    world.assert_in_sync();
+    assert_eq!(world.server.batches, [50; 4]);
+    assert_eq!(world.server.requests.len(), 5, "none was refused");
+}

@@ -613,9 +613,7 @@ impl Engine {
         if self.outage.is_over() {
             self.backoff.reset();
         }
-        if let Some(pace) = &mut self.pace {
-            pace.set_limits(reply.limits);
-        }
+        self.pace.get_or_insert_with(|| Pace::new(reply.limits)).set_limits(reply.limits);
         store
             .update_station("forked = NULL, last_contact_ms = ?1, last_error = NULL, last_error_ms = NULL", [now_ms])?;
         Ok(Event::Agreed)
