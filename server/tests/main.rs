@@ -15,3 +15,4 @@ mod rejects;
 mod reports;
 mod sneakernet;
 mod survey;
+mod upkeep;

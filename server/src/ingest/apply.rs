@@ -120,9 +120,16 @@ pub async fn apply<T: StoreTransaction + ?Sized>(tx: &mut T, job: &Job) -> Resul
     };
     let groups = job.groups();
     let changes: Vec<ChangeRef> = batch.changes().skip(skip as usize).collect();
-    let has_open_rejects = tx.has_open_rejects(batch.station).await?;
-    let work =
-        Work { schema: &job.current, line: &line, times: job.times, groups, changes: &changes, has_open_rejects };
+    let has_open_rejects = tx.has_open_rejects(&line).await?;
+    let work = Work {
+        schema: &job.current,
+        log: batch.station,
+        line: &line,
+        times: job.times,
+        groups,
+        changes: &changes,
+        has_open_rejects,
+    };
     let Written { applied, mut refused } = write(tx, &work).await?;
     for refusal in &mut refused {
         refusal.rejection.message = shortened(&refusal.rejection.message);
@@ -132,7 +139,7 @@ pub async fn apply<T: StoreTransaction + ?Sized>(tx: &mut T, job: &Job) -> Resul
         if has_open_rejects {
             let applied: Vec<AppliedRow> =
                 last.iter().map(|(&(table, key), &seq)| AppliedRow { table, key, seq }).collect();
-            tx.supersede(batch.station, &applied, job.now_ms).await?;
+            tx.supersede(&line, &applied, job.now_ms).await?;
         }
         let kept = refused.iter().map(|refusal| server_reject(job, &work, refusal, &last));
         if !planted(Bug::RejectNotStored) {
@@ -148,8 +155,9 @@ pub async fn apply<T: StoreTransaction + ?Sized>(tx: &mut T, job: &Job) -> Resul
     }));
     let cursor = Cursor { seq: span.last_seq(), chain: span.chain_after };
     let clock_offset_ms = job.now_ms.saturating_sub(batch.sent_at_ms);
-    tx.keep_history(batch.station, span.first_seq + u64::from(skip), &job.prints[skip as usize..]).await?;
-    let advanced = tx.advance(batch.station, cursor, job.now_ms, clock_offset_ms).await;
+    let (first_seq, prints) = (span.first_seq + u64::from(skip), &job.prints[skip as usize..]);
+    tx.keep_history(batch.station, first_seq, prints, job.now_ms).await?;
+    let advanced = tx.advance(batch.station, cursor, span.first_seq - 1, job.now_ms, clock_offset_ms).await;
     if !planted(Bug::CursorApart) {
         advanced?;
     }

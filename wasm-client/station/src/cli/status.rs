@@ -59,7 +59,7 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
     }
     let now_ms = now_ms();
     let when = |ms: i64| format!("{} ({})", show::time(ms), show::ago(ms, now_ms));
-    let line = |name: &str, value: &str| show::line(&format!("{name:<14}{value}"));
+    let line = |name: &str, value: &str| show::line(&format!("{name:<14}{}", show::one_line(value)));
     let state = match status.state {
         State::NotJoined => "records; has not joined a server yet (`tidemark join CODE`)".to_owned(),
         State::InSync => in_sync(status.last_contact_ms.map(when), status.last_error.is_some()),
