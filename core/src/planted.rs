@@ -66,6 +66,10 @@ bugs! {
     WaitsForOldClock = "waits-for-old-clock",
     /// Backoff: waits are multiplied with themselves, without a bound.
     BackoffExplodes = "backoff-explodes",
+    /// Backoff: where the server names a wait, that is the wait, however often it has refused.
+    RetryAfterAlone = "retry-after-alone",
+    /// Engine: after an outage the next request is the whole batch.
+    NoProbe = "no-probe",
     /// Pace: a batch that is too large is sent again as it is.
     NeverSmaller = "never-smaller",
     /// Acknowledgement: one change too many is trimmed.

@@ -312,6 +312,53 @@ fn a_file_of_an_older_version_moves_in_and_grows_later() -> Result<()> {
 }
 
 #[test]
+fn a_file_without_a_table_of_the_schema_is_not_attached() -> Result<()> {
+    let field = Field::shrinkage(None)?;
+    let cases = [
+        (
+            "CREATE TABLE orders (id INTEGER PRIMARY KEY, what TEXT); CREATE TABLE \"customers\" (id INTEGER)",
+            "The file's: customers, orders.",
+        ),
+        ("CREATE VIEW orders AS SELECT 1 AS id", "The file's: none."),
+    ];
+    for (n, (sql, there)) in cases.iter().enumerate() {
+        let station = field.folder_of(&format!("stranger{n}"))?;
+        Connection::open(&station.file)?.execute_batch(sql)?;
+        let bytes = std::fs::read(&station.file)?;
+        for args in [&["attach"][..], &["attach", "--check"]] {
+            let says = [
+                "has none of the tables of schema shrinkage version 1",
+                "nomenclature",
+                there,
+                "--schema FILE",
+                "Nothing was changed",
+            ];
+            let refused = station.run(args)?.fails_saying(&says)?;
+            ensure!(!refused.stdout.contains("every row can go upstream"), "{}", refused.output());
+            ensure!(std::fs::read(&station.file)? == bytes, "{sql}: the file was changed");
+            ensure!(!station.file.with_extension("db.before-tidemark").exists(), "{sql}: a backup was made");
+        }
+    }
+    // One table of the schema is enough, in whatever case it is written.
+    let station = field.folder_of("some")?;
+    Connection::open(&station.file)?.execute_batch(
+        "CREATE TABLE Nomenclature (id INTEGER PRIMARY KEY, name TEXT NOT NULL); CREATE TABLE orders (id INTEGER PRIMARY KEY);
+         INSERT INTO nomenclature (name) VALUES ('one'), ('two')",
+    )?;
+    let checked = station.run(&["attach", "--check"])?.success()?;
+    ensure!(checked.stdout.contains("every row can go upstream; 1 of 18 tables captured"), "{}", checked.output());
+    let attached = station.run(&["attach"])?.success()?;
+    ensure!(
+        attached.stdout.contains("1 of 18 tables captured; 2 rows that were there are in the log"),
+        "{}",
+        attached.output()
+    );
+    let again = station.run(&["attach"])?.success()?;
+    ensure!(again.stdout.contains("is a station's file already, 1 of 18 tables captured"), "{}", again.output());
+    Ok(())
+}
+
+#[test]
 fn a_file_that_capture_cannot_follow_is_refused_and_left_alone() -> Result<()> {
     let field = Field::shrinkage(None)?;
     let cases = [

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is a test's way to fail")]
 
+mod asks;
 mod attach;
 mod bad_input;
 mod crash;

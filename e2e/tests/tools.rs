@@ -364,8 +364,8 @@ fn a_lost_database_is_made_whole_again(kind: Kind) -> Result<()> {
     let said = world.does(&["restore", copy, "--replace", "--yes", "--kept", "kept.backup"])?;
     ensure!(said.contains("what was there before is kept.backup") && world.file("kept.backup").is_file(), "{said}");
     idle.run(&["verify"])?.success()?;
-    // One that has nothing to push does not ask by pushing, but by verifying.
-    quiet.run(&["push"])?.success()?;
+    // One that has nothing to push asks as well.
+    quiet.run(&["push"])?.fails_saying(&["forked: ", "it has lost changes"])?;
     let asked = quiet.run(&["verify"])?;
     ensure!(asked.code != Some(0) && asked.stderr.contains("it has lost changes"), "{}", asked.output());
     let told = station.run(&["push"])?.fails_saying(&["forked: ", "it has lost changes"])?;

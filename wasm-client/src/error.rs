@@ -151,6 +151,7 @@ impl From<Error> for Failure {
             | Error::FolderMissing { .. }
             | Error::AlreadyTidemark { .. }
             | Error::Exposed { .. }
+            | Error::NoTables { .. }
             | Error::Unreadable { .. }
             | Error::NoCopy { .. }
             | Error::Backfill { .. }

@@ -9,6 +9,7 @@ use tidemark_core::frame::FrameHeader;
 use tidemark_core::limits::FrameLimits;
 
 use super::disk::{Commits, Disk};
+use super::oracle::patience::Patience;
 
 /// How soon a stop that time may heal is tried again, as the daemon does it.
 const RETRY_STOPPED_MS: i64 = 300_000;
@@ -33,6 +34,8 @@ pub struct Process {
     pub commits: Commits,
     /// The request it waits for.
     pub awaits: Option<u64>,
+    /// How it treats its server.
+    pub patience: Patience,
     token: [u8; 32],
     joining: bool,
 }
@@ -63,7 +66,17 @@ impl Process {
         let mut token = [0; 32];
         token[..8].copy_from_slice(&seed.to_le_bytes());
         token[8..16].copy_from_slice(&life.to_le_bytes());
-        Ok(Self { store, engine, life, tick: 0, commits, awaits: None, token, joining: false })
+        Ok(Self {
+            store,
+            engine,
+            life,
+            tick: 0,
+            commits,
+            awaits: None,
+            patience: Patience::new(patient),
+            token,
+            joining: false,
+        })
     }
 
     /// Whether something was committed since the last call.

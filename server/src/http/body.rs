@@ -2,20 +2,13 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use hyper::Request;
 use hyper::body::Body as _;
 use tidemark_core::limits::FrameLimits;
 use tidemark_core::protocol::{Problem, ProblemCode};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{BODY_UNIT_BYTES, Endpoint, RequestBody};
-
-/// Most bytes read and thrown away of a body that is refused, so that the client can read why.
-const DISCARD_BYTES_MAX: usize = 64 << 20;
-/// Longest time spent on that.
-const DISCARD_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// A body in memory, and its share of what may be.
 pub(super) struct Held {
@@ -68,22 +61,4 @@ fn too_large(limits: FrameLimits, bytes_max: usize) -> Problem {
     let detail =
         format!("the body has more than the {bytes_max} bytes the server takes at once; send fewer changes at once");
     Problem::new(ProblemCode::TooLarge, detail).with_limits(limits)
-}
-
-/// Reads on, within bounds, what the client is still sending: a server that closes instead may cut off its own reply.
-pub(super) async fn discard(request: &mut Request<RequestBody>) {
-    let body = request.body_mut();
-    if body.is_end_stream() || body.size_hint().lower() > DISCARD_BYTES_MAX as u64 {
-        return;
-    }
-    let reading = async {
-        let mut bytes = 0;
-        while let Some(Ok(frame)) = body.frame().await {
-            bytes += frame.data_ref().map_or(0, Bytes::len);
-            if bytes > DISCARD_BYTES_MAX {
-                return;
-            }
-        }
-    };
-    let _ = tokio::time::timeout(DISCARD_TIMEOUT, reading).await;
 }

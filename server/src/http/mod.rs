@@ -4,6 +4,8 @@ mod body;
 mod cors;
 mod digest;
 mod join;
+mod linger;
+mod load;
 mod origin;
 mod problem;
 mod push;
@@ -15,6 +17,7 @@ mod site;
 mod station;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
@@ -29,6 +32,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use self::cors::Cors;
+use self::linger::Lingering;
+use self::load::Load;
 pub use self::origin::{Origin, OriginError};
 pub use self::site::{MOUNT, Site};
 use crate::config::HttpLimits;
@@ -50,6 +55,7 @@ pub struct Endpoint {
     pub(crate) turns: Arc<Semaphore>,
     /// Surveys that may run at once.
     pub(crate) surveys: Arc<Semaphore>,
+    load: Load,
     /// Which web pages of other origins may read the answers.
     cors: Cors,
     /// The field notebook.
@@ -63,7 +69,16 @@ impl Endpoint {
         let body_units = Arc::new(Semaphore::new(limits.body_bytes_total.div_ceil(BODY_UNIT_BYTES)));
         let turns = Arc::new(Semaphore::new(limits.applies_max));
         let surveys = Arc::new(Semaphore::new(limits.surveys_max));
-        Self { ingest, limits, body_units, turns, surveys, cors: Cors::default(), site: Arc::default() }
+        Self {
+            ingest,
+            limits,
+            body_units,
+            turns,
+            surveys,
+            load: Load::default(),
+            cors: Cors::default(),
+            site: Arc::default(),
+        }
     }
 
     /// Lets the pages of these origins use it.
@@ -94,19 +109,24 @@ pub async fn serve(listener: TcpListener, endpoint: Arc<Endpoint>, mut stop: wat
             _ = stop.wait_for(|stop| *stop) => break,
         };
         let Some((stream, permit)) = accepted else { continue };
+        let left = Arc::new(AtomicBool::new(false));
         let service = {
-            let endpoint = Arc::clone(&endpoint);
+            let (endpoint, left) = (Arc::clone(&endpoint), Arc::clone(&left));
             service_fn(move |request: Request<Incoming>| {
-                let endpoint = Arc::clone(&endpoint);
+                let (endpoint, left) = (Arc::clone(&endpoint), Arc::clone(&left));
                 let request = request.map(|body| body.map_err(Into::into).boxed());
-                async move { Ok::<_, std::convert::Infallible>(endpoint.answer(request).await) }
+                async move {
+                    let reply = endpoint.answer(request).await;
+                    left.store(router::is_unread(&reply), Ordering::Relaxed);
+                    Ok::<_, std::convert::Infallible>(reply)
+                }
             })
         };
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(endpoint.limits.head_timeout)
             .max_header_size(32 << 10)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(Lingering::new(stream, left)), service);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {

@@ -2,15 +2,12 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 use tidemark_core::protocol::{PROBLEM_MEDIA_TYPE, Problem, ProblemCode};
 
 pub(super) type Reply = Response<Full<Bytes>>;
-
-/// How long a client should wait after 503, in seconds.
-const RETRY_AFTER_S: &str = "2";
 
 fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
     let mut response = Response::new(Full::new(body.into()));
@@ -37,12 +34,8 @@ pub(super) fn problem(problem: &Problem) -> Reply {
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = serde_json::to_vec(problem).unwrap_or_default();
     let mut response = reply(status, PROBLEM_MEDIA_TYPE, body);
-    let headers = response.headers_mut();
-    match problem.code {
-        ProblemCode::Unavailable => drop(headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S))),
-        ProblemCode::Unauthorized => drop(headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
-        ProblemCode::Timeout => drop(headers.insert(CONNECTION, HeaderValue::from_static("close"))),
-        _ => {}
+    if problem.code == ProblemCode::Unauthorized {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     response
 }

@@ -8,21 +8,25 @@ use tidemark_core::protocol::{Problem, ProblemCode, PushReply};
 use super::{Endpoint, RequestBody, body};
 use crate::stations::StationRecord;
 
+/// What a station hears whose batch cannot be applied soon.
+const BUSY: &str = "the server applies as many batches as it can; try again soon";
+
+/// Refuses while a batch would wait for its turn in vain; before it is read, and before a station that asks where it stands sends it.
+pub(super) fn admit(endpoint: &Endpoint) -> Result<(), Problem> {
+    endpoint.load.shed(&endpoint.turns, endpoint.limits.turn_timeout, BUSY)
+}
+
 pub(super) async fn push(
     endpoint: &Endpoint,
     station: &StationRecord,
     body: &mut RequestBody,
 ) -> Result<PushReply, Problem> {
     let number = number_of(station)?;
+    admit(endpoint)?;
     let limit = endpoint.ingest.limits().frame_bytes_max as usize;
     let held = body::read(endpoint, body, limit).await?;
-    let turn = tokio::time::timeout(endpoint.limits.turn_timeout, Arc::clone(&endpoint.turns).acquire_owned()).await;
-    let Ok(Ok(turn)) = turn else {
-        return Err(Problem::new(
-            ProblemCode::Unavailable,
-            "the server applies as many batches as it can; try again soon",
-        ));
-    };
+    let clock = endpoint.ingest.clock();
+    let turn = endpoint.load.turn(&endpoint.turns, endpoint.limits.turn_timeout, &|| clock.now_ms(), BUSY).await?;
     let ingest = Arc::clone(&endpoint.ingest);
     // A task of its own: a client that hangs up drops this request, and must not cut a transaction in half.
     let applying = tokio::spawn(async move {

@@ -1,13 +1,14 @@
 //! Which request goes where, and whose it is.
 
 use http_body_util::Full;
-use hyper::header::{ALLOW, AUTHORIZATION, HeaderMap, HeaderValue};
+use hyper::body::Body as _;
+use hyper::header::{ALLOW, AUTHORIZATION, CONNECTION, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use tidemark_core::protocol::{Problem, ProblemCode};
 use tidemark_core::value::unhex;
 
 use super::problem::{Reply, json, problem, text};
-use super::{Endpoint, RequestBody, body, cors, digest, join, push, rejects, rejoin, reports, site, station};
+use super::{Endpoint, RequestBody, cors, digest, join, push, rejects, rejoin, reports, site, station};
 use crate::ingest::store_problem;
 use crate::stations::{StationRecord, secret_hash};
 
@@ -18,23 +19,37 @@ pub(super) async fn route(endpoint: &Endpoint, mut request: Request<RequestBody>
     } else {
         match answer(endpoint, &mut request).await {
             Ok(reply) => reply,
-            Err(refusal) => refuse(&refusal, &mut request).await,
+            Err(refusal) => refuse(endpoint, &refusal, &request),
         }
     };
     endpoint.cors.mark(request.headers(), reply.headers_mut());
     reply
 }
 
-async fn refuse(refusal: &Problem, request: &mut Request<RequestBody>) -> Reply {
-    // A client that is too slow would be slow to be read out, too.
-    if refusal.code != ProblemCode::Timeout {
-        body::discard(request).await;
-    }
+/// Says no, at once: what the client is still sending is not waited for.
+fn refuse(endpoint: &Endpoint, refusal: &Problem, request: &Request<RequestBody>) -> Reply {
     let mut reply = problem(refusal);
-    if refusal.code == ProblemCode::MethodNotAllowed {
-        reply.headers_mut().extend(allow(request.uri().path()));
+    let headers = reply.headers_mut();
+    if !request.body().is_end_stream() {
+        headers.insert(CONNECTION, HeaderValue::from_static(UNREAD));
+    }
+    match refusal.code {
+        ProblemCode::MethodNotAllowed => headers.extend(allow(request.uri().path())),
+        ProblemCode::Unavailable => {
+            let wait_s = endpoint.load.retry_after_s(endpoint.ingest.clock().now_ms());
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait_s));
+        }
+        _ => {}
     }
     reply
+}
+
+/// What `Connection` says in the answer to a request that was not read to its end.
+const UNREAD: &str = "close";
+
+/// Whether an answer says so.
+pub(super) fn is_unread(reply: &Reply) -> bool {
+    reply.headers().get(CONNECTION).is_some_and(|value| value == UNREAD)
 }
 
 fn no_content(headers: HeaderMap) -> Reply {

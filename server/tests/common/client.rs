@@ -43,8 +43,13 @@ pub async fn raw(addr: SocketAddr, request: &[u8]) -> Answer {
     let _ = stream.write_all(request).await;
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes).await;
+    answer_of(&bytes)
+}
+
+/// What a server said, from its bytes.
+pub fn answer_of(bytes: &[u8]) -> Answer {
     let at = bytes.windows(4).position(|window| window == b"\r\n\r\n");
-    let at = at.unwrap_or_else(|| panic!("no reply: {:?}", String::from_utf8_lossy(&bytes)));
+    let at = at.unwrap_or_else(|| panic!("no reply: {:?}", String::from_utf8_lossy(bytes)));
     let head = String::from_utf8_lossy(&bytes[..at]).into_owned();
     let status = head.split_whitespace().nth(1).unwrap().parse().unwrap();
     Answer { status, head, body: bytes[at + 4..].to_vec() }

@@ -139,6 +139,25 @@ pub enum Error {
         /// What is wrong and what to do.
         detail: String,
     },
+    /// A file was to be attached that has no table of the schema.
+    #[error(
+        "{file}: has none of the tables of schema {schema} version {version}, so nothing in it would be captured. The schema's tables: {}. The \
+         file's: {}. Nothing was changed; name the schema of this file's tables with --schema FILE",
+        names(wanted),
+        names(there)
+    )]
+    NoTables {
+        /// Where.
+        file: String,
+        /// Name of the schema.
+        schema: String,
+        /// And its version.
+        version: u32,
+        /// The schema's tables.
+        wanted: Vec<String>,
+        /// The file's own.
+        there: Vec<String>,
+    },
     /// The log has been edited.
     #[error(
         "{file}: the change log was tampered with: {detail}. Nothing is sent from this file any more, since changes would be missing upstream; \
@@ -216,6 +235,19 @@ impl Error {
 
 /// The result of what touches the store.
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// Most names that a message lists.
+const NAMES_MAX: usize = 30;
+
+/// Names as a message lists them.
+fn names(all: &[String]) -> String {
+    let shown = all.iter().take(NAMES_MAX).map(|name| printable(name)).collect::<Vec<_>>().join(", ");
+    match all.len().saturating_sub(NAMES_MAX) {
+        0 if all.is_empty() => "none".to_owned(),
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
 
 /// Longest text from outside that is shown or stored, in characters.
 const SHOWN_CHARS_MAX: usize = 1000;

@@ -13,7 +13,7 @@ use crate::store::{Store, last_seq};
 pub enum State {
     /// It records, and has no server yet.
     NotJoined,
-    /// Everything is upstream.
+    /// Everything was upstream when the server was last heard: see [`Status::last_contact_ms`]. What became of it since, only the server knows.
     InSync,
     /// Changes wait for being pushed.
     Pending,
@@ -53,7 +53,7 @@ pub struct Status {
     pub oldest_pending_ms: Option<i64>,
     /// Rejected changes that are open.
     pub rejects: u64,
-    /// When the server last answered.
+    /// When the server last said where this station stands, milliseconds since 1970 UTC by the station's clock.
     pub last_contact_ms: Option<i64>,
     /// What went wrong last, if nothing succeeded since.
     pub last_error: Option<String>,

@@ -2,7 +2,9 @@
 
 use crate::common::{Fault, World, answer, changes, schema};
 use tidemark_client::backup::{back_up, restore};
-use tidemark_client::sync::{Action, Config, Engine, Event, Failure, Patience, Reply, Request, Transport, drain};
+use tidemark_client::sync::{
+    Action, Config, Engine, Event, Failure, Method, Patience, Reply, Request, Transport, drain,
+};
 use tidemark_client::{Error, Store};
 use tidemark_core::batch::Batch;
 use tidemark_core::frame;
@@ -123,6 +125,8 @@ fn a_batch_that_failed_goes_first_again() {
     world.engine.on_failure(&mut world.store, world.clock.0, first.id, &failure).unwrap();
     let Action::WaitUntil(at_ms) = world.engine.next(&mut world.store, world.clock.0).unwrap() else { panic!() };
     world.clock.0 = at_ms;
+    let question = send(&mut world);
+    assert_eq!((question.method, answered(&mut world, &question)), (Method::Get, Event::Agreed));
     assert_eq!(batch(&send(&mut world)).first_seq, 1);
 }
 

@@ -10,6 +10,7 @@ mod common;
 mod evolve;
 mod join;
 mod look;
+mod outage;
 mod outbox;
 mod prune;
 mod renumber;

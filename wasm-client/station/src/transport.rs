@@ -1,11 +1,14 @@
 //! HTTP, blocking, with TLS by rustls.
 
+mod early;
+
 use std::time::Duration;
 
 use tidemark_client::sync::{Failure, Method, Reply, Request, Transport};
 use tidemark_core::limits::MESSAGE_BYTES_MAX;
 use ureq::Agent;
 use ureq::http::Response;
+use ureq::unversioned::resolver::DefaultResolver;
 use ureq::{Body, Error};
 
 /// A connection is made within this time or not at all.
@@ -37,7 +40,7 @@ impl HttpTransport {
             .timeout_recv_response(Some(READ_TIMEOUT))
             .user_agent(concat!("tidemark/", env!("CARGO_PKG_VERSION")))
             .build();
-        Self { agent: config.new_agent() }
+        Self { agent: Agent::with_parts(config, early::connector(), DefaultResolver::default()) }
     }
 
     fn exchange(&self, request: &Request) -> Result<Reply, Error> {
@@ -149,6 +152,56 @@ mod tests {
         assert!(failure.timeout, "{failure}");
         let failure = get(answering(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf".to_vec())).unwrap_err();
         assert!(!failure.timeout, "{failure}");
+    }
+
+    fn post(url: String, bytes: usize) -> Result<Reply, Failure> {
+        let request = Request {
+            id: 1,
+            method: Method::Post,
+            url,
+            token: None,
+            content_type: None,
+            body: vec![7; bytes],
+            timeout_ms: 20_000,
+        };
+        HttpTransport::new().send(&request)
+    }
+
+    /// Takes the head and the first bytes of a request, says this, and closes while the rest is still being sent.
+    fn refusing(reply: &'static [u8], stay: Duration) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/v1/push", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = [0; 4096];
+            let _ = stream.read(&mut head);
+            let _ = stream.write_all(reply);
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+            std::thread::sleep(stay);
+        });
+        url
+    }
+
+    #[test]
+    fn a_refusal_before_the_body_was_read_is_heard_though_the_pipe_breaks() {
+        const BUSY: &[u8] =
+            b"HTTP/1.1 503 Busy\r\nretry-after: 9\r\nconnection: close\r\ncontent-length: 4\r\n\r\nbusy";
+        for stay_ms in [0, 200] {
+            // More than all buffers between the two hold.
+            let reply = post(refusing(BUSY, Duration::from_millis(stay_ms)), 64 << 20).unwrap();
+            assert_eq!((reply.status, reply.retry_after.as_deref(), &reply.body[..]), (503, Some("9"), &b"busy"[..]));
+        }
+        // One that ends with the connection.
+        let reply = post(refusing(b"HTTP/1.0 503 Busy\r\n\r\nbusy", Duration::ZERO), 64 << 20).unwrap();
+        assert_eq!((reply.status, &reply.body[..]), (503, &b"busy"[..]));
+    }
+
+    #[test]
+    fn a_connection_that_breaks_without_an_answer_is_a_failure() {
+        for reply in [&b""[..], b"HTTP/1.1 503 Bu"] {
+            let failure = post(refusing(reply, Duration::ZERO), 64 << 20).unwrap_err();
+            assert!(!failure.timeout && failure.message.starts_with("cannot reach the server at "), "{failure}");
+        }
     }
 
     #[test]

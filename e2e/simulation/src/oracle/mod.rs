@@ -6,11 +6,9 @@
 //!   and no change leaves a log before.
 //! * **No reject is lost**: what the model refuses is kept upstream and, from the acknowledgement on, on the station, with its image.
 //! * **No fork is missed, and none is imagined**.
+//! * **A server that is away is waited for**: longer each time, and no batch is sent again before it has answered something small.
 //! * **Memory is bounded**: a frame holds no more than its server takes.
 //! * **At the end** every log is drained, and every table is what its history says, cell by cell.
-
-pub mod history;
-pub mod model;
 
 use std::sync::Arc;
 
@@ -27,13 +25,6 @@ use tidemark_core::schema::Schema;
 use tidemark_server::upstream::Upstream as _;
 use tidemark_server::upstream::memory::{Contents, MemoryUpstream};
 
-use self::history::{History, check_tables, common, read};
-use self::model::Model;
-use super::coverage::Coverage;
-
-/// What the oracle finds wrong.
-pub type Verdict<T = ()> = Result<T, String>;
-
 macro_rules! ensure {
     ($condition:expr, $($message:tt)+) => {
         if !$condition {
@@ -41,6 +32,17 @@ macro_rules! ensure {
         }
     };
 }
+
+pub mod history;
+pub mod model;
+pub mod patience;
+
+use self::history::{History, check_tables, common, read};
+use self::model::Model;
+use super::coverage::Coverage;
+
+/// What the oracle finds wrong.
+pub type Verdict<T = ()> = Result<T, String>;
 
 /// A history of a file.
 #[derive(Default)]

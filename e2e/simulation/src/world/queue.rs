@@ -17,6 +17,8 @@ pub(super) struct Exchange {
     pub(super) number: u64,
     /// The request's id for the engine.
     pub(super) id: u64,
+    /// Whether it carries a batch.
+    pub(super) batch: bool,
 }
 
 /// A request on its way.

@@ -107,11 +107,15 @@ impl World<'_> {
     pub(super) fn settle(&mut self, index: usize, slot: usize) -> Result<(), String> {
         let keep = self.faults.has(Fault::PowerCut);
         let station = &mut self.stations[index];
-        let Some(process) = &station.processes[slot] else { return Ok(()) };
+        let Some(process) = &mut station.processes[slot] else { return Ok(()) };
         if process.take_committed() && keep && station.locker.is_none() {
             station.durable = Some(station.disk.image());
         }
-        self.oracle.looked(index, &process.store)
+        self.oracle.looked(index, &process.store)?;
+        if self.oracle.is_done(index, &process.store) {
+            process.patience.worked();
+        }
+        Ok(())
     }
 
     pub(super) fn look(&mut self, index: usize, slot: usize) -> Result<(), String> {
@@ -157,9 +161,12 @@ impl World<'_> {
     pub(super) fn send(&mut self, index: usize, slot: usize, mut request: Request) -> Result<(), String> {
         let Some(process) = &self.stations[index].processes[slot] else { return Ok(()) };
         self.exchanges += 1;
-        let exchange = Exchange { station: index, slot, life: process.life, number: self.exchanges, id: request.id };
         let header = header_of(&request.body);
+        let batch = header.is_some();
+        let exchange =
+            Exchange { station: index, slot, life: process.life, number: self.exchanges, id: request.id, batch };
         if let Some(header) = &header {
+            process.patience.sends_a_batch()?;
             let told = self.stations[index].told.filter(|(life, _)| *life == exchange.life).map(|(_, limits)| limits);
             self.oracle.sends(index, header, request.body.len(), told)?;
         }
@@ -236,6 +243,16 @@ impl World<'_> {
                 trace!(self, "{} hears {status} of #{}: {}", station_name(index), exchange.number, heard.as_str());
                 self.coverage.count("event", heard.as_str());
                 self.note_limits(index, life, &heard, outcome);
+                if let Some(process) = &mut self.stations[index].processes[slot] {
+                    match &heard {
+                        Heard::Event(EngineEvent::Failed { .. }) => {
+                            let away = outcome.is_err() || status >= 500 || matches!(status, 408 | 429);
+                            process.patience.failed(exchange.batch && away, self.queue.now_ms)?;
+                        }
+                        Heard::Event(EngineEvent::Ignored | EngineEvent::Stopped(_)) => process.patience.hurried(),
+                        _ => process.patience.worked(),
+                    }
+                }
                 match heard {
                     Heard::JoinRefused(why) => return Err(format!("{} cannot join: {why}", station_name(index))),
                     Heard::Join("joined") | Heard::Event(_) => self.tick(index, slot, 1),

@@ -83,7 +83,12 @@ impl World<'_> {
             Fault::WrongHint => {
                 self.hit(fault);
                 if let Some(process) = &mut self.stations[index].processes[0] {
-                    if kind < 2 { process.engine.offline() } else { process.engine.online() }
+                    if kind < 2 {
+                        process.engine.offline()
+                    } else {
+                        process.engine.online()
+                    }
+                    process.patience.hurried();
                 }
                 self.tick(index, 0, 1);
                 false
@@ -169,6 +174,7 @@ impl World<'_> {
             self.servers[at].clock.jump(self.queue.now_ms, by_ms);
         } else {
             self.stations[index].clock.jump(self.queue.now_ms, by_ms);
+            self.stations[index].processes.iter_mut().flatten().for_each(|process| process.patience.hurried());
         }
     }
 

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use tidemark_core::schema::{Column, Schema, Table};
 use tidemark_core::sqlite::declared_type;
 
+use super::tables;
 use crate::capture::unique_indexes;
 use crate::error::{Error, Result};
 use crate::format;
@@ -63,7 +64,7 @@ struct Found {
 /// Finds all differences, in the schema's order, then what only the file has.
 ///
 /// # Errors
-/// When the file is a station's already; SQLite's.
+/// When the file is a station's already, or has no table of the schema; SQLite's.
 pub(super) fn find(db: &Connection, file: &str, schema: &Schema) -> Result<Vec<Difference>> {
     let sql = |error| Error::sqlite(file, "read the tables' columns", error);
     if format::check(db, file)?.is_some() {
@@ -71,6 +72,7 @@ pub(super) fn find(db: &Connection, file: &str, schema: &Schema) -> Result<Vec<D
         let (schema, version) = (there.name().to_owned(), there.version());
         return Err(Error::AlreadyTidemark { file: file.to_owned(), schema, version });
     }
+    tables::find(db, file, schema)?.some(file, schema)?;
     let mut all = Vec::new();
     for table in schema.tables() {
         of_table(db, file, table, &mut all)?;

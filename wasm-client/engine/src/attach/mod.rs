@@ -12,6 +12,7 @@
 mod backfill;
 mod differences;
 mod problems;
+mod tables;
 
 use std::path::Path;
 
@@ -24,6 +25,7 @@ pub use self::backfill::Backfill;
 pub(crate) use self::backfill::open_places;
 pub use self::differences::Difference;
 pub use self::problems::Problem;
+pub use self::tables::Tables;
 use crate::capture;
 use crate::error::{Error, Result};
 use crate::lacking::{self, CREATE_LACKING, is_attached};
@@ -39,10 +41,19 @@ pub struct Attached {
     pub rows: u64,
 }
 
+/// Which tables a file and a schema have in common, whether the file is attached yet or not.
+///
+/// # Errors
+/// When the file is none of SQLite's or cannot be read; [`Error::NoTables`] when they have none in common.
+pub fn tables(path: impl AsRef<Path>, schema: &Schema) -> Result<Tables> {
+    let (db, file) = connect(path.as_ref(), OpenOptions::default(), false)?;
+    tables::find(&db, &file, schema)?.some(&file, schema)
+}
+
 /// Compares the tables of a file with a schema.
 ///
 /// # Errors
-/// When the file is none of SQLite's or cannot be read.
+/// When the file is none of SQLite's or cannot be read; [`Error::NoTables`] when it has no table of the schema.
 pub fn differences(path: impl AsRef<Path>, schema: &Schema) -> Result<Vec<Difference>> {
     let (db, file) = connect(path.as_ref(), OpenOptions::default(), false)?;
     differences::find(&db, &file, schema)
@@ -71,7 +82,7 @@ impl Store {
     /// [`Store::backfill`] fills the places. `station_uuid` are 16 random bytes.
     ///
     /// # Errors
-    /// When the file is a station's already, or differs from the schema in a way that capture cannot follow: the message lists it all.
+    /// When the file is a station's already, has no table of the schema, or differs from it in a way that capture cannot follow: the message lists it all.
     /// Nothing is changed then.
     pub fn attach(path: impl AsRef<Path>, schema: &Schema, station_uuid: [u8; 16]) -> Result<(Self, Attached)> {
         let (mut db, file) = connect(path.as_ref(), OpenOptions::default(), false)?;

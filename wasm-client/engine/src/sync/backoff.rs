@@ -1,4 +1,5 @@
-//! Waiting after failures: exponential, bounded, with full jitter, so that a thousand stations do not come back at once.
+//! Waiting after failures: exponential, bounded, with full jitter, so that a thousand stations do not come back at once; and never shorter than
+//! the server asked for.
 
 use tidemark_core::planted::{Bug, planted};
 
@@ -42,7 +43,8 @@ impl Backoff {
         self.failures = 0;
     }
 
-    /// Something failed: how long to wait, in milliseconds; at least `retry_after_ms` when the server named it.
+    /// Something failed: how long to wait, in milliseconds. The longer of what is drawn and of `retry_after_ms`, when the server named it: a server
+    /// knows how busy it is, and not how often this station has asked already.
     pub fn next_wait_ms(&mut self, retry_after_ms: Option<u64>) -> u64 {
         let ceiling = self.bounds.first_ms.saturating_mul(1_u64 << self.failures.min(30)).min(self.bounds.max_ms);
         let ceiling = if planted(Bug::BackoffExplodes) {
@@ -51,14 +53,12 @@ impl Backoff {
             ceiling
         };
         self.failures = self.failures.saturating_add(1);
-        match retry_after_ms {
-            // A little later than asked, so that those who were all told the same do not come together.
-            Some(asked) => {
-                let asked = asked.min(RETRY_AFTER_MAX_MS);
-                asked + self.below(asked / 10 + FLOOR_MS)
-            }
-            None => self.below(ceiling + 1).max(FLOOR_MS),
-        }
+        let own = self.below(ceiling + 1).max(FLOOR_MS);
+        let Some(asked) = retry_after_ms else { return own };
+        // A little later than asked, so that those who were all told the same do not come together.
+        let asked = asked.min(RETRY_AFTER_MAX_MS);
+        let asked = asked + self.below(asked / 10 + FLOOR_MS);
+        if planted(Bug::RetryAfterAlone) { asked } else { own.max(asked) }
     }
 
     /// splitmix64 (Steele, Lea, Flood 2014): enough to spread stations in time.
@@ -107,6 +107,20 @@ mod tests {
         }
         let wait = Backoff::new(BOUNDS, 1).next_wait_ms(Some(u64::MAX));
         assert!(wait <= RETRY_AFTER_MAX_MS / 10 * 11 + FLOOR_MS);
+    }
+
+    #[test]
+    fn retry_after_does_not_keep_waits_from_growing() {
+        let mut longest = [0; 12];
+        for seed in 0..200 {
+            let mut backoff = Backoff::new(BOUNDS, seed);
+            for longest in &mut longest {
+                let wait = backoff.next_wait_ms(Some(2_000));
+                assert!((2_000..=60_000).contains(&wait), "{wait}");
+                *longest = wait.max(*longest);
+            }
+        }
+        assert!(longest[0] <= 2_250 && longest[4] > 14_000 && longest[11] > 55_000, "{longest:?}");
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub struct Summary {
 /// How it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Drained {
-    /// Everything that was in the log at the beginning is upstream.
+    /// Everything that was in the log at the beginning is upstream: the server has said so just now.
     Done(Summary),
     /// The server could not be reached, or not be moved to answer; the rest stays in the log.
     Unreachable {
@@ -73,7 +73,8 @@ pub enum Drained {
     },
 }
 
-/// Pushes until everything that is in the log now is upstream. `watch` sees every event.
+/// Pushes until everything that is in the log now is upstream. `watch` sees every event. Where nothing is to be pushed the server is asked where it
+/// stands: whether it can be reached, still takes this station's changes and has those it acknowledged is known from it alone.
 ///
 /// # Errors
 /// What the store says.
@@ -144,7 +145,7 @@ pub fn agree(
     drained
 }
 
-/// Does what the engine says until an event is the last one, or nothing is left to do.
+/// Does what the engine says until an event is the last one, or nothing is left to do and the server has been heard.
 fn drive(
     store: &mut Store,
     engine: &mut Engine,
@@ -155,6 +156,7 @@ fn drive(
     watch: &mut dyn FnMut(&Event),
 ) -> Result<Drained> {
     let mut summary = Summary::default();
+    let mut heard = false;
     loop {
         let now_ms = clock.now_ms();
         let request = match engine.next(store, now_ms)? {
@@ -163,7 +165,12 @@ fn drive(
                 clock.sleep_until(at_ms);
                 continue;
             }
-            Action::Idle => return Ok(Drained::Done(summary)),
+            Action::Idle if heard => return Ok(Drained::Done(summary)),
+            // Nothing was to be pushed, or another process did it.
+            Action::Idle => {
+                engine.ask();
+                continue;
+            }
             Action::Stopped(stop) => return Ok(Drained::Stopped { summary, stop }),
         };
         summary.requests += 1;
@@ -171,6 +178,7 @@ fn drive(
         let now_ms = clock.now_ms();
         let event = hear(store, engine, now_ms, &request, outcome)?;
         watch(&event);
+        heard |= matches!(event, Event::Acked { .. } | Event::Agreed);
         if let Event::Acked { changes, rejected_here, rejected_by_server, .. } = &event {
             summary.changes += changes;
             summary.rejected_here += rejected_here;

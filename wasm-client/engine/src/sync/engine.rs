@@ -2,6 +2,7 @@
 
 mod ahead;
 mod farewell;
+mod outage;
 
 use tidemark_core::decision::{Cursor, Span};
 use tidemark_core::frame::{FrameError, HEADER_BYTES};
@@ -139,6 +140,8 @@ pub struct Engine {
     /// A server cursor beyond the last batch that was compared with the log and agreed; it need not be compared again.
     agreed: Option<Cursor>,
     offline: bool,
+    /// What came of the last batches.
+    outage: outage::Outage,
     /// The server was asked for its limits since something last went through: it is not asked again before it stops.
     limits_asked: bool,
     /// When the server was last asked about all open rejects.
@@ -166,6 +169,7 @@ impl Engine {
             ask_station: false,
             agreed: None,
             offline: false,
+            outage: outage::Outage::new(),
             limits_asked: false,
             rejects_asked_ms: None,
             rejects_after: 0,
@@ -175,10 +179,10 @@ impl Engine {
         }
     }
 
-    /// Failures since the last success.
+    /// Failures in a row: of requests, or of batches where questions are answered in between.
     #[must_use]
-    pub const fn failures(&self) -> u32 {
-        self.backoff.failures()
+    pub fn failures(&self) -> u32 {
+        self.outage.failures()
     }
 
     /// Hint: the network is up. A wait after failures ends.
@@ -194,12 +198,17 @@ impl Engine {
         self.offline = true;
     }
 
-    /// Goes on after [`Action::Stopped`]. After a fork the server is asked first, and the state ends only if it agrees by now.
+    /// Goes on after [`Action::Stopped`]. After a fork the server is asked first, and the state ends only if it agrees by now. After any other
+    /// failure, also of another process, it is asked before a batch is sent.
     pub fn resume(&mut self, store: &Store) -> Result<()> {
         if matches!(self.state, State::Stopped(_)) {
             self.state = State::Ready;
         }
-        self.ask_station = store.meta()?.forked.is_some();
+        let meta = store.meta()?;
+        self.ask_station = meta.forked.is_some();
+        if meta.last_error.is_some() {
+            self.outage.suspect();
+        }
         self.bad_frames = 0;
         self.limits_asked = false;
         Ok(())
@@ -271,7 +280,8 @@ impl Engine {
             body: Vec::new(),
             timeout_ms: TIMEOUT_MS,
         };
-        let asked = if self.ask_station {
+        let probes = self.outage.probes() && store.last_seq()? > meta.tidemark.seq;
+        let asked = if self.ask_station || probes {
             Asked::Station { base: meta.tidemark }
         } else {
             let framed = match ahead.take() {
@@ -289,6 +299,11 @@ impl Engine {
                 }
                 Framed::Nothing => {
                     let action = self.after_cut();
+                    if matches!(action, Action::Idle) && !self.outage.is_over() {
+                        // Another process got through.
+                        self.outage.end();
+                        self.backoff.reset();
+                    }
                     if let (Action::Idle, Some(request)) = (&action, self.ask_rejects(store, now_ms)?) {
                         return Ok(Action::Send(request));
                     }
@@ -432,12 +447,13 @@ impl Engine {
     pub fn on_failure(&mut self, store: &mut Store, now_ms: i64, id: u64, failure: &Failure) -> Result<Event> {
         let Some(flight) = self.land(id) else { return Ok(Event::Ignored) };
         self.settle(store)?;
-        if let (true, Asked::Push(sent), Some(pace)) = (failure.timeout, &flight.asked, &mut self.pace) {
-            pace.was_too_much(sent.span.count);
-        }
-        if matches!(flight.asked, Asked::Rejects(_)) {
-            self.rejects_are_asked(now_ms);
-            return Ok(Event::Ignored);
+        match &flight.asked {
+            Asked::Push(sent) => self.refused(sent, failure.timeout),
+            Asked::Station { .. } => {}
+            Asked::Rejects(_) => {
+                self.rejects_are_asked(now_ms);
+                return Ok(Event::Ignored);
+            }
         }
         self.fail(store, now_ms, &failure.message, None)
     }
@@ -561,6 +577,7 @@ impl Engine {
         };
         let acked = if whole && self.hold(&ack) { ack.moves() } else { acknowledge(store, &ack)? };
         self.backoff.reset();
+        self.outage.end();
         self.bad_frames = 0;
         self.limits_asked = false;
         if let Some(pace) = &mut self.pace {
@@ -591,10 +608,12 @@ impl Engine {
             other => return self.fork(store, now_ms, base, server, other),
         }
         self.ask_station = false;
-        self.backoff.reset();
-        if let Some(pace) = &mut self.pace {
-            pace.set_limits(reply.limits);
+        self.outage.answered();
+        // A server that answers questions and takes no batch is waited for longer each time.
+        if self.outage.is_over() {
+            self.backoff.reset();
         }
+        self.pace.get_or_insert_with(|| Pace::new(reply.limits)).set_limits(reply.limits);
         store
             .update_station("forked = NULL, last_contact_ms = ?1, last_error = NULL, last_error_ms = NULL", [now_ms])?;
         Ok(Event::Agreed)
@@ -674,9 +693,7 @@ impl Engine {
                 self.too_large(store, now_ms, sent, problem.limits.as_deref().copied(), &problem.detail)
             }
             (ProblemCode::Timeout, Asked::Push(sent)) => {
-                if let Some(pace) = &mut self.pace {
-                    pace.was_too_much(sent.span.count);
-                }
+                self.refused(sent, true);
                 self.fail(store, now_ms, &problem.detail, wait_ms)
             }
             (ProblemCode::BadFrame | ProblemCode::BadRequest, _) => {
@@ -693,7 +710,12 @@ impl Engine {
                 self.ask_station = true;
                 self.fail(store, now_ms, &problem.detail, None)
             }
-            _ => self.fail(store, now_ms, &format!("the server answered: {}", problem.detail), wait_ms),
+            _ => {
+                if let Asked::Push(sent) = asked {
+                    self.refused(sent, false);
+                }
+                self.fail(store, now_ms, &format!("the server answered: {}", problem.detail), wait_ms)
+            }
         }
     }
 
@@ -712,8 +734,21 @@ impl Engine {
                 let message = format!("{message}: is the server's URL right? `tidemark server` shows and changes it");
                 self.stop(store, now_ms, Stop::new(StopKind::Refused, message))
             }
-            _ => self.fail(store, now_ms, message, retry_after_ms(reply.retry_after.as_deref())),
+            _ => {
+                if let Asked::Push(sent) = asked {
+                    self.refused(sent, false);
+                }
+                self.fail(store, now_ms, message, retry_after_ms(reply.retry_after.as_deref()))
+            }
         }
+    }
+
+    /// A batch got no answer, or a refusal that passes; `was_slow`: the time was over, so less is sent at once.
+    fn refused(&mut self, sent: &Sent, was_slow: bool) {
+        if let (Some(pace), true) = (&mut self.pace, was_slow) {
+            pace.was_too_much(sent.span.count);
+        }
+        self.outage.refused(self.pace.as_mut(), sent.span.count, was_slow);
     }
 
     fn too_large(
@@ -735,6 +770,7 @@ impl Engine {
     }
 
     fn fail(&mut self, store: &Store, now_ms: i64, message: &str, retry_after_ms: Option<u64>) -> Result<Event> {
+        self.outage.failed();
         let retry_at_ms = self.back_off(now_ms, retry_after_ms);
         store.note_error(now_ms, message)?;
         Ok(Event::Failed { message: message.to_owned(), retry_at_ms })

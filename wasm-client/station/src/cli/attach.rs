@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tidemark_client::attach::{self, Difference};
+use tidemark_client::attach::{self, Difference, Tables};
 use tidemark_client::backup::back_up;
 use tidemark_client::{Error, Store};
 use tidemark_core::schema::{Schema, shrinkage};
@@ -36,14 +36,17 @@ pub(super) struct Args {
 pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
     let path = args.file.as_deref().unwrap_or(db);
     match Store::open(path) {
-        Ok(store) if args.check => list_problems(path, &store.schema().clone()),
+        Ok(store) if args.check => {
+            let schema = store.schema().clone();
+            list_problems(path, &schema, &tables_of(path, &schema)?)
+        }
         Ok(store) => go_on(path, store, args),
         Err(Error::NotTidemark { .. }) => {
             let schema = args.schema.as_deref().map_or_else(|| Ok(shrinkage()), read_schema)?;
             let differences = attach::differences(path, &schema)?;
             if args.check {
                 show_differences(&differences);
-                return list_problems(path, &schema);
+                return list_problems(path, &schema, &attach::tables(path, &schema)?);
             }
             attach_anew(path, &schema, &differences, args)
         }
@@ -73,13 +76,30 @@ fn attach_anew(path: &Path, schema: &Schema, differences: &[Difference], args: &
     show_differences(&attached.differences);
     super::backfill(&mut store)?;
     show::line(&format!(
-        "{shown}: attached, schema {} version {}; {} in the log. Programs go on as ever, what they write is captured; \
+        "{shown}: attached, schema {} version {}, {} captured; {} in the log. Programs go on as ever, what they write is captured; \
          `tidemark attach --check` lists what cannot go upstream, `tidemark join CODE` connects the file to a server",
         schema.name(),
         schema.version(),
+        captured(&attach::tables(path, schema)?),
         show::count_with(attached.rows, "row", ["that was there is", "that were there are"])
     ));
     Ok(())
+}
+
+/// How many of the schema's tables are captured.
+fn captured(tables: &Tables) -> String {
+    format!("{} of {}", tables.captured.len(), show::count(tables.of_schema() as u64, "table"))
+}
+
+/// The tables of a file that was attached before; one without any, by an older version.
+fn tables_of(path: &Path, schema: &Schema) -> Result<Tables, Fatal> {
+    attach::tables(path, schema).map_err(|error| match error {
+        Error::NoTables { .. } => Fatal::new(format!(
+            "{error}, once `tidemark --db {} detach` has taken Tidemark's tables out of it",
+            path.display()
+        )),
+        other => other.into(),
+    })
 }
 
 /// A file that is attached, or made by `init`, already.
@@ -94,6 +114,7 @@ fn go_on(path: &Path, mut store: Store, args: &Args) -> Result<(), Fatal> {
             store.schema().version()
         )));
     }
+    let tables = tables_of(path, &store.schema().clone())?;
     let logged = super::backfill(&mut store)?;
     let what = if logged > 0 {
         format!(
@@ -103,7 +124,7 @@ fn go_on(path: &Path, mut store: Store, args: &Args) -> Result<(), Fatal> {
     } else {
         String::new()
     };
-    show::line(&format!("{shown}: is a station's file already{what}"));
+    show::line(&format!("{shown}: is a station's file already, {} captured{what}", captured(&tables)));
     Ok(())
 }
 
@@ -113,19 +134,20 @@ fn show_differences(differences: &[Difference]) {
     }
 }
 
-fn list_problems(path: &Path, schema: &Schema) -> Result<(), Fatal> {
+fn list_problems(path: &Path, schema: &Schema, tables: &Tables) -> Result<(), Fatal> {
     let shown = path.display();
     let count = attach::problems::<Error>(path, schema, now_ms(), &mut |problem| {
         show::line(&problem.to_string());
         Ok(())
     })?;
     if count == 0 {
-        show::line(&format!("{shown}: every row can go upstream"));
+        show::line(&format!("{shown}: every row can go upstream; {} captured", captured(tables)));
         return Ok(());
     }
     Err(Fatal::new(format!(
-        "{shown}: {} cannot go upstream unchanged. Repair here, with the program that wrote it or in SQL; or attach the file and push: such rows \
+        "{shown}: {} cannot go upstream unchanged; {} captured. Repair here, with the program that wrote it or in SQL; or attach the file and push: such rows \
          are kept as rejected changes, and `tidemark rejects repair` repairs each later. Nothing was changed",
-        show::count(count, "row")
+        show::count(count, "row"),
+        captured(tables)
     )))
 }

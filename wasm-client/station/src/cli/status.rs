@@ -95,15 +95,13 @@ fn print(facts: &Facts) {
     let now_ms = now_ms();
     let when = |ms: i64| format!("{} ({})", show::time(ms), show::ago(ms, now_ms));
     let line = |name: &str, value: &str| show::line(&format!("{name:<14}{}", show::one_line(value)));
-    line(
-        "state",
-        match status.state {
-            State::NotJoined => "records; has not joined a server yet (`tidemark join CODE`)",
-            State::InSync => "in sync: everything is upstream",
-            State::Pending => "changes wait for being pushed",
-            State::Forked => "forked: this file's history is not the one the server has; nothing is pushed",
-        },
-    );
+    let state = match status.state {
+        State::NotJoined => "records; has not joined a server yet (`tidemark join CODE`)".to_owned(),
+        State::InSync => in_sync(status.last_contact_ms.map(when), status.last_error.is_some()),
+        State::Pending => "changes wait for being pushed".to_owned(),
+        State::Forked => "forked: this file's history is not the one the server has; nothing is pushed".to_owned(),
+    };
+    line("state", &state);
     if let Some(membership) = &status.membership {
         line("station", &format!("{} {:?}", membership.number, membership.name));
     }
@@ -144,5 +142,30 @@ fn print(facts: &Facts) {
             "not whole: triggers are missing, or not as they should be, and what is written meanwhile may not be sent. `tidemark test`, `push` and `run` \
              make them anew",
         );
+    }
+}
+
+/// What a file without anything to push may claim: what the server said last, and when. Whether it would say so now, `tidemark push` asks.
+fn in_sync(heard: Option<String>, failed_since: bool) -> String {
+    let heard = heard.map_or_else(
+        || "nothing waits; the server has not been heard".to_owned(),
+        |when| format!("in sync when the server was last heard, {when}: everything was upstream"),
+    );
+    if failed_since { format!("{heard}. It did not say so again since: see last error") } else { heard }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_sync;
+
+    #[test]
+    fn a_file_claims_what_it_last_heard() {
+        let heard = in_sync(Some("noon".to_owned()), false);
+        assert_eq!(heard, "in sync when the server was last heard, noon: everything was upstream");
+        assert_eq!(
+            in_sync(Some("noon".to_owned()), true),
+            format!("{heard}. It did not say so again since: see last error")
+        );
+        assert!(!in_sync(None, false).contains("sync"));
     }
 }

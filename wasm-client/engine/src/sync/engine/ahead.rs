@@ -140,7 +140,7 @@ impl Engine {
         };
         let is_next = number == Some(station) && upstream == sent.base && meta.sent_seq >= sent.span.last_seq();
         let limits = self.pace.as_ref()?.limits();
-        if !is_next || self.ask_station || FrameHeader::parse(&frame, limits).is_err() {
+        if !is_next || self.ask_station || self.outage.probes() || FrameHeader::parse(&frame, limits).is_err() {
             return None;
         }
         frame::restamp(&mut frame, now_ms);
