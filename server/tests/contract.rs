@@ -6,7 +6,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::station::{Change, Station, day, text};
+use common::station::{Change, Station, day, frame, text};
 use common::stores::{Kind, POISON, Store};
 use common::{NOON_MS, field};
 use tidemark_core::batch::Op;
@@ -54,6 +54,7 @@ contract! {
     one_batch_sent_many_times_at_once_is_applied_once,
     stations_push_at_once,
     two_stations_race_for_one_uuid,
+    a_panic_in_the_middle_of_a_batch_leaves_nothing_behind,
 }
 
 async fn the_next_batch_is_applied_and_a_replay_is_a_duplicate(store: &Store) {
@@ -726,4 +727,25 @@ async fn two_servers_on_one_database_apply_everything_once() {
         assert_eq!(applied as usize, rows.len());
         store.has(&station, "reading", &rows).await;
     }
+}
+
+async fn a_panic_in_the_middle_of_a_batch_leaves_nothing_behind(store: &Store) {
+    let mut station = store.join("north").await;
+    let before = station.clone();
+    store.pushed(&station.cut(&[station.site(1)])).await;
+    let whole = before.peek(&[station.site(1), station.site(2)]);
+    let decode = || store.ingest.decode(Arc::clone(&store.schema), &frame(&whole)).unwrap();
+    // The rows are written when the prints turn out to be missing.
+    let mut broken = decode();
+    broken.prints.clear();
+    let problem = store.ingest.apply(broken).await.unwrap_err();
+    assert_eq!(problem.code, ProblemCode::Internal);
+    assert!(!problem.detail.contains("range"), "what only the operator may know goes to the log: {}", problem.detail);
+    store.has(&station, "site", &[station.site(1).values]).await;
+    // No lock is left, and no transaction: for this station and for others, at once.
+    let reply = store.ingest.apply(decode()).await.unwrap();
+    assert_eq!((reply.tidemark, reply.applied, reply.duplicate), (2, 1, 1));
+    let mut south = store.join("south").await;
+    store.pushed(&south.cut(&[south.site(1)])).await;
+    store.has(&station, "site", &[1, 2].map(|n| station.site(n).values)).await;
 }

@@ -1,7 +1,11 @@
 //! Which request goes where, and whose it is.
 
+use std::fmt::{self, Display};
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt as _;
 use http_body_util::Full;
-use hyper::header::{ALLOW, AUTHORIZATION, HeaderMap, HeaderValue};
+use hyper::header::{ALLOW, AUTHORIZATION, CONNECTION, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use tidemark_core::protocol::{Problem, ProblemCode};
 use tidemark_core::value::unhex;
@@ -9,6 +13,7 @@ use tidemark_core::value::unhex;
 use super::problem::{Reply, json, problem, text};
 use super::{Endpoint, RequestBody, body, cors, digest, join, push, rejects, rejoin, reports, site, station};
 use crate::ingest::store_problem;
+use crate::panics::fault;
 use crate::stations::{StationRecord, secret_hash};
 
 /// Answers one request.
@@ -16,9 +21,18 @@ pub(super) async fn route(endpoint: &Endpoint, mut request: Request<RequestBody>
     let mut reply = if cors::is_preflight(&request) {
         no_content(endpoint.cors.preflight(request.headers()))
     } else {
-        match answer(endpoint, &mut request).await {
-            Ok(reply) => reply,
-            Err(refusal) => refuse(&refusal, &mut request).await,
+        match AssertUnwindSafe(answer(endpoint, &mut request)).catch_unwind().await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(refusal)) => refuse(&refusal, &mut request).await,
+            Err(panic) => {
+                let doing = format!("answering {} {}", request.method(), request.uri().path());
+                let caller = request.extensions().get::<Caller>();
+                endpoint.ingest.panics().caught(doing, caller.map(|caller| caller as &dyn Display), &*panic);
+                // Nobody knows how far the body was read.
+                let mut reply = problem(&fault());
+                reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                reply
+            }
         }
     };
     endpoint.cors.mark(request.headers(), reply.headers_mut());
@@ -109,8 +123,18 @@ async fn answer(endpoint: &Endpoint, request: &mut Request<RequestBody>) -> Resu
     }
 }
 
+/// Whose request it is, noted in it once that is known.
+#[derive(Debug, Clone)]
+struct Caller(String);
+
+impl Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// The station whose token the request carries.
-async fn authenticate(endpoint: &Endpoint, request: &Request<RequestBody>) -> Result<StationRecord, Problem> {
+async fn authenticate(endpoint: &Endpoint, request: &mut Request<RequestBody>) -> Result<StationRecord, Problem> {
     let station = station_of_token(endpoint, request).await?;
     match (station.revoked_at_ms, station.number) {
         (Some(_), Some(number)) => Err(endpoint.ingest.revoked(number).await),
@@ -120,7 +144,7 @@ async fn authenticate(endpoint: &Endpoint, request: &Request<RequestBody>) -> Re
 
 /// The station that a file was before: as [`authenticate`], but for a number that another copy of the file replaced, the token is
 /// still good to prove where a file comes from.
-async fn authenticate_former(endpoint: &Endpoint, request: &Request<RequestBody>) -> Result<StationRecord, Problem> {
+async fn authenticate_former(endpoint: &Endpoint, request: &mut Request<RequestBody>) -> Result<StationRecord, Problem> {
     let station = station_of_token(endpoint, request).await?;
     if let (Some(_), Some(number)) = (station.revoked_at_ms, station.number) {
         let replaced_by = endpoint.ingest.upstream().replaced_by(number).await.map_err(store_problem)?;
@@ -132,12 +156,15 @@ async fn authenticate_former(endpoint: &Endpoint, request: &Request<RequestBody>
 }
 
 /// The station of a request's token, revoked or not. Looked up by the token's hash, so no comparison leaks how much of it was right.
-async fn station_of_token(endpoint: &Endpoint, request: &Request<RequestBody>) -> Result<StationRecord, Problem> {
+async fn station_of_token(endpoint: &Endpoint, request: &mut Request<RequestBody>) -> Result<StationRecord, Problem> {
     let upstream = endpoint.ingest.upstream();
     let station = upstream.station_by_token(secret_hash(&token(request)?)).await.map_err(store_problem)?;
     let unknown = "the server does not know this token. If its database was put back to a backup from before the station joined: make a code \
         (`tidemark-server station add NAME`), then `tidemark rejoin --anew CODE` on the station";
-    station.ok_or_else(|| Problem::new(ProblemCode::Unauthorized, unknown))
+    let station = station.ok_or_else(|| Problem::new(ProblemCode::Unauthorized, unknown))?;
+    let caller = station.number.map_or_else(|| station.name.clone(), |number| number.to_string());
+    request.extensions_mut().insert(Caller(caller));
+    Ok(station)
 }
 
 /// The token that a request carries.

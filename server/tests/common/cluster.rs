@@ -24,7 +24,7 @@ printf '%s' "$PASSWORD" > "$dir/password"
 "$BIN/initdb" -D "$dir/data" -U postgres -A scram-sha-256 --pwfile="$dir/password" -E UTF8 --locale=C --no-sync > "$dir/initdb.log" 2>&1 ||
     { cat "$dir/initdb.log"; exit 1; }
 "$BIN/postgres" -D "$dir/data" -p "$PORT" -k "$dir" -h 127.0.0.1 -c shared_preload_libraries="$PRELOAD" -c fsync=off \
-    -c max_connections=80 -c log_statement=none -c timescaledb.telemetry_level=off > "$dir/log" 2>&1 < /dev/null &
+    -c max_connections=80 $SETTINGS -c log_statement=none -c timescaledb.telemetry_level=off > "$dir/log" 2>&1 < /dev/null &
 server=$!
 for _ in $(seq 300); do
     "$BIN/pg_isready" -q -h 127.0.0.1 -p "$PORT" && { echo ready; break; }
@@ -65,7 +65,7 @@ fn is_root() -> bool {
 }
 
 impl Cluster {
-    fn start(preload: &str) -> Self {
+    fn start(preload: &str, settings: &str) -> Self {
         let bin = bin_dir();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut command = if is_root() {
@@ -77,7 +77,7 @@ impl Cluster {
             command.args(["-c", SCRIPT]);
             command
         };
-        command.env("BIN", &bin).env("PORT", port.to_string()).env("PRELOAD", preload).env("PASSWORD", PASSWORD);
+        command.env("BIN", &bin).env("PORT", port.to_string()).env("PRELOAD", preload).env("SETTINGS", settings).env("PASSWORD", PASSWORD);
         let mut watch = command
             .current_dir("/")
             .stdin(Stdio::piped())
@@ -97,13 +97,20 @@ impl Cluster {
     /// With TimescaleDB preloaded.
     pub fn timescale() -> &'static Self {
         static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-        CLUSTER.get_or_init(|| Self::start("timescaledb"))
+        CLUSTER.get_or_init(|| Self::start("timescaledb", ""))
+    }
+
+    /// With TimescaleDB preloaded, and with hardly any room for locks: for as many as 10 in each of 40 connections.
+    pub fn short_of_locks() -> &'static Self {
+        static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+        let settings = "-c max_locks_per_transaction=10 -c max_connections=40";
+        CLUSTER.get_or_init(|| Self::start("timescaledb", settings))
     }
 
     /// Without TimescaleDB.
     pub fn plain() -> &'static Self {
         static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-        CLUSTER.get_or_init(|| Self::start(""))
+        CLUSTER.get_or_init(|| Self::start("", ""))
     }
 
     pub fn url_of(&self, database: &str) -> String {
