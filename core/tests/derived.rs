@@ -1,10 +1,6 @@
 //! The SQL derived from a schema, to the letter. The files beside this one are what a reader checks; a change of them is a change
 //! of every user's database.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use tidemark_core::capture::{create_log, create_ousted, create_triggers};
 use tidemark_core::postgres::{self, TimePartitioning};
 use tidemark_core::sqlite;
@@ -22,7 +18,7 @@ fn same_as_file(name: &str, statements: &[String]) {
 
 #[test]
 fn a_stations_tables_log_and_triggers() {
-    let schema = common::schema();
+    let schema = crate::common::schema();
     let mut statements = vec![create_log(&schema), create_ousted(&schema)];
     statements.extend(schema.tables().iter().map(|table| sqlite::create_table(&schema, table)));
     statements.extend(schema.tables().iter().flat_map(|table| create_triggers(table, &[], &[])));
@@ -31,14 +27,14 @@ fn a_stations_tables_log_and_triggers() {
 
 #[test]
 fn triggers_of_a_table_with_unique_columns() {
-    let schema = common::schema();
+    let schema = crate::common::schema();
     let unique = [vec!["name".to_owned()], vec!["id".to_owned(), "name".to_owned()]];
     same_as_file("unique", &create_triggers(schema.table("site").unwrap(), &unique, &[]));
 }
 
 #[test]
 fn the_embedded_upstreams_tables() {
-    let schema = common::schema();
+    let schema = crate::common::schema();
     let statements = schema.tables().iter().flat_map(|table| {
         std::iter::once(sqlite::create_upstream_table(table)).chain(sqlite::create_upstream_indexes(&schema, table))
     });
@@ -47,7 +43,7 @@ fn the_embedded_upstreams_tables() {
 
 #[test]
 fn postgresqls_tables_and_hypertables() {
-    let schema = common::schema();
+    let schema = crate::common::schema();
     same_as_file("postgres", &postgres::create_all(&schema, TimePartitioning::Hypertable));
     let plain = postgres::create_all(&schema, TimePartitioning::Plain);
     assert!(plain.iter().all(|statement| !statement.contains("hypertable")));

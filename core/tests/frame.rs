@@ -1,9 +1,5 @@
 //! Frames: round trips, golden bytes, and every way in which bytes from outside can be wrong.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use proptest::prelude::*;
 use tidemark_core::batch::{BatchBuilder, LogRow, Op};
 use tidemark_core::frame::{Compression, FrameError, FrameHeader, HEADER_BYTES, decode, encode};
@@ -16,7 +12,7 @@ const LIMITS: FrameLimits = FrameLimits::DEFAULT;
 const ALL: [Compression; 3] = [Compression::None, Compression::Zstd, Compression::Deflate];
 
 fn frame(compression: Compression) -> Vec<u8> {
-    encode(&common::batch(&common::schema()), compression).expect("the batch encodes")
+    encode(&crate::common::batch(&crate::common::schema()), compression).expect("the batch encodes")
 }
 
 /// Makes the check fit altered bytes, as a forger would: what is tested then is the decoder behind it.
@@ -32,8 +28,8 @@ fn resealed(mut frame: Vec<u8>) -> Vec<u8> {
 
 #[test]
 fn a_batch_comes_back_whole_from_every_compression() {
-    let schema = common::schema();
-    let batch = common::batch(&schema);
+    let schema = crate::common::schema();
+    let batch = crate::common::batch(&schema);
     for compression in ALL {
         let decoded = decode(&frame(compression), &schema, &LIMITS).unwrap();
         assert_eq!(decoded, batch, "{compression:?}");
@@ -45,8 +41,8 @@ fn a_batch_comes_back_whole_from_every_compression() {
 
 #[test]
 fn what_cannot_travel_becomes_a_marker_and_keeps_its_number() {
-    let schema = common::schema();
-    let batch = common::batch(&schema);
+    let schema = crate::common::schema();
+    let batch = crate::common::batch(&schema);
     let voids: Vec<(u64, String)> = batch
         .changes()
         .filter(|change| batch.groups[change.group].op == Op::Void)
@@ -60,7 +56,7 @@ fn what_cannot_travel_becomes_a_marker_and_keeps_its_number() {
 /// The bytes of format version 1 are fixed for ever. zstd's output may change with its version, so its golden frame is decoded only.
 #[test]
 fn golden_frames_are_read_and_written_to_the_byte() {
-    let schema = common::schema();
+    let schema = crate::common::schema();
     for (name, compression) in
         [("none", Compression::None), ("zstd", Compression::Zstd), ("deflate", Compression::Deflate)]
     {
@@ -69,7 +65,7 @@ fn golden_frames_are_read_and_written_to_the_byte() {
             std::fs::write(&path, frame(compression)).unwrap();
         }
         let golden = std::fs::read(&path).expect("the golden frame is there");
-        assert_eq!(decode(&golden, &schema, &LIMITS).unwrap(), common::batch(&schema), "{name}");
+        assert_eq!(decode(&golden, &schema, &LIMITS).unwrap(), crate::common::batch(&schema), "{name}");
         if compression == Compression::None {
             assert_eq!(golden, frame(compression), "the format changed: that needs a new version");
         }
@@ -79,7 +75,7 @@ fn golden_frames_are_read_and_written_to_the_byte() {
 
 #[test]
 fn truncation_at_every_byte_is_an_error() {
-    let schema = common::schema();
+    let schema = crate::common::schema();
     for compression in ALL {
         let whole = frame(compression);
         for at in 0..whole.len() {
@@ -95,7 +91,7 @@ fn truncation_at_every_byte_is_an_error() {
 
 #[test]
 fn every_flipped_bit_is_an_error() {
-    let schema = common::schema();
+    let schema = crate::common::schema();
     for compression in ALL {
         let whole = frame(compression);
         for bit in 0..whole.len() * 8 {
@@ -109,8 +105,8 @@ fn every_flipped_bit_is_an_error() {
 /// Behind a forged check the decoder itself must hold: no panic, and no frame that means something else with the same chain.
 #[test]
 fn every_flipped_bit_of_a_resealed_body_is_an_error_or_the_same_batch() {
-    let schema = common::schema();
-    let batch = common::batch(&schema);
+    let schema = crate::common::schema();
+    let batch = crate::common::batch(&schema);
     let whole = frame(Compression::None);
     for bit in HEADER_BYTES * 8..whole.len() * 8 {
         let mut flipped = whole.clone();
@@ -124,7 +120,7 @@ fn every_flipped_bit_of_a_resealed_body_is_an_error_or_the_same_batch() {
 
 #[test]
 fn other_magic_and_a_future_version_say_so() {
-    let schema = common::schema();
+    let schema = crate::common::schema();
     let mut other = frame(Compression::None);
     other[0] = b'X';
     assert!(matches!(decode(&other, &schema, &LIMITS), Err(FrameError::Magic(_))));
@@ -145,12 +141,15 @@ fn other_magic_and_a_future_version_say_so() {
 fn another_schema_is_named() {
     let schema = tidemark_core::schema::shrinkage();
     let error = decode(&frame(Compression::Zstd), &schema, &LIMITS).unwrap_err();
-    assert_eq!(error, FrameError::Schema { frame: common::schema().fingerprint(), schema: schema.fingerprint() });
+    assert_eq!(
+        error,
+        FrameError::Schema { frame: crate::common::schema().fingerprint(), schema: schema.fingerprint() }
+    );
 }
 
 #[test]
 fn oversized_frames_are_refused_before_memory_is_taken() {
-    let schema = common::schema();
+    let schema = crate::common::schema();
     let whole = frame(Compression::None);
     let too_large = |limits: FrameLimits| match decode(&whole, &schema, &limits) {
         Err(FrameError::TooLarge { what, .. }) => what,
@@ -169,7 +168,7 @@ fn oversized_frames_are_refused_before_memory_is_taken() {
 /// A body of a kilobyte that would unpack to a gigabyte stops at what the header says, and the header at the limit.
 #[test]
 fn bombs_are_refused() {
-    let schema = common::schema();
+    let schema = crate::common::schema();
     let zeros = vec![0_u8; 1 << 30];
     let deflated = miniz_oxide::deflate::compress_to_vec(&zeros[..64 << 20], 9);
     let bombs = [(1_u8, zstd::bulk::compress(&zeros, 19).unwrap()), (2, deflated)];
@@ -192,7 +191,7 @@ fn bombs_are_refused() {
 /// A few bytes that ask zstd for a window of 128 MiB, to unpack five.
 #[test]
 fn a_zstd_window_beyond_the_largest_body_is_refused_before_memory_is_taken() {
-    let schema = common::schema();
+    let schema = crate::common::schema();
     let body = [0x28, 0xb5, 0x2f, 0xfd, 0, 17 << 3, 5 << 3 | 1, 0, 0];
     let mut greedy = frame(Compression::None)[..HEADER_BYTES].to_vec();
     greedy[6] = Compression::Zstd as u8;
@@ -209,7 +208,7 @@ fn a_zstd_window_beyond_the_largest_body_is_refused_before_memory_is_taken() {
 
 #[test]
 fn a_count_that_lies_is_refused() {
-    let schema = common::schema();
+    let schema = crate::common::schema();
     for count in [0_u32, 1, 10, 12, 49_999] {
         let mut lying = frame(Compression::None);
         lying[52..56].copy_from_slice(&count.to_le_bytes());
@@ -229,8 +228,8 @@ fn a_count_that_lies_is_refused() {
 
 #[test]
 fn changes_that_do_not_give_the_chain_are_refused() {
-    let schema = common::schema();
-    let mut batch = common::batch(&schema);
+    let schema = crate::common::schema();
+    let mut batch = crate::common::batch(&schema);
     batch.at_ms[3] += 1;
     let altered = encode(&batch, Compression::Zstd).unwrap();
     assert_eq!(decode(&altered, &schema, &LIMITS), Err(FrameError::Chain));
@@ -239,8 +238,8 @@ fn changes_that_do_not_give_the_chain_are_refused() {
 #[test]
 fn a_header_can_be_read_before_the_schema_is_known() {
     let header = FrameHeader::parse(&frame(Compression::Deflate), &LIMITS).unwrap();
-    assert_eq!((header.count, header.first_seq, header.station), (11, 1, common::station()));
-    assert_eq!(header.fingerprint, common::schema().fingerprint());
+    assert_eq!((header.count, header.first_seq, header.station), (11, 1, crate::common::station()));
+    assert_eq!(header.fingerprint, crate::common::schema().fingerprint());
 }
 
 #[test]
@@ -251,7 +250,7 @@ fn a_value_or_row_too_large_to_travel_is_rejected_on_the_station() {
     let code = |a: usize, b: usize| {
         let (a, b) = (vec![b'a'; a], vec![b'b'; b]);
         let row = [SqliteValue::Integer(1), SqliteValue::Text(&a), SqliteValue::Text(&b)];
-        let mut builder = BatchBuilder::new(&schema, common::station(), 1, common::chain_start());
+        let mut builder = BatchBuilder::new(&schema, crate::common::station(), 1, crate::common::chain_start());
         builder.push(&LogRow { seq: 1, at_ms: 0, table: b"t", op: b"I", values: &row });
         let rejected = builder.rejected().first().map(|(_, rejection)| rejection.code);
         let frame = encode(&builder.finish(0), Compression::None).unwrap();
@@ -305,8 +304,8 @@ proptest! {
     /// Whatever stands in a log, it is cut into a batch, and comes back from the frame as the same batch with the same chain.
     #[test]
     fn any_log_travels(rows in proptest::collection::vec((0..4_usize, 0..4_usize, any::<i64>(), proptest::collection::vec(any_value(), 9)), 1..40)) {
-        let schema = common::schema();
-        let mut builder = BatchBuilder::new(&schema, common::station(), 1, common::chain_start());
+        let schema = crate::common::schema();
+        let mut builder = BatchBuilder::new(&schema, crate::common::station(), 1, crate::common::chain_start());
         for (seq, (table, op, at_ms, values)) in (1..).zip(&rows) {
             let values: Vec<SqliteValue<'_>> = values.iter().map(Owned::borrow).collect();
             builder.push(&LogRow {
@@ -333,6 +332,6 @@ proptest! {
         frame[12..16].copy_from_slice(&(body.len() as u32).to_le_bytes());
         frame[52..56].copy_from_slice(&count.to_le_bytes());
         frame.extend_from_slice(&body);
-        prop_assert!(decode(&resealed(frame), &common::schema(), &LIMITS).is_err());
+        prop_assert!(decode(&resealed(frame), &crate::common::schema(), &LIMITS).is_err());
     }
 }

@@ -1,9 +1,5 @@
 //! Bundles and receipts: round trips, golden bytes, and every way in which a file from a stick can be wrong.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use tidemark_core::batch::{Batch, BatchBuilder, LogRow};
 use tidemark_core::bundle::{BundleHead, BundleWriter, UnprovedBundle};
 use tidemark_core::decision::Cursor;
@@ -24,12 +20,12 @@ fn token_hash() -> [u8; 32] {
 
 /// The log of the tests in batches of four changes.
 fn batches() -> Vec<Batch> {
-    let schema = common::schema();
+    let schema = crate::common::schema();
     let mut batches: Vec<Batch> = Vec::new();
-    let mut chain = common::chain_start();
-    for (part, rows) in common::log().chunks(4).enumerate() {
+    let mut chain = crate::common::chain_start();
+    for (part, rows) in crate::common::log().chunks(4).enumerate() {
         let first_seq = part as u64 * 4 + 1;
-        let mut builder = BatchBuilder::new(&schema, common::station(), first_seq, chain);
+        let mut builder = BatchBuilder::new(&schema, crate::common::station(), first_seq, chain);
         for (seq, (table, op, values)) in (first_seq..).zip(rows) {
             builder.push(&LogRow { seq, at_ms: 1_767_323_045_000, table: table.as_bytes(), op: op.as_bytes(), values });
         }
@@ -46,11 +42,11 @@ fn frames() -> Vec<Vec<u8>> {
 fn head() -> BundleHead {
     BundleHead {
         station_uuid: UUID,
-        station: common::station(),
-        fingerprint: common::schema().fingerprint(),
+        station: crate::common::station(),
+        fingerprint: crate::common::schema().fingerprint(),
         first_seq: 1,
         last_seq: 11,
-        chain_before: common::chain_start(),
+        chain_before: crate::common::chain_start(),
         created_at_ms: 1_767_400_000_123,
     }
 }
@@ -76,7 +72,7 @@ fn read_bundle(bytes: &[u8], token_hash: &[u8; 32], limits: FrameLimits) -> Resu
 }
 
 fn receipt_head() -> ReceiptHead {
-    ReceiptHead { station_uuid: UUID, station: common::station(), first_seq: 1, last_seq: 11 }
+    ReceiptHead { station_uuid: UUID, station: crate::common::station(), first_seq: 1, last_seq: 11 }
 }
 
 fn verdicts() -> Vec<Verdicts> {
@@ -130,7 +126,7 @@ fn record_starts(file: &[u8]) -> Vec<usize> {
 
 #[test]
 fn a_bundle_and_a_receipt_come_back_whole() {
-    let schema = common::schema();
+    let schema = crate::common::schema();
     let decoded: Vec<Batch> = read_bundle(&bundle(), &token_hash(), LIMITS)
         .unwrap()
         .iter()
@@ -257,7 +253,7 @@ fn frames_that_do_not_follow_each_other_are_refused_though_sealed() {
     refused(&head(), &[b"not a frame".to_vec()]);
     refused(&head(), &[]);
     refused(&BundleHead { last_seq: 12, ..head() }, &whole);
-    refused(&BundleHead { chain_before: common::chain_start().then(b"x"), ..head() }, &whole);
+    refused(&BundleHead { chain_before: crate::common::chain_start().then(b"x"), ..head() }, &whole);
     refused(&BundleHead { station: 6.try_into().unwrap(), ..head() }, &whole);
     for (first_seq, last_seq) in [(0, 3), (2, 1), (1, u64::MAX), (1, i64::MAX as u64)] {
         refused(&BundleHead { first_seq, last_seq, ..head() }, &whole);

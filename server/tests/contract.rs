@@ -1,14 +1,10 @@
 //! The contract of an upstream store, run against each of them.
 
-#![allow(clippy::unwrap_used, reason = "a panic is a test's way to fail")]
-
-mod common;
-
 use std::sync::Arc;
 
-use common::station::{Change, Station, day, frame, text};
-use common::stores::{Kind, POISON, Store};
-use common::{NOON_MS, field};
+use crate::common::station::{Change, Station, day, frame, text};
+use crate::common::stores::{Kind, POISON, Store};
+use crate::common::{NOON_MS, field};
 use tidemark_core::batch::Op;
 use tidemark_core::protocol::ProblemCode;
 use tidemark_core::schema::Schema;
@@ -516,7 +512,7 @@ async fn one_batch_sent_many_times_at_once_is_applied_once(store: &Store) {
     let batch = Arc::new(station.cut(&changes));
     let tries = (0..8).map(|_| {
         let (ingest, batch) = (Arc::clone(&store.ingest), Arc::clone(&batch));
-        tokio::spawn(async move { ingest.push(batch.station, &common::station::frame(&batch)).await.unwrap() })
+        tokio::spawn(async move { ingest.push(batch.station, &crate::common::station::frame(&batch)).await.unwrap() })
     });
     let mut applied = 0;
     for reply in tries.collect::<Vec<_>>() {
@@ -545,7 +541,7 @@ async fn stations_push_at_once(store: &Store) {
                     Change { op: Op::Update, ..change }
                 }));
                 let batch = station.cut(&changes);
-                ingest.push(station.number, &common::station::frame(&batch)).await.unwrap();
+                ingest.push(station.number, &crate::common::station::frame(&batch)).await.unwrap();
             }
             (station, rows)
         }));
@@ -563,7 +559,9 @@ async fn two_stations_race_for_one_uuid(store: &Store) {
             let tags = (0..40).map(|n| station.tag(Op::Insert, [round * 40 + n + 1; 16], "x"));
             let batch = station.cut(&tags.collect::<Vec<_>>());
             let ingest = Arc::clone(&store.ingest);
-            tokio::spawn(async move { ingest.push(batch.station, &common::station::frame(&batch)).await.unwrap() })
+            tokio::spawn(
+                async move { ingest.push(batch.station, &crate::common::station::frame(&batch)).await.unwrap() },
+            )
         });
         let mut refused = 0;
         for push in pushes {
@@ -590,7 +588,7 @@ site_id = { type = "integer", references = "site" }
 
 /// The field schema's next version: a table more, columns more in other places.
 fn newer() -> Arc<Schema> {
-    let toml = common::FIELD_TOML.replace("version = 1", "version = 2").replace(
+    let toml = crate::common::FIELD_TOML.replace("version = 1", "version = 2").replace(
         "name      = { type = \"text\", required = true, max_bytes = 100 }",
         "depth = { type = \"real\", default = 1.5, min = 0 }\nname = { type = \"text\", required = true, max_bytes = 100 }\ntwin_id = { type = \"integer\", references = \"site\" }",
     );
@@ -626,7 +624,8 @@ async fn batches_of_an_older_schema_are_taken(kind: Kind) {
     assert_eq!((reply.applied, reply.duplicate), (1, 3));
     store.has(&station, "site", &rows[..1]).await;
 
-    let unknown = Arc::new(Schema::parse(&common::FIELD_TOML.replace("max_bytes = 100", "max_bytes = 101")).unwrap());
+    let unknown =
+        Arc::new(Schema::parse(&crate::common::FIELD_TOML.replace("max_bytes = 100", "max_bytes = 101")).unwrap());
     let stranger = Station { schema: unknown, ..overlap.clone() };
     let problem = store.push(&stranger.peek(&[stranger.site(1)])).await.unwrap_err();
     assert_eq!(problem.code, ProblemCode::UnknownSchema);
@@ -661,7 +660,7 @@ async fn rows_lie_in_the_chunks_of_their_weeks() {
     let changes: Vec<Change> = (0..35).map(|n| station.reading(n + 1, day(1) - n * 86_400_000_000, &[])).collect();
     let stray = station.reading(90, day(1) + 400 * 86_400_000_000, &[]);
     assert_eq!(store.pushed(&station.cut(&[changes, vec![stray]].concat())).await, [(36, "clock")]);
-    let client = common::cluster::connect(store.url.as_deref().unwrap()).await;
+    let client = crate::common::cluster::connect(store.url.as_deref().unwrap()).await;
     let sql = "SELECT count(*) FROM timescaledb_information.chunks WHERE hypertable_schema = 'field'";
     assert_eq!(client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0), 6);
 }
@@ -693,8 +692,8 @@ async fn a_large_batch_that_fails_at_its_first_row_is_taken_all_the_same() {
 async fn two_servers_on_one_database_apply_everything_once() {
     let store = Store::open(Kind::Timescale, &[field()]).await;
     let other: Arc<dyn tidemark_server::upstream::Upstream> =
-        Arc::new(common::stores::open_postgres(store.url.as_deref().unwrap(), &store.schema).await.unwrap());
-    let other = common::stores::ingest(&other, &store.schema, &store.clock);
+        Arc::new(crate::common::stores::open_postgres(store.url.as_deref().unwrap(), &store.schema).await.unwrap());
+    let other = crate::common::stores::ingest(&other, &store.schema, &store.clock);
     let servers = [Arc::clone(&store.ingest), other];
     let mut running = Vec::new();
     for name in ["a", "b", "c"] {
@@ -706,7 +705,7 @@ async fn two_servers_on_one_database_apply_everything_once() {
                 let changes: Vec<Change> =
                     (0..60).map(|n| station.reading(round * 60 + n + 1, day(round + 1) + n, &[])).collect();
                 rows.extend(changes.iter().map(|change| change.values.clone()));
-                let bytes = Arc::new(common::station::frame(&station.cut(&changes)));
+                let bytes = Arc::new(crate::common::station::frame(&station.cut(&changes)));
                 let number = station.number;
                 // The same frame to both, twice each, at once.
                 let sends = (0..4).map(|n| {

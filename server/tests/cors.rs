@@ -1,17 +1,13 @@
 //! A browser station: which pages may use the server, and that they can read every answer of it.
 
-#![allow(clippy::unwrap_used, reason = "a panic is a test's way to fail")]
-
-mod common;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::client::{Answer, raw, request_with};
-use common::station::{Station, frame};
-use common::stores::{Kind, Store};
-use common::{NOON_MS, TestClock, field};
+use crate::common::client::{Answer, raw, request_with};
+use crate::common::station::{Station, frame};
+use crate::common::stores::{Kind, Store};
+use crate::common::{NOON_MS, TestClock, field};
 use tidemark_core::protocol::{JoinReply, JoinRequest};
 use tidemark_core::value::{format_uuid, hex};
 use tidemark_server::config::{DatabaseUrl, HttpLimits};

@@ -1,17 +1,13 @@
 //! The endpoint, and everything wrong that a client can send it.
 
-#![allow(clippy::unwrap_used, reason = "a panic is a test's way to fail")]
-
-mod common;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::client::{Answer, raw, request};
-use common::station::{Station, day, frame};
-use common::stores::{Kind, Store};
-use common::{NOON_MS, TestClock, field};
+use crate::common::client::{Answer, raw, request};
+use crate::common::station::{Station, day, frame};
+use crate::common::stores::{Kind, Store};
+use crate::common::{NOON_MS, TestClock, field};
 use tidemark_core::digest::RowDigest;
 use tidemark_core::frame::HEADER_BYTES;
 use tidemark_core::identity::{Identity, Key};
@@ -372,7 +368,7 @@ struct Held(tokio_postgres::Client);
 
 impl Held {
     async fn cursor(site: &Site, station: &Station) -> Self {
-        let client = common::cluster::connect(site.store.url.as_deref().unwrap()).await;
+        let client = crate::common::cluster::connect(site.store.url.as_deref().unwrap()).await;
         let sql = format!("BEGIN; SELECT FROM tidemark.cursor WHERE station = {} FOR UPDATE", station.number);
         client.batch_execute(&sql).await.unwrap();
         Self(client)
@@ -453,7 +449,7 @@ async fn a_database_that_is_gone_is_unavailable_and_comes_back() {
     let mut station = site.join(1).await;
     let url = site.store.url.clone().unwrap();
     let name = url.rsplit_once('/').unwrap().1.to_owned();
-    let admin = common::cluster::connect(&common::cluster::Cluster::plain().url_of("postgres")).await;
+    let admin = crate::common::cluster::connect(&crate::common::cluster::Cluster::plain().url_of("postgres")).await;
     admin.batch_execute(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false")).await.unwrap();
     let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
     admin.query(&end, &[]).await.unwrap();
@@ -471,7 +467,7 @@ async fn a_database_that_is_gone_is_unavailable_and_comes_back() {
     assert_eq!(request(site.addr, "GET", "/readyz", None, b"").await.status, 200);
     assert_eq!(reply(&site.push(1, &bytes).await).applied, 1);
     // A database that changed under the server is not ready.
-    common::cluster::connect(&url).await.batch_execute("ALTER TABLE field.site DROP COLUMN name").await.unwrap();
+    crate::common::cluster::connect(&url).await.batch_execute("ALTER TABLE field.site DROP COLUMN name").await.unwrap();
     assert_eq!(request(site.addr, "GET", "/readyz", None, b"").await.status, 503);
 }
 
@@ -480,7 +476,7 @@ async fn a_server_starts_on_a_new_file_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("upstream.db");
     let mut config = ServerConfig::new(DatabaseUrl::Sqlite(path.clone()));
-    config.schema = Arc::new(Schema::parse(common::FIELD_TOML).unwrap());
+    config.schema = Arc::new(Schema::parse(crate::common::FIELD_TOML).unwrap());
     let server = Server::start(config.clone()).await.unwrap();
     assert_eq!(request(server.addr(), "GET", "/readyz", None, b"").await.status, 200);
     config.listen = server.addr().to_string();
@@ -540,7 +536,7 @@ async fn a_station_asks_for_digests_of_its_own_rows() {
         let text = String::from_utf8_lossy(&answer.body).into_owned();
         assert!(text.contains(says) && text.len() < 2000, "{text}");
     }
-    let get = common::client::request(site.addr, "GET", "/v1/digest", None, b"").await;
+    let get = crate::common::client::request(site.addr, "GET", "/v1/digest", None, b"").await;
     assert_eq!(get.code(), "method-not-allowed");
     assert!(site.store.upstream.revoke_station("station 1", NOON_MS).await.unwrap());
     assert_eq!(post(1, good.as_bytes()).await.code(), "revoked");

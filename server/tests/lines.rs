@@ -1,12 +1,8 @@
 //! The contract of lines of stations, run against every store: history, forks, and files that go on under another number.
 
-#![allow(clippy::unwrap_used, reason = "a panic is a test's way to fail")]
-
-mod common;
-
-use common::station::{Change, Station, day, text};
-use common::stores::{Kind, POISON, Store};
-use common::{NOON_MS, field};
+use crate::common::station::{Change, Station, day, text};
+use crate::common::stores::{Kind, POISON, Store};
+use crate::common::{NOON_MS, field};
 use tidemark_core::batch::Op;
 use tidemark_core::chain::Print;
 use tidemark_core::decision::Cursor;

@@ -1,14 +1,10 @@
 //! Migrations against real databases: no drift, nothing left behind, nothing lost by mistake.
 
-#![allow(clippy::unwrap_used, reason = "a panic is a test's way to fail")]
-
-mod common;
-
 use std::sync::Arc;
 
-use common::cluster::{Cluster, connect};
-use common::stores::{migrate, open_postgres};
-use common::{FIELD_TOML, field};
+use crate::common::cluster::{Cluster, connect};
+use crate::common::stores::{migrate, open_postgres};
+use crate::common::{FIELD_TOML, field};
 use tidemark_core::postgres::{TimePartitioning, create_all};
 use tidemark_core::schema::{SHRINKAGE_TOML, Schema, shrinkage};
 use tidemark_migrations::{MigrateError, postgres, sqlite};
@@ -265,7 +261,7 @@ async fn a_server_does_not_start_on_a_database_that_differs() {
     let differs = async || open_postgres(&url, &schema).await.map(|_| ()).unwrap_err().to_string();
     let message = differs().await;
     assert!(message.contains("migration 0001_tidemark is not applied") && message.contains("migrate up"), "{message}");
-    assert!(!message.contains(common::cluster::PASSWORD), "{message}");
+    assert!(!message.contains(crate::common::cluster::PASSWORD), "{message}");
     migrate(&url, &schema).await;
     let client = connect(&url).await;
     let cases = [

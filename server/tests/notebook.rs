@@ -1,17 +1,13 @@
 //! The field notebook's files, as a browser gets them.
 
-#![allow(clippy::unwrap_used, reason = "a panic is a test's way to fail")]
-
-mod common;
-
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use common::client::{Answer, request_with};
-use common::stores::{Kind, Store};
-use common::{TestClock, field};
+use crate::common::client::{Answer, request_with};
+use crate::common::stores::{Kind, Store};
+use crate::common::{TestClock, field};
 use tidemark_server::config::DatabaseUrl;
 use tidemark_server::http::Site;
 use tidemark_server::{RunningServer, Server, ServerConfig};

@@ -1,16 +1,12 @@
 //! The planner against a naive model: whatever the changes, wherever the batches are cut, verdicts and rows are as if every change came
 //! alone.
 
-#![allow(clippy::unwrap_used, reason = "a panic is a test's way to fail")]
-
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use common::station::{Change, Station, day, text};
-use common::stores::{Kind, POISON, Store};
-use common::{NOON_MS, TestClock, field};
+use crate::common::station::{Change, Station, day, text};
+use crate::common::stores::{Kind, POISON, Store};
+use crate::common::{NOON_MS, TestClock, field};
 use proptest::prelude::*;
 use tidemark_core::batch::Op;
 use tidemark_core::protocol::PushReply;
@@ -316,10 +312,10 @@ fn memory_needs_no_runtime() {
     use futures_util::FutureExt as _;
     let schema = field();
     let memory: Arc<dyn Upstream> = Arc::new(MemoryUpstream::new(Arc::clone(&schema)));
-    let ingest = common::stores::ingest(&memory, &schema, &TestClock::new());
+    let ingest = crate::common::stores::ingest(&memory, &schema, &TestClock::new());
     let number = tidemark_core::ids::StationNumber::new(1).unwrap();
     let station = Station::new(&schema, 1, [1; 16]);
-    let pushed = ingest.push(number, &common::station::frame(&station.peek(&[station.site(1)]))).now_or_never();
+    let pushed = ingest.push(number, &crate::common::station::frame(&station.peek(&[station.site(1)]))).now_or_never();
     let problem = pushed.expect("nothing to wait for").unwrap_err();
     assert!(problem.detail.contains("no cursor"), "{problem:?} at {NOON_MS}");
 }

@@ -1,15 +1,11 @@
 //! The program `tidemark-server`, as its operator sees it.
 
-#![allow(clippy::unwrap_used, reason = "a panic is a test's way to fail")]
-
-mod common;
-
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use common::client::{Answer, request_with};
-use common::cluster::{Cluster, PASSWORD};
+use crate::common::client::{Answer, request_with};
+use crate::common::cluster::{Cluster, PASSWORD};
 use tidemark_core::joincode::JoinCode;
 
 fn server(folder: &Path, args: &[&str]) -> Command {

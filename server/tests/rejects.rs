@@ -1,15 +1,11 @@
 //! The contract of rejects: states, parents and children, replay, discard; against each store.
 
-#![allow(clippy::unwrap_used, reason = "a panic is a test's way to fail")]
-
-mod common;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use common::station::{Change, Station, day, text};
-use common::stores::{Kind, POISON, Store};
-use common::{NOON_MS, field};
+use crate::common::station::{Change, Station, day, text};
+use crate::common::stores::{Kind, POISON, Store};
+use crate::common::{NOON_MS, field};
 use proptest::prelude::RngExt as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use tidemark_core::batch::Op;
@@ -375,7 +371,7 @@ async fn constraints_of_the_operator_are_isolated_in_the_order_of_the_log() {
     for kind in [Kind::Timescale, Kind::PlainPostgres] {
         for trigger in [false, true] {
             let store = Store::open(kind, &[field()]).await;
-            let client = common::cluster::connect(store.url.as_deref().unwrap()).await;
+            let client = crate::common::cluster::connect(store.url.as_deref().unwrap()).await;
             client
                 .batch_execute("CREATE UNIQUE INDEX one_count ON field.reading (count, measured_at); ALTER TABLE field.tag ALTER label SET NOT NULL")
                 .await
@@ -467,7 +463,7 @@ async fn unique_values_that_change_hands_are_judged_in_the_order_of_the_log() {
     const ROWS: i64 = 12;
     for kind in [Kind::Timescale, Kind::PlainPostgres] {
         let store = Store::open(kind, &[field()]).await;
-        let client = common::cluster::connect(store.url.as_deref().unwrap()).await;
+        let client = crate::common::cluster::connect(store.url.as_deref().unwrap()).await;
         let sql = "CREATE UNIQUE INDEX one_count ON field.reading (count, measured_at) WHERE level > 0;
             CREATE UNIQUE INDEX one_sum ON field.reading ((count + level), measured_at)";
         client.batch_execute(sql).await.unwrap();

@@ -1,18 +1,14 @@
 //! Reports over HTTP and on the command line, and the formulas in SQL. That the numbers are right is tested end to end, beside Python.
 
-#![allow(clippy::unwrap_used, reason = "a panic is a test's way to fail")]
-
-mod common;
-
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use common::client::request;
-use common::cluster::{Cluster, connect};
-use common::stores::{Kind, Store};
-use common::{NOON_MS, TestClock, field};
+use crate::common::client::request;
+use crate::common::cluster::{Cluster, connect};
+use crate::common::stores::{Kind, Store};
+use crate::common::{NOON_MS, TestClock, field};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use tidemark_core::formulas::{Inventory, Model, ModelType};
@@ -324,7 +320,7 @@ fn the_continuous_aggregate_is_asked_of_a_licence_that_has_it_only() {
     // The edition here is the Apache one: what is made there is an ordinary table, and nothing fails.
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let url = Cluster::timescale().database().await;
-        common::stores::migrate(&url, &shrinkage()).await;
+        crate::common::stores::migrate(&url, &shrinkage()).await;
         let client = connect(&url).await;
         let licence: String = client.query_one("SHOW timescaledb.license", &[]).await.unwrap().get(0);
         let kind: i8 = client

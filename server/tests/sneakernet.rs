@@ -1,14 +1,10 @@
 //! Bundles into every store: applied as pushes are, or refused with nothing applied.
 
-#![allow(clippy::unwrap_used, reason = "a panic is a test's way to fail")]
-
-mod common;
-
 use std::io::{self, Cursor as Bytes, Read, Seek, SeekFrom};
 
-use common::station::{Change, Station, day, frame, text};
-use common::stores::{Kind, Store};
-use common::{NOON_MS, field};
+use crate::common::station::{Change, Station, day, frame, text};
+use crate::common::stores::{Kind, Store};
+use crate::common::{NOON_MS, field};
 use tidemark_core::batch::Batch;
 use tidemark_core::bundle::{BundleHead, BundleWriter};
 use tidemark_core::chain::Chain;

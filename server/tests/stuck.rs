@@ -1,17 +1,13 @@
 //! Failures that repeat themselves, on a real PostgreSQL: a batch that fails in the same way twice is worked on in pieces, down to the change
 //! that is at fault, and the rest goes on. A database that is away is waited for instead.
 
-#![allow(clippy::unwrap_used, reason = "a panic is a test's way to fail")]
-
-mod common;
-
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::cluster::{Cluster, connect};
-use common::station::{Change, Station, day, text};
-use common::stores::{Kind, Store, on_postgres};
-use common::{NOON_MS, field};
+use crate::common::cluster::{Cluster, connect};
+use crate::common::station::{Change, Station, day, text};
+use crate::common::stores::{Kind, Store, on_postgres};
+use crate::common::{NOON_MS, field};
 use tidemark_core::batch::Batch;
 use tidemark_core::limits::FrameLimits;
 use tidemark_core::protocol::{Problem, ProblemCode, PushReply};
@@ -132,6 +128,55 @@ async fn a_trigger_that_divides_by_zero_rejects_the_change_it_is_about_at_once()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_constraint_that_is_checked_at_the_end_rejects_the_change_it_is_about() {
+    let store = store().await;
+    let sql = format!(
+        "CREATE FUNCTION public.late() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN IF NEW.name = '{ODD}' THEN RAISE EXCEPTION 'too late'; END IF; RETURN NEW; END $$;
+         CREATE CONSTRAINT TRIGGER late AFTER INSERT ON field.site DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW EXECUTE FUNCTION public.late()"
+    );
+    connect(store.url.as_deref().unwrap()).await.batch_execute(&sql).await.unwrap();
+    let mut station = store.join("north").await;
+    let batch = station.cut(&[station.site(1), station.insert("site", 2, &[("name", text(ODD))]), station.site(3)]);
+    let (reply, _) = push_until_taken(&store, &batch, 2).await;
+    let rejected: Vec<(u64, &str)> = reply.rejected.iter().map(|rejected| (rejected.seq, rejected.message.as_str())).collect();
+    assert_eq!(rejected, [(2, "too late (SQLSTATE P0001)")]);
+    store.has(&station, "site", &[station.site(1).values, station.site(3).values]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_time_for_one_piece_a_request_gets_through_all_the_same() {
+    let store = store().await;
+    trigger(&store, "RAISE EXCEPTION 'no more' USING ERRCODE = '53400'").await;
+    let clock: Arc<dyn Clock> = Arc::<crate::common::TestClock>::clone(&store.clock);
+    let (upstream, schema) = (Arc::clone(&store.upstream), Arc::clone(&store.schema));
+    let ingest = Ingest::new(upstream, schema, ClockWindow::DEFAULT, FrameLimits::DEFAULT, clock)
+        .with_request_time(Duration::ZERO);
+    let store = Store { ingest: Arc::new(ingest), ..store };
+    only_the_odd_rows_are_rejected(&store, "SQLSTATE 53400", 24).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_for_anothers_lock_rejects_no_change() {
+    let short = Duration::from_millis(400);
+    let store = on_postgres(Cluster::timescale(), &field(), |upstream| upstream.with_statement_timeout(short)).await;
+    let mut station = store.join("north").await;
+    store.pushed(&station.cut(&[station.site(1)])).await;
+    let batch = station.cut(&[station.update("site", 1, &[("name", text("lake"))])]);
+    let mut holder = connect(store.url.as_deref().unwrap()).await;
+    for held in ["SELECT FROM field.site FOR UPDATE", "SELECT FROM tidemark.cursor FOR UPDATE"] {
+        let transaction = holder.transaction().await.unwrap();
+        transaction.batch_execute(held).await.unwrap();
+        for _ in 0..6 {
+            assert_eq!(store.push(&batch).await.unwrap_err().code, ProblemCode::Unavailable);
+        }
+        transaction.rollback().await.unwrap();
+    }
+    assert!(store.pushed(&batch).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_delete_that_the_database_refuses_is_rejected_alone() {
     let store = store().await;
     let sql = "CREATE FUNCTION public.keep() RETURNS trigger LANGUAGE plpgsql AS
@@ -150,7 +195,7 @@ async fn a_delete_that_the_database_refuses_is_rejected_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_over_40_years_go_through_a_small_lock_table_in_pieces() {
     let store = on_postgres(Cluster::short_of_locks(), &field(), |upstream| upstream).await;
-    let clock: Arc<dyn Clock> = Arc::<common::TestClock>::clone(&store.clock);
+    let clock: Arc<dyn Clock> = Arc::<crate::common::TestClock>::clone(&store.clock);
     let window = ClockWindow { floor_us: 0, ..ClockWindow::DEFAULT };
     // As a server without the cap would, so that the database is what finds it too much.
     let ingest = Ingest::new(Arc::clone(&store.upstream), Arc::clone(&store.schema), window, FrameLimits::DEFAULT, clock)
@@ -170,7 +215,7 @@ async fn rows_over_40_years_go_through_a_small_lock_table_in_pieces() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_over_many_chunks_is_cut_into_transactions_that_touch_few() {
     let store = store().await;
-    let clock: Arc<dyn Clock> = Arc::<common::TestClock>::clone(&store.clock);
+    let clock: Arc<dyn Clock> = Arc::<crate::common::TestClock>::clone(&store.clock);
     let (upstream, schema) = (Arc::clone(&store.upstream), Arc::clone(&store.schema));
     let ingest = Ingest::new(upstream, schema, ClockWindow::DEFAULT, FrameLimits::DEFAULT, clock).with_chunks_max(8);
     let store = Store { ingest: Arc::new(ingest), ..store };
@@ -239,13 +284,13 @@ async fn a_server_without_rights_rejects_no_change() {
         "CREATE ROLE {role} LOGIN PASSWORD '{}'; GRANT USAGE ON SCHEMA field, tidemark TO {role};
          GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA tidemark TO {role};
          GRANT SELECT ON ALL TABLES IN SCHEMA field TO {role}",
-        common::cluster::PASSWORD
+        crate::common::cluster::PASSWORD
     );
     client.batch_execute(&grants).await.unwrap();
     let limited = url.replace("//postgres:", &format!("//{role}:"));
     let upstream: Arc<dyn tidemark_server::upstream::Upstream> =
-        Arc::new(common::stores::open_postgres(&limited, &store.schema).await.unwrap());
-    let ingest = common::stores::ingest(&upstream, &store.schema, &store.clock);
+        Arc::new(crate::common::stores::open_postgres(&limited, &store.schema).await.unwrap());
+    let ingest = crate::common::stores::ingest(&upstream, &store.schema, &store.clock);
     let store = Store { ingest, ..store };
     let batch = station.cut(&[plain(&station, 1), plain(&station, 2)]);
     for _ in 0..6 {
@@ -261,7 +306,7 @@ async fn a_server_without_rights_rejects_no_change() {
 async fn a_replay_is_not_stopped_by_one_row_that_a_trigger_fails_over() {
     let store = Store::open(Kind::Timescale, &[field()]).await;
     let mut station = store.join("north").await;
-    let poison = |n: i64| station.reading(n, day(n), &[("note", text(common::stores::POISON))]);
+    let poison = |n: i64| station.reading(n, day(n), &[("note", text(crate::common::stores::POISON))]);
     let changes = [poison(1), poison(2), poison(3)];
     assert_eq!(store.pushed(&station.cut(&changes)).await.len(), 3);
     store.allow_poison().await;

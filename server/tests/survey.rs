@@ -1,15 +1,11 @@
 //! The contract of surveys, run against each store: every store gives the same rows to the same questions, whatever stands in the database.
 
-#![allow(clippy::unwrap_used, reason = "a panic is a test's way to fail")]
-
-mod common;
-
 use std::sync::Arc;
 
-use common::cluster::connect;
-use common::field;
-use common::station::{Station, day, text};
-use common::stores::{Kind, Store};
+use crate::common::cluster::connect;
+use crate::common::field;
+use crate::common::station::{Station, day, text};
+use crate::common::stores::{Kind, Store};
 use tidemark_core::batch::Op;
 use tidemark_core::digest::{CellHash, RowDigest, RowHash};
 use tidemark_core::identity::{Identity, Key};
@@ -171,7 +167,7 @@ async fn the_cursor_is_of_the_rows_snapshot(store: &Store) {
         tokio::spawn(async move {
             for n in 1..=60 {
                 let batch = station.cut(&[station.site(n)]);
-                ingest.push(batch.station, &common::station::frame(&batch)).await.unwrap();
+                ingest.push(batch.station, &crate::common::station::frame(&batch)).await.unwrap();
             }
         })
     };

@@ -1,7 +1,5 @@
 //! A page's database, without a browser: what its statements do, and what they may not do.
 
-#![allow(clippy::unwrap_used)]
-
 use rusqlite::Connection;
 use rusqlite::types::Value;
 use tidemark_wasm::calls;

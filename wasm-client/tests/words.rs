@@ -1,7 +1,5 @@
 //! Nothing that a page shows tells a person to run a command on this device.
 
-#![allow(clippy::unwrap_used)]
-
 use rusqlite::Connection;
 use tidemark_client::Secret;
 use tidemark_client::sync::join::{self, Begin};

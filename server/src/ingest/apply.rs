@@ -130,8 +130,9 @@ pub enum Outcome {
 pub async fn apply<T: StoreTransaction + ?Sized>(tx: &mut T, job: &Job, part: &Part) -> Result<Outcome, StoreError> {
     let batch = &job.batch;
     let span = batch.span();
-    let Some(cursor) = tx.lock_cursor(batch.station).await? else { return Ok(Outcome::UnknownStation) };
-    let line = tx.line(batch.station).await?;
+    let locked = tx.lock_cursor(batch.station).await.map_err(StoreError::before_all)?;
+    let Some(cursor) = locked else { return Ok(Outcome::UnknownStation) };
+    let line = tx.line(batch.station).await.map_err(StoreError::before_all)?;
     if line.revoked {
         return Ok(Outcome::Revoked);
     }

@@ -18,6 +18,7 @@ pub mod write;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, RwLock};
+use std::time::Duration;
 
 use tidemark_core::decision::Span;
 use tidemark_core::frame::{self, FrameError, FrameHeader};
@@ -43,6 +44,7 @@ pub struct Ingest {
     limits: FrameLimits,
     clock: Arc<dyn Clock>,
     chunks_max: u32,
+    request_time: Duration,
     patience: Patience,
     panics: Panics,
 }
@@ -59,7 +61,24 @@ impl Ingest {
     ) -> Self {
         let known = RwLock::new(HashMap::from([(schema.fingerprint(), Arc::clone(&schema))]));
         let (patience, panics) = (Patience::default(), Panics::default());
-        Self { upstream, current: schema, known, window, limits, clock, chunks_max: CHUNKS_MAX, patience, panics }
+        Self {
+            upstream,
+            current: schema,
+            known,
+            window,
+            limits,
+            clock,
+            chunks_max: CHUNKS_MAX,
+            request_time: pieces::REQUEST_TIME,
+            patience,
+            panics,
+        }
+    }
+
+    /// Goes on for so long with the pieces of one batch before it asks the client to send it again; unless told otherwise it is 20 s.
+    #[must_use]
+    pub fn with_request_time(self, request_time: Duration) -> Self {
+        Self { request_time, ..self }
     }
 
     /// Touches at most so many chunks of tables with a time column in one transaction; unless told otherwise it is [`CHUNKS_MAX`].

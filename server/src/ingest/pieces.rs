@@ -21,7 +21,7 @@ use super::{Ingest, store_problem};
 use crate::upstream::{Cause, StoreError};
 
 /// How long pieces follow each other within one request: less than a client waits for its reply.
-const GO_ON: Duration = Duration::from_secs(20);
+pub(super) const REQUEST_TIME: Duration = Duration::from_secs(20);
 
 /// What has become of a batch in this request.
 #[derive(Default)]
@@ -42,7 +42,7 @@ impl Ingest {
     pub async fn apply(&self, job: Job) -> Result<PushReply, Problem> {
         let job = Arc::new(job);
         let (station, span) = (job.batch.station, job.batch.span());
-        let ends = Instant::now() + GO_ON;
+        let ends = Instant::now() + self.request_time;
         let mut tally = Tally::default();
         let mut refuse: Option<(u64, String)> = None;
         loop {
@@ -107,7 +107,8 @@ impl Ingest {
                     }
                 }
             }
-            if Instant::now() >= ends {
+            // What is about to be refused took a whole request to find out.
+            if refuse.is_none() && Instant::now() >= ends {
                 let done = tally.cursor.map_or(0, |cursor| (cursor.seq + 1).saturating_sub(span.first_seq));
                 let detail = format!(
                     "the server has applied {done} of the {} changes, in small pieces; send them again, it goes on from there",
@@ -171,7 +172,7 @@ impl Ingest {
 
 /// What a client hears when its changes failed and are to be tried again.
 fn refused(error: &StoreError, cause: Cause, tried: &Tried) -> Problem {
-    if !matches!(error, StoreError::Refused { .. }) || cause == Cause::Panic {
+    if matches!(error, StoreError::Fault(_)) || cause == Cause::Panic {
         return crate::panics::fault();
     }
     let last = tried.first_seq + u64::from(tried.rows) - 1;

@@ -42,6 +42,15 @@ impl StoreError {
             Self::Fault(_) => Some(Cause::Fault),
         }
     }
+
+    /// The same where nothing was tried yet, so that it says nothing of what was to be tried: the database is taken to be away.
+    #[must_use]
+    pub fn before_all(self) -> Self {
+        match self {
+            Self::Refused { message, .. } => Self::Unavailable(message),
+            other => other,
+        }
+    }
 }
 
 /// What failed, as far as that is needed to know it again.

@@ -1,10 +1,6 @@
 //! The batch that is cut while another is in flight, and the acknowledgement that waits for it to go first.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
-use common::{Fault, World, answer, changes, schema};
+use crate::common::{Fault, World, answer, changes, schema};
 use tidemark_client::backup::{back_up, restore};
 use tidemark_client::sync::{Action, Config, Engine, Event, Failure, Patience, Reply, Request, Transport, drain};
 use tidemark_client::{Error, Store};
@@ -172,7 +168,7 @@ fn an_acknowledgement_that_finds_the_file_locked_is_made_later() {
 
 /// While the first request is under way, a program writes.
 struct Written<'a> {
-    world: &'a mut common::FakeServer,
+    world: &'a mut crate::common::FakeServer,
     path: std::path::PathBuf,
     rows: u32,
 }

@@ -1,7 +1,5 @@
 //! Attaching: whatever programs write while the rows that were there are logged, the log replayed gives the tables, and has no gap.
 
-#![allow(clippy::unwrap_used, reason = "a panic is a test's way to fail")]
-
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

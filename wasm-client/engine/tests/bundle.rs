@@ -1,12 +1,8 @@
 //! Bundles and receipts between a real store and a server in a few lines, in every mix with online pushes.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::io::Cursor as Bytes;
 
-use common::{FakeServer, World, changes};
+use crate::common::{FakeServer, World, changes};
 use tidemark_client::bundle::{BundleError, Exported, Receipted, export, import_receipt};
 use tidemark_client::sync::{Method, Request, Transport as _};
 use tidemark_client::{Error, State};

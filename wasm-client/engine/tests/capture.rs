@@ -3,8 +3,6 @@
 //! The statements run over several connections, with savepoints, rollbacks, `OR REPLACE`, `OR IGNORE`, upserts, updates of keys and
 //! time columns, on tables with and without time columns and with UNIQUE constraints that the schema does not know.
 
-#![allow(clippy::unwrap_used)]
-
 use std::collections::BTreeMap;
 use std::path::Path;
 

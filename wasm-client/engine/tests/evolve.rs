@@ -1,10 +1,6 @@
 //! A station's file follows a newer schema: nothing of what waits in its log changes, whoever has the file open.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
-use common::{SCHEMA, World, schema};
+use crate::common::{SCHEMA, World, schema};
 use tidemark_client::ack::{Ack, acknowledge};
 use tidemark_client::outbox::{Caps, Cut, cut};
 use tidemark_client::rusqlite::types::Value;

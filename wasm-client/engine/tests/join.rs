@@ -1,10 +1,6 @@
 //! Joining: single-use codes, lost replies, slips.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
-use common::{FakeServer, Fault, World, answer, code, problem};
+use crate::common::{FakeServer, Fault, World, answer, code, problem};
 use tidemark_client::sync::join::{self, Begin, JoinError};
 use tidemark_client::sync::{Reply, Transport as _};
 use tidemark_client::{Secret, State};

@@ -1,10 +1,6 @@
 //! Cutting batches out of real logs, and the transaction of an acknowledgement.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
-use common::{Fault, World, changes};
+use crate::common::{Fault, World, changes};
 use tidemark_client::ack::{Ack, Acked, acknowledge};
 use tidemark_client::outbox::{Caps, cut};
 use tidemark_client::rusqlite::Connection;

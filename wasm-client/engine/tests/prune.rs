@@ -1,13 +1,9 @@
 //! Rows that are upstream leave the file: only those, for good, and provably.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::collections::BTreeSet;
 
-use common::upstream::{Rows, Upstream, rows_of, world};
-use common::{TestClock, World, schema};
+use crate::common::upstream::{Rows, Upstream, rows_of, world};
+use crate::common::{TestClock, World, schema};
 use tidemark_client::prune::{self, TableReport, prune};
 use tidemark_client::sync::{Config, Patience, StopKind};
 use tidemark_client::verify::{self, Kind, Means, PrunedDifference, Report, verify};

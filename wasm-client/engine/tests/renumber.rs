@@ -1,10 +1,6 @@
 //! One key that is too large takes all later ones along, until the rows are renumbered.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
-use common::{World, changes};
+use crate::common::{World, changes};
 use tidemark_client::{RejectState, Renumbered};
 use tidemark_core::batch::Op;
 

@@ -1,10 +1,6 @@
 //! What became of rejects upstream reaches the station, and never holds up its changes.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
-use common::{Fault, World, answer, changes, problem};
+use crate::common::{Fault, World, answer, changes, problem};
 use tidemark_client::RejectState;
 use tidemark_client::sync::{Drained, Event, Reply};
 use tidemark_core::limits::ASKED_REJECTS_MAX;

@@ -1,12 +1,8 @@
 //! Files that are not what they should be, each with its own error; and capture that follows what other programs do to the tables.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::path::Path;
 
-use common::{UUID, World, changes, schema};
+use crate::common::{UUID, World, changes, schema};
 use tidemark_client::format::PRUNED_FORMAT;
 use tidemark_client::rusqlite::Connection;
 use tidemark_client::rusqlite::types::Value;

@@ -1,12 +1,8 @@
 //! The engine against a server that loses, repeats, refuses and lies.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::cell::RefCell;
 
-use common::{Fault, World, answer, changes, problem};
+use crate::common::{Fault, World, answer, changes, problem};
 use tidemark_client::sync::{Action, Config, Drained, Engine, Event, Failure, Reply, StopKind, Transport as _};
 use tidemark_client::{Error, Origin, State, Store};
 use tidemark_core::chain::Chain;
@@ -200,7 +196,7 @@ fn a_server_put_back_to_an_older_state_is_a_fork_and_heals_when_it_is_right_agai
     world.push();
     let newer = world.server.cursor;
     let applied = world.server.applied.clone();
-    world.server.cursor = Cursor { seq: 0, chain: Chain::start(common::UUID) };
+    world.server.cursor = Cursor { seq: 0, chain: Chain::start(crate::common::UUID) };
     world.server.applied.clear();
     world.write(5);
     let mut world = assert_forked(world, "it has lost changes");
@@ -280,7 +276,7 @@ fn success_without_progress_is_not_asked_in_a_loop() {
     world.write(10);
     let stuck = PushReply {
         tidemark: 0,
-        chain: Chain::start(common::UUID),
+        chain: Chain::start(crate::common::UUID),
         applied: 0,
         duplicate: 0,
         rejected: Vec::new(),
@@ -296,7 +292,7 @@ fn a_gap_or_fork_that_contradicts_itself_is_sent_again() {
     for code in [ProblemCode::Gap, ProblemCode::Forked] {
         let mut world = World::joined();
         world.write(10);
-        let start = Cursor { seq: 0, chain: Chain::start(common::UUID) };
+        let start = Cursor { seq: 0, chain: Chain::start(crate::common::UUID) };
         let says = Problem::new(code, "somebody damaged the frame").at(start);
         world.server.faults.push_back(Fault::Answer(answer(409, &says)));
         // And without a word where it stands, the server is asked.

@@ -1,13 +1,9 @@
 //! The search for differences against a small upstream that leaves out, loses and lies as it is told.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::collections::BTreeSet;
 
-use common::upstream::{Rows, Upstream, rows_of, world};
-use common::{Fault, problem};
+use crate::common::upstream::{Rows, Upstream, rows_of, world};
+use crate::common::{Fault, problem};
 use tidemark_client::sync::{Clock as _, Config, Patience, Stop, StopKind, Transport as _};
 use tidemark_client::verify::{Heard, Kind, Means, Outcome, Report, Search, Step, Wish, verify};
 use tidemark_client::{Store, rusqlite};
@@ -18,7 +14,7 @@ use tidemark_core::protocol::ProblemCode;
 use tidemark_core::survey::{Answer, DigestReply};
 use tidemark_core::value::Value;
 
-fn run(store: &mut Store, upstream: &mut Upstream, clock: &mut common::TestClock, wish: &Wish) -> Outcome {
+fn run(store: &mut Store, upstream: &mut Upstream, clock: &mut crate::common::TestClock, wish: &Wish) -> Outcome {
     let patience = Patience { failures: 4, wait_ms: 60_000 };
     let mut means = Means { transport: upstream, clock, patience, config: Config::interactive(1) };
     verify(store, &mut means, wish).unwrap()

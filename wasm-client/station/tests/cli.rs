@@ -1,7 +1,6 @@
 //! The program `tidemark` as a user meets it: exit codes, messages, signals.
 
 #![cfg(unix)]
-#![allow(clippy::unwrap_used)]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;

@@ -1,7 +1,5 @@
 //! CSV import: strict, streaming, all or nothing.
 
-#![allow(clippy::unwrap_used)]
-
 use std::io::Read;
 
 use tidemark_client::Store;

@@ -55,9 +55,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a transaction that met another one is repeated.
 const ATTEMPTS: u32 = 6;
 
-/// Set in every transaction, with `statement_timeout`. Not for the session, so that a transaction-pooling proxy may stand between.
-const SETTINGS: &str = "SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout = '30s'; \
-    SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL TIME ZONE 'UTC'; SET LOCAL jit = off";
+/// How long a statement waits for a lock of another transaction, at most.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+/// Set in every transaction, with its timeouts. Not for the session, so that a transaction-pooling proxy may stand between.
+const SETTINGS: &str = "SET LOCAL synchronous_commit = on; SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL TIME ZONE 'UTC'; SET LOCAL jit = off";
 
 /// The store.
 #[derive(Clone)]
@@ -88,8 +89,16 @@ impl Drop for Lent {
     }
 }
 
+/// The settings of a transaction. A wait for another's lock ends before the time of its statement is over, and by another name: it says
+/// nothing of the statement.
 fn settings(statement_timeout: Duration) -> String {
-    format!("{SETTINGS}; SET LOCAL statement_timeout = {}", statement_timeout.as_millis().clamp(1, i32::MAX as u128))
+    let ms = |timeout: Duration| timeout.as_millis().clamp(1, i32::MAX as u128);
+    let lock_timeout = LOCK_TIMEOUT.min(statement_timeout * 3 / 4);
+    format!(
+        "{SETTINGS}; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}",
+        ms(statement_timeout),
+        ms(lock_timeout)
+    )
 }
 
 /// What the driver says, with the server's own words and without the values of rows.
@@ -223,8 +232,8 @@ impl PostgresUpstream {
         run: &impl for<'t> Fn(&'t mut PostgresTransaction<'_>) -> BoxFuture<'t, Result<R, StoreError>>,
     ) -> Result<R, StoreError> {
         let mut lent = Lent(Some(self.client().await?));
-        let inner = lent.client().transaction().await.map_err(failed)?;
-        inner.batch_execute(&self.settings).await.map_err(failed)?;
+        let inner = lent.client().transaction().await.map_err(|error| failed(error).before_all())?;
+        inner.batch_execute(&self.settings).await.map_err(|error| failed(error).before_all())?;
         let mut transaction = PostgresTransaction::new(&self.schema, &inner, self.has_reports);
         let result = run(&mut transaction).await?;
         inner.commit().await.map_err(failed)?;

@@ -1,0 +1,31 @@
+//! The tests of this package as one program, a module per subject: a program per file would link the same code again and again.
+
+#![allow(clippy::unwrap_used, reason = "a panic is a test's way to fail")]
+
+mod attach;
+mod bad_input;
+mod crash;
+mod demo;
+mod export;
+mod guarantees;
+mod guides;
+mod network;
+#[cfg(feature = "planted-bugs")]
+mod planted;
+mod prune;
+mod python;
+mod rejects;
+mod rejoin;
+mod rejoin_random;
+mod reports;
+mod servers;
+mod simulation;
+mod sneakernet;
+mod sqlalchemy;
+mod switch;
+mod tools;
+mod torture;
+mod upgrades;
+mod verify;
+mod volume;
+mod weather;

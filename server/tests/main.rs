@@ -1,0 +1,18 @@
+//! The tests of this package as one program, a module per subject: a program per file would link the same code again and again.
+
+#![allow(clippy::unwrap_used, reason = "a panic is a test's way to fail")]
+
+mod common;
+mod contract;
+mod cors;
+mod http;
+mod lines;
+mod migrations;
+mod notebook;
+mod planner;
+mod program;
+mod rejects;
+mod reports;
+mod sneakernet;
+mod stuck;
+mod survey;

@@ -1,0 +1,18 @@
+//! The tests of this package as one program, a module per subject: a program per file would link the same code again and again.
+
+#![allow(clippy::unwrap_used, reason = "a panic is a test's way to fail")]
+
+mod ahead;
+mod attach;
+mod bundle;
+mod capture;
+mod common;
+mod evolve;
+mod join;
+mod outbox;
+mod prune;
+mod renumber;
+mod settled;
+mod store;
+mod sync;
+mod verify;
