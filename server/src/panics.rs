@@ -2,10 +2,28 @@
 
 use std::any::Any;
 use std::fmt::Display;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 
 use tidemark_core::protocol::{Problem, ProblemCode};
 use tokio::task::JoinError;
+
+/// What a future comes to, or the panic that ended it. What it held is dropped by then; whether that leaves anything behind is for guards to
+/// see to.
+///
+/// # Errors
+/// What it panicked with.
+pub async fn caught<F: Future>(future: F) -> Result<F::Output, Box<dyn Any + Send>> {
+    let mut future = pin!(future);
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+        Ok(polled) => polled.map(Ok),
+        Err(panic) => Poll::Ready(Err(panic)),
+    })
+    .await
+}
 
 /// How many there were since the program started.
 #[derive(Debug, Default)]

@@ -1,9 +1,7 @@
 //! Which request goes where, and whose it is.
 
 use std::fmt::{self, Display};
-use std::panic::AssertUnwindSafe;
 
-use futures_util::FutureExt as _;
 use http_body_util::Full;
 use hyper::header::{ALLOW, AUTHORIZATION, CONNECTION, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
@@ -13,7 +11,7 @@ use tidemark_core::value::unhex;
 use super::problem::{Reply, json, problem, text};
 use super::{Endpoint, RequestBody, body, cors, digest, join, push, rejects, rejoin, reports, site, station};
 use crate::ingest::store_problem;
-use crate::panics::fault;
+use crate::panics::{caught, fault};
 use crate::stations::{StationRecord, secret_hash};
 
 /// Answers one request.
@@ -21,7 +19,7 @@ pub(super) async fn route(endpoint: &Endpoint, mut request: Request<RequestBody>
     let mut reply = if cors::is_preflight(&request) {
         no_content(endpoint.cors.preflight(request.headers()))
     } else {
-        match AssertUnwindSafe(answer(endpoint, &mut request)).catch_unwind().await {
+        match caught(answer(endpoint, &mut request)).await {
             Ok(Ok(reply)) => reply,
             Ok(Err(refusal)) => refuse(&refusal, &mut request).await,
             Err(panic) => {

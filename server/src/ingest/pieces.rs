@@ -4,11 +4,9 @@
 //!
 //! [`patience`]: super::patience
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use tidemark_core::decision::{Cursor, Span};
 use tidemark_core::ids::StationNumber;
 use tidemark_core::planted::{Bug, planted};
@@ -18,6 +16,7 @@ use tokio::time::Instant;
 use super::apply::{Job, Outcome, Part};
 use super::patience::{Next, Tried};
 use super::{Ingest, store_problem};
+use crate::panics::caught;
 use crate::upstream::{Cause, StoreError};
 
 /// How long pieces follow each other within one request: less than a client waits for its reply.
@@ -135,7 +134,7 @@ impl Ingest {
     /// One transaction. A panic in it is a failure like others.
     async fn attempt(&self, job: &Arc<Job>, part: Part) -> Result<Outcome, StoreError> {
         let (station, span) = (job.batch.station, job.batch.span());
-        let applied = AssertUnwindSafe(self.upstream.apply(Arc::clone(job), part)).catch_unwind().await;
+        let applied = caught(self.upstream.apply(Arc::clone(job), part)).await;
         let applied = applied.unwrap_or_else(|panic| {
             let doing = format!("applying the changes {} to {}", span.first_seq, span.last_seq());
             let message = self.panics.caught(doing, Some(&station), &*panic);

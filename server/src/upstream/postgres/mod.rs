@@ -342,9 +342,9 @@ impl Upstream for PostgresUpstream {
             if found.is_empty() {
                 found = inspect::rights(&client, &self.schema).await?;
             }
-            Ok(found)
+            Ok::<_, inspect::InspectError>(found)
         };
-        looked.await.map_err(|error: inspect::InspectError| match error {
+        looked.await.map_err(|error| match error {
             inspect::InspectError::Postgres(error) => failed(error),
             inspect::InspectError::Migrate(error) => StoreError::Fault(error.to_string()),
         })
