@@ -211,6 +211,7 @@ async fn every_verdict_has_its_code(store: &Store) {
     foreign_key.values[0] = south.id(1);
     let mut no_key = station.site(1);
     no_key.values[0] = Value::Null;
+    let clock_floor = tidemark_core::timestamp::parse(b"2000-01-01").unwrap();
     let clock_ahead = NOON_MS * 1000 + 7 * 86_400_000_000;
     let cases: Vec<(Change, &str)> = vec![
         (row(&[("site_id", station.id(99))]), "reference"),
@@ -235,12 +236,13 @@ async fn every_verdict_has_its_code(store: &Store) {
         (row(&[("checked_at", Value::Timestamp(i64::MIN))]), "timestamp"),
         (station.reading(1, i64::MIN, &[]), "timestamp"),
         (station.delete_at("reading", 1, i64::MAX), "timestamp"),
-        (station.reading(1, -1, &[]), "clock"),
+        (station.reading(1, clock_floor - 1, &[]), "clock"),
+        (station.reading(1, 0, &[]), "clock"),
         (station.reading(1, clock_ahead + 1, &[]), "clock"),
         (station.reading(1, tidemark_core::timestamp::LAST_US, &[]), "clock"),
         (row(&[("note", text(POISON))]), "constraint"),
     ];
-    let good = [station.reading(100, 0, &[]), station.reading(101, clock_ahead, &[])];
+    let good = [station.reading(100, clock_floor, &[]), station.reading(101, clock_ahead, &[])];
     let mut changes: Vec<Change> = cases.iter().map(|(change, _)| change.clone()).collect();
     changes.extend(good.clone());
     let batch = station.cut(&changes);

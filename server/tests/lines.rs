@@ -300,7 +300,7 @@ async fn a_row_the_lost_life_moved_stays_whole_beside_rows_that_are_refused(stor
         Change { op: Op::Update, ..edited.clone() },
         new.reading(9, day(2), &[("note", text(POISON))]),
         Change { op: Op::Update, ..poisoned(2) },
-        station.delete_at("reading", 1, day(3)),
+        station.delete_at("reading", 5, day(3)),
     ]);
     assert_eq!(store.pushed(&batch).await, [(2, "constraint"), (3, "constraint")]);
     let alone = new.cut(&[Change { op: Op::Update, ..poisoned(3) }]);

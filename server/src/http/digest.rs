@@ -41,6 +41,7 @@ pub(super) async fn digest(
         let _turn = turn;
         upstream.survey(number, Survey::new(schema, request.asks)).await.map_err(store_problem)
     });
-    let (cursor, survey) = endpoint.ingest.panics().joined("surveying rows", &number, surveying.await)??;
+    let surveyed = surveying.await;
+    let (cursor, survey) = endpoint.ingest.panics().joined("surveying rows", &number, surveyed)??;
     Ok(DigestReply { tidemark: cursor.seq, chain: cursor.chain, answers: survey.answers() })
 }

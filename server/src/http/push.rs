@@ -34,10 +34,12 @@ pub(super) async fn push(
             let _share = held.share;
             decoding.decode(schema, &held.bytes)
         });
-        let job = ingest.panics().joined("decoding a frame", &number, job.await)??;
+        let decoded = job.await;
+        let job = ingest.panics().joined("decoding a frame", &number, decoded)??;
         ingest.apply(job).await
     });
-    endpoint.ingest.panics().joined("taking a frame", &number, applying.await)?
+    let applied = applying.await;
+    endpoint.ingest.panics().joined("taking a frame", &number, applied)?
 }
 
 pub(super) fn number_of(station: &StationRecord) -> Result<StationNumber, Problem> {

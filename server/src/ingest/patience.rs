@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn the_same_cause_twice_leads_to_pieces_and_down_to_one_change() {
         let patience = Patience::default();
-        let mut fail = |first_seq, rows| patience.failed(station(), tried(first_seq, rows), LIMIT);
+        let fail = |first_seq, rows| patience.failed(station(), tried(first_seq, rows), LIMIT);
         assert_eq!(fail(1, 100), Next::Later);
         for rows in [100, 12, 1] {
             assert_eq!(fail(1, rows), Next::Smaller, "{rows}");

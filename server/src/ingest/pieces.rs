@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidemark_core::decision::{Cursor, Span};
+use tidemark_core::decision::Cursor;
 use tidemark_core::ids::StationNumber;
 use tidemark_core::planted::{Bug, planted};
 use tidemark_core::protocol::{Problem, ProblemCode, PushReply, RejectedChange};

@@ -40,8 +40,8 @@ pub struct Store {
     pub ingest: Arc<Ingest>,
     pub clock: Arc<TestClock>,
     pub url: Option<String>,
-    poison_allowed: Arc<AtomicBool>,
-    folder: tempfile::TempDir,
+    pub poison_allowed: Arc<AtomicBool>,
+    pub folder: tempfile::TempDir,
 }
 
 /// The note that a constraint beyond the schema refuses.
