@@ -645,8 +645,10 @@ fn a_panic_in_a_request_is_logged_with_what_it_was_doing_and_for_whom_and_counte
 
     let log = Log::default();
     let writer = log.clone();
-    let subscriber =
-        tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).with_max_level(tracing::Level::ERROR);
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .with_max_level(tracing::Level::ERROR);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let panics = tracing::subscriber::with_default(subscriber.finish(), || {
         runtime.block_on(async {

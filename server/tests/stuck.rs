@@ -113,7 +113,11 @@ async fn a_trigger_that_names_a_missing_column_rejects_the_change_it_is_about() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trigger_that_writes_where_the_server_may_not_rejects_the_change_it_is_about() {
     let store = store().await;
-    trigger(&store, "PERFORM set_config('role', 'pg_monitor', true); INSERT INTO tidemark.schema SELECT * FROM tidemark.schema").await;
+    trigger(
+        &store,
+        "PERFORM set_config('role', 'pg_monitor', true); INSERT INTO tidemark.schema SELECT * FROM tidemark.schema",
+    )
+    .await;
     only_the_odd_rows_are_rejected(&store, "SQLSTATE 42501", 2).await;
 }
 
@@ -140,7 +144,8 @@ async fn a_constraint_that_is_checked_at_the_end_rejects_the_change_it_is_about(
     let mut station = store.join("north").await;
     let batch = station.cut(&[station.site(1), station.insert("site", 2, &[("name", text(ODD))]), station.site(3)]);
     let (reply, _) = push_until_taken(&store, &batch, 2).await;
-    let rejected: Vec<(u64, &str)> = reply.rejected.iter().map(|rejected| (rejected.seq, rejected.message.as_str())).collect();
+    let rejected: Vec<(u64, &str)> =
+        reply.rejected.iter().map(|rejected| (rejected.seq, rejected.message.as_str())).collect();
     assert_eq!(rejected, [(2, "too late (SQLSTATE P0001)")]);
     store.has(&station, "site", &[station.site(1).values, station.site(3).values]).await;
 }
@@ -198,8 +203,9 @@ async fn rows_over_40_years_go_through_a_small_lock_table_in_pieces() {
     let clock: Arc<dyn Clock> = Arc::<crate::common::TestClock>::clone(&store.clock);
     let window = ClockWindow { floor_us: 0, ..ClockWindow::DEFAULT };
     // As a server without the cap would, so that the database is what finds it too much.
-    let ingest = Ingest::new(Arc::clone(&store.upstream), Arc::clone(&store.schema), window, FrameLimits::DEFAULT, clock)
-        .with_chunks_max(u32::MAX);
+    let ingest =
+        Ingest::new(Arc::clone(&store.upstream), Arc::clone(&store.schema), window, FrameLimits::DEFAULT, clock)
+            .with_chunks_max(u32::MAX);
     let store = Store { ingest: Arc::new(ingest), ..store };
     let mut station = store.join("north").await;
     let changes: Vec<Change> = (0..520).map(|n| station.reading(n + 1, day(1) - n * 28 * DAY_US, &[])).collect();

@@ -155,10 +155,13 @@ impl Weather {
                 return fails(Fault::LockTable, "53200", "out of shared memory");
             }
             let has = |(_, note): &&(Fault, &str)| {
-                values.is_some_and(|values| values.iter().any(|value| matches!(value, Value::Text(text) if text == note)))
+                values
+                    .is_some_and(|values| values.iter().any(|value| matches!(value, Value::Text(text) if text == note)))
             };
             match UNWRITABLE.iter().find(has).map(|(fault, _)| *fault).filter(|fault| state.lasting.has(*fault)) {
-                Some(fault @ Fault::TupleLimit) => fails(fault, "53400", "tuple decompression limit exceeded by operation"),
+                Some(fault @ Fault::TupleLimit) => {
+                    fails(fault, "53400", "tuple decompression limit exceeded by operation")
+                }
                 Some(fault @ Fault::SlowRow) => fails(fault, "57014", "canceling statement due to statement timeout"),
                 Some(fault @ Fault::BrokenTrigger) => fails(fault, "42703", "column \"depth\" does not exist"),
                 Some(Fault::Panic) => {
@@ -212,8 +215,8 @@ pub struct Served {
 fn endpoint(upstream: &MemoryUpstream, schema: &Arc<Schema>, clock: &MachineClock, limits: FrameLimits) -> Endpoint {
     let upstream: Arc<dyn Upstream> = Arc::new(upstream.clone());
     let clock = Arc::new(ServerClock(clock.shown()));
-    let ingest = Ingest::new(upstream, Arc::clone(schema), ClockWindow::DEFAULT, limits, clock)
-        .with_chunks_max(CHUNKS_MAX);
+    let ingest =
+        Ingest::new(upstream, Arc::clone(schema), ClockWindow::DEFAULT, limits, clock).with_chunks_max(CHUNKS_MAX);
     Endpoint::new(Arc::new(ingest), HttpLimits::default())
 }
 
@@ -253,8 +256,10 @@ impl Server {
         let panics = self.endpoint.panics().count() - panics;
         let (hits, wrong) = weather.with(|state| {
             state.serving = false;
-            let overrun = state.overrun.take().map(|chunks| format!("a transaction touched {chunks} chunks, not {CHUNKS_MAX}"));
-            let panicked = (panics != state.panics).then(|| format!("{panics} panics, of which {} were planned", state.panics));
+            let overrun =
+                state.overrun.take().map(|chunks| format!("a transaction touched {chunks} chunks, not {CHUNKS_MAX}"));
+            let panicked =
+                (panics != state.panics).then(|| format!("{panics} panics, of which {} were planned", state.panics));
             (std::mem::take(&mut state.hits), overrun.or(panicked))
         });
         let died = hits.iter().any(|(fault, _)| *fault == Fault::ServerCrash);

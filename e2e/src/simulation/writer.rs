@@ -206,7 +206,10 @@ fn hostile_statement(db: &Connection, dice: &mut Dice) -> rusqlite::Result<()> {
             "measured_at",
             one(dice, &["'infinity'", "'yesterday'", "'2026-13-01 00:00:00'", "'2025-02-29 00:00:00'", "0", "NULL"]),
         ),
-        11 => reading("measured_at", one(dice, &["'1970-01-01 00:00:07'", "'1999-12-31 23:59:59'", "'2999-01-01 00:00:00'"])),
+        11 => reading(
+            "measured_at",
+            one(dice, &["'1970-01-01 00:00:07'", "'1999-12-31 23:59:59'", "'2999-01-01 00:00:00'"]),
+        ),
         12 => format!("INSERT OR IGNORE INTO tag (uid) VALUES ({})", dice.pick(&["'NOT-A-UUID'", "7", "x'07'"])),
         13 => format!("INSERT INTO sample (count) VALUES ({})", dice.pick(&["-1", "1001", "'7x'", "7.5"])),
         14 => "INSERT INTO tidemark_log (at, tbl, op) VALUES (0, 'nonsense', 'I')".to_owned(),

@@ -142,7 +142,10 @@ async fn authenticate(endpoint: &Endpoint, request: &mut Request<RequestBody>) -
 
 /// The station that a file was before: as [`authenticate`], but for a number that another copy of the file replaced, the token is
 /// still good to prove where a file comes from.
-async fn authenticate_former(endpoint: &Endpoint, request: &mut Request<RequestBody>) -> Result<StationRecord, Problem> {
+async fn authenticate_former(
+    endpoint: &Endpoint,
+    request: &mut Request<RequestBody>,
+) -> Result<StationRecord, Problem> {
     let station = station_of_token(endpoint, request).await?;
     if let (Some(_), Some(number)) = (station.revoked_at_ms, station.number) {
         let replaced_by = endpoint.ingest.upstream().replaced_by(number).await.map_err(store_problem)?;

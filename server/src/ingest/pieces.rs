@@ -68,7 +68,11 @@ impl Ingest {
                     let whole = cursor.seq >= span.last_seq();
                     tally.after_success = !refusing && applied > 0;
                     if !refusing {
-                        self.patience.went_through(station, tried.rows, whole && rows.is_none_or(|rows| rows >= span.count));
+                        self.patience.went_through(
+                            station,
+                            tried.rows,
+                            whole && rows.is_none_or(|rows| rows >= span.count),
+                        );
                     }
                     tally.applied += applied;
                     tally.duplicate += duplicate;
@@ -123,7 +127,9 @@ impl Ingest {
         let span = job.batch.span();
         let cursor = match tally.cursor {
             Some(cursor) => cursor.seq,
-            None => self.upstream.cursor(job.batch.station).await.map_err(store_problem)?.map_or(0, |cursor| cursor.seq),
+            None => {
+                self.upstream.cursor(job.batch.station).await.map_err(store_problem)?.map_or(0, |cursor| cursor.seq)
+            }
         };
         let first_seq = span.first_seq.max(cursor.saturating_add(1)).min(span.last_seq());
         let changes = job.changes((first_seq - span.first_seq) as u32, part);
@@ -155,7 +161,10 @@ impl Ingest {
         if differences.is_empty() {
             return Ok(());
         }
-        tracing::error!("no change is rejected while the upstream database does not match the schema: {}", differences.join("; "));
+        tracing::error!(
+            "no change is rejected while the upstream database does not match the schema: {}",
+            differences.join("; ")
+        );
         Err(Problem::new(
             ProblemCode::Unavailable,
             "the upstream database does not match the schema; the server's log says how",

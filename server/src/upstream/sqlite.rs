@@ -124,7 +124,9 @@ impl Drop for Untransacted<'_> {
         if !self.0.is_autocommit()
             && let Err(error) = self.0.execute_batch("ROLLBACK")
         {
-            tracing::error!("a transaction on the embedded database cannot be undone: {error}; restart the server if it does not go on");
+            tracing::error!(
+                "a transaction on the embedded database cannot be undone: {error}; restart the server if it does not go on"
+            );
         }
     }
 }

@@ -77,7 +77,12 @@ impl Cluster {
             command.args(["-c", SCRIPT]);
             command
         };
-        command.env("BIN", &bin).env("PORT", port.to_string()).env("PRELOAD", preload).env("SETTINGS", settings).env("PASSWORD", PASSWORD);
+        command
+            .env("BIN", &bin)
+            .env("PORT", port.to_string())
+            .env("PRELOAD", preload)
+            .env("SETTINGS", settings)
+            .env("PASSWORD", PASSWORD);
         let mut watch = command
             .current_dir("/")
             .stdin(Stdio::piped())

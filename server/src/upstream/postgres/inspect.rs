@@ -116,7 +116,10 @@ pub(super) async fn rights(client: &Client, schema: &Schema) -> Result<Vec<Strin
     let rows = client.query_typed(sql, &[(&names, Type::TEXT_ARRAY), (&schema.name(), Type::TEXT)]).await?;
     let missing = |row: &Row| {
         let name: String = row.get(0);
-        format!("the server's role may not SELECT, INSERT, UPDATE and DELETE in table {}.{name}; GRANT it that", schema.name())
+        format!(
+            "the server's role may not SELECT, INSERT, UPDATE and DELETE in table {}.{name}; GRANT it that",
+            schema.name()
+        )
     };
     Ok(rows.iter().map(missing).collect())
 }

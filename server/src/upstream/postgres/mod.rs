@@ -119,8 +119,9 @@ pub(crate) fn failed(error: tokio_postgres::Error) -> StoreError {
         return of_sql_state(state.code(), message);
     }
     // Without a word of the database: the connection, or, as the driver sees it, what was to go over it.
-    let unsent = std::error::Error::source(&error)
-        .is_some_and(|cause| cause.downcast_ref().is_none_or(|io: &std::io::Error| io.kind() == std::io::ErrorKind::InvalidInput));
+    let unsent = std::error::Error::source(&error).is_some_and(|cause| {
+        cause.downcast_ref().is_none_or(|io: &std::io::Error| io.kind() == std::io::ErrorKind::InvalidInput)
+    });
     if unsent && !error.is_closed() { StoreError::Fault(message) } else { StoreError::Unavailable(message) }
 }
 
