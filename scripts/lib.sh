@@ -153,6 +153,28 @@ test_python="$tidemark_cache/venv/bin/python"
 # shellcheck disable=SC2034
 pandas_python="$tidemark_cache/venv-pandas/bin/python"
 
+# ---- The test runner --------------------------------------------------------------------------------------------
+
+nextest_root=$tidemark_cache/nextest
+# Puts the runner that scripts/setup-nextest installed behind what is there anyway.
+nextest_env() { export PATH="$PATH:$nextest_root/bin"; }
+nextest_ready() { cargo nextest --version >/dev/null 2>&1; }
+
+# with_clusters COMMAND...: runs a command with the two PostgreSQL clusters that its tests share, which end with it.
+with_clusters() {
+	local status=0
+	cargo build --quiet -p tidemark-testkit --bin clusters
+	coproc CLUSTERS { exec "${CARGO_TARGET_DIR:-target}/debug/clusters"; }
+	local clusters=$CLUSTERS_PID
+	read -r TIDEMARK_TEST_CLUSTERS <&"${CLUSTERS[0]}" || fail 'no PostgreSQL cluster for the tests starts' 'read the lines above'
+	export TIDEMARK_TEST_CLUSTERS
+	"$@" || status=$?
+	eval "exec ${CLUSTERS[1]}>&-"
+	wait "$clusters" 2>/dev/null || true
+	unset TIDEMARK_TEST_CLUSTERS
+	return "$status"
+}
+
 # ---- Chromium ----------------------------------------------------------------------------------------------------
 
 # Prints the path of the Chromium or Chrome that the tests drive, or fails. TIDEMARK_CHROMIUM chooses another.

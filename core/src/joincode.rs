@@ -22,16 +22,12 @@ pub struct JoinCode {
 /// Why a word is no join code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum JoinCodeError {
-    /// It has another form.
-    #[error(
-        "not a join code: one begins with `{PREFIX}`; copy the last line that `tidemark-server station add NAME` printed"
-    )]
+    /// It does not begin as one.
+    #[error("not a join code: one begins with `{PREFIX}`")]
     Form,
-    /// A character was lost or changed.
-    #[error(
-        "the join code is damaged (its check does not match); copy it again, whole, from `tidemark-server station add NAME`"
-    )]
-    Check,
+    /// It is not whole, or a character of it was changed.
+    #[error("the join code is damaged: its end or its beginning is missing, or a character of it was changed")]
+    Damaged,
 }
 
 impl JoinCode {
@@ -50,23 +46,27 @@ impl JoinCode {
     /// # Errors
     /// When it has another form or its check does not match.
     pub fn decode(word: &str) -> Result<Self, JoinCodeError> {
-        let digits = word.trim().strip_prefix(PREFIX).ok_or(JoinCodeError::Form)?.as_bytes();
+        let word = word.trim();
+        if !word.is_empty() && PREFIX.starts_with(word) {
+            return Err(JoinCodeError::Damaged);
+        }
+        let digits = word.strip_prefix(PREFIX).ok_or(JoinCodeError::Form)?.as_bytes();
         if digits.len() > 8192 || !digits.len().is_multiple_of(2) || digits.len() / 2 <= SECRET_BYTES + CHECK_BYTES {
-            return Err(JoinCodeError::Check);
+            return Err(JoinCodeError::Damaged);
         }
         let bytes = digits
             .chunks_exact(2)
             .map(|pair| std::str::from_utf8(pair).ok().and_then(crate::value::unhex::<1>).map(|[byte]| byte))
             .collect::<Option<Vec<u8>>>()
-            .ok_or(JoinCodeError::Check)?;
+            .ok_or(JoinCodeError::Damaged)?;
         let (body, check) = bytes.split_at(bytes.len() - CHECK_BYTES);
         if blake3::hash(body).as_bytes()[..CHECK_BYTES] != *check {
-            return Err(JoinCodeError::Check);
+            return Err(JoinCodeError::Damaged);
         }
         let (secret, url) = body.split_at(SECRET_BYTES);
         Ok(Self {
-            url: String::from_utf8(url.to_vec()).map_err(|_| JoinCodeError::Check)?,
-            secret: secret.try_into().map_err(|_| JoinCodeError::Check)?,
+            url: String::from_utf8(url.to_vec()).map_err(|_| JoinCodeError::Damaged)?,
+            secret: secret.try_into().map_err(|_| JoinCodeError::Damaged)?,
         })
     }
 }
@@ -86,6 +86,17 @@ mod tests {
             let slipped = String::from_utf8(slipped).unwrap();
             assert!(JoinCode::decode(&slipped).is_err(), "{slipped}");
             assert!(JoinCode::decode(&word[..at]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_code_that_is_cut_off_anywhere_is_told_from_a_word_that_is_none() {
+        let word = JoinCode { url: "http://127.0.0.1:8787".into(), secret: [9; 32] }.encode();
+        for end in 1..word.len() {
+            assert_eq!(JoinCode::decode(&word[..end]).err(), Some(JoinCodeError::Damaged), "{}", &word[..end]);
+        }
+        for none in ["", " ", "hello", "http://127.0.0.1:8787", "tide2-00", &word[1..]] {
+            assert_eq!(JoinCode::decode(none).err(), Some(JoinCodeError::Form), "{none}");
         }
     }
 }

@@ -20,6 +20,7 @@
 //! | [`secret`] | secrets as a server keeps them |
 //! | [`survey`] | questions about the rows that are upstream, and their answers |
 //! | [`limits`] | every bound, in one place |
+//! | [`printable`] | text from outside, fit for a terminal and a spreadsheet |
 //! | `rotation` | a series of backups: names, which go, when the next is due; not in a browser |
 //! | [`planted`] | bugs on purpose, absent from every ordinary build: the simulation's test of itself |
 
@@ -42,6 +43,7 @@ pub mod joincode;
 pub mod limits;
 pub mod planted;
 pub mod postgres;
+pub mod printable;
 pub mod protocol;
 pub mod receipt;
 pub mod reject;

@@ -26,6 +26,13 @@ pub struct JoinRequest {
     pub token: String,
     /// Fingerprint of the station's schema, hex.
     pub fingerprint: String,
+    /// The number the station has already, when it asks for nothing but another token: with a code of `station rotate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub station: Option<StationNumber>,
+    /// The uuid of the station the file was, canonical text, when it asks for a number because the server does not know its token: a server that
+    /// knows this uuid has the file's rows already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former_uuid: Option<String>,
 }
 
 /// Reply to a join.
@@ -100,6 +107,9 @@ pub struct RejectsRequest {
 pub struct RejectsReply {
     /// Those of them that are not open any more upstream.
     pub settled: Vec<SettledReject>,
+    /// Those of them that ceased to be open so long ago that how is not kept any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forgotten: Vec<u64>,
 }
 
 /// What became of a rejected change.
@@ -139,7 +149,7 @@ pub enum ProblemCode {
     WrongStation,
     /// 403: no such join code.
     JoinCodeUnknown,
-    /// 403: another station used the join code.
+    /// 403: another station used the join code; or, with `joined_as`, the file that asks joined before by another code.
     JoinCodeUsed,
     /// 403: the join code's time is over.
     JoinCodeExpired,
@@ -192,6 +202,9 @@ pub struct Problem {
     /// With [`ProblemCode::TooLarge`]: the bounds of one frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<FrameLimits>,
+    /// With [`ProblemCode::JoinCodeUsed`]: the file that asks joined before, by another code, as the station of this name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined_as: Option<String>,
 }
 
 impl ProblemCode {
@@ -234,6 +247,7 @@ impl Problem {
             tidemark: None,
             chain: None,
             limits: None,
+            joined_as: None,
         }
     }
 
@@ -242,6 +256,13 @@ impl Problem {
     pub fn at(mut self, cursor: crate::decision::Cursor) -> Self {
         self.tidemark = Some(cursor.seq);
         self.chain = Some(cursor.chain);
+        self
+    }
+
+    /// Adds as which station the asking file joined before.
+    #[must_use]
+    pub fn joined_as(mut self, name: impl Into<String>) -> Self {
+        self.joined_as = Some(name.into());
         self
     }
 

@@ -19,7 +19,12 @@ pub struct HistoryReply {
     pub tidemark: u64,
     /// The chain there.
     pub chain: Chain,
-    /// The seq of the first print; at least `after` + 1, and more where batches were applied before the server kept prints.
+    /// The number was revoked and not replaced: nothing is pushed under it any more, so its file may go on under another one, also where both
+    /// histories agree.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub revoked: bool,
+    /// The seq of the first print; at least `after` + 1, and more where the server has no prints: of batches that it applied before it kept
+    /// any, or so long ago that it keeps them no more.
     pub first_seq: u64,
     /// The prints of contiguous changes from `first_seq` on, at most [`HISTORY_PRINTS_MAX`]. Empty: there are none after `after`.
     pub prints: Prints,

@@ -2,7 +2,6 @@
 //!
 //! | module | what lives there |
 //! |---|---|
-//! | [`postgres`] | private PostgreSQL clusters, with TimescaleDB or without, that can be killed |
 //! | [`process`] | the built programs `tidemark` and `tidemark-server` as child processes |
 //! | [`proxy`] | a network between them that loses what a script says |
 //! | [`field`] | a server and its stations, set up as a user would |
@@ -10,11 +9,10 @@
 //! | [`exported`] | the same for what `tidemark-server export` makes |
 //! | [`lives`] | the same for files that have been several stations |
 //! | [`torture`] | a world of real processes that are killed at random moments |
-//! | [`simulation`] | all of it without processes, threads or a network: one seed, virtual time, every fault |
 //! | [`divergence`] | changes an upstream database behind the server's back, and knows what must be found |
 //! | [`record`] | what a station of the shrinkage system writes, with plain SQL |
 //! | [`varied`] | a schema with every type, and random rows of it |
-//! | [`world`] | the one place that reads the clock and waits |
+//! | [`postgres`], [`world`] | clusters, clock and chance, of the test kit |
 //!
 //! Nothing here is used by the product. A test that needs a program which the machine lacks fails and says which script
 //! brings it; none is skipped.
@@ -24,11 +22,10 @@ pub mod divergence;
 pub mod exported;
 pub mod field;
 pub mod lives;
-pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod record;
-pub mod simulation;
 pub mod torture;
 pub mod varied;
-pub mod world;
+
+pub use tidemark_testkit::{postgres, world};

@@ -58,7 +58,7 @@ fn dump(file: &Path) -> Result<Vec<String>> {
 
 #[test]
 fn the_system_works_on_while_it_moves_in() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     let field = Field::shrinkage(Some(cluster.create_database("move")?))?;
     field.migrate()?;
     let server = field.serve()?;
@@ -186,7 +186,7 @@ fn listed(output: &str) -> BTreeSet<(String, i64, String)> {
 
 #[test]
 fn what_cannot_go_upstream_is_listed_before_and_kept_after() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     let field = Field::shrinkage(Some(cluster.create_database("quirks")?))?;
     field.migrate()?;
     let server = field.serve()?;

@@ -41,7 +41,11 @@ fn a_join_code_that_is_none_is_damaged_unknown_used_or_expired_says_so() -> Resu
     slipped[20] = if slipped[20] == b'a' { b'b' } else { b'a' };
     join(&station, &String::from_utf8(slipped)?)?.fails_saying(&["damaged", "copy it again"])?;
     let invented = JoinCode { url: server.url(), secret: [7; 32] }.encode();
-    join(&station, &invented)?.fails_saying(&["join code", "tidemark-server station add"])?;
+    join(&station, &invented)?.fails_saying(&["did not make this join code", "tidemark-server station add"])?;
+    // A code that was copied without its end.
+    for end in [4, 20, code.len() - 7, code.len() - 1] {
+        join(&station, &code[..end])?.fails_saying(&["damaged", "copy it again", "tidemark-server station add"])?;
+    }
 
     join(&station, &code)?.success()?;
     let used =
@@ -55,7 +59,7 @@ fn a_join_code_that_is_none_is_damaged_unknown_used_or_expired_says_so() -> Resu
         "UPDATE tidemark_station SET code_expires_at = '2020-01-01 00:00:00.000000' WHERE name = 'other'",
         [],
     )?;
-    join(&other, &late)?.fails_saying(&["time is over"])?;
+    join(&other, &late)?.fails_saying(&["time is over", "tidemark-server station add"])?;
     ensure!(upstream_rows(&field)? == 0);
     Ok(())
 }
@@ -108,7 +112,7 @@ fn a_server_that_is_not_there_is_exit_code_75() -> Result<()> {
 
 #[test]
 fn a_password_is_never_printed_right_or_wrong() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Plain)?;
+    let cluster = PostgresCluster::shared(Flavour::Plain)?;
     let right = cluster.create_database("secret")?;
     let wrong = right.replace("Ebb", "Flut");
     let unreachable = right.replace(&format!(":{}/", cluster.port()), ":1/");
@@ -220,7 +224,7 @@ fn serve_refuses_a_database_that_does_not_match(field: &Field, change: impl FnOn
 
 #[test]
 fn serve_refuses_a_postgresql_database_that_does_not_match_and_prints_the_difference() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     let field = Field::shrinkage(Some(cluster.create_database("other")?))?;
     let ended = field.server_command(&["serve", "--listen", "127.0.0.1:0"])?.fails_saying(&["migrate up"])?;
     ensure!(ended.stderr.contains("0001_tidemark"), "{}", ended.output());
@@ -257,7 +261,7 @@ fn a_station_of_another_schema_cannot_join() -> Result<()> {
 
 #[test]
 fn values_that_cannot_travel_are_refused_with_a_code_and_the_rest_goes_on() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     let field = Field::shrinkage(Some(cluster.create_database("values")?))?;
     field.migrate()?;
     let server = field.serve()?;

@@ -58,13 +58,13 @@ fn a_server_killed_mid_push_loses_and_doubles_nothing_in_the_embedded_upstream()
 
 #[test]
 fn a_server_killed_mid_push_loses_and_doubles_nothing_in_timescaledb() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     killing_the_server_mid_push(Some(cluster.create_database("crash")?))
 }
 
 #[test]
 fn a_station_killed_mid_push_loses_and_doubles_nothing() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     let field = field(Some(cluster.create_database("crash")?))?;
     let server = field.serve()?;
     let station = field.join_station("one", &server.url())?;

@@ -30,7 +30,7 @@ fn the_demo_ends_well_on_an_embedded_upstream() -> Result<()> {
 
 #[test]
 fn the_demo_runs_again_and_again_into_one_timescaledb_and_fails_when_a_row_differs() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     let url = cluster.create_database("demo")?;
     for _ in 0..2 {
         let output = demo(&["--database", &url, "--records", "700"])?;

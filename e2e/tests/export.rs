@@ -92,13 +92,13 @@ fn a_round_trip_through_the_embedded_upstream_is_equal() -> Result<()> {
 
 #[test]
 fn a_round_trip_through_timescaledb_is_equal() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     a_round_trip_is_equal(Some(cluster.create_database("back")?))
 }
 
 #[test]
 fn what_could_not_go_upstream_is_all_that_an_export_lacks() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Plain)?;
+    let cluster = PostgresCluster::shared(Flavour::Plain)?;
     let field = Field::shrinkage(Some(cluster.create_database("quirks")?))?;
     field.migrate()?;
     let server = field.serve()?;
@@ -184,7 +184,7 @@ fn several_stations_of_the_embedded_upstream_make_one_database() -> Result<()> {
 
 #[test]
 fn several_stations_of_timescaledb_make_one_database() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     several_stations_make_one_database(Some(cluster.create_database("several")?))
 }
 
@@ -222,7 +222,7 @@ fn every_type_comes_back_from_the_embedded_upstream() -> Result<()> {
 
 #[test]
 fn every_type_comes_back_from_postgresql() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Plain)?;
+    let cluster = PostgresCluster::shared(Flavour::Plain)?;
     every_type_comes_back(Some(cluster.create_database("varied")?))
 }
 
@@ -233,7 +233,7 @@ fn files(folder: &Path) -> Result<BTreeSet<PathBuf>> {
 
 #[test]
 fn an_export_that_cannot_be_whole_is_refused_and_leaves_nothing() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     let field = Field::shrinkage(Some(cluster.create_database("refused")?))?;
     field.migrate()?;
     let server = field.serve()?;

@@ -58,3 +58,37 @@ fn every_guarantee_names_tests_that_exist() -> Result<()> {
     ensure!(named > 20, "{named} names only: is the table's form another one now?");
     Ok(())
 }
+
+/// Folders `tests` with a program in them.
+fn programs(folder: &Path, found: &mut Vec<std::path::PathBuf>) -> Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if path.is_dir() && !name.starts_with('.') && name != "target" && name != "node_modules" {
+            if name == "tests" && path.join("main.rs").is_file() {
+                found.push(path.clone());
+            }
+            programs(&path, found)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_file_of_tests_is_part_of_its_packages_program() -> Result<()> {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("a package has a workspace")?;
+    let mut folders = Vec::new();
+    programs(project, &mut folders)?;
+    ensure!(folders.len() >= 7, "{} test programs only: are they elsewhere now?", folders.len());
+    for folder in folders {
+        let main = std::fs::read_to_string(folder.join("main.rs"))?;
+        for entry in std::fs::read_dir(&folder)? {
+            let path = entry?.path();
+            let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+            let is_module = path.extension().is_some_and(|extension| extension == "rs") && name != "main";
+            let named = main.lines().any(|line| line == format!("mod {name};"));
+            ensure!(!is_module || named, "{} is never compiled: name it in main.rs", path.display());
+        }
+    }
+    Ok(())
+}

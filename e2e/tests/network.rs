@@ -65,7 +65,7 @@ fn every_fault_of_the_network_leaves_each_row_once_in_the_embedded_upstream() ->
 
 #[test]
 fn every_fault_of_the_network_leaves_each_row_once_in_timescaledb() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     every_fault_of_the_network_leaves_each_row_once(Some(cluster.create_database("network")?))
 }
 

@@ -224,7 +224,7 @@ fn killed_anywhere_while_a_program_writes(cluster: Option<&PostgresCluster>) -> 
 
 #[test]
 fn prunes_killed_anywhere_while_a_program_writes_lose_nothing_in_timescaledb() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     killed_anywhere_while_a_program_writes(Some(&cluster))
 }
 

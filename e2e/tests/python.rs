@@ -21,7 +21,7 @@ fn run_script(name: &str, station: &Station) -> Result<String> {
 
 /// A program writes, commits, writes again after a push; upstream follows each time.
 fn everything_it_writes_arrives(script: &str) -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     let field = Field::shrinkage(Some(cluster.create_database("python")?))?;
     field.migrate()?;
     let server = field.serve()?;

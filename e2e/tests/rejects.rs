@@ -17,7 +17,7 @@ fn refused_family(station: &Station) -> Result<()> {
 
 #[test]
 fn a_refused_parent_and_its_child_are_replayed_once_the_cause_is_gone() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     let field = Field::new(SCHEMA, Some(cluster.create_database("rejects")?))?;
     field.migrate()?;
     let upstream = cluster.connect("rejects")?;
@@ -54,7 +54,7 @@ fn a_refused_parent_and_its_child_are_replayed_once_the_cause_is_gone() -> Resul
 
 #[test]
 fn a_row_repaired_on_the_station_heals_upstream_with_what_hangs_on_it() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     let field = Field::new(SCHEMA, Some(cluster.create_database("rejects")?))?;
     field.migrate()?;
     cluster.connect("rejects")?.batch("ALTER TABLE golden.site ADD CONSTRAINT welcome CHECK (name <> 'refused')")?;

@@ -180,7 +180,7 @@ fn a_copied_file_goes_on_beside_the_original_in_the_embedded_upstream() -> Resul
 
 #[test]
 fn a_copied_file_goes_on_beside_the_original_in_timescaledb() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     a_copied_file_goes_on_beside_the_original(Some(cluster.create_database("rejoin")?))
 }
 
@@ -246,7 +246,7 @@ fn a_restored_backup_replaces_the_lost_life_in_the_embedded_upstream() -> Result
 
 #[test]
 fn a_restored_backup_replaces_the_lost_life_in_timescaledb() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     a_restored_backup_goes_on(Some(cluster.create_database("rejoin")?), true)
 }
 
@@ -257,7 +257,7 @@ fn a_restored_backup_goes_on_beside_the_lost_life_in_the_embedded_upstream() -> 
 
 #[test]
 fn a_restored_backup_goes_on_beside_the_lost_life_in_plain_postgresql() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Plain)?;
+    let cluster = PostgresCluster::shared(Flavour::Plain)?;
     a_restored_backup_goes_on(Some(cluster.create_database("rejoin")?), false)
 }
 
@@ -318,7 +318,7 @@ fn a_file_with_a_tampered_log_goes_on_from_its_rows_in_the_embedded_upstream() -
 
 #[test]
 fn a_file_with_a_tampered_log_goes_on_from_its_rows_in_timescaledb() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     a_file_with_a_tampered_log_goes_on_from_its_rows(Some(cluster.create_database("rejoin")?))
 }
 
@@ -545,5 +545,62 @@ fn a_server_put_back_to_an_older_state_gets_the_rows_again() -> Result<()> {
     world.push(&station)?;
     ensure!(rejects(&station)?.is_empty(), "{:?}", rejects(&station)?);
     world.equal(&[Life::of(&copied, 1), Life { file: &station.file, number: 2, former: former(1, &copied, true) }])?;
+    Ok(())
+}
+
+/// What the server kept of changes for as long as it was told, and no longer: a rejoin is exact as far as that goes, and says where it ends.
+#[test]
+fn an_older_file_is_told_what_cannot_be_told_any_more() -> Result<()> {
+    let mut world = World::new(None)?;
+    let station = world.station("kama")?;
+    world.record(&station, 5)?;
+    world.push(&station)?;
+    let late = world.station("lena")?;
+    world.record(&late, 5)?;
+    world.push(&late)?;
+    // One copy has changes that its original pushes, too, after it was made; the other was made when everything was pushed.
+    world.record(&station, 5)?;
+    let (old, level) = (world.copy(&station)?, world.copy(&late)?);
+    let many = |station: &Station| -> Result<()> {
+        station.open()?.execute_batch(
+            "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 10100)
+             INSERT INTO nomenclature (name) SELECT 'fish ' || n FROM n",
+        )?;
+        Ok(())
+    };
+    world.push(&station)?;
+    for station in [&station, &station, &late] {
+        many(station)?;
+        world.push(station)?;
+    }
+    let batches = |world: &World| -> Result<i64> {
+        let upstream = rusqlite::Connection::open(world.field.folder().join("upstream.db"))?;
+        Ok(upstream.query_row("SELECT count(*) FROM tidemark_history", [], |row| row.get(0))?)
+    };
+    let before = batches(&world)?;
+    // The server starts again, and keeps a second's worth.
+    pause(Duration::from_millis(1500));
+    world.field.serve_args.extend(["--keep".to_owned(), "1s".to_owned()]);
+    world.server = world.field.serve()?;
+    wait_for("the old prints go", Duration::from_secs(20), || Ok((batches(&world)? < before).then_some(())))?;
+
+    // Exact, wherever the prints reach: the copy's own tidemark is where its history parts.
+    let level = late.with_file(level);
+    world.record(&level, 2)?;
+    level.run(&["push"])?.fails_saying(&["rejoin"])?;
+    world.rejoin(&level, "lena beside", None)?;
+    world.push(&level)?;
+    // Where they do not, it says so, and changes nothing.
+    let old = station.with_file(old);
+    let waiting = old.waiting()?;
+    world.record(&old, 2)?;
+    let code = world.code("kama beside", None)?;
+    let refused = old.run(&["rejoin", &code, "--server", &world.server.url()])?;
+    refused.fails_saying(&[
+        "has no prints of those changes",
+        "longer ago than it keeps prints",
+        "Nothing was changed",
+    ])?;
+    ensure!(old.waiting()? > waiting && old.number()? == 1);
     Ok(())
 }

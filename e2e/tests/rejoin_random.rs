@@ -311,6 +311,6 @@ fn any_history_of_copies_and_rejoins_has_every_row_once_in_the_embedded_upstream
 
 #[test]
 fn any_history_of_copies_and_rejoins_has_every_row_once_in_timescaledb() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     histories(8, |seed| cluster.create_database(&format!("seed{seed}")).map(Some))
 }

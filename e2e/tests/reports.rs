@@ -153,7 +153,7 @@ fn roll_ups(client: &tidemark_e2e::postgres::PgClient) -> Result<Vec<String>> {
 }
 
 fn on_postgres(flavour: Flavour) -> Result<()> {
-    let cluster = PostgresCluster::start(flavour)?;
+    let cluster = PostgresCluster::shared(flavour)?;
     let database = cluster.create_database("reports")?;
     let field = Field::shrinkage(Some(database))?;
     field.migrate()?;

@@ -8,7 +8,7 @@ use tidemark_e2e::world::Dice;
 
 #[test]
 fn two_servers_on_one_database_apply_each_row_once() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     let mut field = Field::shrinkage(Some(cluster.create_database("pair")?))?;
     field.serve_args = vec!["--batch-rows-max".into(), "200".into()];
     field.migrate()?;
@@ -45,7 +45,7 @@ fn two_servers_on_one_database_apply_each_row_once() -> Result<()> {
 
 #[test]
 fn two_pushes_of_one_file_at_once_apply_each_row_once() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     let mut field = Field::shrinkage(Some(cluster.create_database("twins")?))?;
     field.serve_args = vec!["--batch-rows-max".into(), "100".into()];
     field.migrate()?;
@@ -67,7 +67,7 @@ fn two_pushes_of_one_file_at_once_apply_each_row_once() -> Result<()> {
 
 #[test]
 fn plain_postgresql_holds_the_same_and_the_server_says_so() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Plain)?;
+    let cluster = PostgresCluster::shared(Flavour::Plain)?;
     let field = Field::shrinkage(Some(cluster.create_database("plain")?))?;
     let migrated = field.server_command(&["migrate", "up"])?.success()?;
     let server = field.serve()?;

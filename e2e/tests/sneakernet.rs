@@ -9,7 +9,7 @@ use tidemark_e2e::compare::Upstream;
 use tidemark_e2e::field::{Field, Station};
 use tidemark_e2e::postgres::{Flavour, PostgresCluster};
 use tidemark_e2e::process::{Ended, Running, run};
-use tidemark_e2e::world::{Dice, pause};
+use tidemark_e2e::world::{Dice, now, pause};
 
 /// A field whose stations make small frames, so that a bundle has many.
 fn field(database: Option<String>) -> Result<Field> {
@@ -127,7 +127,7 @@ fn stations_without_a_network_are_in_sync_by_bundle_and_receipt_in_the_embedded_
 
 #[test]
 fn stations_without_a_network_are_in_sync_by_bundle_and_receipt_in_timescaledb() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     by_hand_alone(Some(cluster.create_database("sneakernet")?))
 }
 
@@ -172,13 +172,13 @@ fn any_mix_of_bundles_and_pushes_leaves_each_row_once_in_the_embedded_upstream()
 
 #[test]
 fn any_mix_of_bundles_and_pushes_leaves_each_row_once_in_timescaledb() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     any_mix(Some(cluster.create_database("sneakernet")?), 40)
 }
 
 #[test]
 fn a_bundle_truncated_altered_or_foreign_is_refused_with_nothing_applied() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     let here = field(Some(cluster.create_database("here")?))?;
     let [station, revoked] = joined_once(&here, ["one", "gone"])?;
     let elsewhere = field(None)?;
@@ -274,12 +274,14 @@ fn a_bundle_whose_predecessor_is_missing_names_the_change_that_comes_next() -> R
 
 #[test]
 fn an_import_killed_in_the_middle_is_repeated() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     let field = field(Some(cluster.create_database("killed")?))?;
     let [station] = joined_once(&field, ["one"])?;
     let stick = Stick::new(&field);
     let mut dice = Dice::from_env();
     let (mut kills, mut halves) = (0, 0);
+    // How long an import takes here and now: a kill later than that meets none.
+    let mut span = Duration::from_millis(400);
     for round in 0..30 {
         station.record(&mut dice, 120)?;
         let bundle = stick.export(&station)?.context("pending")?;
@@ -287,7 +289,7 @@ fn an_import_killed_in_the_middle_is_repeated() -> Result<()> {
         let before = upstream_state(&field)?.1;
         let args = ["import", text(&bundle)?, "--receipt", text(&receipt)?, "--database", &field.database];
         let mut import = Running::start("tidemark-server", &args, field.folder(), &Default::default())?;
-        pause(Duration::from_millis(dice.below(400)));
+        pause(span.mul_f64(dice.unit()));
         let met = !import.has_ended()?;
         import.kill()?;
         kills += u32::from(met);
@@ -295,7 +297,9 @@ fn an_import_killed_in_the_middle_is_repeated() -> Result<()> {
             ensure!(!receipt.exists(), "a receipt of an import that did not end");
             halves += u32::from(upstream_state(&field)?.1 != before);
         }
+        let start = now();
         stick.import_to(&bundle, &receipt)?.success()?;
+        span = start.elapsed();
         take(&station, &receipt)?.success()?;
         if kills >= 6 && halves >= 2 {
             println!("{kills} of {} kills met an import, {halves} of them in the middle of its frames", round + 1);

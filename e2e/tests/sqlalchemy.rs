@@ -12,7 +12,7 @@ fn python(field: &Field, script: &str, args: &[&str]) -> Result<String> {
 }
 
 fn models_work_as_headquarters(flavour: Flavour) -> Result<()> {
-    let cluster = PostgresCluster::start(flavour)?;
+    let cluster = PostgresCluster::shared(flavour)?;
     let field = Field::shrinkage(Some(cluster.create_database("hq")?))?;
     field.migrate()?;
     let server = field.serve()?;

@@ -21,7 +21,7 @@ fn text(path: &Path) -> &str {
 
 #[test]
 fn the_system_switches_to_postgresql_while_it_works_and_can_go_back() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     let field = Field::shrinkage(Some(cluster.create_database("switch")?))?;
     field.migrate()?;
     let server = field.serve()?;

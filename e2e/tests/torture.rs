@@ -82,7 +82,7 @@ fn written(database: Option<String>, journal: &Path) -> Result<(Field, Station)>
     let server = field.serve()?;
     let station = field.join_station("one", &server.url())?;
     let text = |path: &Path| path.to_str().map(str::to_owned).context("a path is text");
-    let args = ["write", &text(&station.file)?, &text(journal)?, "5", "1500"];
+    let args = ["write", &text(&station.file)?, &text(journal)?, "5", "4000"];
     Running::spawn(Path::new(TORTURE), &args, field.folder(), &BTreeMap::new())?.wait()?.success()?;
     station.run(&["push"])?.success()?;
     server.process.terminate()?.success()?;

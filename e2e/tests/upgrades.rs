@@ -113,7 +113,7 @@ fn files_of_every_format_migrate_and_push_embedded() -> Result<()> {
 
 #[test]
 fn files_of_every_format_migrate_and_push_on_postgresql() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Plain)?;
+    let cluster = PostgresCluster::shared(Flavour::Plain)?;
     for (n, format) in formats()?.iter().enumerate() {
         let golden = format.join("postgres");
         let name = format!("golden{n}");
@@ -233,7 +233,7 @@ fn unsent_changes_survive_a_schema_upgrade_embedded() -> Result<()> {
 
 #[test]
 fn unsent_changes_survive_a_schema_upgrade_on_timescale() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     unsent_changes_survive_a_schema_upgrade(Some(cluster.create_database("upgrades")?))
 }
 

@@ -137,7 +137,7 @@ fn every_planted_divergence_is_found_and_repaired(cluster: Option<&PostgresClust
 
 #[test]
 fn every_planted_divergence_is_found_and_repaired_on_timescale() -> Result<()> {
-    every_planted_divergence_is_found_and_repaired(Some(&PostgresCluster::start(Flavour::Timescale)?))
+    every_planted_divergence_is_found_and_repaired(Some(&PostgresCluster::shared(Flavour::Timescale)?))
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn clean_runs_raise_no_alarm(cluster: Option<&PostgresCluster>) -> Result<()> {
 
 #[test]
 fn clean_runs_raise_no_alarm_on_timescale() -> Result<()> {
-    clean_runs_raise_no_alarm(Some(&PostgresCluster::start(Flavour::Timescale)?))
+    clean_runs_raise_no_alarm(Some(&PostgresCluster::shared(Flavour::Timescale)?))
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn clean_runs_raise_no_alarm_on_the_embedded_upstream() -> Result<()> {
 
 #[test]
 fn what_verify_cannot_do_it_says() -> Result<()> {
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     let field = Field::new(VARIED_TOML, Some(cluster.create_database("verify")?))?;
     field.migrate()?;
     let server = field.serve()?;

@@ -27,7 +27,7 @@ type Readings = BTreeMap<(String, String), Reading>;
 #[test]
 fn a_year_of_weather_lands_in_hypertables_cell_by_cell() -> Result<()> {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/weather");
-    let cluster = PostgresCluster::start(Flavour::Timescale)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     let database = cluster.create_database("weather")?;
     let work = tempfile::tempdir()?;
     run_example(&example, &["--database", &database, "--work", &work.path().to_string_lossy()])?;

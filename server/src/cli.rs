@@ -25,6 +25,11 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+use tidemark_core::printable::{one_line, printable};
+use tracing::field::Field;
+use tracing_subscriber::field::MakeExt as _;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::Writer;
 
 use crate::columns::columns;
 use crate::config::{DEFAULT_DATABASE, DatabaseUrl, ServerConfig, load_schema};
@@ -129,7 +134,7 @@ pub fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("tidemark-server: cannot start its threads: {error}");
+            complain(&format!("cannot start its threads: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -155,7 +160,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("tidemark-server: {error:#}");
+            complain(&format!("{error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -170,7 +175,20 @@ fn start_log() {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_target(false)
+        .fmt_fields(logged_fields())
         .try_init();
+}
+
+/// The fields of a log line, each on that line and nothing in it that a terminal would obey: names and messages come from stations.
+fn logged_fields() -> impl for<'w> FormatFields<'w> + Send + Sync + 'static {
+    let field = |writer: &mut Writer<'_>, field: &Field, value: &dyn std::fmt::Debug| {
+        let value = format!("{value:?}");
+        match field.name() {
+            "message" => write!(writer, "{}", one_line(&value)),
+            name => write!(writer, "{name}={}", one_line(&value)),
+        }
+    };
+    tracing_subscriber::fmt::format::debug_fn(field).delimited(" ")
 }
 
 /// A time for people.
@@ -178,20 +196,33 @@ fn shown_ms(ms: Option<i64>) -> String {
     ms.map_or_else(|| "-".to_owned(), |ms| tidemark_core::timestamp::format(ms.saturating_mul(1000))[..19].to_owned())
 }
 
-/// Prints text. Who closed the pipe has read enough.
+/// Prints text, with what would disturb a terminal shown as escapes: everything this program prints goes through here, through [`ask`] and
+/// [`complain`], or is logged ([`start_log`]). Who closed the pipe has read enough.
 fn print(text: &str) -> anyhow::Result<()> {
     use std::io::Write as _;
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(printable(text).as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("cannot write to stdout"),
         _ => Ok(()),
     }
 }
 
+/// Says on stderr what went wrong, or what else there is to know.
+fn complain(text: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "tidemark-server: {}", printable(text));
+}
+
+/// Puts a question on stderr.
+fn ask(question: &str) {
+    use std::io::Write as _;
+    let _ = write!(std::io::stderr(), "{}", printable(question));
+}
+
 /// Prints text that is all a command has to say, or a secret that is said once: what is in the way ends the program.
 fn print_or_end(text: &str) {
     if let Err(error) = print(text) {
-        eprintln!("tidemark-server: {error:#}");
+        complain(&format!("{error:#}"));
         std::process::exit(1);
     }
 }

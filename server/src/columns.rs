@@ -1,8 +1,11 @@
 //! Rows of text in columns.
 
-/// Sets rows in columns under a head; those that say so in `right` to the right.
+use tidemark_core::printable::one_line;
+
+/// Sets rows in columns under a head; those that say so in `right` to the right. A cell stays one line and where it is, whatever it says.
 #[must_use]
 pub(crate) fn columns(head: &[&str], rows: &[Vec<String>], right: &[bool]) -> String {
+    let rows: Vec<Vec<_>> = rows.iter().map(|row| row.iter().map(|cell| one_line(cell)).collect()).collect();
     let width =
         |at: usize, name: &str| rows.iter().map(|row| row[at].chars().count()).fold(name.chars().count(), usize::max);
     let widths: Vec<usize> = head.iter().enumerate().map(|(at, name)| width(at, name)).collect();
@@ -15,8 +18,8 @@ pub(crate) fn columns(head: &[&str], rows: &[Vec<String>], right: &[bool]) -> St
         out.push('\n');
     };
     line(&mut head.iter().copied());
-    for row in rows {
-        line(&mut row.iter().map(String::as_str));
+    for row in &rows {
+        line(&mut row.iter().map(|cell| &**cell));
     }
     out
 }

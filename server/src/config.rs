@@ -209,6 +209,8 @@ pub struct ServerConfig {
     pub site: Arc<Site>,
     /// How often the roll-ups of reports are brought up to date; `None`: somebody else does it.
     pub reports_every: Option<Duration>,
+    /// How long settled rejects and prints of changes are kept; `None`: for ever.
+    pub keep: Option<Duration>,
 }
 
 /// The bounds of the HTTP side.
@@ -267,6 +269,7 @@ impl ServerConfig {
             origins: Vec::new(),
             site: Arc::default(),
             reports_every: Some(REPORTS_EVERY),
+            keep: Some(crate::upkeep::KEEP),
         }
     }
 }

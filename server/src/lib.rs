@@ -16,6 +16,12 @@
 //! | [`config`], [`clock`] | database URLs and bounds; time and randomness |
 //! | [`cli`] | the command line |
 
+#![deny(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "what is printed goes through `cli`, which lets nothing at a terminal"
+)]
+
 pub mod admin;
 pub mod cli;
 pub mod clock;
@@ -32,6 +38,7 @@ pub mod server;
 pub mod sneakernet;
 pub mod stations;
 pub mod survey;
+pub mod upkeep;
 pub mod upstream;
 
 pub use config::{DatabaseUrl, ServerConfig};

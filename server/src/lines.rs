@@ -167,8 +167,30 @@ pub enum ReplacementOutcome {
     NameTaken,
     /// There is no station of the old name that has joined.
     NoSuchStation,
-    /// The old station was revoked, or replaced already.
+    /// The old station was replaced already.
     Gone,
+}
+
+/// The number that writes in a station's place: itself, or the last of those that replaced it, one after the other. The cursors of all of
+/// them are locked, the oldest first, until the transaction ends. `None` where the station has no cursor.
+///
+/// # Errors
+/// When the store fails.
+pub async fn lock_writer<T: StoreTransaction + ?Sized>(
+    tx: &mut T,
+    station: StationNumber,
+) -> Result<Option<StationNumber>, StoreError> {
+    let mut writer = station;
+    loop {
+        if tx.lock_cursor(writer).await?.is_none() {
+            return Ok(None);
+        }
+        // A rejoin holds the lock of the number it replaces: whoever has it knows whether there is a successor.
+        match tx.successor(writer).await? {
+            Some(successor) => writer = successor,
+            None => return Ok(Some(writer)),
+        }
+    }
 }
 
 /// Lets a file go on under another number. Asking again with the same words gives the same answer.
@@ -196,7 +218,7 @@ pub async fn rejoin<T: StoreTransaction + ?Sized>(tx: &mut T, ask: &RejoinAsk) -
     if ask.must_replace && !replaces {
         return Ok(RejoinOutcome::MustReplace);
     }
-    if replaces && station.number.is_none() && tx.line(ask.former).await?.revoked {
+    if replaces && station.number.is_none() && tx.successor(ask.former).await?.is_some() {
         return Ok(RejoinOutcome::AlreadyReplaced);
     }
     // Held until the end, so that no batch of the former number is applied between the comparison and this.

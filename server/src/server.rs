@@ -14,6 +14,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{DatabaseUrl, ServerConfig};
 use crate::http::{Endpoint, serve};
 use crate::ingest::Ingest;
+use crate::upkeep;
 use crate::upstream::Upstream;
 use crate::upstream::postgres::{self, PostgresUpstream};
 use crate::upstream::sqlite::{self, SqliteUpstream};
@@ -29,6 +30,7 @@ pub struct RunningServer {
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
     refreshing: Option<JoinHandle<()>>,
+    thinning: Option<JoinHandle<()>>,
 }
 
 /// Opens the database of a URL. The embedded one is made and migrated when it is new.
@@ -95,6 +97,7 @@ impl Server {
         let addr = listener.local_addr()?;
         tracing::info!("upstream: {}", upstream.describe());
         let refreshing = refresh_reports(&upstream, config.reports_every);
+        let thinning = upkeep::start(&upstream, &clock, config.keep);
         let ingest = Ingest::new(upstream, Arc::clone(&config.schema), config.window, config.limits, clock)
             .with_chunks_max(config.chunks_max);
         let endpoint = Endpoint::new(Arc::new(ingest), config.http)
@@ -102,7 +105,7 @@ impl Server {
             .with_site(Arc::clone(&config.site));
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(serve(listener, Arc::new(endpoint), stopped));
-        Ok(RunningServer { addr, stop, accepting, refreshing })
+        Ok(RunningServer { addr, stop, accepting, refreshing, thinning })
     }
 }
 
@@ -128,8 +131,8 @@ impl RunningServer {
 
 impl Drop for RunningServer {
     fn drop(&mut self) {
-        if let Some(refreshing) = &self.refreshing {
-            refreshing.abort();
+        for task in [&self.refreshing, &self.thinning].into_iter().flatten() {
+            task.abort();
         }
     }
 }

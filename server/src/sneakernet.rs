@@ -53,6 +53,15 @@ pub enum ImportError {
         /// Its name.
         name: String,
     },
+    /// Its token was taken away, and with it the key of its bundles.
+    #[error(
+        "the token of station {name:?} was taken away (`tidemark-server station rotate`), and its bundles are sealed with it: let it take the new \
+         one with `tidemark join CODE`, then export again. Nothing was applied"
+    )]
+    TokenEnded {
+        /// Its name.
+        name: String,
+    },
     /// What an online push would be told too.
     #[error("{}. Nothing was applied", .0.detail)]
     Refused(Problem),
@@ -132,6 +141,9 @@ pub async fn import(
     let token_hash = station.token_hash.ok_or_else(foreign)?;
     if station.revoked_at_ms.is_some() {
         return Err(ImportError::Revoked { name: station.name });
+    }
+    if station.token_ended_at_ms.is_some() {
+        return Err(ImportError::TokenEnded { name: station.name });
     }
     let frames = verify(ingest, unproved.prove(&token_hash, ingest.limits())?).await?;
     let cursor = ingest.upstream().cursor(head.station).await;

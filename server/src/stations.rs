@@ -1,4 +1,7 @@
 //! Stations: invited by a code, joined with a number, known by a token. Codes and tokens are kept only as hashes.
+//!
+//! A token that others may know is *rotated*: it ends at once, and the station, which keeps number, log and rows, takes another one with a new
+//! code. Which tokens have ended is remembered, so that a file that still has one is told so.
 
 use tidemark_core::chain::Chain;
 use tidemark_core::ids::{STATION_NUMBER_MAX, StationNumber};
@@ -17,12 +20,22 @@ pub struct StationRecord {
     pub uuid: Option<[u8; 16]>,
     /// Hash of its token, once it joined.
     pub token_hash: Option<[u8; 32]>,
+    /// When that token ended, milliseconds since 1970 UTC: the station waits for another one, which it takes with its code.
+    pub token_ended_at_ms: Option<i64>,
     /// When its join code ends, milliseconds since 1970 UTC.
     pub code_expires_at_ms: i64,
     /// When it joined, milliseconds since 1970 UTC.
     pub joined_at_ms: Option<i64>,
     /// When it was revoked, milliseconds since 1970 UTC.
     pub revoked_at_ms: Option<i64>,
+}
+
+impl StationRecord {
+    /// Whether a token opens something: it is the station's, and has not ended.
+    #[must_use]
+    pub fn takes(&self, token_hash: &[u8; 32]) -> bool {
+        self.token_hash.as_ref() == Some(token_hash) && self.token_ended_at_ms.is_none()
+    }
 }
 
 /// A line of `station list`.
@@ -38,7 +51,7 @@ pub struct StationSummary {
     pub rejects: u64,
 }
 
-/// An invitation.
+/// An invitation, or another code for a station that has one already.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewStation {
     /// The name.
@@ -86,8 +99,81 @@ pub enum JoinOutcome {
     ForRejoin(String),
     /// The file joined already, by another code.
     JoinedAs(String),
+    /// The code is for a station that has not joined yet, and the file has a number.
+    ForNew(String),
     /// There are no numbers left.
     Exhausted,
+}
+
+/// What became of the wish to take a station's token away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RotateOutcome {
+    /// The token has ended; the file of this number takes another one with the code.
+    Rotated(StationNumber),
+    /// It has not joined yet: the new code is the one to join with.
+    Invited,
+    /// There is no station of that name.
+    NoSuchStation,
+    /// This station replaced it: its number has ended for good.
+    Replaced(StationNumber),
+}
+
+/// Takes a station's token and code away, and a revocation; it takes another token with the new code.
+///
+/// # Errors
+/// When the store fails.
+pub async fn rotate<T: StoreTransaction + ?Sized>(tx: &mut T, code: &NewStation) -> Result<RotateOutcome, StoreError> {
+    tx.lock_stations().await?;
+    let Some(station) = tx.station_by_name(&code.name).await? else { return Ok(RotateOutcome::NoSuchStation) };
+    if let Some(number) = station.number
+        && let Some(successor) = tx.successor(number).await?
+    {
+        return Ok(RotateOutcome::Replaced(successor));
+    }
+    tx.renew_code(&station, code).await?;
+    Ok(station.number.map_or(RotateOutcome::Invited, RotateOutcome::Rotated))
+}
+
+/// Gives the file of station `number` the token it made, if the code is for that. Asking again with the same words gives the same answer.
+///
+/// # Errors
+/// When the store fails.
+pub async fn renew<T: StoreTransaction + ?Sized>(
+    tx: &mut T,
+    ask: &JoinAsk,
+    number: StationNumber,
+) -> Result<JoinOutcome, StoreError> {
+    tx.lock_stations().await?;
+    let Some(station) = tx.station_by_code(ask.code_hash).await? else { return Ok(JoinOutcome::Unknown) };
+    if station.revoked_at_ms.is_some() {
+        return Ok(JoinOutcome::Revoked);
+    }
+    match station.number {
+        None => Ok(JoinOutcome::ForNew(station.name)),
+        Some(its) if its == number => joined_before(tx, station, number, ask).await,
+        Some(_) => Ok(JoinOutcome::Used),
+    }
+}
+
+/// The code's station has joined: it is this very file that asks again, or takes another token.
+async fn joined_before<T: StoreTransaction + ?Sized>(
+    tx: &mut T,
+    station: StationRecord,
+    number: StationNumber,
+    ask: &JoinAsk,
+) -> Result<JoinOutcome, StoreError> {
+    if station.uuid != Some(ask.uuid) {
+        return Ok(JoinOutcome::Used);
+    }
+    if station.token_ended_at_ms.is_some() {
+        if station.code_expires_at_ms <= ask.now_ms {
+            return Ok(JoinOutcome::Expired);
+        }
+        tx.renew_token(&station.name, ask.token_hash).await?;
+    } else if station.token_hash != Some(ask.token_hash) {
+        return Ok(JoinOutcome::Used);
+    }
+    Ok(JoinOutcome::Joined { number, name: station.name })
 }
 
 /// Lets a station join. Asking again with the same words gives the same answer, so a lost reply is repaired by asking.
@@ -101,8 +187,7 @@ pub async fn join<T: StoreTransaction + ?Sized>(tx: &mut T, ask: &JoinAsk) -> Re
         return Ok(JoinOutcome::Revoked);
     }
     if let Some(number) = station.number {
-        let same = station.uuid == Some(ask.uuid) && station.token_hash == Some(ask.token_hash);
-        return Ok(if same { JoinOutcome::Joined { number, name: station.name } } else { JoinOutcome::Used });
+        return joined_before(tx, station, number, ask).await;
     }
     if station.code_expires_at_ms <= ask.now_ms {
         return Ok(JoinOutcome::Expired);

@@ -71,6 +71,8 @@ impl Place {
             station_uuid: format_uuid([n; 16]),
             token: hex(&[n; 32]),
             fingerprint: self.store.schema.fingerprint().to_hex(),
+            station: None,
+            former_uuid: None,
         };
         let answer = self.of_app("POST", "/v1/join", None, &serde_json::to_vec(&ask).unwrap()).await;
         readable(&answer, 200);

@@ -67,6 +67,8 @@ impl Site {
             station_uuid: format_uuid([uuid; 16]),
             token: word(token),
             fingerprint: self.store.schema.fingerprint().to_hex(),
+            station: None,
+            former_uuid: None,
         }
     }
 

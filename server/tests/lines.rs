@@ -8,8 +8,11 @@ use tidemark_core::chain::Print;
 use tidemark_core::decision::Cursor;
 use tidemark_core::protocol::ProblemCode;
 use tidemark_core::value::Value;
+use tidemark_server::config::ClockWindow;
+use tidemark_server::ingest::replay::replay_all;
 use tidemark_server::lines::{Former, Parting, RejoinAsk, RejoinOutcome, ReplacementOutcome};
-use tidemark_server::stations::{JoinAsk, JoinOutcome, NewStation};
+use tidemark_server::stations::{JoinAsk, JoinOutcome, NewStation, RotateOutcome};
+use tidemark_server::upstream::{RejectFilter, RejectState};
 
 macro_rules! contract {
     ($($case:ident),* $(,)?) => {
@@ -37,6 +40,10 @@ contract! {
     a_row_the_lost_life_moved_in_time_is_there_once,
     a_row_the_lost_life_moved_stays_whole_beside_rows_that_are_refused,
     a_replaced_number_writes_nothing_more,
+    rejects_of_a_replaced_number_are_its_successors_to_write,
+    what_a_successor_wrote_makes_its_lines_rejects_old,
+    a_token_ends_at_once_and_the_station_takes_another,
+    a_revoked_number_can_be_replaced_or_let_in_again_and_a_replaced_one_not,
 }
 
 fn hash(of: &str) -> [u8; 32] {
@@ -321,4 +328,176 @@ async fn a_replaced_number_writes_nothing_more(store: &Store) {
     assert_eq!(problem.code, ProblemCode::Revoked);
     assert!(problem.detail.contains("\"again\"") && problem.detail.contains("tidemark rejoin"), "{problem:?}");
     store.has(&station, "site", &[station.site(1).values]).await;
+}
+
+/// Replays every reject of a number: how many were applied, and why the others were not.
+async fn replayed(store: &Store, of: &Station) -> (u64, Vec<(u64, String)>) {
+    let all = RejectFilter { station: Some(of.number), ..RejectFilter::default() };
+    let upstream = store.upstream.as_ref();
+    let done = replay_all(upstream, &store.schema, &all, Some(ClockWindow::DEFAULT), NOON_MS + 5000).await.unwrap();
+    (done.applied, done.still_open.into_iter().map(|open| (open.seq, open.code)).collect())
+}
+
+/// Seq and state of a number's rejects.
+async fn reject_states(store: &Store, of: &Station) -> Vec<(u64, RejectState)> {
+    store.rejects(of.number).await.iter().map(|reject| (reject.seq, reject.state)).collect()
+}
+
+async fn rejects_of_a_replaced_number_are_its_successors_to_write(store: &Store) {
+    let mut north = store.join("north").await;
+    let maker = north.clone();
+    let bad = |n: i64| maker.reading(n, day(1), &[("note", text(POISON))]);
+    let remark = maker.insert("remark", 1, &[("reading_id", maker.id(1))]);
+    let lost = north.cut(&[bad(1), remark.clone(), bad(2)]);
+    assert_eq!(store.pushed(&lost).await, [(1, "constraint"), (2, "parent"), (3, "constraint")]);
+    let second = rejoined(store, &north, "north", "second", true).await;
+    let mut third = rejoined(store, &second, "second", "third", true).await;
+    assert!(store.pushed(&third.cut(&[third.site(1)])).await.is_empty());
+    let stood = store.upstream.cursor(third.number).await.unwrap();
+    // What the lost life alone had is not lost: it is brought in, by who writes in its place.
+    assert_eq!(
+        replayed(store, &north).await,
+        (0, vec![(1, "constraint".to_owned()), (2, "parent".to_owned()), (3, "constraint".to_owned())])
+    );
+    store.allow_poison().await;
+    assert_eq!(replayed(store, &north).await, (3, vec![]));
+    store.has(&third, "reading", &[bad(1).values, bad(2).values]).await;
+    store.has(&third, "remark", &[remark.values]).await;
+    for ended in [&north, &second] {
+        store.has(ended, "reading", &[]).await;
+        store.has(ended, "remark", &[]).await;
+    }
+    assert_eq!(replayed(store, &north).await, (0, vec![]));
+    assert_eq!(store.upstream.cursor(third.number).await.unwrap(), stood, "a replay moves no cursor");
+    // Beside an original that lives on, rejects stay the original's.
+    let mut south = store.join("south").await;
+    let sites = [south.insert("site", 1, &[("name", text("pond")), ("parent_id", south.id(9))])];
+    assert_eq!(store.pushed(&south.cut(&sites)).await, [(1, "reference")]);
+    let _beside = rejoined(store, &south, "south", "beside", false).await;
+    let parent = south.site(9);
+    assert!(store.pushed(&south.cut(std::slice::from_ref(&parent))).await.is_empty());
+    assert_eq!(replayed(store, &south).await, (1, vec![]));
+    store.has(&south, "site", &[sites[0].values.clone(), parent.values]).await;
+}
+
+async fn what_a_successor_wrote_makes_its_lines_rejects_old(store: &Store) {
+    let mut north = store.join("north").await;
+    let maker = north.clone();
+    let good = |n: i64| maker.reading(n, day(1), &[]);
+    let bad = |n: i64| Change { op: Op::Update, ..maker.reading(n, day(1), &[("note", text(POISON))]) };
+    let uid = [9; 16];
+    let mut orphan = maker.tag(Op::Insert, uid, "orphan");
+    orphan.values[2] = maker.id(7);
+    assert!(store.pushed(&north.cut(&[good(1), good(2), good(3), good(4)])).await.is_empty());
+    let refused = north.cut(&[bad(1), bad(2), bad(3), bad(4), orphan]);
+    let codes = [(5, "constraint"), (6, "constraint"), (7, "constraint"), (8, "constraint"), (9, "reference")];
+    assert_eq!(store.pushed(&refused).await, codes);
+    let mut second = rejoined(store, &north, "north", "second", true).await;
+    // The second deletes one, and moves another in time; the third, in its place, writes a third one and deletes the tag.
+    let moved = maker.reading(2, day(-40), &[]);
+    let changes = [maker.delete_at("reading", 1, day(1)), maker.delete_at("reading", 2, day(1)), moved.clone()];
+    assert!(store.pushed(&second.cut(&changes)).await.is_empty());
+    let mut third = rejoined(store, &second, "second", "third", true).await;
+    let edited = Change { op: Op::Update, ..maker.reading(3, day(1), &[("count", Value::Integer(5))]) };
+    assert!(store.pushed(&third.cut(&[edited.clone(), maker.tag(Op::Delete, uid, "")])).await.is_empty());
+    store.allow_poison().await;
+    assert_eq!(replayed(store, &north).await, (1, vec![]), "only the row that none of them touched");
+    let old = |seq| (seq, RejectState::Superseded);
+    assert_eq!(reject_states(store, &north).await, [old(5), old(6), old(7), (8, RejectState::Replayed), old(9)]);
+    store.has(&second, "reading", &[moved.values]).await;
+    store.has(&third, "reading", &[edited.values, bad(4).values]).await;
+    store.has(&north, "reading", &[]).await;
+    for station in [&north, &second, &third] {
+        store.has(station, "tag", &[]).await;
+    }
+}
+
+/// Another code for a station.
+fn renewal(name: &str, code: &str) -> NewStation {
+    NewStation { code_hash: hash(code), ..invitation(name) }
+}
+
+async fn a_token_ends_at_once_and_the_station_takes_another(store: &Store) {
+    let mut north = store.join("north").await;
+    let south = store.join("south").await;
+    assert!(store.pushed(&north.cut(&[north.site(1)])).await.is_empty());
+    let upstream = &store.upstream;
+    let old = hash("token of north");
+    // Whether a token is known, and whether it opens anything.
+    let opens = async |token: [u8; 32]| {
+        let found = upstream.station_by_token(token).await.unwrap();
+        found.map(|station| (station.number, station.takes(&token)))
+    };
+    assert_eq!(opens(old).await, Some((Some(north.number), true)));
+    assert_eq!(upstream.rotate_station(&renewal("nobody", "x")).await.unwrap(), RotateOutcome::NoSuchStation);
+    let rotated = RotateOutcome::Rotated(north.number);
+    assert_eq!(upstream.rotate_station(&renewal("north", "first")).await.unwrap(), rotated);
+    assert_eq!(opens(old).await, Some((Some(north.number), false)));
+    // A second code ends the first.
+    assert_eq!(upstream.rotate_station(&renewal("north", "second")).await.unwrap(), rotated);
+    let (number, uuid) = (north.number, north.uuid);
+    let ask =
+        |code: &str, token: &str| JoinAsk { code_hash: hash(code), uuid, token_hash: hash(token), now_ms: NOON_MS };
+    let renew = async |ask: &JoinAsk| upstream.renew(ask, number).await.unwrap();
+    assert_eq!(renew(&ask("first", "new")).await, JoinOutcome::Unknown);
+    let other_file = JoinAsk { uuid: south.uuid, ..ask("second", "thief") };
+    assert_eq!(renew(&other_file).await, JoinOutcome::Used);
+    assert_eq!(upstream.renew(&ask("second", "new"), south.number).await.unwrap(), JoinOutcome::Used);
+    let late = JoinAsk { now_ms: NOON_MS + 1000, ..ask("second", "new") };
+    assert_eq!(renew(&late).await, JoinOutcome::Expired);
+    // The token that ended is no new one.
+    renew(&ask("second", "token of north")).await;
+    assert_eq!(opens(old).await, Some((Some(north.number), false)));
+
+    let joined = JoinOutcome::Joined { number: north.number, name: "north".to_owned() };
+    assert_eq!(renew(&ask("second", "new")).await, joined);
+    assert_eq!(opens(hash("new")).await, Some((Some(north.number), true)));
+    assert_eq!(opens(old).await, Some((Some(north.number), false)), "a copy of the file is told, and let in no more");
+    assert_eq!(renew(&late).await, joined, "a lost reply is repaired by asking again");
+    assert_eq!(renew(&ask("second", "thief")).await, JoinOutcome::Used);
+    assert_eq!(opens(hash("thief")).await, None);
+    assert!(store.pushed(&north.cut(&[north.site(2)])).await.is_empty(), "number and log are what they were");
+    // A code for a new station gives no token to one that has joined, nor does one of another station.
+    assert!(upstream.add_station(&invitation("plain")).await.unwrap());
+    let fresh = JoinAsk { code_hash: hash("code of plain"), ..ask("", "other") };
+    assert_eq!(renew(&fresh).await, JoinOutcome::ForNew("plain".to_owned()));
+    assert_eq!(opens(hash("new")).await, Some((Some(north.number), true)));
+    // One that never joined has a new code, too.
+    assert_eq!(upstream.rotate_station(&renewal("plain", "third")).await.unwrap(), RotateOutcome::Invited);
+    assert_eq!(upstream.join(&JoinAsk { uuid: [7; 16], ..fresh }).await.unwrap(), JoinOutcome::Unknown);
+    let third = JoinAsk { uuid: [7; 16], ..ask("third", "token of plain") };
+    assert!(matches!(upstream.join(&third).await.unwrap(), JoinOutcome::Joined { .. }));
+    let ended: Vec<_> = upstream.stations().await.unwrap().into_iter().map(|of| of.record.token_ended_at_ms).collect();
+    assert_eq!(ended, [None, None, None]);
+}
+
+async fn a_revoked_number_can_be_replaced_or_let_in_again_and_a_replaced_one_not(store: &Store) {
+    let mut north = store.join("north").await;
+    assert!(store.pushed(&north.cut(&[north.site(1)])).await.is_empty());
+    let upstream = &store.upstream;
+    assert!(upstream.revoke_station("north", NOON_MS).await.unwrap());
+    assert_eq!(store.push(&north.peek(&[north.site(2)])).await.unwrap_err().code, ProblemCode::Revoked);
+    // Let in again, and its token ended with it.
+    let rotated = upstream.rotate_station(&renewal("north", "again")).await.unwrap();
+    assert_eq!(rotated, RotateOutcome::Rotated(north.number));
+    let summary = upstream.stations().await.unwrap().remove(0).record;
+    assert_eq!((summary.revoked_at_ms, summary.token_ended_at_ms), (None, Some(NOON_MS)));
+    let ask = JoinAsk { code_hash: hash("again"), uuid: north.uuid, token_hash: hash("new"), now_ms: NOON_MS };
+    // Revoked meanwhile, the code gives nothing.
+    assert!(upstream.revoke_station("north", NOON_MS).await.unwrap());
+    assert_eq!(upstream.renew(&ask, north.number).await.unwrap(), JoinOutcome::Revoked);
+    upstream.rotate_station(&renewal("north", "again")).await.unwrap();
+    assert!(matches!(upstream.renew(&ask, north.number).await.unwrap(), JoinOutcome::Joined { .. }));
+    assert!(store.pushed(&north.cut(&[north.site(2)])).await.is_empty());
+    // Revoked once more, another takes its place and owns its rows.
+    assert!(upstream.revoke_station("north", NOON_MS).await.unwrap());
+    let mut second = rejoined(store, &north, "north", "second", true).await;
+    let edited = north.update("site", 1, &[("name", text("edited"))]);
+    assert!(store.pushed(&second.cut(std::slice::from_ref(&edited))).await.is_empty());
+    store.has(&second, "site", &[edited.values]).await;
+    let replaced = RotateOutcome::Replaced(second.number);
+    assert_eq!(upstream.rotate_station(&renewal("north", "third")).await.unwrap(), replaced);
+    assert_eq!(store.push(&north.peek(&[north.site(3)])).await.unwrap_err().code, ProblemCode::Revoked);
+    let third = upstream.add_replacement(&invitation("third"), "north").await.unwrap();
+    assert_eq!(third, ReplacementOutcome::Gone);
 }

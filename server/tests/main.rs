@@ -16,3 +16,4 @@ mod reports;
 mod sneakernet;
 mod stuck;
 mod survey;
+mod upkeep;

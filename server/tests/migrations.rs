@@ -7,6 +7,7 @@ use crate::common::stores::{migrate, open_postgres};
 use crate::common::{FIELD_TOML, field};
 use tidemark_core::postgres::{TimePartitioning, create_all};
 use tidemark_core::schema::{SHRINKAGE_TOML, Schema, shrinkage};
+use tidemark_migrations::plan::Dialect;
 use tidemark_migrations::{MigrateError, postgres, sqlite};
 use tidemark_server::upstream::Upstream as _;
 
@@ -38,6 +39,7 @@ async fn all_migrations_equal_the_derived_ddl() {
                 "0004_rejects",
                 "0005_history",
                 "0006_readers",
+                "0008_upkeep",
                 "0002_shrinkage_tables",
                 "0003_shrinkage_hypertables",
                 "0007_shrinkage_reports"
@@ -159,7 +161,8 @@ async fn runners_at_once_apply_every_migration_once() {
                 "0004_rejects",
                 "0005_history",
                 "0006_readers",
-                "0007_shrinkage_reports"
+                "0007_shrinkage_reports",
+                "0008_upkeep"
             ]
         );
     }
@@ -189,7 +192,7 @@ async fn a_failing_step_leaves_nothing_of_itself() {
     let error = up(&url, &shrinkage()).await.unwrap_err();
     assert!(error.to_string().starts_with("migration 0002_shrinkage_tables: 42P06"), "{error}");
     let status = postgres::status(&mut connect(&url).await, &shrinkage()).await.unwrap();
-    assert_eq!(status.applied.len(), 4, "what came before stays");
+    assert_eq!(status.applied.len(), 5, "what came before stays");
     assert_eq!(client.query("SELECT FROM shrinkage.models", &[]).await.unwrap().len(), 0);
 }
 
@@ -231,7 +234,7 @@ async fn a_schema_grows_by_tables_and_nullable_columns() {
         };
         assert_eq!(sorted(&url), sorted(&fresh));
         client.batch_execute("DELETE FROM field.site").await.unwrap();
-        postgres::down(&mut connect(&url).await, 5, false).await.unwrap();
+        postgres::down(&mut connect(&url).await, 6, false).await.unwrap();
         assert_eq!(cluster.dump(&url), before);
     }
 }
@@ -315,17 +318,17 @@ fn the_embedded_upstream_has_the_same_verbs() {
     };
     assert_eq!(
         sqlite::up(&mut connection, &field()).unwrap(),
-        ["0001_tidemark", "0002_rejects", "0003_history", "0004_readers", "derived:field:v1"]
+        ["0001_tidemark", "0002_rejects", "0003_history", "0004_readers", "0006_upkeep", "derived:field:v1"]
     );
     assert!(sqlite::up(&mut connection, &field()).unwrap().is_empty());
     let before = tables(&connection);
     assert_eq!(sqlite::up(&mut connection, &grown()).unwrap(), ["derived:field:v2"]);
-    assert_eq!(sqlite::down(&mut connection, 5, false).unwrap(), ["derived:field:v2"]);
+    assert_eq!(sqlite::down(&mut connection, 6, false).unwrap(), ["derived:field:v2"]);
     assert_eq!(tables(&connection), before);
     connection.execute_batch("INSERT INTO site (id, name) VALUES (1, 's')").unwrap();
     let error = sqlite::down(&mut connection, 0, false).unwrap_err();
     assert!(matches!(&error, MigrateError::HoldsRows(tables) if tables == &["\"site\""]), "{error}");
-    assert_eq!(sqlite::status(&mut connection, &field()).unwrap().applied.len(), 5);
+    assert_eq!(sqlite::status(&mut connection, &field()).unwrap().applied.len(), 6);
     connection.execute_batch("UPDATE tidemark_migration SET checksum = 'x' WHERE position = 1").unwrap();
     assert!(
         matches!(sqlite::up(&mut connection, &field()), Err(MigrateError::Edited { name, .. }) if name == "0001_tidemark")
@@ -357,7 +360,7 @@ fn runners_at_once_on_one_embedded_file() {
             .collect();
         runners.into_iter().flat_map(|runner| runner.join().unwrap()).collect()
     });
-    assert_eq!(done.len(), 5, "{done:?}");
+    assert_eq!(done.len(), 6, "{done:?}");
 }
 
 #[tokio::test]
@@ -373,7 +376,7 @@ async fn reports_come_with_the_shrinkage_tables_whatever_their_version() {
         migrate(&url, &shrinkage()).await;
         let before = cluster.dump(&url);
         // A database from before there were reports.
-        assert_eq!(postgres::down(&mut connect(&url).await, 6, false).await.unwrap(), ["0007_shrinkage_reports"]);
+        assert_eq!(postgres::down(&mut connect(&url).await, 7, false).await.unwrap(), ["0007_shrinkage_reports"]);
         assert_eq!(up(&url, &newer).await.unwrap(), ["derived:shrinkage:v2", "0007_shrinkage_reports"]);
         let client = connect(&url).await;
         client
@@ -387,7 +390,7 @@ async fn reports_come_with_the_shrinkage_tables_whatever_their_version() {
         let counted = "SELECT calculations FROM shrinkage_reports.products WHERE name = 'сиг'";
         assert_eq!(client.query_one(counted, &[]).await.unwrap().get::<_, i64>(0), 1);
         client.batch_execute("TRUNCATE shrinkage.calculation_data; DELETE FROM shrinkage.nomenclature").await.unwrap();
-        postgres::down(&mut connect(&url).await, 6, false).await.unwrap();
+        postgres::down(&mut connect(&url).await, 7, false).await.unwrap();
         assert_eq!(up(&url, &shrinkage()).await.unwrap(), ["0007_shrinkage_reports"]);
         assert_eq!(cluster.dump(&url), before);
     }
@@ -396,5 +399,77 @@ async fn reports_come_with_the_shrinkage_tables_whatever_their_version() {
     assert_eq!(sqlite::up(&mut connection, &newer).unwrap(), ["derived:shrinkage:v2"]);
     let counted = "SELECT count(*) FROM tidemark_reports_products";
     assert_eq!(connection.query_row(counted, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
-    assert_eq!(sqlite::down(&mut connection, 0, false).unwrap().len(), 7);
+    assert_eq!(sqlite::down(&mut connection, 0, false).unwrap().len(), 8);
+}
+
+/// Rows from before `upkeep`, as text that both dialects take: station 1 was replaced by 2, and 3 goes on beside 2.
+const BEFORE_UPKEEP: &str = "
+    INSERT INTO tidemark.station (name, number, station_uuid, token_hash, code_hash, code_expires_at, created_at, joined_at)
+        VALUES ('a', 1, :11, :1, :4, :now, :now, :now), ('b', 2, :22, :2, :5, :now, :now, :now), ('c', 3, :33, :3, :6, :now, :now, :now);
+    INSERT INTO tidemark.cursor (station, seq, chain, updated_at) VALUES (1, 9, :1, :now);
+    INSERT INTO tidemark.history (station, first_seq, count, prints) VALUES (1, 1, 4, :1);
+    INSERT INTO tidemark.line (station, former, distance, owned) VALUES (2, 1, 1, true), (3, 2, 1, false);
+    INSERT INTO tidemark.rejects (station, seq, at, received_at, tbl, op, code, message, origin, state, resolved_at, key)
+        VALUES (1, 1, :now, :now, 'site', 'insert', 'c', 'm', 'server', 'open', NULL, '7'),
+               (1, 2, :now, :now, 'site', 'insert', 'c', 'm', 'server', 'discarded', :now, '7'),
+               (2, 1, :now, :now, 'site', 'insert', 'c', 'm', 'server', 'open', NULL, '7');";
+const KEYS: &str = "SELECT coalesce(key, '-') FROM tidemark.rejects ORDER BY station, seq";
+const ENDED: &str = "INSERT INTO tidemark.ended_token (token_hash, station, ended_at) VALUES (:3, 3, :now)";
+const REVOKED: &str = "SELECT name FROM tidemark.station WHERE revoked_at IS NOT NULL";
+
+/// Digits after a colon stand for bytes: two make a uuid, one a hash.
+fn in_dialect(sql: &str, dialect: Dialect) -> String {
+    let mut text = sql.to_owned();
+    for digit in ["11", "22", "33", "1", "2", "3", "4", "5", "6"] {
+        let hex = digit.repeat(if digit.len() == 2 { 16 } else { 64 });
+        let literal = match (dialect, digit.len()) {
+            (Dialect::Postgres, 2) => format!("'{hex}'"),
+            (Dialect::Postgres, _) => format!("'\\x{hex}'"),
+            (Dialect::Sqlite, _) => format!("X'{hex}'"),
+        };
+        text = text.replace(&format!(":{digit}"), &literal);
+    }
+    match dialect {
+        Dialect::Postgres => text.replace(":now", "now()"),
+        Dialect::Sqlite => text.replace(":now", "'2026-01-15 12:00:00.000000'").replace("tidemark.", "tidemark_"),
+    }
+}
+
+/// Of rows that a successor may have written or deleted before it was noted, nothing is guessed; a token that ended stays ended.
+#[tokio::test]
+async fn upkeep_keeps_what_was_there_and_guesses_nothing() {
+    let url = Cluster::plain().database().await;
+    migrate(&url, &field()).await;
+    let mut client = connect(&url).await;
+    // To before it: it is the fifth, and the schema's tables come after it.
+    postgres::down(&mut client, 4, false).await.unwrap();
+    client.batch_execute(&in_dialect(BEFORE_UPKEEP, Dialect::Postgres)).await.unwrap();
+    migrate(&url, &field()).await;
+    let texts = async |sql: &str| -> Vec<String> {
+        client.query(&in_dialect(sql, Dialect::Postgres), &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+    };
+    assert_eq!(texts(KEYS).await, ["-", "7", "7"]);
+    assert_eq!(texts("SELECT 'now' FROM tidemark.history WHERE applied_at > now() - interval '1 hour'").await, ["now"]);
+    assert_eq!(texts("SELECT concat(began, heard) FROM tidemark.cursor").await, ["00"]);
+    client.batch_execute(&in_dialect(ENDED, Dialect::Postgres)).await.unwrap();
+    postgres::down(&mut connect(&url).await, 4, false).await.unwrap();
+    assert_eq!(texts(REVOKED).await, ["c"]);
+
+    let mut connection = rusqlite::Connection::open_in_memory().unwrap();
+    sqlite::up(&mut connection, &field()).unwrap();
+    sqlite::down(&mut connection, 4, false).unwrap();
+    connection.execute_batch(&in_dialect(BEFORE_UPKEEP, Dialect::Sqlite)).unwrap();
+    sqlite::up(&mut connection, &field()).unwrap();
+    let texts = |connection: &rusqlite::Connection, sql: &str| -> Vec<String> {
+        let mut select = connection.prepare(&in_dialect(sql, Dialect::Sqlite)).unwrap();
+        select.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    };
+    assert_eq!(texts(&connection, KEYS), ["-", "7", "7"]);
+    let fresh =
+        "SELECT 'now' FROM tidemark.history WHERE applied_at > datetime('now', '-1 hour') AND length(applied_at) = 26";
+    assert_eq!(texts(&connection, fresh), ["now"]);
+    assert_eq!(texts(&connection, "SELECT began || '' || heard FROM tidemark.cursor"), ["00"]);
+    connection.execute_batch(&in_dialect(ENDED, Dialect::Sqlite)).unwrap();
+    sqlite::down(&mut connection, 4, false).unwrap();
+    assert_eq!(texts(&connection, REVOKED), ["c"]);
 }

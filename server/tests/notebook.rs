@@ -69,6 +69,8 @@ async fn the_notebook_is_served_with_what_a_browser_must_know() {
             ("X-Content-Type-Options", "nosniff"),
             ("Referrer-Policy", "no-referrer"),
             ("Content-Encoding", ""),
+            // The worker of the addresses that lead to the notebook answers for the folder above.
+            ("Service-Worker-Allowed", if media_type == "text/javascript" { "../" } else { "" }),
         ] {
             assert_eq!(answer.header(name), value, "{path}: {name}");
         }

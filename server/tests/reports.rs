@@ -15,6 +15,7 @@ use tidemark_core::formulas::{Inventory, Model, ModelType};
 use tidemark_core::schema::{Schema, shrinkage};
 use tidemark_core::value::hex;
 use tidemark_server::config::DatabaseUrl;
+use tidemark_server::reports::words::Lang;
 use tidemark_server::reports::{Format, Question, ask, render};
 use tidemark_server::stations::secret_hash;
 use tidemark_server::{RunningServer, Server, ServerConfig};
@@ -99,6 +100,10 @@ async fn reports_are_read_with_a_readers_token_only() {
         assert_eq!(row["validation_errors"], 2);
         assert!((row["mean_rate"].as_f64().unwrap() - 0.07).abs() < 1e-12, "{row}");
         assert!((row["mean_accuracy"].as_f64().unwrap() - 0.815).abs() < 1e-12, "{row}");
+        // 0.108 kg of 1.2 and 0.25 kg of 5; the record without a beginning has neither rate nor mass.
+        assert!((row["loss_kg"].as_f64().unwrap() - 0.358).abs() < 1e-12, "{row}");
+        assert!((row["mean_loss_kg"].as_f64().unwrap() - 0.179).abs() < 1e-12, "{row}");
+        assert_eq!(json["products"][1]["loss_kg"], serde_json::Value::Null);
 
         let json = get("/v1/reports/models", Some(&token)).await.json();
         assert_eq!(json["best"], "экспонента");
@@ -109,6 +114,34 @@ async fn reports_are_read_with_a_readers_token_only() {
         assert_eq!((&json["product"], &json["trend"]), (&"СИНЕЦ ВЯЛЕНЫЙ".into(), &"improving".into()), "{json}");
         assert_eq!(json["points"].as_array().unwrap().len(), 3);
         assert!((json["slope_per_day"].as_f64().unwrap() - 0.02).abs() < 1e-12);
+        assert_eq!(json["elsewhere"], serde_json::Value::Null);
+        for (product, model, found) in [
+            (
+                "%D0%A1%D0%98%D0%9D%D0%95%D0%A6%20%D0%92%D0%AF%D0%9B%D0%95%D0%9D%D0%AB%D0%99",
+                "",
+                ["2026-01-01", "2026-01-03"],
+            ),
+            (
+                "%D1%81%D0%B8%D0%BD%D0%B5%D1%86+%D0%B2%D1%8F%D0%BB%D0%B5%D0%BD%D1%8B%D0%B9",
+                "&model=%D0%BF%D1%80%D1%8F%D0%BC%D0%B0%D1%8F",
+                ["2026-01-03", "2026-01-03"],
+            ),
+            ("=1%2B1,%22x%22", "", ["", ""]),
+        ] {
+            let path = format!("/v1/reports/trend?product={product}{model}&days=7&until=2026-03-31");
+            let json = get(&path, Some(&token)).await.json();
+            assert_eq!(json["points"], serde_json::json!([]), "{json}");
+            let days = json["elsewhere"].as_object().map(|days| [days["first_day"].clone(), days["last_day"].clone()]);
+            assert_eq!(
+                days.map_or(["".into(), "".into()], |days| days),
+                found.map(serde_json::Value::from),
+                "{kind:?} {path}"
+            );
+        }
+        let page = get("/v1/reports/top?format=html&lang=ru", Some(&token)).await;
+        assert_eq!(page.header("content-language"), "ru");
+        assert!(String::from_utf8(page.body).unwrap().contains("<html lang=\"ru\">"));
+        assert_eq!(get("/v1/reports/top?lang=de", Some(&token)).await.code(), "bad-request");
         let json = get("/v1/reports/top?n=1", Some(&token)).await.json();
         assert_eq!(json["products"].as_array().unwrap().len(), 1);
 
@@ -167,11 +200,11 @@ async fn a_page_runs_nothing_and_fetches_nothing() {
 async fn csv_holds_names_as_they_are() {
     let site = Site::with_rows(Kind::Sqlite).await;
     let answer = ask(site.store.upstream.reports().unwrap(), &Question::Top { count: 3 }, NOON_MS).await.unwrap();
-    let text = render(&answer, Format::Csv);
+    let text = render(&answer, Format::Csv, Lang::En);
     let mut reader = csv_rows(&text);
     assert_eq!(reader.next().unwrap()[0], "product");
     let names: Vec<String> = reader.map(|row| row[0].clone()).collect();
-    assert_eq!(names, ["СИНЕЦ ВЯЛЕНЫЙ", "<script>alert(1)</script>", "=1+1,\"x\""]);
+    assert_eq!(names, ["СИНЕЦ ВЯЛЕНЫЙ", "<script>alert(1)</script>", "'=1+1,\"x\""], "and none is a formula");
 }
 
 fn csv_rows(text: &str) -> impl Iterator<Item = Vec<String>> {
@@ -210,6 +243,35 @@ fn the_program_writes_every_form_and_says_what_is_wrong() {
     let table = works(&["report", "trend", "СИНЕЦ ВЯЛЕНЫЙ", "--until", "2026-01-30", "--model", "экспонента"]);
     assert!(table.contains("accuracy is improving, +0.020000 of accuracy per day"), "{table}");
     assert!(works(&["report", "models"]).contains("best model: экспонента"));
+    // Masses and rates say their units, in the language's own way.
+    let table = works(&["report", "product", "Синец вяленый"]);
+    assert!(table.contains("7.00 %") && table.contains("0.1790 kg") && table.contains("0.3580 kg"), "{table}");
+    let table = works(&["report", "product", "Синец вяленый", "--lang", "ru"]);
+    assert!(table.starts_with("продукт") && table.contains("7,00 %") && table.contains("0,1790 кг"), "{table}");
+    let csv = works(&["report", "product", "Синец вяленый", "--lang", "ru", "--format", "csv"]);
+    assert!(csv.starts_with("продукт,станций,расчётов,") && csv.contains(",средняя_усушка_кг,"), "{csv}");
+    assert!(csv.lines().nth(1).unwrap().contains(",0.17"), "numbers are numbers in every language: {csv}");
+    let page = works(&["report", "models", "--lang", "ru", "--format", "html"]);
+    assert!(page.contains("<html lang=\"ru\">") && page.contains("<b>экспонента</b>"), "{page}");
+    assert!(!page.contains("ccuracy") && !page.contains("alculation") && page.contains("линейная"), "{page}");
+    let json = |args: &[&str]| {
+        let mut json: serde_json::Value = serde_json::from_str(&works(args)).unwrap();
+        json.as_object_mut().unwrap().remove("refreshed_at_ms");
+        json
+    };
+    let [en, ru] = ["en", "ru"].map(|lang| json(&["report", "models", "--format", "json", "--lang", lang]));
+    assert_eq!(en, ru, "what programs read is the same in every language");
+    for (lang, said) in [
+        ("en", "no data from 2026-11-01 to 2026-11-30; the last is of 2026-01-03, the first of 2026-01-01"),
+        ("ru", "с 2026-11-01 по 2026-11-30 данных нет; последние — за 2026-01-03, первые — за 2026-01-01"),
+    ] {
+        for format in ["table", "html"] {
+            let args =
+                ["report", "trend", "СИНЕЦ ВЯЛЕНЫЙ", "--until", "2026-11-30", "--lang", lang, "--format", format];
+            let text = works(&args).replace("<span class=\"d\">", "").replace("</span>", "");
+            assert!(text.contains(said), "{text}");
+        }
+    }
     works(&["report", "top", "--format", "html", "--out", "top.html"]);
     assert!(std::fs::read_to_string(folder.path().join("top.html")).unwrap().starts_with("<!doctype html>"));
     assert!(works(&["report", "top", "-n", "1", "--format", "csv"]).starts_with("product,stations,"));
@@ -219,6 +281,7 @@ fn the_program_writes_every_form_and_says_what_is_wrong() {
     works(&["reader", "revoke", "1C"]);
     for (args, said) in [
         (&["report", "trend", "синец"][..], "there is no product \"синец\"; there are: \"СИНЕЦ ВЯЛЕНЫЙ\""),
+        (&["report", "trend", "синец", "--lang", "ru"], "нет продукта \"синец\"; есть: \"СИНЕЦ ВЯЛЕНЫЙ\""),
         (&["report", "trend", "синец вяленый", "--days", "0"], "1 to 36500"),
         (&["report", "trend", "синец вяленый", "--until", "31.01.2026"], "write YYYY-MM-DD"),
         (&["report", "top", "-n", "0"], "1 to 10000"),

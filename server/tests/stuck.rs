@@ -199,7 +199,8 @@ async fn a_delete_that_the_database_refuses_is_rejected_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_over_40_years_go_through_a_small_lock_table_in_pieces() {
-    let store = on_postgres(Cluster::short_of_locks(), &field(), |upstream| upstream).await;
+    let cluster = Cluster::short_of_locks();
+    let store = on_postgres(&cluster, &field(), |upstream| upstream).await;
     let clock: Arc<dyn Clock> = Arc::<crate::common::TestClock>::clone(&store.clock);
     let window = ClockWindow { floor_us: 0, ..ClockWindow::DEFAULT };
     // As a server without the cap would, so that the database is what finds it too much.
@@ -285,15 +286,15 @@ async fn a_server_without_rights_rejects_no_change() {
     let mut station = store.join("north").await;
     let url = store.url.clone().unwrap();
     let client = connect(&url).await;
-    let role = format!("limited_{}", url.rsplit('/').next().unwrap());
+    let role = format!("limited_{}", std::process::id());
     let grants = format!(
-        "CREATE ROLE {role} LOGIN PASSWORD '{}'; GRANT USAGE ON SCHEMA field, tidemark TO {role};
+        "DROP ROLE IF EXISTS {role}; CREATE ROLE {role} LOGIN PASSWORD '{}'; GRANT USAGE ON SCHEMA field, tidemark TO {role};
          GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA tidemark TO {role};
          GRANT SELECT ON ALL TABLES IN SCHEMA field TO {role}",
         crate::common::cluster::PASSWORD
     );
     client.batch_execute(&grants).await.unwrap();
-    let limited = url.replace("//postgres:", &format!("//{role}:"));
+    let limited = url.replace("//tester:", &format!("//{role}:"));
     let upstream: Arc<dyn tidemark_server::upstream::Upstream> =
         Arc::new(crate::common::stores::open_postgres(&limited, &store.schema).await.unwrap());
     let ingest = crate::common::stores::ingest(&upstream, &store.schema, &store.clock);

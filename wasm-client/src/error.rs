@@ -3,7 +3,9 @@
 use rusqlite::ErrorCode;
 use tidemark_client::Error;
 use tidemark_client::bundle::BundleError;
+use tidemark_client::sync::RefusalKind;
 use tidemark_client::sync::join::JoinError;
+use tidemark_core::joincode::JoinCodeError;
 
 use crate::words::in_a_page;
 
@@ -30,8 +32,10 @@ pub enum Code {
     RolledBack,
     /// Closed.
     Closed,
-    /// Joining failed.
+    /// Joining failed; the reason says why.
     Join,
+    /// The server was not reached, or cannot answer now.
+    Unreachable,
     /// The station has not joined.
     NotJoined,
     /// A broken invariant.
@@ -54,6 +58,7 @@ impl Code {
             Self::RolledBack => "rolled-back",
             Self::Closed => "closed",
             Self::Join => "join",
+            Self::Unreachable => "unreachable",
             Self::NotJoined => "not-joined",
             Self::Bug => "bug",
         }
@@ -66,6 +71,8 @@ impl Code {
 pub struct Failure {
     /// For programs.
     pub code: Code,
+    /// For programs: which of the things that the code stands for; `None` where it says all. `web/src/index.d.ts` describes them.
+    pub reason: Option<&'static str>,
     /// What happened, where, what to do.
     pub message: String,
 }
@@ -76,7 +83,7 @@ pub type Result<T> = std::result::Result<T, Failure>;
 impl Failure {
     /// A failure.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, reason: None, message: message.into() }
     }
 
     /// An argument that is not of the kind that is asked for.
@@ -140,11 +147,36 @@ impl From<Error> for Failure {
             Error::Tables { detail, .. } => (Code::Schema, detail.clone()),
             Error::Schema(message) | Error::Reject(message) => (Code::Argument, in_a_page(message)),
             Error::Sqlite { source, doing, .. } => (code_of(source), format!("cannot {doing}: {source}")),
-            Error::Missing { .. } | Error::FolderMissing { .. } | Error::AlreadyTidemark { .. } | Error::Backfill { .. } | Error::Frame(_) => {
+            Error::Missing { .. }
+            | Error::FolderMissing { .. }
+            | Error::AlreadyTidemark { .. }
+            | Error::Exposed { .. }
+            | Error::Backfill { .. }
+            | Error::Frame(_) => {
                 (Code::Bug, error.to_string())
             }
         };
-        Self { code, message }
+        Self { code, reason: None, message }
+    }
+}
+
+/// What is wrong with a join code, or with the file that comes with it.
+const fn reason_of(error: &JoinError) -> Option<&'static str> {
+    match error {
+        JoinError::Code(JoinCodeError::Form) => Some("form"),
+        JoinError::Code(JoinCodeError::Damaged) => Some("damaged"),
+        JoinError::Already { .. } => Some("joined-before"),
+        JoinError::Refused(refusal) => match refusal.kind {
+            RefusalKind::CodeUnknown => Some("unknown"),
+            RefusalKind::CodeUsed => Some("used"),
+            RefusalKind::CodeExpired => Some("expired"),
+            RefusalKind::JoinedBefore => Some("joined-before"),
+            RefusalKind::OtherFile => Some("other-file"),
+            RefusalKind::Revoked => Some("revoked"),
+            RefusalKind::Schema => Some("schema"),
+            RefusalKind::NumbersExhausted | RefusalKind::Other => None,
+        },
+        JoinError::Url(_) | JoinError::NotNow(_) | JoinError::Store(_) => None,
     }
 }
 
@@ -152,7 +184,10 @@ impl From<JoinError> for Failure {
     fn from(error: JoinError) -> Self {
         match error {
             JoinError::Store(error) => error.into(),
-            other => Self::new(Code::Join, in_a_page(&other.to_string())),
+            JoinError::NotNow(words) => {
+                Self::new(Code::Unreachable, format!("{words}. Nothing is lost: call join again with the same code"))
+            }
+            other => Self { reason: reason_of(&other), ..Self::new(Code::Join, in_a_page(&other.to_string())) },
         }
     }
 }

@@ -12,6 +12,7 @@ impl From<Failure> for JsValue {
         let error = JsError::new(&failure.message);
         // Setting a property of a fresh object does not fail.
         let _ = Reflect::set(&error, &"code".into(), &failure.code.as_str().into());
+        let _ = Reflect::set(&error, &"reason".into(), &text(failure.reason));
         error.into()
     }
 }

@@ -9,6 +9,7 @@ use tidemark_core::ids::StationNumber;
 use tidemark_core::joincode::JoinCode;
 use tidemark_core::limits::FrameLimits;
 use tidemark_core::protocol::{JoinReply, Problem, ProblemCode, StationReply};
+use tidemark_wasm::error::{Code, Failure};
 use tidemark_wasm::session::{Options, Session};
 use tidemark_wasm::words::in_a_page;
 
@@ -99,6 +100,36 @@ fn stops_say_what_to_do_in_a_page() {
         K::Tampered,
         "export the database, and ask the server's operator",
     );
+}
+
+#[test]
+fn a_code_that_is_not_taken_says_why_to_programs_and_to_people() {
+    let problem = |code: ProblemCode| answer(code.status(), &Problem::new(code, "because"));
+    let before = answer(403, &Problem::new(ProblemCode::JoinCodeUsed, "because").joined_as("alpha"));
+    let code = JoinCode { url: "http://127.0.0.1:1".into(), secret: [9; 32] }.encode();
+    let refused = |code: &str, reply: &Reply| -> Failure {
+        let mut session = session();
+        match join::begin(&mut session.store, code, None, Secret([5; 32])) {
+            Ok(_) => join::finish(&mut session.store, 0, reply).unwrap_err().into(),
+            Err(error) => error.into(),
+        }
+    };
+    for (failure, code, reason) in [
+        (refused("nonsense", &Reply::default()), Code::Join, Some("form")),
+        (refused(&code[..code.len() - 2], &Reply::default()), Code::Join, Some("damaged")),
+        (refused(&code, &problem(ProblemCode::JoinCodeUnknown)), Code::Join, Some("unknown")),
+        (refused(&code, &problem(ProblemCode::JoinCodeUsed)), Code::Join, Some("used")),
+        (refused(&code, &problem(ProblemCode::JoinCodeExpired)), Code::Join, Some("expired")),
+        (refused(&code, &problem(ProblemCode::Revoked)), Code::Join, Some("revoked")),
+        (refused(&code, &problem(ProblemCode::CannotRejoin)), Code::Join, Some("other-file")),
+        (refused(&code, &problem(ProblemCode::UnknownSchema)), Code::Join, Some("schema")),
+        (refused(&code, &before), Code::Join, Some("joined-before")),
+        (refused(&code, &problem(ProblemCode::StationsExhausted)), Code::Join, None),
+        (refused(&code, &problem(ProblemCode::Unavailable)), Code::Unreachable, None),
+    ] {
+        assert_eq!((failure.code, failure.reason), (code, reason), "{failure}");
+        assert!(!failure.message.contains("`tidemark "), "{failure}");
+    }
 }
 
 #[test]

@@ -37,13 +37,13 @@ function fill(folder, wanted) {
 }
 
 /**
- * What the notebook's service worker keeps (notebook/sw.js): every file but the worker's own, with its hash, so that files of two versions
+ * What the notebook's service worker keeps (notebook/sw.js): every file but the workers' own, with its hash, so that files of two versions
  * never mix; the version is a hash of them all.
  */
 function precache(site) {
   const hash = (bytes) => createHash('sha256').update(bytes).digest();
   const kept = [...site].map(([name, bytes]) => [relative('notebook', name), bytes])
-    .filter(([name]) => !['sw.js', 'precache.js'].includes(name))
+    .filter(([name]) => !['sw.js', 'precache.js', 'door.js'].includes(name))
     .map(([name, bytes]) => ({ url: name === 'index.html' ? './' : name, integrity: `sha256-${hash(bytes).toString('base64')}` }));
   const version = hash(JSON.stringify(kept)).toString('hex').slice(0, 16);
   return Buffer.from(`export const version = '${version}';\nexport const files = ${JSON.stringify(kept, null, 1)};\n`);

@@ -44,7 +44,7 @@ def main():
     args = parser.parse_args()
 
     stations, calculations, errors = defaultdict(set), defaultdict(int), defaultdict(int)
-    accuracies, rates, days = defaultdict(list), defaultdict(list), defaultdict(list)
+    accuracies, rates, losses, days = defaultdict(list), defaultdict(list), defaultdict(list), defaultdict(list)
     models = {}
     by_model, products_of = defaultdict(list), defaultdict(set)
     fits_of, rows = defaultdict(int), defaultdict(list)
@@ -65,7 +65,8 @@ def main():
             calculations[name] += 1
             days[name].append(day_of(date))
             if initial is not None and final is not None and initial >= 1e-6:
-                rates[name].append((initial + (incoming or 0) - (outgoing or 0) - final) / initial)
+                losses[name].append(initial + (incoming or 0) - (outgoing or 0) - final)
+                rates[name].append(losses[name][-1] / initial)
         for (calculation,) in db.execute("SELECT calculation_data_id FROM validation_errors"):
             errors[product_of.get(calculation)] += 1
         query = """SELECT calculation_data_id, model_id, coefficient_a, coefficient_b, coefficient_c, accuracy_r2, calculation_date
@@ -105,6 +106,7 @@ def main():
         name: {
             "stations": len(stations[name]), "calculations": calculations[name], "mean_accuracy": mean(accuracies[name]),
             "validation_errors": errors[name], "mean_rate": mean(rates[name]),
+            "mean_loss_kg": mean(losses[name]), "loss_kg": math.fsum(losses[name]) if losses[name] else None,
             "first_day": min(days[name], default=None), "last_day": max(days[name], default=None),
         }
         for name in stations

@@ -155,7 +155,7 @@ fn ask(question: &str) -> anyhow::Result<()> {
     if !std::io::stdin().is_terminal() {
         bail!("--replace asks before it does so, and there is nobody to ask; with --yes it does not ask");
     }
-    eprint!("{question}");
+    super::ask(question);
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     if answer.trim() != "yes" {

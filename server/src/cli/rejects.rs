@@ -6,6 +6,7 @@ mod settle;
 use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde_json::{Value as Json, json};
+use tidemark_core::printable::one_line;
 
 use self::select::{Only, parse_station, state};
 use super::{Place, print_table, shown_ms};
@@ -76,7 +77,7 @@ async fn list(args: ListArgs) -> anyhow::Result<()> {
         print_rejects(&rejects);
     }
     if rejects.len() == args.limit as usize {
-        eprintln!("tidemark-server: the newest {}; there may be more: --limit N shows them", args.limit);
+        super::complain(&format!("the newest {}; there may be more: --limit N shows them", args.limit));
     }
     Ok(())
 }
@@ -100,7 +101,7 @@ async fn show(args: &ShowArgs) -> anyhow::Result<()> {
         say!("{json:#}");
         return Ok(());
     }
-    let line = |name: &str, value: &str| say!("{name:<10}{value}");
+    let line = |name: &str, value: &str| say!("{name:<10}{}", one_line(value));
     line("change", &format!("{} of station {}: {} {}", reject.seq, reject.station, reject.op, reject.table));
     line("captured", &format!("{} UTC by the station's clock", shown_ms(Some(reject.at_ms))));
     line("rejected", &format!("{} UTC, at the {}", shown_ms(Some(reject.received_at_ms)), reject.origin));

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::Place;
 use crate::clock::{Clock as _, SystemClock};
+use crate::reports::words::Lang;
 use crate::reports::{Format, Question, ReportError, ask, render};
 
 #[derive(Subcommand)]
@@ -54,6 +55,9 @@ pub(super) struct Common {
     /// table, json, csv or html (a page with charts that needs no other file).
     #[arg(long, default_value = "table", value_name = "FORMAT")]
     format: Format,
+    /// The language of headings and words: en or ru. JSON is the same in both.
+    #[arg(long, default_value = "en", value_name = "LANG")]
+    lang: Lang,
     /// Write it to this file instead of printing it.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -77,11 +81,13 @@ pub(super) async fn run(command: ReportCommand) -> anyhow::Result<()> {
         ReportCommand::Top { count, common } => (Question::Top { count }, common),
     };
     let upstream = common.place.upstream().await?;
-    let store = upstream.reports().ok_or(ReportError::OtherSchema)?;
+    let lang = common.lang;
+    let told = |error: ReportError| anyhow::Error::msg(lang.error(&error));
+    let store = upstream.reports().ok_or(ReportError::OtherSchema).map_err(told)?;
     if !common.no_refresh {
         store.refresh(common.rebuild).await.map_err(ReportError::from)?;
     }
-    let text = render(&ask(store, &question, SystemClock.now_ms()).await?, common.format);
+    let text = render(&ask(store, &question, SystemClock.now_ms()).await.map_err(told)?, common.format, lang);
     match common.out {
         Some(file) => std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display())),
         None => super::print(&text),

@@ -47,8 +47,25 @@ pub(super) struct ServeArgs {
     /// How often the roll-ups of reports are brought up to date, in seconds; 0: never, somebody else does it.
     #[arg(long, default_value_t = REPORTS_EVERY.as_secs(), value_name = "S")]
     reports_every: u64,
+    /// How long settled rejects, and what tells a copied or restored file's history from another, are kept at least: 180d, 24h, or `forever`. Beyond
+    /// that a rejoin of an older file may have to be refused.
+    #[arg(long, default_value = "180d", value_name = "TIME", value_parser = keep)]
+    keep: Keep,
     #[command(flatten)]
     backups: ServeBackups,
+}
+
+/// How long what is settled is kept; `None`: for ever.
+#[derive(Debug, Clone, Copy)]
+struct Keep(Option<Duration>);
+
+fn keep(text: &str) -> Result<Keep, String> {
+    if text == "forever" {
+        return Ok(Keep(None));
+    }
+    let span_ms = super::station::span_ms(text).and_then(|ms| u64::try_from(ms).ok()).filter(|ms| *ms > 0);
+    let span_ms = span_ms.ok_or_else(|| "write a time as 180d or 24h, or `forever`".to_owned())?;
+    Ok(Keep(Some(Duration::from_millis(span_ms))))
 }
 
 pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
@@ -60,6 +77,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     config.statement_timeout = Duration::from_secs(args.statement_timeout);
     config.window = args.window.window()?;
     config.reports_every = (args.reports_every > 0).then(|| Duration::from_secs(args.reports_every));
+    config.keep = args.keep.0;
     config.origins = origins(&args.allow_origin)?;
     config.site = match &args.web {
         Some(folder) => Site::read(folder)?,

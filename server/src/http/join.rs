@@ -6,7 +6,7 @@ use tidemark_core::value::{parse_uuid, unhex};
 
 use super::{Endpoint, RequestBody, body};
 use crate::ingest::store_problem;
-use crate::stations::{JoinAsk, JoinOutcome, secret_hash};
+use crate::stations::{JoinAsk, JoinOutcome, StationRecord, secret_hash};
 
 /// Longest request to join, in bytes: four hex words.
 const REQUEST_BYTES_MAX: usize = 4096;
@@ -23,7 +23,7 @@ pub(super) async fn join(endpoint: &Endpoint, body: &mut RequestBody) -> Result<
     let uuid = parse_uuid(request.station_uuid.as_bytes()).ok_or_else(|| bad("`station_uuid` is not a uuid"))?;
     let fingerprint =
         Fingerprint::from_hex(&request.fingerprint).ok_or_else(|| bad("`fingerprint` is not 64 hex digits"))?;
-    let ingest = &endpoint.ingest;
+    let (ingest, renews) = (&endpoint.ingest, request.station);
     let ask = JoinAsk {
         code_hash: secret_hash(&secret),
         uuid,
@@ -35,10 +35,21 @@ pub(super) async fn join(endpoint: &Endpoint, body: &mut RequestBody) -> Result<
         return Err(unknown());
     }
     ingest.accepts(fingerprint).await?;
+    if let Some(former) = &request.former_uuid {
+        let former = parse_uuid(former.as_bytes()).ok_or_else(|| bad("`former_uuid` is not a uuid"))?;
+        let known = ingest.upstream().station_by_uuid(former).await.map_err(store_problem)?;
+        if let Some(station) = known {
+            return Err(knows_another_token(&station));
+        }
+    }
     let refused = |code, detail: String| Err(Problem::new(code, detail));
-    match ingest.upstream().join(&ask).await.map_err(store_problem)? {
+    let outcome = match renews {
+        Some(number) => ingest.upstream().renew(&ask, number).await,
+        None => ingest.upstream().join(&ask).await,
+    };
+    match outcome.map_err(store_problem)? {
         JoinOutcome::Joined { number, name } => {
-            tracing::info!(station = %number, %name, "joined");
+            tracing::info!(station = %number, %name, again = renews.is_some(), "joined");
             Ok(JoinReply { station: number, name, limits: ingest.limits() })
         }
         JoinOutcome::Unknown => Err(unknown()),
@@ -53,35 +64,49 @@ pub(super) async fn join(endpoint: &Endpoint, body: &mut RequestBody) -> Result<
                 "this code is for the file of station {name:?}, to go on with under a new number: use it there with `tidemark rejoin CODE`"
             ),
         ),
-        JoinOutcome::JoinedAs(name) => refused(
+        JoinOutcome::ForNew(name) => refused(
             ProblemCode::JoinCodeUsed,
             format!(
-                "this station joined already, as {name:?}; a file has one place upstream, so no second code is needed"
+                "this code is for a new station, {name:?}, and this file is one already; a code that gives it another token is made with \
+                 `tidemark-server station rotate NAME`"
             ),
         ),
+        JoinOutcome::JoinedAs(name) => {
+            let detail =
+                format!("this file joined before, as station {name:?}, by another code: it needs no second one");
+            Err(Problem::new(ProblemCode::JoinCodeUsed, detail).joined_as(name))
+        }
         JoinOutcome::Exhausted => Err(exhausted()),
     }
+}
+
+/// A file asks for a number because the server does not know its token; it knows the file.
+fn knows_another_token(station: &StationRecord) -> Problem {
+    let number = station.number.map_or_else(String::new, |number| format!("{number} "));
+    let detail = format!(
+        "the server knows this file, as station {number}{:?}, by another token: was its database put back to a backup from before that was changed? \
+         Every row would be there twice. Its operator makes a code with `tidemark-server station rotate`; take it with `tidemark join CODE`",
+        station.name
+    );
+    Problem::new(ProblemCode::CannotRejoin, detail)
 }
 
 pub(super) fn unknown() -> Problem {
     Problem::new(
         ProblemCode::JoinCodeUnknown,
-        "the server does not know this join code: is it of this server? Its operator makes a new one with `tidemark-server station add NAME`",
+        "the server does not know this join code: was it made for another server? Its operator makes a new one",
     )
 }
 
 pub(super) fn used() -> Problem {
     Problem::new(
         ProblemCode::JoinCodeUsed,
-        "another station used this join code; ask the server's operator for one of your own (`tidemark-server station add NAME`)",
+        "another station used this join code; ask the server's operator for one of your own",
     )
 }
 
 pub(super) fn expired() -> Problem {
-    Problem::new(
-        ProblemCode::JoinCodeExpired,
-        "the join code's time is over; ask the server's operator for a new one (`tidemark-server station add NAME`)",
-    )
+    Problem::new(ProblemCode::JoinCodeExpired, "the join code's time is over; ask the server's operator for a new one")
 }
 
 pub(super) fn exhausted() -> Problem {

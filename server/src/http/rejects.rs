@@ -28,8 +28,15 @@ pub(super) async fn rejects(
         return Err(bad(format!("it settles {} rejects, at most {ASKED_REJECTS_MAX} go", request.settled.len())));
     }
     settle(endpoint, number, &request.settled).await?;
-    let of = RejectFilter { station: Some(number), seqs: Some(request.open), ..RejectFilter::default() };
-    let heads = endpoint.ingest.upstream().reject_heads(&of).await.map_err(store_problem)?;
+    let upstream = endpoint.ingest.upstream();
+    let of = RejectFilter { station: Some(number), seqs: Some(request.open.clone()), ..RejectFilter::default() };
+    let heads = upstream.reject_heads(&of).await.map_err(store_problem)?;
+    let kept: HashSet<u64> = heads.iter().map(|head| head.seq).collect();
+    let mut forgotten: Vec<u64> = request.open.into_iter().filter(|seq| !kept.contains(seq)).collect();
+    if !forgotten.is_empty() {
+        let heard = upstream.heard(number).await.map_err(store_problem)?;
+        forgotten.retain(|seq| *seq <= heard);
+    }
     let fate = |state| match state {
         RejectState::Open => None,
         RejectState::Replayed => Some(RejectFate::Replayed),
@@ -37,7 +44,7 @@ pub(super) async fn rejects(
         RejectState::Discarded => Some(RejectFate::Discarded),
     };
     let settled = heads.iter().filter_map(|head| Some(SettledReject { seq: head.seq, fate: fate(head.state)? }));
-    Ok(RejectsReply { settled: settled.collect() })
+    Ok(RejectsReply { settled: settled.collect(), forgotten })
 }
 
 /// Closes what the station settled, of the rejects it made itself: of those no image is kept here.

@@ -29,12 +29,17 @@ pub(super) async fn history(
     let station = number_of(former)?;
     let history =
         endpoint.ingest.upstream().history(station, after, HISTORY_PRINTS_MAX).await.map_err(store_problem)?;
+    let replaced_by = match former.revoked_at_ms {
+        Some(_) => endpoint.ingest.upstream().replaced_by(station).await.map_err(store_problem)?,
+        None => None,
+    };
     let history = history
         .ok_or_else(|| Problem::new(ProblemCode::Internal, format!("the server has no cursor of station {station}")))?;
     Ok(HistoryReply {
         station,
         tidemark: history.cursor.seq,
         chain: history.cursor.chain,
+        revoked: former.revoked_at_ms.is_some() && replaced_by.is_none(),
         first_seq: history.first_seq,
         prints: Prints(history.prints),
     })

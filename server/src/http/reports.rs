@@ -2,7 +2,7 @@
 
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Response};
 use percent_encoding::percent_decode_str;
 use tidemark_core::protocol::{Problem, ProblemCode};
@@ -11,6 +11,7 @@ use super::problem::Reply;
 use super::router::token;
 use super::{Endpoint, RequestBody};
 use crate::ingest::store_problem;
+use crate::reports::words::Lang;
 use crate::reports::{Format, Question, ReportError, ask, render};
 use crate::stations::secret_hash;
 
@@ -40,11 +41,15 @@ pub(super) async fn report(endpoint: &Endpoint, request: &Request<RequestBody>) 
         return Err(Problem::new(ProblemCode::Revoked, format!("reader {:?} was revoked", reader.name)));
     }
     let name = request.uri().path().trim_start_matches(REPORTS);
-    let (question, format) = question(name, request.uri().query().unwrap_or_default())?;
-    let answer = ask(store, &question, endpoint.ingest.clock().now_ms()).await.map_err(problem_of)?;
-    let mut reply = Response::new(Full::new(Bytes::from(render(&answer, format))));
+    let (question, format, lang) = question(name, request.uri().query().unwrap_or_default())?;
+    let answer =
+        ask(store, &question, endpoint.ingest.clock().now_ms()).await.map_err(|error| problem_of(error, lang))?;
+    let mut reply = Response::new(Full::new(Bytes::from(render(&answer, format, lang))));
     let headers = reply.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
+    if format != Format::Json {
+        headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(lang.words().tag));
+    }
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // A page with charts is markup and style, nothing else.
     let policy = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
@@ -52,13 +57,13 @@ pub(super) async fn report(endpoint: &Endpoint, request: &Request<RequestBody>) 
     Ok(reply)
 }
 
-fn problem_of(error: ReportError) -> Problem {
-    match error {
-        ReportError::Bad(detail) => Problem::new(ProblemCode::BadRequest, detail),
-        ReportError::Unknown(detail) => Problem::new(ProblemCode::NotFound, detail),
-        ReportError::OtherSchema => Problem::new(ProblemCode::NotFound, error.to_string()),
-        ReportError::Store(error) => store_problem(error),
-    }
+fn problem_of(error: ReportError, lang: Lang) -> Problem {
+    let code = match error {
+        ReportError::Days(_) | ReportError::Count(_) | ReportError::Day(_) => ProblemCode::BadRequest,
+        ReportError::Unknown(_) | ReportError::OtherSchema => ProblemCode::NotFound,
+        ReportError::Store(error) => return store_problem(error),
+    };
+    Problem::new(code, lang.error(&error))
 }
 
 fn bad(detail: impl Into<String>) -> Problem {
@@ -102,10 +107,11 @@ impl Words {
     }
 }
 
-/// A report's name and query as a question, and the form of its answer.
-fn question(report: &str, query: &str) -> Result<(Question, Format), Problem> {
+/// A report's name and query as a question, and the form and language of its answer.
+fn question(report: &str, query: &str) -> Result<(Question, Format, Lang), Problem> {
     let mut words = Words::parse(query)?;
     let format = words.take("format").map_or(Ok(Format::Json), |word| word.parse()).map_err(bad)?;
+    let lang = words.take("lang").map_or(Ok(Lang::En), |word| word.parse()).map_err(bad)?;
     let question = match report {
         "product" => Question::Product { name: words.take("name") },
         "models" => Question::Models,
@@ -118,7 +124,7 @@ fn question(report: &str, query: &str) -> Result<(Question, Format), Problem> {
         _ => Question::Top { count: words.number("n", TOP)? },
     };
     words.end()?;
-    Ok((question, format))
+    Ok((question, format, lang))
 }
 
 #[cfg(test)]
@@ -130,14 +136,17 @@ mod tests {
         let ask = |report, query| question(report, query).map_err(|problem| problem.detail);
         let trend = ask("trend", "product=%D0%A1%D0%B8%D0%BD%D0%B5%D1%86+1&days=7&format=csv").unwrap();
         let wanted = Question::Trend { product: "Синец 1".into(), days: 7, until: None, model: None };
-        assert_eq!(trend, (wanted, Format::Csv));
-        assert_eq!(ask("top", "").unwrap(), (Question::Top { count: TOP }, Format::Json));
+        assert_eq!(trend, (wanted, Format::Csv, Lang::En));
+        assert_eq!(ask("top", "").unwrap(), (Question::Top { count: TOP }, Format::Json, Lang::En));
+        assert_eq!(ask("models", "lang=ru&format=html").unwrap(), (Question::Models, Format::Html, Lang::Ru));
         for (report, query) in [
             ("trend", ""),
             ("top", "n=-1"),
             ("top", "n=5&n=6"),
             ("top", "m=5"),
             ("models", "format=pdf"),
+            ("models", "lang=de"),
+            ("models", "lang=ru&lang=en"),
             ("product", "name=%FF"),
         ] {
             assert!(ask(report, query).is_err(), "{report}?{query}");

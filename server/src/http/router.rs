@@ -133,33 +133,44 @@ impl Display for Caller {
 
 /// The station whose token the request carries.
 async fn authenticate(endpoint: &Endpoint, request: &mut Request<RequestBody>) -> Result<StationRecord, Problem> {
-    let station = station_of_token(endpoint, request).await?;
+    let token_hash = secret_hash(&token(request)?);
+    let station = station_of_token(endpoint, request, token_hash).await?;
     match (station.revoked_at_ms, station.number) {
         (Some(_), Some(number)) => Err(endpoint.ingest.revoked(number).await),
+        _ if !station.takes(&token_hash) => Err(token_ended(&station)),
         _ => Ok(station),
     }
 }
 
-/// The station that a file was before: as [`authenticate`], but for a number that another copy of the file replaced, the token is
-/// still good to prove where a file comes from.
+/// The station that a file was before: as [`authenticate`], but a token that ended, or whose station did, is still good to prove where a
+/// file comes from. What the file may become says the code.
 async fn authenticate_former(
     endpoint: &Endpoint,
     request: &mut Request<RequestBody>,
 ) -> Result<StationRecord, Problem> {
-    let station = station_of_token(endpoint, request).await?;
-    if let (Some(_), Some(number)) = (station.revoked_at_ms, station.number) {
-        let replaced_by = endpoint.ingest.upstream().replaced_by(number).await.map_err(store_problem)?;
-        if replaced_by.is_none() {
-            return Err(endpoint.ingest.revoked(number).await);
-        }
-    }
-    Ok(station)
+    let token_hash = secret_hash(&token(request)?);
+    station_of_token(endpoint, request, token_hash).await
 }
 
-/// The station of a request's token, revoked or not. Looked up by the token's hash, so no comparison leaks how much of it was right.
-async fn station_of_token(endpoint: &Endpoint, request: &mut Request<RequestBody>) -> Result<StationRecord, Problem> {
+/// What a station hears whose token was taken away for another one.
+fn token_ended(station: &StationRecord) -> Problem {
+    let number = station.number.map_or_else(String::new, |number| format!("{number} "));
+    let detail = format!(
+        "the token of station {number}{:?} was taken away by the server's operator, who has a code for a new one: take it with `tidemark join CODE`",
+        station.name
+    );
+    Problem::new(ProblemCode::Revoked, detail)
+}
+
+/// The station of a request's token, whether it opens anything or not. Looked up by the token's hash, so no comparison leaks how much of it
+/// was right.
+async fn station_of_token(
+    endpoint: &Endpoint,
+    request: &mut Request<RequestBody>,
+    token_hash: [u8; 32],
+) -> Result<StationRecord, Problem> {
     let upstream = endpoint.ingest.upstream();
-    let station = upstream.station_by_token(secret_hash(&token(request)?)).await.map_err(store_problem)?;
+    let station = upstream.station_by_token(token_hash).await.map_err(store_problem)?;
     let unknown = "the server does not know this token. If its database was put back to a backup from before the station joined: make a code \
         (`tidemark-server station add NAME`), then `tidemark rejoin --anew CODE` on the station";
     let station = station.ok_or_else(|| Problem::new(ProblemCode::Unauthorized, unknown))?;

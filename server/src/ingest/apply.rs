@@ -165,9 +165,16 @@ pub async fn apply<T: StoreTransaction + ?Sized>(tx: &mut T, job: &Job, part: &P
     };
     let groups = job.groups();
     let changes = job.changes(skip, part);
-    let has_open_rejects = tx.has_open_rejects(batch.station).await?;
-    let work =
-        Work { schema: &job.current, line: &line, times: job.times, groups, changes: &changes, has_open_rejects };
+    let has_open_rejects = tx.has_open_rejects(&line).await?;
+    let work = Work {
+        schema: &job.current,
+        log: batch.station,
+        line: &line,
+        times: job.times,
+        groups,
+        changes: &changes,
+        has_open_rejects,
+    };
     let Written { applied, mut refused } = match refused_unwritten(&work, part) {
         Some(written) => written,
         None => write(tx, &work).await?,
@@ -180,7 +187,7 @@ pub async fn apply<T: StoreTransaction + ?Sized>(tx: &mut T, job: &Job, part: &P
         if has_open_rejects {
             let applied: Vec<AppliedRow> =
                 last.iter().map(|(&(table, key), &seq)| AppliedRow { table, key, seq }).collect();
-            tx.supersede(batch.station, &applied, job.now_ms).await?;
+            tx.supersede(&line, &applied, job.now_ms).await?;
         }
         let kept = refused.iter().map(|refusal| server_reject(job, &work, refusal, &last));
         if !planted(Bug::RejectNotStored) {
@@ -202,8 +209,8 @@ pub async fn apply<T: StoreTransaction + ?Sized>(tx: &mut T, job: &Job, part: &P
     };
     let clock_offset_ms = job.now_ms.saturating_sub(batch.sent_at_ms);
     let prints = &job.prints[skip as usize..skip as usize + changes.len()];
-    tx.keep_history(batch.station, span.first_seq + u64::from(skip), prints).await?;
-    let advanced = tx.advance(batch.station, cursor, job.now_ms, clock_offset_ms).await;
+    tx.keep_history(batch.station, span.first_seq + u64::from(skip), prints, job.now_ms).await?;
+    let advanced = tx.advance(batch.station, cursor, span.first_seq - 1, job.now_ms, clock_offset_ms).await;
     if !planted(Bug::CursorApart) {
         advanced?;
     }

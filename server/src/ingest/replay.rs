@@ -1,4 +1,7 @@
 //! Replay: rejected changes are applied again from their images, by the same planner and in the order of the log. Cursor and chain stay.
+//!
+//! A number that was replaced writes nothing more. Its rejects are written by the station that replaced it, which owns its rows; those of
+//! rows that this station wrote or deleted since were superseded by that.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,6 +18,7 @@ use super::check::TimeRange;
 use super::plan::Refusal;
 use super::write::{Work, Written, write};
 use crate::config::ClockWindow;
+use crate::lines::lock_writer;
 use crate::upstream::rejects::{AppliedRow, RejectFilter, RejectHead, Settled};
 use crate::upstream::{Reject, RejectState, StoreError, StoreTransaction, Upstream};
 
@@ -152,17 +156,16 @@ async fn with_children(upstream: &dyn Upstream, filter: &RejectFilter) -> Result
     Ok(found)
 }
 
-/// Replays within a transaction.
+/// Replays within a transaction, in the name of whoever writes the station's rows now.
 ///
 /// # Errors
 /// When the store fails; the transaction is to be rolled back.
 pub async fn replay<T: StoreTransaction + ?Sized>(tx: &mut T, replay: &Replay) -> Result<ReplayOutcome, StoreError> {
     let Replay { station, schema, now_ms, .. } = replay;
-    // Serial with the station's pushes, which may supersede a reject meanwhile.
-    if tx.lock_cursor(*station).await?.is_none() {
-        return Ok(ReplayOutcome::default());
-    }
-    let line = tx.line(*station).await?;
+    // Serial with the pushes of whoever writes these rows, which may supersede a reject meanwhile.
+    let Some(writer) = lock_writer(tx, *station).await? else { return Ok(ReplayOutcome::default()) };
+    let own = tx.line(*station).await?;
+    let line = if writer == *station { own.clone() } else { tx.line(writer).await? };
     let rejects = tx.open_rejects(*station, &replay.seqs).await?;
     let mut images = Images { schema, groups: Vec::new(), changes: Vec::new() };
     let mut outcome = ReplayOutcome::default();
@@ -177,7 +180,8 @@ pub async fn replay<T: StoreTransaction + ?Sized>(tx: &mut T, replay: &Replay) -
         }
     }
     let (groups, changes) = (&images.groups, &images.changes);
-    let work = Work { schema, line: &line, times: replay.times, groups, changes, has_open_rejects: true };
+    let work =
+        Work { schema, log: *station, line: &line, times: replay.times, groups, changes, has_open_rejects: true };
     let Written { applied, refused } = write(tx, &work).await?;
     outcome.applied = applied.into();
     let mut settled = Vec::with_capacity(changes.len());
@@ -200,7 +204,7 @@ pub async fn replay<T: StoreTransaction + ?Sized>(tx: &mut T, replay: &Replay) -
     // Older images of what was applied just now: of those replayed with it and refused, and of others.
     let last = last_applied(&work, &refused);
     let applied: Vec<AppliedRow> = last.iter().map(|(&(table, key), &seq)| AppliedRow { table, key, seq }).collect();
-    tx.supersede(*station, &applied, *now_ms).await?;
+    tx.supersede(&own, &applied, *now_ms).await?;
     let healed = |refusal: &&Refusal| {
         let change = &changes[refusal.place];
         let row = super::write::row_of(schema, &groups[change.group], change.row);

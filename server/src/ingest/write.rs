@@ -19,6 +19,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use tidemark_core::batch::{ChangeRef, Group, Op};
+use tidemark_core::ids::StationNumber;
 use tidemark_core::reject::{RejectCode, Rejection};
 use tidemark_core::schema::Schema;
 
@@ -38,7 +39,9 @@ const ROUNDS_MAX: u32 = 4;
 pub struct Work<'a> {
     /// The schema that is served; the groups follow it.
     pub schema: &'a Schema,
-    /// Whose changes, and what it may write.
+    /// In whose log the changes are: among its rejects parents are looked for.
+    pub log: StationNumber,
+    /// Who writes them, and what it may write: whose log it is, or who replaced that station.
     pub line: &'a Line,
     /// Which times are taken.
     pub times: TimeRange,
@@ -46,7 +49,7 @@ pub struct Work<'a> {
     pub groups: &'a [Group],
     /// The changes, in order.
     pub changes: &'a [ChangeRef],
-    /// Whether the station has open rejects, so that parents are looked for among them.
+    /// Whether there are open rejects, so that parents are looked for among them.
     pub has_open_rejects: bool,
 }
 
@@ -177,7 +180,7 @@ async fn facts<T: StoreTransaction + ?Sized>(
             }
         }
         if !absent.is_empty() {
-            facts.rejected = tx.rejected_rows(range.line.station, &absent).await?;
+            facts.rejected = tx.rejected_rows(range.log, &absent).await?;
         }
     }
     for (row, rejected) in &known.0 {

@@ -9,6 +9,7 @@
 //! | [`names`] | names matched and sorted by the Unicode collation |
 //! | [`trend`] | whether accuracy is improving |
 //! | [`sheet`] | a report as rows of text: table and CSV |
+//! | [`words`] | the words of table, CSV and page, in English and Russian |
 //! | [`html`], [`chart`] | a report as a page of its own, with charts |
 //!
 //! Products and models of one name are one, whichever stations they are on.
@@ -18,6 +19,7 @@ pub mod html;
 pub mod names;
 pub mod sheet;
 pub mod trend;
+pub mod words;
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -28,8 +30,9 @@ use tidemark_core::timestamp::{self, DAY_US};
 
 use self::names::Names;
 use self::trend::{Trend, trend_of};
+use self::words::Lang;
 use crate::upstream::StoreError;
-use crate::upstream::reports::{DayRow, Freshness, ModelRow, ProductRow, ReportStore, Total};
+use crate::upstream::reports::{DayRow, Days, Freshness, ModelRow, ProductRow, ReportStore, Total};
 
 /// Most days a trend looks back.
 pub const DAYS_MAX: u32 = 36_500;
@@ -64,17 +67,47 @@ pub enum Question {
     },
 }
 
-/// Why there is no answer.
+/// What a name is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Noun {
+    /// A product.
+    Product,
+    /// A model.
+    Model,
+}
+
+/// A name that nothing has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unknown {
+    /// What was looked for.
+    pub what: Noun,
+    /// Its name.
+    pub wanted: String,
+    /// Names that differ in nothing but case and composition, more than one.
+    pub same: Vec<String>,
+    /// A few names that hold the wanted one.
+    pub near: Vec<String>,
+    /// How many more of these there are.
+    pub more: usize,
+}
+
+/// Why there is no answer. [`Lang::error`] has the words; as an error it speaks English.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ReportError {
-    /// A word of the question is not what it should be.
-    #[error("{0}")]
-    Bad(String),
+    /// A number of days that is not 1 to [`DAYS_MAX`].
+    #[error("{}", Lang::En.error(self))]
+    Days(u32),
+    /// A number of products that is not 1 to [`TOP_MAX`].
+    #[error("{}", Lang::En.error(self))]
+    Count(u32),
+    /// A text that is no day.
+    #[error("{}", Lang::En.error(self))]
+    Day(String),
     /// There is no such product or model.
-    #[error("{0}")]
-    Unknown(String),
+    #[error("{}", Lang::En.error(self))]
+    Unknown(Unknown),
     /// The database holds other tables.
-    #[error("reports are about the shipped shrinkage schema, and this database holds another one")]
+    #[error("{}", Lang::En.error(self))]
     OtherSchema,
     /// The store failed.
     #[error(transparent)]
@@ -136,6 +169,8 @@ pub struct TrendReport {
     pub trend: Trend,
     /// Change of accuracy per day on the straight line through all values; `None` when unknown.
     pub slope_per_day: Option<f64>,
+    /// The days of the first and the last calculation at all, when there is none in this time; `None` also when there is none anywhere.
+    pub elsewhere: Option<Days>,
 }
 
 /// One day of a model.
@@ -181,7 +216,7 @@ pub async fn ask(store: &dyn ReportStore, question: &Question, now_ms: i64) -> R
     let body = match question {
         Question::Product { name } => {
             let name = match name {
-                Some(name) => Some(names.find("product", &store.product_names().await?, name)?),
+                Some(name) => Some(names.find(Noun::Product, &store.product_names().await?, name)?),
                 None => None,
             };
             let mut products = store.products(name.as_deref()).await?;
@@ -196,21 +231,22 @@ pub async fn ask(store: &dyn ReportStore, question: &Question, now_ms: i64) -> R
         }
         Question::Trend { product, days, until, model } => {
             let (since, until) = window(*days, until.as_deref(), now_ms)?;
-            let product = names.find("product", &store.product_names().await?, product)?;
+            let product = names.find(Noun::Product, &store.product_names().await?, product)?;
             let model = match model {
                 Some(model) => {
                     let there: Vec<String> = store.models().await?.into_iter().map(|row| row.model).collect();
-                    Some(names.find("model", &there, model)?)
+                    Some(names.find(Noun::Model, &there, model)?)
                 }
                 None => None,
             };
             let mut rows = store.days(&product, &since, &until).await?;
             rows.retain(|row| model.is_none() || row.model == model);
-            Body::Trend(trend_report(product, model, since, until, &rows))
+            let elsewhere = if rows.is_empty() { store.days_of(&product, model.as_deref()).await? } else { None };
+            Body::Trend(TrendReport { elsewhere, ..trend_report(product, model, since, until, &rows) })
         }
         Question::Top { count } => {
             if !(1..=TOP_MAX).contains(count) {
-                return Err(ReportError::Bad(format!("the number of products is 1 to {TOP_MAX}, not {count}")));
+                return Err(ReportError::Count(*count));
             }
             let mut products = store.products(None).await?;
             products.sort_by(|one, other| {
@@ -236,7 +272,7 @@ fn best_model(models: &[ModelRow]) -> Option<&ModelRow> {
 /// First and last day of the last `days` days.
 fn window(days: u32, until: Option<&str>, now_ms: i64) -> Result<(String, String), ReportError> {
     if !(1..=DAYS_MAX).contains(&days) {
-        return Err(ReportError::Bad(format!("the number of days is 1 to {DAYS_MAX}, not {days}")));
+        return Err(ReportError::Days(days));
     }
     let last_us = match until {
         Some(day) if day.len() == 10 => timestamp::parse(day.as_bytes()).ok(),
@@ -244,7 +280,7 @@ fn window(days: u32, until: Option<&str>, now_ms: i64) -> Result<(String, String
         None => Some(now_ms.saturating_mul(1000)),
     };
     let Some(last_us) = last_us else {
-        return Err(ReportError::Bad(format!("{:?} is no day: write YYYY-MM-DD", until.unwrap_or_default())));
+        return Err(ReportError::Day(until.unwrap_or_default().to_owned()));
     };
     let day = |us: i64| timestamp::format(us)[..10].to_owned();
     Ok((day(last_us - i64::from(days - 1) * DAY_US), day(last_us)))
@@ -271,7 +307,7 @@ fn trend_report(product: String, model: Option<String>, since: String, until: St
     }
     let (trend, slope_per_day) = trend_of(&by_day);
     let means = Means::new(calculations, accuracy.mean(), coefficients.map(Total::mean));
-    TrendReport { product, model, since, until, points, means, trend, slope_per_day }
+    TrendReport { product, model, since, until, points, means, trend, slope_per_day, elsewhere: None }
 }
 
 /// The form of an answer.
@@ -314,18 +350,18 @@ impl Format {
     }
 }
 
-/// Writes a report.
+/// Writes a report, in a language; JSON is the same in all.
 #[must_use]
-pub fn render(report: &Report, format: Format) -> String {
+pub fn render(report: &Report, format: Format, lang: Lang) -> String {
     match format {
         Format::Json => {
             let mut text = serde_json::to_string_pretty(report).expect("BUG: a report is text and numbers");
             text.push('\n');
             text
         }
-        Format::Table => sheet::of(report).to_table(),
-        Format::Csv => sheet::of(report).to_csv(),
-        Format::Html => html::page(report),
+        Format::Table => sheet::of(report, lang).to_table(),
+        Format::Csv => sheet::of(report, lang).to_csv(),
+        Format::Html => html::page(report, lang),
     }
 }
 
@@ -353,7 +389,7 @@ mod tests {
         assert_eq!(days(1, None), Ok(("2026-01-01".to_owned(), "2026-01-01".to_owned())));
         assert_eq!(days(30, Some("2025-03-01")), Ok(("2025-01-31".to_owned(), "2025-03-01".to_owned())));
         for bad in ["2025-02-30", "yesterday", "2025-01-01 10:00", ""] {
-            assert!(matches!(days(30, Some(bad)), Err(ReportError::Bad(_))), "{bad}");
+            assert!(matches!(days(30, Some(bad)), Err(ReportError::Day(_))), "{bad}");
         }
         assert!(days(0, None).is_err() && days(DAYS_MAX + 1, None).is_err());
         assert_eq!(days(DAYS_MAX, Some("0001-01-01")).unwrap().0, "0001-01-01", "clamped");

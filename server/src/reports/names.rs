@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use icu_collator::options::{CollatorOptions, Strength};
 use icu_collator::{Collator, CollatorBorrowed};
 
-use super::ReportError;
+use super::{Noun, ReportError, Unknown};
 
 /// How many names an error tells.
 const NEAR_MAX: usize = 5;
@@ -44,7 +44,7 @@ impl Names {
     ///
     /// # Errors
     /// When there is none, or more than one; tells the near ones.
-    pub fn find(&self, what: &str, names: &[String], wanted: &str) -> Result<String, ReportError> {
+    pub fn find(&self, what: Noun, names: &[String], wanted: &str) -> Result<String, ReportError> {
         if names.iter().any(|name| name == wanted) {
             return Ok(wanted.to_owned());
         }
@@ -54,11 +54,18 @@ impl Names {
         if let [name] = same[..] {
             return Ok(name.clone());
         }
+        let unknown = |same: &[&String], near: &[&String], more| {
+            let owned = |names: &[&String]| names.iter().map(|&name| name.clone()).collect();
+            ReportError::Unknown(Unknown {
+                what,
+                wanted: wanted.to_owned(),
+                same: owned(same),
+                near: owned(near),
+                more,
+            })
+        };
         if !same.is_empty() {
-            let list = quoted(&same);
-            return Err(ReportError::Unknown(format!(
-                "there is no {what} {wanted:?} to the letter, but: {list}; write it so"
-            )));
+            return Err(unknown(&same, &[], 0));
         }
         let lower = wanted.to_lowercase();
         let mut near: Vec<&String> =
@@ -66,17 +73,8 @@ impl Names {
         near.sort_by(|one, other| self.compare(one, other));
         let more = near.len().saturating_sub(NEAR_MAX);
         near.truncate(NEAR_MAX);
-        let hint = match (near.is_empty(), more) {
-            (true, _) => String::new(),
-            (false, 0) => format!("; there are: {}", quoted(&near)),
-            (false, more) => format!("; there are: {} and {more} more", quoted(&near)),
-        };
-        Err(ReportError::Unknown(format!("there is no {what} {wanted:?}{hint}")))
+        Err(unknown(&[], &near, more))
     }
-}
-
-fn quoted(names: &[&String]) -> String {
-    names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -103,13 +101,13 @@ mod tests {
     fn a_name_is_found_whatever_its_case_and_composition() {
         let names = ["СИНЕЦ ВЯЛЕНЫЙ".to_owned(), "Йод".to_owned(), "Ёрш".to_owned(), "Ерш".to_owned()];
         let by = Names::new();
-        assert_eq!(by.find("product", &names, "синец вяленый").unwrap(), "СИНЕЦ ВЯЛЕНЫЙ");
-        assert_eq!(by.find("product", &names, "И\u{306}од").unwrap(), "Йод");
-        assert_eq!(by.find("product", &names, "ерш").unwrap(), "Ерш", "not Ёрш");
-        let error = by.find("product", &names, "синец").unwrap_err().to_string();
+        assert_eq!(by.find(Noun::Product, &names, "синец вяленый").unwrap(), "СИНЕЦ ВЯЛЕНЫЙ");
+        assert_eq!(by.find(Noun::Product, &names, "И\u{306}од").unwrap(), "Йод");
+        assert_eq!(by.find(Noun::Product, &names, "ерш").unwrap(), "Ерш", "not Ёрш");
+        let error = by.find(Noun::Product, &names, "синец").unwrap_err().to_string();
         assert!(error.contains("\"СИНЕЦ ВЯЛЕНЫЙ\""), "{error}");
         let twice = ["Скумбрия".to_owned(), "СКУМБРИЯ".to_owned()];
-        assert_eq!(by.find("product", &twice, "СКУМБРИЯ").unwrap(), "СКУМБРИЯ");
-        assert!(by.find("product", &twice, "скумбрия").is_err(), "both could be meant");
+        assert_eq!(by.find(Noun::Product, &twice, "СКУМБРИЯ").unwrap(), "СКУМБРИЯ");
+        assert!(by.find(Noun::Product, &twice, "скумбрия").is_err(), "both could be meant");
     }
 }

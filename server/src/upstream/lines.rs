@@ -13,17 +13,20 @@ use crate::stations::NewStation;
 pub trait LineTransaction: Send {
     /// A station's line.
     async fn line(&mut self, station: StationNumber) -> Result<Line, StoreError>;
-    /// Keeps the prints of the chain after each of some applied changes, from `first_seq` on.
+    /// Keeps the prints of the chain after each of some changes that are applied now, from `first_seq` on.
     async fn keep_history(
         &mut self,
         station: StationNumber,
         first_seq: u64,
         prints: &[Print],
+        now_ms: i64,
     ) -> Result<(), StoreError>;
     /// The print of the chain after change `seq`, if it is known.
     async fn print_at(&mut self, station: StationNumber, seq: u64) -> Result<Option<Print>, StoreError>;
     /// Notes that a batch continued another history.
     async fn note_fork(&mut self, station: StationNumber, seq: u64, now_ms: i64) -> Result<(), StoreError>;
+    /// The number that replaced this one, if one did.
+    async fn successor(&mut self, station: StationNumber) -> Result<Option<StationNumber>, StoreError>;
     /// The station that the invited one of this name is to replace.
     async fn replaces(&mut self, name: &str) -> Result<Option<String>, StoreError>;
     /// The station that went on from `former` after change `common` with a change after which the chain is `next`.

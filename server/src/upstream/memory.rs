@@ -5,6 +5,7 @@ mod exported;
 mod lines;
 mod rejects;
 mod surveyed;
+mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,7 +30,9 @@ use crate::ingest::chunks::chunk_of;
 use crate::ingest::plan::TableWrites;
 use crate::ingest::questions::{ColumnAt, Facts, Identity, Key, Questions, identity_of};
 use crate::lines::Line;
-use crate::stations::{JoinAsk, JoinOutcome, NewStation, StationRecord, StationSummary, join};
+use crate::stations::{
+    JoinAsk, JoinOutcome, NewStation, RotateOutcome, StationRecord, StationSummary, join, renew, rotate,
+};
 
 /// A row as it is kept.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,6 +99,8 @@ pub struct Contents<'a> {
 struct StoredCursor {
     cursor: Cursor,
     updated_at_ms: i64,
+    began: u64,
+    heard: u64,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -105,12 +110,16 @@ struct State {
     cursors: BTreeMap<u32, StoredCursor>,
     rejects: BTreeMap<(u32, u64), Reject>,
     lines: LineState,
+    /// Hashes of tokens that ended, and whose they were.
+    ended_tokens: BTreeMap<[u8; 32], u32>,
 }
 
 /// What undoes a write.
 enum Undo {
     Row(usize, Identity, Option<StoredRow>),
     Station(String, StationRecord),
+    NewCode(String),
+    EndedToken([u8; 32]),
     Cursor(u32, Option<StoredCursor>),
     Reject(u32, u64, Option<Reject>),
     Line(LineUndo),
@@ -245,6 +254,8 @@ impl MemoryTransaction<'_> {
                 Some(Undo::Row(table, identity, Some(row))) => drop(self.state.rows[table].insert(identity, row)),
                 Some(Undo::Row(table, identity, None)) => drop(self.state.rows[table].remove(&identity)),
                 Some(Undo::Station(name, station)) => drop(self.state.stations.insert(name, station)),
+                Some(Undo::NewCode(code)) => drop(self.state.stations.remove(&code)),
+                Some(Undo::EndedToken(hash)) => drop(self.state.ended_tokens.remove(&hash)),
                 Some(Undo::Cursor(station, Some(cursor))) => drop(self.state.cursors.insert(station, cursor)),
                 Some(Undo::Cursor(station, None)) => drop(self.state.cursors.remove(&station)),
                 Some(Undo::Reject(station, seq, Some(reject))) => {
@@ -265,8 +276,8 @@ impl MemoryTransaction<'_> {
         self.undo.push(Undo::Row(table, identity, before));
     }
 
-    fn set_cursor(&mut self, station: StationNumber, cursor: Cursor, updated_at_ms: i64) {
-        let before = self.state.cursors.insert(station.get(), StoredCursor { cursor, updated_at_ms });
+    fn set_cursor(&mut self, station: StationNumber, cursor: StoredCursor) {
+        let before = self.state.cursors.insert(station.get(), cursor);
         self.undo.push(Undo::Cursor(station.get(), before));
     }
 
@@ -406,11 +417,15 @@ impl StoreTransaction for MemoryTransaction<'_> {
         &mut self,
         station: StationNumber,
         cursor: Cursor,
+        began: u64,
         now_ms: i64,
         _clock_offset_ms: i64,
     ) -> Result<(), StoreError> {
         self.at(Moment::Advance)?;
-        self.set_cursor(station, cursor, now_ms);
+        let (before, heard) =
+            self.state.cursors.get(&station.get()).map_or((0, 0), |stored| (stored.began, stored.heard));
+        let heard = heard.max(before.min(began));
+        self.set_cursor(station, StoredCursor { cursor, updated_at_ms: now_ms, began, heard });
         Ok(())
     }
 
@@ -421,6 +436,10 @@ impl StoreTransaction for MemoryTransaction<'_> {
     async fn station_by_code(&mut self, code_hash: [u8; 32]) -> Result<Option<StationRecord>, StoreError> {
         let code = CodeHash(code_hash).to_string();
         Ok(self.state.stations.get(&code).cloned())
+    }
+
+    async fn station_by_name(&mut self, name: &str) -> Result<Option<StationRecord>, StoreError> {
+        Ok(self.state.stations.values().find(|station| station.name == name).cloned())
     }
 
     async fn station_by_uuid(&mut self, uuid: [u8; 16]) -> Result<Option<StationRecord>, StoreError> {
@@ -450,7 +469,40 @@ impl StoreTransaction for MemoryTransaction<'_> {
         };
         self.state.stations.insert(code.clone(), joined);
         self.undo.push(Undo::Station(code, before));
-        self.set_cursor(number, Cursor { seq: 0, chain: start }, ask.now_ms);
+        let cursor = Cursor { seq: 0, chain: start };
+        self.set_cursor(number, StoredCursor { cursor, updated_at_ms: ask.now_ms, began: 0, heard: 0 });
+        Ok(())
+    }
+
+    async fn renew_code(&mut self, station: &StationRecord, code: &NewStation) -> Result<(), StoreError> {
+        let found = self.state.stations.iter().find(|(_, record)| record.name == station.name);
+        let old = found.map(|(old, _)| old.clone()).ok_or_else(|| StoreError::Fault("the station is gone".into()))?;
+        let Some(before) = self.state.stations.remove(&old) else { return Ok(()) };
+        let renewed = StationRecord {
+            code_expires_at_ms: code.code_expires_at_ms,
+            token_ended_at_ms: before.token_hash.map(|_| before.token_ended_at_ms.unwrap_or(code.now_ms)),
+            revoked_at_ms: None,
+            ..before.clone()
+        };
+        self.undo.push(Undo::Station(old, before));
+        if let (Some(hash), Some(number)) = (renewed.token_hash, renewed.number)
+            && self.state.ended_tokens.insert(hash, number.get()).is_none()
+        {
+            self.undo.push(Undo::EndedToken(hash));
+        }
+        let new = CodeHash(code.code_hash).to_string();
+        self.state.stations.insert(new.clone(), renewed);
+        self.undo.push(Undo::NewCode(new));
+        Ok(())
+    }
+
+    async fn renew_token(&mut self, name: &str, token_hash: [u8; 32]) -> Result<(), StoreError> {
+        let ended = self.state.ended_tokens.contains_key(&token_hash);
+        if let Some((code, record)) = self.state.stations.iter_mut().find(|(_, record)| record.name == name) {
+            self.undo.push(Undo::Station(code.clone(), record.clone()));
+            record.token_hash = Some(token_hash);
+            record.token_ended_at_ms = record.token_ended_at_ms.filter(|_| ended);
+        }
         Ok(())
     }
 }
@@ -491,6 +543,16 @@ impl Upstream for MemoryUpstream {
         self.transact(|tx| Box::pin(async move { join(tx, &ask).await }))
     }
 
+    async fn renew(&self, ask: &JoinAsk, number: StationNumber) -> Result<JoinOutcome, StoreError> {
+        let ask = ask.clone();
+        self.transact(|tx| Box::pin(async move { renew(tx, &ask, number).await }))
+    }
+
+    async fn rotate_station(&self, code: &NewStation) -> Result<RotateOutcome, StoreError> {
+        let code = code.clone();
+        self.transact(|tx| Box::pin(async move { rotate(tx, &code).await }))
+    }
+
     async fn add_station(&self, station: &NewStation) -> Result<bool, StoreError> {
         let mut state = self.state();
         if state.stations.values().any(|known| known.name == station.name) {
@@ -501,6 +563,7 @@ impl Upstream for MemoryUpstream {
             number: None,
             uuid: None,
             token_hash: None,
+            token_ended_at_ms: None,
             code_expires_at_ms: station.code_expires_at_ms,
             joined_at_ms: None,
             revoked_at_ms: None,
@@ -538,7 +601,12 @@ impl Upstream for MemoryUpstream {
 
     async fn station_by_token(&self, token_hash: [u8; 32]) -> Result<Option<StationRecord>, StoreError> {
         self.at(Moment::Read)?;
-        Ok(self.state().stations.values().find(|station| station.token_hash == Some(token_hash)).cloned())
+        let state = self.state();
+        let number = state.ended_tokens.get(&token_hash).and_then(|&number| StationNumber::new(number).ok());
+        let has = |station: &&StationRecord| {
+            station.token_hash == Some(token_hash) || number.is_some() && station.number == number
+        };
+        Ok(state.stations.values().find(has).cloned())
     }
 
     async fn station_by_uuid(&self, uuid: [u8; 16]) -> Result<Option<StationRecord>, StoreError> {

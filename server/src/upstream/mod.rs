@@ -13,6 +13,7 @@ pub mod rejects;
 pub mod reports;
 pub mod sqlite;
 pub mod surveyed;
+pub mod upkeep;
 
 use std::sync::Arc;
 
@@ -31,11 +32,12 @@ pub use self::rejects::{Reject, RejectFilter, RejectState};
 use self::rejects::{RejectStore, RejectTransaction};
 use self::reports::ReportStore;
 use self::surveyed::Surveyed;
+use self::upkeep::Upkeep;
 use crate::ingest::apply::{Job, Outcome, Part};
 use crate::ingest::plan::TableWrites;
 use crate::ingest::questions::{Facts, Questions};
 use crate::lines::Line;
-use crate::stations::{JoinAsk, JoinOutcome, NewStation, StationRecord, StationSummary};
+use crate::stations::{JoinAsk, JoinOutcome, NewStation, RotateOutcome, StationRecord, StationSummary};
 
 /// A transaction on a store: questions about sets of rows, and writes of sets of rows. Dropped without a commit, nothing of it remains.
 #[async_trait]
@@ -63,10 +65,14 @@ pub trait StoreTransaction: LineTransaction + RejectTransaction + IsolateTransac
         last_seq: u64,
     ) -> Result<Vec<RejectedChange>, StoreError>;
     /// Moves the cursor. `clock_offset_ms` is the server's clock minus the station's.
+    ///
+    /// `began` is the change that the batch follows. Whoever sent it has acknowledged the batch before the one before: that one was in flight
+    /// while this was cut. So the `began` of the batch before, or of this one if it is lower, is heard.
     async fn advance(
         &mut self,
         station: StationNumber,
         cursor: Cursor,
+        began: u64,
         now_ms: i64,
         clock_offset_ms: i64,
     ) -> Result<(), StoreError>;
@@ -75,6 +81,8 @@ pub trait StoreTransaction: LineTransaction + RejectTransaction + IsolateTransac
     async fn lock_stations(&mut self) -> Result<(), StoreError>;
     /// The station that was invited with this code.
     async fn station_by_code(&mut self, code_hash: [u8; 32]) -> Result<Option<StationRecord>, StoreError>;
+    /// The station of this name.
+    async fn station_by_name(&mut self, name: &str) -> Result<Option<StationRecord>, StoreError>;
     /// The station with this uuid.
     async fn station_by_uuid(&mut self, uuid: [u8; 16]) -> Result<Option<StationRecord>, StoreError>;
     /// The highest number given so far; 0 before the first.
@@ -87,6 +95,10 @@ pub trait StoreTransaction: LineTransaction + RejectTransaction + IsolateTransac
         ask: &JoinAsk,
         start: Chain,
     ) -> Result<(), StoreError>;
+    /// Gives a station another code, ends its token if it has one, and takes a revocation back.
+    async fn renew_code(&mut self, station: &StationRecord, code: &NewStation) -> Result<(), StoreError>;
+    /// Gives a station that has joined another token.
+    async fn renew_token(&mut self, name: &str, token_hash: [u8; 32]) -> Result<(), StoreError>;
 }
 
 /// A schema that was served once, by its file.
@@ -100,7 +112,7 @@ pub struct KnownSchema {
 
 /// An upstream database.
 #[async_trait]
-pub trait Upstream: Surveyed + Exportable + Lines + RejectStore + 'static {
+pub trait Upstream: Surveyed + Exportable + Lines + RejectStore + Upkeep + 'static {
     /// One line for the log: what kind of database this is.
     fn describe(&self) -> String;
     /// Applies a part of a batch: all of it, in one transaction, or nothing, also when the work on it panics. The panic goes on to the
@@ -110,13 +122,17 @@ pub trait Upstream: Surveyed + Exportable + Lines + RejectStore + 'static {
     async fn knows_code(&self, code_hash: [u8; 32]) -> Result<bool, StoreError>;
     /// Lets a station join.
     async fn join(&self, ask: &JoinAsk) -> Result<JoinOutcome, StoreError>;
+    /// Gives the file of a station that has joined another token, if the code is for that.
+    async fn renew(&self, ask: &JoinAsk, number: StationNumber) -> Result<JoinOutcome, StoreError>;
+    /// Ends a station's token and gives it another code, which may be of a revoked one.
+    async fn rotate_station(&self, code: &NewStation) -> Result<RotateOutcome, StoreError>;
     /// Invites a station; `false` when the name is taken.
     async fn add_station(&self, station: &NewStation) -> Result<bool, StoreError>;
-    /// Takes a station's token away for good; `false` when there is none of that name.
+    /// Takes a station's access away; `false` when there is none of that name.
     async fn revoke_station(&self, name: &str, now_ms: i64) -> Result<bool, StoreError>;
     /// Every station, by name.
     async fn stations(&self) -> Result<Vec<StationSummary>, StoreError>;
-    /// The station whose token has this hash.
+    /// The station whose token has, or had before it ended, this hash: [`StationRecord::takes`] tells which.
     async fn station_by_token(&self, token_hash: [u8; 32]) -> Result<Option<StationRecord>, StoreError>;
     /// The station with this uuid.
     async fn station_by_uuid(&self, uuid: [u8; 16]) -> Result<Option<StationRecord>, StoreError>;

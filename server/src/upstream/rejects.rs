@@ -9,6 +9,7 @@ use tidemark_core::ids::StationNumber;
 use super::StoreError;
 use crate::ingest::questions::Key;
 use crate::ingest::replay::{Replay, ReplayOutcome};
+use crate::lines::Line;
 
 /// What became of a rejected change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -146,21 +147,17 @@ pub struct Settled {
 /// What a transaction asks and writes about rejects.
 #[async_trait]
 pub trait RejectTransaction: Send {
-    /// Whether the station has open rejects.
-    async fn has_open_rejects(&mut self, station: StationNumber) -> Result<bool, StoreError>;
+    /// Whether a number whose rows the line owns has open rejects.
+    async fn has_open_rejects(&mut self, line: &Line) -> Result<bool, StoreError>;
     /// The newest open reject of an insert or update of each of these rows, by table and key.
     async fn rejected_rows(
         &mut self,
         station: StationNumber,
         keys: &BTreeMap<usize, BTreeSet<Key>>,
     ) -> Result<HashMap<(usize, Key), RejectedRow>, StoreError>;
-    /// Marks as superseded the open rejects of these rows that are older than what was applied.
-    async fn supersede(
-        &mut self,
-        station: StationNumber,
-        applied: &[AppliedRow],
-        now_ms: i64,
-    ) -> Result<(), StoreError>;
+    /// Marks as superseded the open rejects of these rows that are older than what was applied: in the log of the line's station, those with
+    /// a lower seq; of the numbers it replaced, all, since these write no more.
+    async fn supersede(&mut self, line: &Line, applied: &[AppliedRow], now_ms: i64) -> Result<(), StoreError>;
     /// The open rejects with these seqs, in seq order.
     async fn open_rejects(&mut self, station: StationNumber, seqs: &[u64]) -> Result<Vec<Reject>, StoreError>;
     /// Changes what is kept of open rejects.

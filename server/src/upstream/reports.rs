@@ -19,6 +19,10 @@ pub struct ProductRow {
     pub validation_errors: u64,
     /// Mean shrinkage rate of its records, a fraction of the initial mass.
     pub mean_rate: Option<f64>,
+    /// Mean mass that was lost, of the records that have a rate, in kilograms.
+    pub mean_loss_kg: Option<f64>,
+    /// Mass that these records lost in all, in kilograms.
+    pub loss_kg: Option<f64>,
     /// Day of its first record, `YYYY-MM-DD`, UTC.
     pub first_day: Option<String>,
     /// Day of its last record.
@@ -79,6 +83,15 @@ pub struct DayRow {
     pub coefficients: [Total; 3],
 }
 
+/// A first and a last day, `YYYY-MM-DD`, UTC.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Days {
+    /// The first.
+    pub first_day: String,
+    /// The last.
+    pub last_day: String,
+}
+
 /// How old the roll-ups are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Freshness {
@@ -114,6 +127,8 @@ pub trait ReportStore: Send + Sync {
     async fn models(&self) -> Result<Vec<ModelRow>, StoreError>;
     /// The coefficients of a product from one day to another, both included, by day and model.
     async fn days(&self, product: &str, since: &str, until: &str) -> Result<Vec<DayRow>, StoreError>;
+    /// The days of a product's first and last coefficients, of one model or of all; `None` when it has none.
+    async fn days_of(&self, product: &str, model: Option<&str>) -> Result<Option<Days>, StoreError>;
 
     /// Adds a reader; `false` when the name is taken.
     async fn add_reader(&self, name: &str, token_hash: [u8; 32], now_ms: i64) -> Result<bool, StoreError>;

@@ -8,6 +8,7 @@ mod rejects;
 mod reports;
 mod surveyed;
 mod transaction;
+mod upkeep;
 mod values;
 
 use std::path::Path;
@@ -21,14 +22,16 @@ use tidemark_core::decision::Cursor;
 use tidemark_core::ids::StationNumber;
 use tidemark_core::schema::Schema;
 
-use self::records::{STATION_COLUMNS, cursor_of, station_of, station_where};
+use self::records::{STATION_COLUMNS, cursor_of, station_by_token, station_of, station_where};
 use self::transaction::SqliteTransaction;
 pub(crate) use self::values::Parameter;
 use self::values::{at_text, ms_of};
 use super::reports::ReportStore;
 use super::{Cause, KnownSchema, StoreError, Upstream};
 use crate::ingest::apply::{Job, Outcome, Part, apply};
-use crate::stations::{JoinAsk, JoinOutcome, NewStation, StationRecord, StationSummary, join};
+use crate::stations::{
+    JoinAsk, JoinOutcome, NewStation, RotateOutcome, StationRecord, StationSummary, join, renew, rotate,
+};
 
 /// How long a statement waits for another process's lock.
 const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);
@@ -136,6 +139,10 @@ impl Drop for Untransacted<'_> {
 /// # Errors
 /// When the file cannot be opened or is no SQLite file; names it.
 pub fn connect(path: &Path) -> anyhow::Result<Connection> {
+    // It holds the hashes of tokens, which seal bundles. What is in the way, SQLite says.
+    if !path.exists() {
+        drop(crate::files::make_private(path, false));
+    }
     let open = || -> rusqlite::Result<Connection> {
         let connection = Connection::open(path)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -203,6 +210,16 @@ impl Upstream for SqliteUpstream {
         self.transact(move |tx| Box::pin(async move { join(tx, &ask).await })).await
     }
 
+    async fn renew(&self, ask: &JoinAsk, number: StationNumber) -> Result<JoinOutcome, StoreError> {
+        let ask = ask.clone();
+        self.transact(move |tx| Box::pin(async move { renew(tx, &ask, number).await })).await
+    }
+
+    async fn rotate_station(&self, code: &NewStation) -> Result<RotateOutcome, StoreError> {
+        let code = code.clone();
+        self.transact(move |tx| Box::pin(async move { rotate(tx, &code).await })).await
+    }
+
     async fn add_station(&self, station: &NewStation) -> Result<bool, StoreError> {
         let station = station.clone();
         Self::with(&self.writer, move |connection| add_station(connection, &station).map_err(failed)).await
@@ -229,9 +246,9 @@ impl Upstream for SqliteUpstream {
                 let rows = select.query_map([], |row| {
                     Ok(StationSummary {
                         record: station_of(row)?,
-                        tidemark: row.get::<_, Option<i64>>(7)?.unwrap_or(0).unsigned_abs(),
-                        updated_at_ms: row.get::<_, Option<String>>(8)?.map(|text| ms_of(&text)),
-                        rejects: row.get::<_, i64>(9)?.unsigned_abs(),
+                        tidemark: row.get::<_, Option<i64>>(8)?.unwrap_or(0).unsigned_abs(),
+                        updated_at_ms: row.get::<_, Option<String>>(9)?.map(|text| ms_of(&text)),
+                        rejects: row.get::<_, i64>(10)?.unsigned_abs(),
                     })
                 })?;
                 rows.collect()
@@ -242,7 +259,7 @@ impl Upstream for SqliteUpstream {
     }
 
     async fn station_by_token(&self, token_hash: [u8; 32]) -> Result<Option<StationRecord>, StoreError> {
-        Self::with(&self.reader, move |connection| station_where(connection, "token_hash", &token_hash)).await
+        Self::with(&self.reader, move |connection| station_by_token(connection, &token_hash)).await
     }
 
     async fn station_by_uuid(&self, uuid: [u8; 16]) -> Result<Option<StationRecord>, StoreError> {

@@ -9,6 +9,7 @@ use rusqlite::backup::{Backup, StepResult};
 use crate::error::{Error, Result};
 use crate::format;
 use crate::open::{OpenOptions, connect};
+use crate::private;
 
 /// How long to wait for a program's transaction when a copy is put back: so often, with a pause of 100 ms.
 const TRIES: u32 = 100;
@@ -43,6 +44,7 @@ fn write_copy(db: &Connection, file: &str, copy: &str) -> Result<()> {
     if Path::new(copy).exists() {
         std::fs::remove_file(copy).map_err(|error| unwritable(copy, &error))?;
     }
+    private::make(Path::new(copy)).map_err(|error| unwritable(copy, &error))?;
     db.execute("VACUUM INTO ?1", [copy]).map_err(sql)?;
     check(&Connection::open(copy).map_err(sql)?, file)?;
     let synced = std::fs::File::options().write(true).open(copy).and_then(|copy| copy.sync_all());
@@ -73,6 +75,7 @@ pub fn restore(from: impl AsRef<Path>, path: impl AsRef<Path>, kept: impl AsRef<
     }
     let (mut db, file) = connect(path.as_ref(), OpenOptions::default(), true)?;
     let sql = |error| Error::sqlite(&file, "put the copy back", error);
+    private::close(path.as_ref()).map_err(|error| Error::Exposed { file: file.clone(), detail: error.to_string() })?;
     let backup = Backup::new(&copy, &mut db).map_err(sql)?;
     for _ in 0..TRIES {
         match backup.step(-1).map_err(sql)? {

@@ -71,6 +71,17 @@ pub enum Error {
         /// Where.
         file: String,
     },
+    /// Everybody on the machine can read the file, which holds the station's token, and its mode cannot be changed.
+    #[error(
+        "{file}: every user of this machine can read it, and it is to hold the station's token; its mode cannot be changed ({detail}). Let its owner \
+         run `chmod o= {file}`, then try again"
+    )]
+    Exposed {
+        /// Where.
+        file: String,
+        /// Why not.
+        detail: String,
+    },
     /// Another program holds the write lock for longer than we wait.
     #[error("{file}: locked by another program; end the transaction it left open, then try again")]
     Locked {

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | [`Store`] (`store`, `open`, `evolve`, `status`, `log`, `rejects`, `repair`, `renumber`, `rows`) | a station's file |
 //! | [`attach`], `lacking` | capture on a file that another system made, and what such a file has not |
-//! | `backup` | copies of a file, made and put back while programs have it open |
+//! | `backup`, [`private`] | copies of a file, made and put back while programs have it open; who may read file and copies |
 //! | [`format`](mod@format) | the formats a file has had, and the way from each to the next |
 //! | [`capture`] | the triggers on a real file: checked at open, repaired |
 //! | `parting`, `switch`, `former` | a file whose history parted from its number's: where, going on under another number, its rows before |
@@ -33,6 +33,7 @@ pub mod meta;
 mod open;
 pub mod outbox;
 mod parting;
+pub mod private;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod prune;
 mod pruned;

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::format;
 use crate::former::CREATE_FORMER;
 use crate::meta::{self, CREATE_STATION};
+use crate::private;
 use crate::rejects::create_rejects;
 use crate::store::Store;
 
@@ -50,6 +51,10 @@ pub(crate) fn connect(path: &Path, options: OpenOptions, create: bool) -> Result
     let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     if create {
         flags |= OpenFlags::SQLITE_OPEN_CREATE;
+        // What is in the way, SQLite says.
+        if cfg!(not(target_arch = "wasm32")) && !path.exists() {
+            drop(private::make(path));
+        }
     }
     let db = Connection::open_with_flags(path, flags).map_err(|error| Error::sqlite(&file, "open the file", error))?;
     settle(&db, &file, options)?;

@@ -117,6 +117,8 @@ pub(crate) struct Comparison {
     pub(crate) own: OwnHistory,
     /// The server's cursor, as it was told last.
     pub(crate) server: Option<Cursor>,
+    /// The number was revoked: nothing is pushed under it any more.
+    pub(crate) revoked: bool,
     /// Last seq at which both are known to agree.
     agree: u64,
     /// First seq at which they are known to differ.
@@ -129,7 +131,7 @@ impl Comparison {
     pub(crate) const fn new(own: OwnHistory) -> Self {
         let base = own.meta.tidemark.seq;
         // From one before the tidemark on, so that the print there is compared, too.
-        Self { own, server: None, agree: base, differ: None, ask: Some(base.saturating_sub(1)) }
+        Self { own, server: None, revoked: false, agree: base, differ: None, ask: Some(base.saturating_sub(1)) }
     }
 
     /// After which seq to ask for prints, if there is something to ask.
@@ -141,6 +143,7 @@ impl Comparison {
     pub(crate) fn answered(&mut self, reply: &HistoryReply) {
         let server = Cursor { seq: reply.tidemark, chain: reply.chain };
         self.server = Some(server);
+        self.revoked = reply.revoked;
         self.ask = None;
         let told = (reply.first_seq..).zip(reply.prints.0.iter().copied());
         for (seq, print) in told.chain([(server.seq, server.chain.print())]) {

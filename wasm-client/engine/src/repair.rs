@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
-use tidemark_core::protocol::{RejectFate, RejectsRequest, SettledReject};
+use tidemark_core::protocol::{RejectFate, RejectsReply, RejectsRequest, SettledReject};
 use tidemark_core::reject::RejectCode;
 use tidemark_core::schema::{Schema, Table};
 use tidemark_core::sqlite::quote;
@@ -13,6 +13,9 @@ use tidemark_core::sqlite::quote;
 use crate::error::{Error, Result};
 use crate::rejects::RejectState;
 use crate::store::{Store, last_seq};
+
+/// What is added to the message of a reject that the server has forgotten.
+const FORGOTTEN: &str = " — settled upstream; how is not kept there any more: `tidemark verify` tells whether the row is there as it is here";
 
 /// Which open rejects.
 #[derive(Debug, Clone, Copy)]
@@ -158,19 +161,30 @@ impl Store {
     }
 
     /// Takes over what became upstream of rejects that are open here, of those that were `asked` about; returns how many are resolved and how
-    /// many discarded.
+    /// many discarded. One that is forgotten there counts as discarded, and says so: whether its row is upstream, only a comparison tells.
     ///
     /// # Errors
     /// SQLite's; nothing is changed then.
     pub(crate) fn rejects_settled_upstream(
         &mut self,
         asked: &[u64],
-        settled: &[SettledReject],
+        reply: &RejectsReply,
         now_ms: i64,
     ) -> Result<(u64, u64)> {
+        let RejectsReply { settled, forgotten } = reply;
         let file = self.file().to_owned();
         self.transaction(|tx| {
             let (mut resolved, mut discarded) = (0, 0);
+            let failed = |error| Error::sqlite(&file, "settle the rejects", error);
+            for seq in forgotten {
+                if !asked.contains(seq) || check_open(tx, &file, *seq).is_err() {
+                    continue;
+                }
+                set_state(tx, *seq, RejectState::Discarded, now_ms).map_err(failed)?;
+                let sql = "UPDATE tidemark_rejects SET message = message || ?2 WHERE seq = ?1";
+                tx.execute(sql, (as_i64(*seq), FORGOTTEN)).map_err(failed)?;
+                discarded += 1;
+            }
             for SettledReject { seq, fate } in settled {
                 if !asked.contains(seq) || check_open(tx, &file, *seq).is_err() {
                     continue;
@@ -179,8 +193,7 @@ impl Store {
                     RejectFate::Replayed | RejectFate::Superseded => (RejectState::Resolved, &mut resolved),
                     RejectFate::Discarded => (RejectState::Discarded, &mut discarded),
                 };
-                set_state(tx, *seq, state, now_ms)
-                    .map_err(|error| Error::sqlite(&file, "settle the rejects", error))?;
+                set_state(tx, *seq, state, now_ms).map_err(failed)?;
                 *count += 1;
             }
             Ok((resolved, discarded))

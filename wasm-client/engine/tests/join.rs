@@ -2,13 +2,17 @@
 
 use crate::common::{FakeServer, Fault, World, answer, code, problem};
 use tidemark_client::sync::join::{self, Begin, JoinError};
-use tidemark_client::sync::{Reply, Transport as _};
+use tidemark_client::sync::{RefusalKind, Reply, Transport as _};
 use tidemark_client::{Secret, State};
 use tidemark_core::joincode::JoinCode;
-use tidemark_core::protocol::{JoinRequest, ProblemCode};
+use tidemark_core::protocol::{JoinRequest, Problem, ProblemCode};
 
 fn ask(world: &mut World, fresh: u8) -> JoinRequest {
-    match join::begin(&mut world.store, &code(), None, Secret([fresh; 32])).unwrap() {
+    ask_with(world, &code(), fresh)
+}
+
+fn ask_with(world: &mut World, code: &str, fresh: u8) -> JoinRequest {
+    match join::begin(&mut world.store, code, None, Secret([fresh; 32])).unwrap() {
         Begin::Ask(request) => serde_json::from_slice(&request.body).unwrap(),
         Begin::Joined(membership) => panic!("{membership:?}"),
     }
@@ -35,21 +39,64 @@ fn after_a_lost_reply_the_same_words_are_asked_again() {
 }
 
 #[test]
-fn another_code_gets_another_token_and_a_joined_station_refuses_it() {
+fn another_code_gets_another_token_and_a_joined_station_stays_what_it_is() {
     let mut world = World::new();
     assert_eq!(ask(&mut world, 1).token, "01".repeat(32));
     let other = JoinCode { url: "http://127.0.0.1:2".into(), secret: [8; 32] }.encode();
     let Begin::Ask(request) = join::begin(&mut world.store, &other, None, Secret([2; 32])).unwrap() else { panic!() };
     let asked: JoinRequest = serde_json::from_slice(&request.body).unwrap();
     assert_eq!((asked.token, request.url.as_str()), ("02".repeat(32), "http://127.0.0.1:2/v1/join"));
+    // A file that has joined asks for nothing but another token, and stays what it is when the code is not for that.
     let mut world = World::joined();
-    match join::begin(&mut world.store, &other, None, Secret([2; 32])).unwrap_err() {
-        JoinError::Already { server, number: 3, name } => {
-            assert_eq!((server.as_str(), name.as_str()), ("http://127.0.0.1:1", "alpha"))
+    let before = world.store.meta().unwrap();
+    for code in [ProblemCode::JoinCodeUsed, ProblemCode::JoinCodeUnknown] {
+        let asked = ask_with(&mut world, &other, 2);
+        assert_eq!(asked.station.map(|number| number.get()), Some(3));
+        match join::finish(&mut world.store, 0, &problem(code)).unwrap_err() {
+            JoinError::Already { server, number: 3, name, said } => {
+                assert_eq!((server.as_str(), name.as_str(), said.as_str()), ("http://127.0.0.1:1", "alpha", "because"))
+            }
+            error => panic!("{error}"),
         }
-        error => panic!("{error}"),
+        assert_eq!(world.store.meta().unwrap(), before);
     }
-    assert_eq!(world.store.meta().unwrap().server.as_deref(), Some("http://127.0.0.1:1"));
+    // As another station it would push what that one has not.
+    let limits = tidemark_core::limits::FrameLimits::DEFAULT;
+    let stranger = answer(200, &serde_json::json!({ "station": 4, "name": "beta", "limits": limits }));
+    assert!(matches!(join::finish(&mut world.store, 0, &stranger), Err(JoinError::NotNow(_))));
+    assert_eq!(world.store.meta().unwrap(), before);
+}
+
+#[test]
+fn another_token_is_kept_beside_the_old_one_until_it_is_in_force() {
+    let mut world = World::joined();
+    let old = world.store.meta().unwrap();
+    let rotated = JoinCode { url: "http://127.0.0.1:1".into(), secret: [8; 32] }.encode();
+    world.server.token = None;
+    world.server.faults.push_back(Fault::LoseReply);
+    let Begin::Ask(request) = join::begin(&mut world.store, &rotated, None, Secret([2; 32])).unwrap() else { panic!() };
+    world.server.send(&request).unwrap_err();
+    assert_eq!(world.store.meta().unwrap(), old, "nothing is lost by a code that is for nothing");
+    world.restart();
+    let again = ask_with(&mut world, &rotated, 3);
+    assert_eq!(again.token, "02".repeat(32), "the token of the first attempt");
+    let Begin::Ask(request) = join::begin(&mut world.store, &rotated, None, Secret([4; 32])).unwrap() else { panic!() };
+    let reply = world.server.send(&request).unwrap();
+    let joined = join::finish(&mut world.store, 5, &reply).unwrap();
+    assert_eq!((joined.number.get(), joined.name.as_str()), (3, "alpha"));
+    let new = world.store.meta().unwrap();
+    assert_eq!(new.token, Some(Secret([2; 32])));
+    assert_eq!((new.membership, new.tidemark, new.sent_seq), (old.membership, old.tidemark, old.sent_seq));
+    // A second process that asked at the same time ends with the same; and once more there is nothing to ask.
+    join::finish(&mut world.store, 6, &reply).unwrap();
+    assert_eq!(world.store.meta().unwrap().token, Some(Secret([2; 32])));
+    assert!(matches!(
+        join::begin(&mut world.store, &rotated, None, Secret([5; 32])).unwrap(),
+        Begin::Joined(m) if m == joined
+    ));
+    world.write(2);
+    world.push();
+    world.assert_in_sync();
 }
 
 #[test]
@@ -78,23 +125,28 @@ fn slips_in_code_and_url_change_nothing() {
 #[test]
 fn what_the_server_says_is_told_and_the_station_stays_as_it_was() {
     let reply = |status, body: &str| Reply { status, retry_after: None, body: body.as_bytes().to_vec() };
+    let before = Problem::new(ProblemCode::JoinCodeUsed, "because").joined_as("alpha");
     for (reply, refused, says) in [
-        (problem(ProblemCode::JoinCodeUsed), true, "because"),
-        (problem(ProblemCode::JoinCodeExpired), true, "because"),
-        (problem(ProblemCode::JoinCodeUnknown), true, "because"),
-        (problem(ProblemCode::StationsExhausted), true, "because"),
-        (problem(ProblemCode::UnknownSchema), true, "tidemark-server migrate up"),
-        (problem(ProblemCode::BadRequest), true, "because"),
-        (problem(ProblemCode::Unavailable), false, "cannot answer now"),
-        (problem(ProblemCode::Internal), false, "cannot answer now"),
-        (reply(200, "<html>"), false, "not a Tidemark server's"),
-        (reply(200, r#"{"station":0,"name":"x","limits":{}}"#), false, "not a Tidemark server's"),
-        (reply(502, ""), false, "HTTP status 502"),
+        (problem(ProblemCode::JoinCodeUsed), Some(RefusalKind::CodeUsed), "because"),
+        (answer(403, &before), Some(RefusalKind::JoinedBefore), "because"),
+        (problem(ProblemCode::JoinCodeExpired), Some(RefusalKind::CodeExpired), "because"),
+        (problem(ProblemCode::JoinCodeUnknown), Some(RefusalKind::CodeUnknown), "because"),
+        (problem(ProblemCode::CannotRejoin), Some(RefusalKind::OtherFile), "because"),
+        (problem(ProblemCode::Revoked), Some(RefusalKind::Revoked), "because"),
+        (problem(ProblemCode::StationsExhausted), Some(RefusalKind::NumbersExhausted), "because"),
+        (problem(ProblemCode::UnknownSchema), Some(RefusalKind::Schema), "tidemark-server migrate up"),
+        (problem(ProblemCode::BadRequest), Some(RefusalKind::Other), "because"),
+        (problem(ProblemCode::Unavailable), None, "cannot answer now"),
+        (problem(ProblemCode::Internal), None, "cannot answer now"),
+        (reply(200, "<html>"), None, "not a Tidemark server's"),
+        (reply(200, r#"{"station":0,"name":"x","limits":{}}"#), None, "not a Tidemark server's"),
+        (reply(502, ""), None, "HTTP status 502"),
     ] {
         let mut world = World::new();
         ask(&mut world, 1);
         let error = join::finish(&mut world.store, 0, &reply).unwrap_err();
-        assert_eq!(matches!(error, JoinError::Refused(_)), refused, "{error}");
+        let kind = if let JoinError::Refused(refusal) = &error { Some(refusal.kind) } else { None };
+        assert_eq!(kind, refused, "{error}");
         assert!(error.to_string().contains(says), "{error}");
         assert_eq!(world.store.status().unwrap().state, State::NotJoined);
     }

@@ -69,13 +69,37 @@ fn an_answer_about_others_or_about_what_was_settled_here_changes_nothing() {
     world.store.discard_rejects(&[2], 1).unwrap();
     let lies =
         [settled(2, RejectFate::Replayed), settled(7, RejectFate::Discarded), settled(u64::MAX, RejectFate::Replayed)];
-    world.server.faults = [Fault::Answer(answer(200, &RejectsReply { settled: lies.to_vec() }))].into();
+    world.server.faults =
+        [Fault::Answer(answer(200, &RejectsReply { settled: lies.to_vec(), forgotten: Vec::new() }))].into();
     world.push();
     assert_eq!([1, 2, 3].map(|seq| state(&world, seq)), {
         use RejectState::{Discarded, Open};
         [Open, Discarded, Open]
     });
     assert!(!world.events.iter().any(|event| matches!(event, Event::Settled { .. })));
+}
+
+#[test]
+fn what_the_server_has_forgotten_is_open_no_more_and_says_so() {
+    let mut world = rejected(3);
+    world.server.forgotten = vec![2];
+    world.write(1);
+    world.push();
+    assert!(world.events.contains(&Event::Settled { resolved: 0, discarded: 1 }), "{:?}", world.events);
+    assert_eq!([1, 2, 3].map(|seq| state(&world, seq)), {
+        use RejectState::{Discarded, Open};
+        [Open, Discarded, Open]
+    });
+    let message = world.store.reject(2).unwrap().unwrap().message;
+    assert!(message.contains("how is not kept there any more") && message.contains("tidemark verify"), "{message}");
+    // Of others, and of what was settled here, it says nothing that counts.
+    world.store.discard_rejects(&[3], 1).unwrap();
+    let lies = RejectsReply { settled: Vec::new(), forgotten: vec![3, 77, u64::MAX] };
+    world.clock.0 += 600_000;
+    world.server.faults = [Fault::Answer(answer(200, &lies))].into();
+    world.push();
+    assert_eq!(state(&world, 1), RejectState::Open);
+    assert!(!world.store.reject(3).unwrap().unwrap().message.contains("not kept"));
 }
 
 #[test]

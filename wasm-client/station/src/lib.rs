@@ -8,6 +8,12 @@
 //! | [`transport`], [`clock`], [`entropy`] | the network, the time and the randomness of this machine |
 //! | [`cli`] | the command line, one file per verb |
 
+#![deny(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "what is printed goes through `cli::show`, which lets nothing at a terminal"
+)]
+
 pub mod cli;
 pub mod clock;
 pub mod daemon;

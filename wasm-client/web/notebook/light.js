@@ -28,7 +28,7 @@ export function lightOf(status) {
   if (rejects > 0) return wait('wrench', ['light.rejects', { n: rejects }], pending > 0 ? [only, ...details] : []);
   if (storage.risk === 'evictable' && pending > 0) details.push(['light.evictable']);
   if (!joined) return wait('unlinked', pending > 0 ? only : ['light.notJoined'], pending > 0 ? [['light.notJoined'], ...details] : [['light.notJoinedHint']]);
-  if (pending > 0) return wait('device', only, [...details, ...sending(sync)]);
+  if (pending > 0) return wait('device', only, [...sending(sync), ...details]);
   if (status.safeToLeave) return { level: 'safe', icon: 'check', headline: ['light.safe'], details: [['light.safeDetail']] };
   return wait('hourglass', ['light.asking'], sending(sync));
 }
@@ -40,7 +40,11 @@ const wait = (icon, headline, details) => ({ level: 'wait', icon, headline, deta
 export function sending(sync) {
   switch (sync.state) {
     case 'sending': return [['light.sending']];
-    case 'waiting': return [sync.retryAt === null ? ['light.waiting'] : ['light.retry', { at: new Date(sync.retryAt) }]];
+    case 'waiting': return [
+      // First what a person fears: that waiting costs something.
+      [sync.lastError?.kind === 'answer' ? 'light.busy' : 'light.offline'],
+      ...(sync.retryAt === null ? [] : [['light.retry', { at: new Date(sync.retryAt) }]]),
+    ];
     case 'off': return [['light.off']];
     default: return [];
   }

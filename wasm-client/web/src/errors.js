@@ -10,12 +10,14 @@ export class TidemarkError extends Error {
   /**
    * @param {import('./index.js').ErrorCode} code
    * @param {string} message
+   * @param {import('./index.js').JoinReason | null} [reason]
    */
-  constructor(code, message) {
+  constructor(code, message, reason = null) {
     super(message);
     /** @type {'TidemarkError'} */
     this.name = 'TidemarkError';
     this.code = code;
+    this.reason = reason;
   }
 }
 
@@ -25,7 +27,7 @@ export class TidemarkError extends Error {
  * @returns {Failure}
  */
 export function toFailure(error) {
-  if (hasCode(error)) return { code: error.code, message: error.message };
+  if (hasCode(error)) return { code: error.code, message: error.message, reason: error.reason ?? null };
   const words = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
   return { code: 'bug', message: `BUG: ${words}. Please report it; what was committed is on the disk` };
 }
@@ -48,4 +50,4 @@ export function isExpected(error) {
 }
 
 /** @param {Failure} failure */
-export const fromFailure = ({ code, message }) => new TidemarkError(code, message);
+export const fromFailure = ({ code, message, reason }) => new TidemarkError(code, message, reason);

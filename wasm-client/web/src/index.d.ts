@@ -85,7 +85,8 @@ export interface Status {
     retryAt: number | null;
     stop: { kind: StopKind; message: string } | null;
     lastContactAt: number | null;
-    lastError: { message: string; at: number } | null;
+    /** `kind` is null when it failed before this page was opened. */
+    lastError: { message: string; at: number; kind: FailureKind | null } | null;
   };
   storage: {
     /** `memory`: everything is lost when the tab closes. */
@@ -102,6 +103,12 @@ export interface Status {
   /** This tab: `owner` has the database open, `guest` works through another tab, `waiting`: nobody has it open just now. */
   role: 'owner' | 'guest' | 'waiting';
 }
+
+/**
+ * What failed last: the server could not be reached · did not answer in time · answered that it cannot take the changes, or nothing that a server of
+ * ours says · the database on this device refused, being full for example.
+ */
+export type FailureKind = 'unreachable' | 'timeout' | 'answer' | 'storage';
 
 export type StopKind =
   | 'not-joined' | 'forked' | 'revoked' | 'unauthorized' | 'wrong-station' | 'schema' | 'tampered' | 'too-large' | 'refused';
@@ -164,9 +171,9 @@ export type ErrorCode =
   | 'rolled-back'
   /** `close()` was called. */
   | 'closed'
-  /** Join: the code is none, is used up, or the server refused. */
+  /** Join: the code is none, is used up, or the server refused; `reason` says which. */
   | 'join'
-  /** The server cannot be reached. */
+  /** The server cannot be reached, or cannot answer now. */
   | 'unreachable'
   /** The station has not joined. */
   | 'not-joined'
@@ -177,10 +184,33 @@ export type ErrorCode =
   /** A broken invariant: please report it. */
   | 'bug';
 
+/** Why a join code is not taken. */
+export type JoinReason =
+  /** It is no join code: one begins with `tide1-`. */
+  | 'form'
+  /** It is not whole, or a character of it was changed. */
+  | 'damaged'
+  /** The server did not make it. */
+  | 'unknown'
+  /** Another station used it. */
+  | 'used'
+  /** Its time is over. */
+  | 'expired'
+  /** This database joined before, by another code: that one once more repairs a lost reply. */
+  | 'joined-before'
+  /** It was made for another station's file. */
+  | 'other-file'
+  /** Its station was revoked. */
+  | 'revoked'
+  /** The server does not take the schema of this database. */
+  | 'schema';
+
 export class TidemarkError extends Error {
   readonly name: 'TidemarkError';
   readonly code: ErrorCode;
-  constructor(code: ErrorCode, message: string);
+  /** With the code `join`: why, where that is known. */
+  readonly reason: JoinReason | null;
+  constructor(code: ErrorCode, message: string, reason?: JoinReason | null);
 }
 
 /** Ends a subscription. */

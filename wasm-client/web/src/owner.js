@@ -45,6 +45,8 @@ export class Owner {
   #world;
   #core;
   #closed = false;
+  /** The log or the list of rejects changed, perhaps with no row of a table: changes of tables do not tell. */
+  #moved = false;
   #epoch;
   #tabs;
   #sync;
@@ -329,6 +331,7 @@ export class Owner {
     if (what === 'repair') core.repair(seq, set);
     else if (what === 'requeue') core.requeue(seq);
     else core.discard(seq);
+    this.#moved = true;
     this.#committed(() => core.noteCall(tab.id, n, 'null', tab.doneUpTo));
     return null;
   }
@@ -447,8 +450,9 @@ export class Owner {
       if (tab.answers.length > 0) this.#flush(tab, tab.answers.splice(0));
     }
     const tables = this.#core.takeChanges();
-    if (tables.length === 0) return;
-    this.#world.announce({ t: 'change', epoch: this.#epoch, tables });
+    if (tables.length > 0) this.#world.announce({ t: 'change', epoch: this.#epoch, tables });
+    if (tables.length === 0 && !this.#moved) return;
+    this.#moved = false;
     this.#sync.committed();
     this.#status.touch();
   }

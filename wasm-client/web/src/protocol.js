@@ -39,7 +39,7 @@ export const namesOf = (name) => ({
 
 /**
  * @typedef {import('./index.js').ErrorCode} ErrorCode
- * @typedef {{ code: ErrorCode, message: string }} Failure what a `TidemarkError` is made from
+ * @typedef {{ code: ErrorCode, message: string, reason?: import('./index.js').JoinReason | null }} Failure what a `TidemarkError` is made from
  *
  * @typedef {object} Call
  * @property {number} n its number in its tab

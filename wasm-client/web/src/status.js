@@ -21,7 +21,7 @@ const NOT_JOINED = { state: /** @type {const} */ ('not-joined'), retryAt: null, 
  *
  * @typedef {object} World
  * @property {() => Promise<import('./core.js').CoreStatus>} read
- * @property {(pending: number) => Pick<PublicStatus['sync'], 'state' | 'retryAt' | 'stop'> & { error: PublicStatus['sync']['lastError'] }} sync
+ * @property {(pending: number) => Pick<PublicStatus['sync'], 'state' | 'retryAt' | 'stop'> & { error: PublicStatus['sync']['lastError'], failed: import('./index.js').FailureKind | null }} sync
  * @property {'opfs' | 'memory'} kind
  * @property {StorageManagerLike | undefined} storage
  * @property {(status: OwnersStatus) => void} announce
@@ -99,9 +99,9 @@ export class Status {
         await Promise.race([known, new Promise((late) => { this.#world.clock.setTimeout(() => late(undefined), FIRST_MS); })]);
       }
     }
-    const { error, ...sync } = this.#world.sync(core.pending);
+    const { error, failed, ...sync } = this.#world.sync(core.pending);
     const joined = (core.number ?? null) !== null;
-    const lastError = core.lastError === null || core.lastError === undefined ? null : { message: core.lastError, at: core.lastErrorMs ?? 0 };
+    const lastError = core.lastError === null || core.lastError === undefined ? null : { message: core.lastError, at: core.lastErrorMs ?? 0, kind: failed };
     return {
       safeToLeave: core.pending === 0 && core.rejects === 0 && core.state !== 'forked' && joined,
       pending: core.pending,

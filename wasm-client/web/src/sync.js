@@ -26,6 +26,8 @@ const FAREWELL_MS = 1_000;
  * @typedef {import('./core.js').Event} CoreEvent
  * @typedef {import('./protocol.js').Request} Request
  * @typedef {import('./index.js').Pushed} Pushed
+ * @typedef {NonNullable<import('./index.js').Status['sync']['lastError']>} LastError
+ * @typedef {import('./index.js').FailureKind} FailureKind
  * @typedef {{ now: () => number, setTimeout: typeof setTimeout, clearTimeout: typeof clearTimeout }} Clock
  *
  * @typedef {object} World
@@ -48,7 +50,7 @@ const FAREWELL_MS = 1_000;
  */
 
 export class Sync {
-  /** @type {{ state: 'idle' | 'sending' | 'waiting' | 'stopped', retryAt: number | null, stop: Pushed['stop'], error: { message: string, at: number } | null }} */
+  /** @type {{ state: 'idle' | 'sending' | 'waiting' | 'stopped', retryAt: number | null, stop: Pushed['stop'], error: LastError | null }} */
   #state = { state: 'idle', retryAt: null, stop: null, error: null };
   #running = false;
   #again = false;
@@ -59,6 +61,8 @@ export class Sync {
   #grown = true;
   #sent = 0;
   #troubles = 0;
+  /** @type {FailureKind | null} how the last request failed; null when it did not, or nobody has asked yet */
+  #failed = null;
   #hintAt = Number.NEGATIVE_INFINITY;
   #farewellAt = Number.NEGATIVE_INFINITY;
   /** @type {Push[]} */
@@ -128,8 +132,9 @@ export class Sync {
    */
   snapshot(pending) {
     const { state, retryAt, stop, error } = this.#state;
-    if (this.#world.manual && pending > 0 && state === 'idle') return { state: /** @type {const} */ ('off'), retryAt: null, stop: null, error };
-    return { state, retryAt, stop, error };
+    const failed = this.#failed;
+    if (this.#world.manual && pending > 0 && state === 'idle') return { state: /** @type {const} */ ('off'), retryAt: null, stop: null, error, failed };
+    return { state, retryAt, stop, error, failed };
   }
 
   /**
@@ -227,6 +232,7 @@ export class Sync {
       return core.onReply(clock.now(), request.id, status, retryAfter, body);
     });
     this.#troubles = 0;
+    this.#failed = event.event === 'failed' ? kindOf(outcome) : null;
     await this.#onEvent(event);
   }
 
@@ -291,7 +297,7 @@ export class Sync {
     const { clock } = this.#world;
     const wait = Math.min(TROUBLE_MS.first * 2 ** this.#troubles, TROUBLE_MS.max);
     this.#troubles += 1;
-    this.#become({ state: 'waiting', retryAt: clock.now() + wait, error: { message: error.message, at: clock.now() } });
+    this.#become({ state: 'waiting', retryAt: clock.now() + wait, error: { message: error.message, at: clock.now(), kind: 'storage' } });
     this.#wakeIn(wait);
     for (const { reject } of this.#pushes.splice(0)) reject(error);
   }
@@ -308,7 +314,7 @@ export class Sync {
     for (const { changes, rejected, resolve } of settled) resolve({ outcome, changes, rejected, message, stop });
   }
 
-  /** @param {{ state: 'idle' | 'sending' | 'waiting' | 'stopped', retryAt?: number | null, stop?: Pushed['stop'], error?: { message: string, at: number } }} next */
+  /** @param {{ state: 'idle' | 'sending' | 'waiting' | 'stopped', retryAt?: number | null, stop?: Pushed['stop'], error?: LastError }} next */
   #become({ state, retryAt = null, stop = null, error }) {
     const before = this.#state;
     this.#state = { state, retryAt, stop, error: error ?? (state === 'waiting' ? before.error : null) };
@@ -321,4 +327,13 @@ export class Sync {
     const error = new TidemarkError('closed', 'the database was closed');
     for (const { reject } of this.#pushes.splice(0)) reject(error);
   }
+}
+
+/**
+ * @param {Awaited<ReturnType<World['exchange']>>} outcome
+ * @returns {FailureKind}
+ */
+function kindOf(outcome) {
+  if (!('failure' in outcome)) return 'answer';
+  return outcome.failure.timeout ? 'timeout' : 'unreachable';
 }

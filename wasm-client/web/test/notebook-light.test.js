@@ -22,10 +22,19 @@ test('safe only when the database says so', () => {
 
 test('changes only on this device are counted, with the oldest and what the sending is at', () => {
   const answer = lightOf(status({ ...pending, sync: { state: 'waiting', retryAt: 5_000 } }));
-  assert.deepEqual(said(answer), ['wait', 'light.pending', 'light.since', 'light.retry']);
+  assert.deepEqual(said(answer), ['wait', 'light.pending', 'light.offline', 'light.retry', 'light.since']);
   assert.deepEqual(answer.headline[1], { n: 3 });
-  assert.deepEqual(answer.details[0][1], { since: new Date(1_000) });
-  assert.deepEqual(said(lightOf(status({ ...pending, sync: { state: 'sending' } }))).at(-1), 'light.sending');
+  assert.deepEqual(answer.details[2][1], { since: new Date(1_000) });
+  assert.deepEqual(said(lightOf(status({ ...pending, sync: { state: 'sending' } })))[2], 'light.sending');
+});
+
+test('without a network the light says first that waiting loses nothing, whatever else there is to say', () => {
+  const storage = { risk: 'evictable', persisted: false };
+  const offline = kind => ({ state: 'waiting', retryAt: 5_000, lastError: { message: 'x', at: 1, kind } });
+  assert.deepEqual(said(lightOf(status({ ...pending, storage, sync: offline('unreachable') }))),
+    ['wait', 'light.pending', 'light.offline', 'light.retry', 'light.since', 'light.evictable']);
+  // A server that answers is there.
+  assert.equal(said(lightOf(status({ ...pending, storage, sync: offline('answer') })))[2], 'light.busy');
 });
 
 test('a device that has not joined says so, with and without records', () => {

@@ -49,11 +49,13 @@ test('a text that the page asks for exists, and no text is left unused', () => {
 });
 
 test('every code of a reject, a stop and a failure has its words', () => {
-  const types = readFileSync(new URL('../src/index.d.ts', import.meta.url), 'utf8');
+  const types = readFileSync(new URL('../src/index.d.ts', import.meta.url), 'utf8').replace(/\/\*\*.*?\*\//gs, '');
   const literals = block => [...block.matchAll(/'([a-z-]+)'/g)].map(([, literal]) => literal);
-  const type = name => literals(new RegExp(`export type ${name} =([^;]+);`).exec(types)[1].replace(/\/\*\*.*?\*\//gs, ''));
+  const type = name => literals(new RegExp(`export type ${name} =([^;]+);`).exec(types)[1]);
   for (const kind of type('StopKind')) assert.ok(`stop.${kind}` in en && `stop.todo.${kind}` in en, kind);
   for (const code of type('ErrorCode')) assert.ok(`failure.${code}` in en, code);
+  for (const reason of type('JoinReason')) assert.ok(`join.not.${reason}` in en, reason);
+  for (const kind of type('FailureKind')) assert.ok(`send.failed.${kind}` in en, kind);
   const codes = [...readFileSync(new URL('../../../core/src/reject.rs', import.meta.url), 'utf8').matchAll(/^ {4}\w+ = "([a-z0-9-]+)",$/gm)].map(([, code]) => code);
   assert.ok(codes.length > 10);
   for (const code of codes) assert.ok(`reject.code.${code}` in en, code);

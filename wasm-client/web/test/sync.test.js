@@ -42,6 +42,25 @@ test('a failure is told to the engine, which is asked again when it said so', as
   assert.equal(world.requests.length, 2);
 });
 
+test('how a request failed is told as a fact, until one does not', async () => {
+  const world = await joined();
+  const failed = (message) => ({ event: 'failed', message, retryAtMs: world.clock.time + 1 });
+  world.core.lastError = 'words of the engine';
+  for (const [outcome, event, kind] of [
+    [{ failure: { timeout: false, message: 'Failed to fetch' } }, failed('no'), 'unreachable'],
+    [{ failure: { timeout: true, message: 'late' } }, failed('late'), 'timeout'],
+    [answered(503), failed('busy'), 'answer'],
+    [answered(200), acked(1, 1), null],
+  ]) {
+    world.core.actions.push(send(1));
+    world.core.events.push(event);
+    world.replies.push(outcome);
+    world.owner.receive({ t: 'hint', what: 'online' });
+    await settle();
+    assert.equal((await state(world)).lastError.kind, kind);
+  }
+});
+
 test('a commit is pushed without anybody asking, one request at a time', async () => {
   const world = await joined();
   let answer;
@@ -57,6 +76,23 @@ test('a commit is pushed without anybody asking, one request at a time', async (
   await settle();
   assert.equal(world.requests.length, 2);
 });
+
+for (const what of ['repair', 'requeue', 'discard']) {
+  test(`after ${what} of a reject the server is asked and the new count is told, though no row of a table changed`, async () => {
+    const world = await joined();
+    world.core.rejectsOpen = 1;
+    await world.tabs.get('a').call('exec', ['put x']);
+    await world.clock.pass(1_000);
+    const rejects = () => world.announced.filter(({ t }) => t === 'status').at(-1).status.rejects;
+    assert.equal(rejects(), 1);
+    world.core.actions.push(send(1));
+    world.replies.push(answered());
+    await world.tabs.get('a').call(what, [3, { what: 'y' }]);
+    await world.clock.pass(1_000);
+    assert.equal(rejects(), 0);
+    assert.deepEqual(world.requests.map(({ id }) => id), [1]);
+  });
+}
 
 test('the engine is left alone while a page\'s transaction is open, and goes on afterwards', async () => {
   const world = await joined();
@@ -139,7 +175,7 @@ test('a database that is full is tried again, and whoever waits for a push is to
   world.core.failing.set('next', full());
   assert.equal((await now(world.tabs.get('a').call('push'))).code, 'full');
   const { state: name, lastError } = await state(world);
-  assert.deepEqual([name, lastError.message], ['waiting', 'no room']);
+  assert.deepEqual([name, lastError.message, lastError.kind], ['waiting', 'no room', 'storage']);
   assert.equal(world.died, undefined);
   const asked = count(world.core, 'next');
   await world.clock.pass(5_000);

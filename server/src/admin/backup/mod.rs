@@ -17,7 +17,6 @@ pub mod series;
 mod sqlite;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -127,12 +126,11 @@ fn part_of(path: &Path) -> PathBuf {
 
 /// A file for a copy that only its owner may read: it holds everything. What a killed process left under this name is replaced.
 fn make_part(part: &Path) -> anyhow::Result<()> {
-    let mut options = File::options();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(part).with_context(|| format!("cannot write the backup {}", part.display()))?;
-    Ok(())
+    // An older one may be open to others.
+    if part.exists() {
+        std::fs::remove_file(part).with_context(|| format!("cannot write the backup {}", part.display()))?;
+    }
+    files::make_private(part, true).with_context(|| format!("cannot write the backup {}", part.display()))
 }
 
 /// A copy that was made.

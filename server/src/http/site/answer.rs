@@ -3,21 +3,26 @@
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LOCATION,
-    REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue,
+    LOCATION, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Response, StatusCode};
 use percent_encoding::percent_decode_str;
 use tidemark_core::protocol::{Problem, ProblemCode};
 
 use super::super::problem::Reply;
-use super::{INDEX, MOUNT, Site, negotiate};
+use super::{INDEX, JAVASCRIPT, MOUNT, Site, negotiate};
 
 /// What the page may do. Only files of this server run, none of them written into the page, so text that a station shows can never become a
 /// program. `'wasm-unsafe-eval'` lets WebAssembly be compiled, and nothing else. `connect-src` is open: a join code may carry another server's address, and
 /// which one is not known here; it is the one way on which data is meant to leave. It goes with every file, as workers follow
 /// the policy of their own script, not of the page.
 const POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self' https: http:; worker-src 'self'; style-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Says which addresses a service worker of these scripts may answer for (Service Workers, section 6.5).
+const SERVICE_WORKER_ALLOWED: HeaderName = HeaderName::from_static("service-worker-allowed");
+/// The folder above the script's own: the addresses from which [`redirect`] leads to the notebook lie there. Relative, as that one.
+const ABOVE: &str = "../";
 
 /// Whether a path is the notebook's.
 pub(in super::super) fn owns(path: &str) -> bool {
@@ -58,6 +63,9 @@ impl Site {
         answer.insert(ETAG, coded.etag.clone());
         answer.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
         answer.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+        if file.media_type == JAVASCRIPT {
+            answer.insert(SERVICE_WORKER_ALLOWED, HeaderValue::from_static(ABOVE));
+        }
         if !had {
             answer.insert(CONTENT_TYPE, HeaderValue::from_static(file.media_type));
             if let Some(coding) = coding {

@@ -18,6 +18,8 @@ pub(super) use answer::owns;
 
 /// Where the notebook is served.
 pub const MOUNT: &str = "/notebook/";
+/// The media type of a script.
+const JAVASCRIPT: &str = "text/javascript";
 /// The file that a folder's own address is answered with.
 const INDEX: &str = "index.html";
 
@@ -108,7 +110,7 @@ fn media_type(name: &str) -> &'static str {
     let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
     match extension.to_ascii_lowercase().as_str() {
         "html" => "text/html; charset=utf-8",
-        "js" | "mjs" => "text/javascript",
+        "js" | "mjs" => JAVASCRIPT,
         "wasm" => "application/wasm",
         "css" => "text/css",
         "webmanifest" => "application/manifest+json",

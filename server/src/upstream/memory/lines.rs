@@ -22,9 +22,16 @@ pub(super) struct Descent {
     former: Vec<Former>,
 }
 
+/// The prints of a batch, and when it was applied.
+#[derive(Debug, Clone)]
+struct Applied {
+    prints: Vec<Print>,
+    at_ms: i64,
+}
+
 #[derive(Debug, Clone, Default)]
 pub(super) struct LineState {
-    history: BTreeMap<(u32, u64), Vec<Print>>,
+    history: BTreeMap<(u32, u64), Applied>,
     forks: BTreeMap<u32, Fork>,
     replacements: BTreeMap<String, String>,
     descents: BTreeMap<u32, Descent>,
@@ -48,9 +55,26 @@ impl LineState {
         }
     }
 
+    fn successor(&self, station: StationNumber) -> Option<StationNumber> {
+        let replaced = Former { number: station, owned: true };
+        let found = self.descents.iter().find(|(_, descent)| descent.former.first() == Some(&replaced));
+        found.and_then(|(&number, _)| StationNumber::new(number).ok())
+    }
+
     fn stored(&self, station: StationNumber) -> impl Iterator<Item = (u64, Vec<u8>)> + '_ {
         let range = self.history.range((station.get(), 0)..=(station.get(), u64::MAX));
-        range.map(|((_, first_seq), prints)| (*first_seq, prints.as_flattened().to_vec()))
+        range.map(|((_, first_seq), batch)| (*first_seq, batch.prints.as_flattened().to_vec()))
+    }
+
+    /// Takes the first batches of a station away that end at or before `upto` and were applied before a time, at most `most`.
+    pub(super) fn thin(&mut self, station: u32, upto: u64, before_ms: i64, most: usize) -> u64 {
+        let range = self.history.range((station, 0)..=(station, u64::MAX)).take(most);
+        let old = range.take_while(|((_, first_seq), batch)| {
+            first_seq + batch.prints.len() as u64 <= upto + 1 && batch.at_ms < before_ms
+        });
+        let old: Vec<(u32, u64)> = old.map(|(key, _)| *key).collect();
+        old.iter().for_each(|key| drop(self.history.remove(key)));
+        old.len() as u64
     }
 }
 
@@ -71,9 +95,10 @@ impl LineTransaction for MemoryTransaction<'_> {
         station: StationNumber,
         first_seq: u64,
         prints: &[Print],
+        now_ms: i64,
     ) -> Result<(), StoreError> {
         let key = (station.get(), first_seq);
-        self.state.lines.history.insert(key, prints.to_vec());
+        self.state.lines.history.insert(key, Applied { prints: prints.to_vec(), at_ms: now_ms });
         self.undo.push(Undo::Line(LineUndo::History(key)));
         Ok(())
     }
@@ -88,6 +113,10 @@ impl LineTransaction for MemoryTransaction<'_> {
         let before = self.state.lines.forks.insert(station.get(), Fork { seq, seen_at_ms: now_ms });
         self.undo.push(Undo::Line(LineUndo::Fork(station.get(), before)));
         Ok(())
+    }
+
+    async fn successor(&mut self, station: StationNumber) -> Result<Option<StationNumber>, StoreError> {
+        Ok(self.state.lines.successor(station))
     }
 
     async fn replaces(&mut self, name: &str) -> Result<Option<String>, StoreError> {
@@ -139,8 +168,11 @@ impl Lines for MemoryUpstream {
         {
             let state = self.state();
             match state.stations.values().find(|record| record.name == replaces) {
-                Some(old) if old.revoked_at_ms.is_some() => return Ok(ReplacementOutcome::Gone),
-                Some(old) if old.number.is_some() => {}
+                Some(StationRecord { number: Some(number), .. }) => {
+                    if state.lines.successor(*number).is_some() {
+                        return Ok(ReplacementOutcome::Gone);
+                    }
+                }
                 _ => return Ok(ReplacementOutcome::NoSuchStation),
             }
         }
@@ -155,9 +187,8 @@ impl Lines for MemoryUpstream {
 
     async fn replaced_by(&self, station: StationNumber) -> Result<Option<String>, StoreError> {
         let state = self.state();
-        let replaced = Former { number: station, owned: true };
-        let found = state.lines.descents.iter().find(|(_, descent)| descent.former.first() == Some(&replaced));
-        Ok(found.and_then(|(&number, _)| named(&state, number)).map(|record| record.name.clone()))
+        let successor = state.lines.successor(station);
+        Ok(successor.and_then(|number| named(&state, number.get())).map(|record| record.name.clone()))
     }
 
     async fn history(&self, station: StationNumber, after: u64, limit: usize) -> Result<Option<History>, StoreError> {

@@ -47,8 +47,8 @@ fn matches(state: &State, filter: &RejectFilter, reject: &Reject) -> bool {
 
 #[async_trait]
 impl RejectTransaction for MemoryTransaction<'_> {
-    async fn has_open_rejects(&mut self, station: StationNumber) -> Result<bool, StoreError> {
-        Ok(open(self.state, station.get()).next().is_some())
+    async fn has_open_rejects(&mut self, line: &Line) -> Result<bool, StoreError> {
+        Ok(line.owned().any(|number| open(self.state, number).next().is_some()))
     }
 
     async fn rejected_rows(
@@ -72,21 +72,17 @@ impl RejectTransaction for MemoryTransaction<'_> {
         Ok(rows)
     }
 
-    async fn supersede(
-        &mut self,
-        station: StationNumber,
-        applied: &[AppliedRow],
-        now_ms: i64,
-    ) -> Result<(), StoreError> {
+    async fn supersede(&mut self, line: &Line, applied: &[AppliedRow], now_ms: i64) -> Result<(), StoreError> {
         let last: HashMap<(&str, String), u64> = applied
             .iter()
             .map(|row| ((self.schema.tables()[row.table].name.as_str(), row.key.to_string()), row.seq))
             .collect();
         let is_old = |reject: &&Reject| {
             let key = reject.key.clone().and_then(|key| last.get(&(reject.table.as_str(), key)));
-            key.is_some_and(|&seq| seq > reject.seq)
+            key.is_some_and(|&seq| reject.station != line.station || seq > reject.seq)
         };
-        let old: Vec<Reject> = open(self.state, station.get()).filter(is_old).cloned().collect();
+        let state = &*self.state;
+        let old: Vec<Reject> = line.owned().flat_map(|number| open(state, number)).filter(is_old).cloned().collect();
         for reject in old {
             self.set_reject(Reject { state: RejectState::Superseded, resolved_at_ms: Some(now_ms), ..reject });
         }

@@ -65,12 +65,19 @@ impl LineTransaction for PostgresTransaction<'_> {
         station: StationNumber,
         first_seq: u64,
         prints: &[Print],
+        now_ms: i64,
     ) -> Result<(), StoreError> {
-        let sql = "INSERT INTO tidemark.history (station, first_seq, count, prints) VALUES ($1, $2, $3, $4)";
+        let sql =
+            "INSERT INTO tidemark.history (station, first_seq, count, prints, applied_at) VALUES ($1, $2, $3, $4, $5)";
         let (number, first) = (station.get().cast_signed(), first_seq.cast_signed());
         let count = i32::try_from(prints.len()).unwrap_or(i32::MAX);
-        let parameters: [(&(dyn ToSql + Sync), Type); 4] =
-            [(&number, Type::INT4), (&first, Type::INT8), (&count, Type::INT4), (&prints.as_flattened(), Type::BYTEA)];
+        let parameters: [(&(dyn ToSql + Sync), Type); 5] = [
+            (&number, Type::INT4),
+            (&first, Type::INT8),
+            (&count, Type::INT4),
+            (&prints.as_flattened(), Type::BYTEA),
+            (&StampMs(now_ms), Type::TIMESTAMPTZ),
+        ];
         self.inner.execute_typed(sql, &parameters).await.map_err(failed)?;
         Ok(())
     }
@@ -89,6 +96,13 @@ impl LineTransaction for PostgresTransaction<'_> {
             [(&number, Type::INT4), (&seq, Type::INT8), (&StampMs(now_ms), Type::TIMESTAMPTZ)];
         self.inner.execute_typed(sql, &parameters).await.map_err(failed)?;
         Ok(())
+    }
+
+    async fn successor(&mut self, station: StationNumber) -> Result<Option<StationNumber>, StoreError> {
+        let sql = "SELECT station FROM tidemark.line WHERE former = $1 AND distance = 1 AND owned";
+        let number = station.get().cast_signed();
+        let row = self.inner.query_typed_opt(sql, &[(&number, Type::INT4)]).await.map_err(failed)?;
+        Ok(row.and_then(|row| StationNumber::new(row.get::<_, i32>(0).cast_unsigned()).ok()))
     }
 
     async fn replaces(&mut self, name: &str) -> Result<Option<String>, StoreError> {
@@ -156,7 +170,9 @@ impl Lines for PostgresUpstream {
     async fn add_replacement(&self, station: &NewStation, replaces: &str) -> Result<ReplacementOutcome, StoreError> {
         let mut client = self.client().await?;
         let tx = client.transaction().await.map_err(failed)?;
-        let sql = "SELECT number IS NOT NULL, revoked_at IS NOT NULL FROM tidemark.station WHERE name = $1 FOR UPDATE";
+        let sql = "SELECT number IS NOT NULL, EXISTS (SELECT FROM tidemark.line AS l
+                       WHERE l.former = number AND l.distance = 1 AND l.owned)
+                   FROM tidemark.station WHERE name = $1 FOR UPDATE";
         let old = tx.query_typed_opt(sql, &[(&replaces, Type::TEXT)]).await.map_err(failed)?;
         match old.map(|row| (row.get(0), row.get(1))) {
             Some((_, true)) => return Ok(ReplacementOutcome::Gone),

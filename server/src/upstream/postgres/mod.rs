@@ -11,6 +11,7 @@
 //! | `surveyed` | a station's rows, streamed |
 //! | `reports` | what reports are made from, and the notes of what was written |
 //! | `exported` | all rows, streamed |
+//! | `upkeep` | what is settled, thinned out |
 //! | `inspect` | what of the schema a database has not |
 
 mod copy;
@@ -24,6 +25,7 @@ pub mod reports;
 mod rules;
 mod surveyed;
 mod transaction;
+mod upkeep;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +46,9 @@ use super::reports::ReportStore;
 use super::{KnownSchema, StoreError, Upstream};
 use crate::config::STATEMENT_TIMEOUT;
 use crate::ingest::apply::{Job, Outcome, Part, apply};
-use crate::stations::{JoinAsk, JoinOutcome, NewStation, StationRecord, StationSummary, join};
+use crate::stations::{
+    JoinAsk, JoinOutcome, NewStation, RotateOutcome, StationRecord, StationSummary, join, renew, rotate,
+};
 
 /// Idle connections that are kept.
 const CONNECTIONS_KEPT: usize = 10;
@@ -284,6 +288,22 @@ impl Upstream for PostgresUpstream {
         .await
     }
 
+    async fn renew(&self, ask: &JoinAsk, number: StationNumber) -> Result<JoinOutcome, StoreError> {
+        self.transact(|tx| {
+            let ask = ask.clone();
+            Box::pin(async move { renew(tx, &ask, number).await })
+        })
+        .await
+    }
+
+    async fn rotate_station(&self, code: &NewStation) -> Result<RotateOutcome, StoreError> {
+        self.transact(|tx| {
+            let code = code.clone();
+            Box::pin(async move { rotate(tx, &code).await })
+        })
+        .await
+    }
+
     async fn add_station(&self, station: &NewStation) -> Result<bool, StoreError> {
         add_station(&**self.client().await?, station).await
     }
@@ -307,15 +327,21 @@ impl Upstream for PostgresUpstream {
             .iter()
             .map(|row| StationSummary {
                 record: station_of(row),
-                tidemark: row.get::<_, Option<i64>>(7).unwrap_or(0).unsigned_abs(),
-                updated_at_ms: row.get::<_, Option<StampMs>>(8).map(|stamp| stamp.0),
-                rejects: row.get::<_, i64>(9).unsigned_abs(),
+                tidemark: row.get::<_, Option<i64>>(8).unwrap_or(0).unsigned_abs(),
+                updated_at_ms: row.get::<_, Option<StampMs>>(9).map(|stamp| stamp.0),
+                rejects: row.get::<_, i64>(10).unsigned_abs(),
             })
             .collect())
     }
 
     async fn station_by_token(&self, token_hash: [u8; 32]) -> Result<Option<StationRecord>, StoreError> {
-        self.station_where("token_hash", (&token_hash.as_slice(), Type::BYTEA)).await
+        let sql = format!(
+            "SELECT {STATION_COLUMNS} FROM tidemark.station WHERE token_hash = $1
+                 OR number = (SELECT station FROM tidemark.ended_token WHERE ended_token.token_hash = $1)"
+        );
+        let client = self.client().await?;
+        let row = client.query_typed_opt(&sql, &[(&token_hash.as_slice(), Type::BYTEA)]).await.map_err(failed)?;
+        Ok(row.as_ref().map(station_of))
     }
 
     async fn station_by_uuid(&self, uuid: [u8; 16]) -> Result<Option<StationRecord>, StoreError> {

@@ -11,10 +11,11 @@ use tidemark_core::ids::StationNumber;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Row, Transaction};
 
-use super::transaction::{JsonText, PostgresTransaction, StampMs};
+use super::transaction::{JsonText, PostgresTransaction, StampMs, owned_array};
 use super::{PostgresUpstream, failed};
 use crate::ingest::questions::Key;
 use crate::ingest::replay::{self, Replay, ReplayOutcome};
+use crate::lines::Line;
 use crate::upstream::StoreError;
 use crate::upstream::rejects::{
     AppliedRow, Reject, RejectFilter, RejectHead, RejectState, RejectStore, RejectTransaction, RejectedRow, Settled,
@@ -141,10 +142,10 @@ fn take_some(rejects: &mut (dyn Iterator<Item = Reject> + Send)) -> Vec<Reject> 
 
 #[async_trait]
 impl RejectTransaction for PostgresTransaction<'_> {
-    async fn has_open_rejects(&mut self, station: StationNumber) -> Result<bool, StoreError> {
-        let sql = "SELECT EXISTS (SELECT FROM tidemark.rejects WHERE station = $1 AND state = 'open')";
-        let number = station.get().cast_signed();
-        let row = self.inner.query_typed_one(sql, &[(&number, Type::INT4)]).await.map_err(failed)?;
+    async fn has_open_rejects(&mut self, line: &Line) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT FROM tidemark.rejects WHERE station = ANY ($1) AND state = 'open')";
+        let owned = owned_array(line);
+        let row = self.inner.query_typed_one(sql, &[(&owned, Type::INT4_ARRAY)]).await.map_err(failed)?;
         Ok(row.get(0))
     }
 
@@ -173,29 +174,26 @@ impl RejectTransaction for PostgresTransaction<'_> {
         Ok(rows)
     }
 
-    async fn supersede(
-        &mut self,
-        station: StationNumber,
-        applied: &[AppliedRow],
-        now_ms: i64,
-    ) -> Result<(), StoreError> {
-        let number = station.get().cast_signed();
-        let applied = self.rejected_among(station, applied).await?;
+    async fn supersede(&mut self, line: &Line, applied: &[AppliedRow], now_ms: i64) -> Result<(), StoreError> {
+        let (number, owned) = (line.station.get().cast_signed(), owned_array(line));
+        let applied = self.rejected_among(&owned, applied).await?;
         if applied.is_empty() {
             return Ok(());
         }
         let sql = "UPDATE tidemark.rejects AS r SET state = 'superseded', resolved_at = $5
             FROM unnest($2::text[], $3::text[], $4::bigint[]) AS a (tbl, key, seq)
-            WHERE r.station = $1 AND r.state = 'open' AND r.tbl = a.tbl AND r.key = a.key AND r.seq < a.seq";
+            WHERE r.station = ANY ($1) AND r.state = 'open' AND r.tbl = a.tbl AND r.key = a.key
+                AND (r.station <> $6 OR r.seq < a.seq)";
         let tables: Vec<&str> = applied.iter().map(|row| self.schema.tables()[row.table].name.as_str()).collect();
         let keys: Vec<String> = applied.iter().map(|row| row.key.to_string()).collect();
         let seqs: Vec<i64> = applied.iter().map(|row| row.seq.cast_signed()).collect();
-        let parameters: [(&(dyn ToSql + Sync), Type); 5] = [
-            (&number, Type::INT4),
+        let parameters: [(&(dyn ToSql + Sync), Type); 6] = [
+            (&owned, Type::INT4_ARRAY),
             (&tables, Type::TEXT_ARRAY),
             (&keys, Type::TEXT_ARRAY),
             (&seqs, Type::INT8_ARRAY),
             (&StampMs(now_ms), Type::TIMESTAMPTZ),
+            (&number, Type::INT4),
         ];
         self.inner.execute_typed(sql, &parameters).await.map_err(failed)?;
         Ok(())
@@ -240,11 +238,11 @@ impl RejectTransaction for PostgresTransaction<'_> {
 }
 
 impl PostgresTransaction<'_> {
-    /// Those rows that have open rejects; all of them, when looking is more work than it saves.
-    async fn rejected_among(&self, station: StationNumber, rows: &[AppliedRow]) -> Result<Vec<AppliedRow>, StoreError> {
-        let sql = "SELECT tbl, key FROM tidemark.rejects WHERE station = $1 AND state = 'open' LIMIT $2";
-        let (number, limit) = (station.get().cast_signed(), rows.len() as i64);
-        let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&number, Type::INT4), (&limit, Type::INT8)];
+    /// Those rows that have open rejects of one of these numbers; all of them, when looking is more work than it saves.
+    async fn rejected_among(&self, numbers: &[i32], rows: &[AppliedRow]) -> Result<Vec<AppliedRow>, StoreError> {
+        let sql = "SELECT tbl, key FROM tidemark.rejects WHERE station = ANY ($1) AND state = 'open' LIMIT $2";
+        let limit = rows.len() as i64;
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&numbers, Type::INT4_ARRAY), (&limit, Type::INT8)];
         let open = self.inner.query_typed(sql, &parameters).await.map_err(failed)?;
         if open.len() == rows.len() {
             return Ok(rows.to_vec());

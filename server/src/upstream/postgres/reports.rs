@@ -1,6 +1,6 @@
 //! Reports on PostgreSQL: read from the roll-ups of migration `0007_shrinkage_reports`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use async_trait::async_trait;
 use tidemark_core::batch::Group;
@@ -14,7 +14,7 @@ use super::{PostgresUpstream, failed};
 use crate::ingest::check::RowAt;
 use crate::ingest::plan::TableWrites;
 use crate::upstream::StoreError;
-use crate::upstream::reports::{DayRow, Freshness, ModelRow, ProductRow, Reader, ReportStore, Total};
+use crate::upstream::reports::{DayRow, Days, Freshness, ModelRow, ProductRow, Reader, ReportStore, Total};
 
 /// The report on products, of all of them.
 pub const PRODUCTS: &str = "SELECT name, stations, calculations, mean_accuracy, validation_errors, mean_rate, to_char(first_day, 'YYYY-MM-DD'), to_char(last_day, 'YYYY-MM-DD')
@@ -29,6 +29,22 @@ pub const DAYS: &str = "SELECT to_char(d.day, 'YYYY-MM-DD'), m.name, sum(d.calcu
     JOIN shrinkage.nomenclature AS n ON n.id = d.nomenclature_id
     LEFT JOIN shrinkage.models AS m ON m.id = d.model_id
     WHERE n.name = $1 AND d.day BETWEEN $2::text::date AND $3::text::date GROUP BY d.day, m.name ORDER BY d.day, m.name";
+/// The mass that the records of each product lost, of those that have a rate, in kilograms. Roll-ups hold rates only, so this reads the rows
+/// themselves; of more than a million it would take seconds, and says nothing.
+pub const LOSSES: &str = "SELECT n.name, sum(l.records)::bigint, sum(l.kg) FROM (
+        SELECT c.nomenclature_id, count(r.kg) AS records, sum(r.kg) AS kg
+        FROM shrinkage.calculation_data AS c CROSS JOIN LATERAL (SELECT
+            shrinkage_reports.shrinkage_mass(c.initial_balance, c.incoming, c.outgoing, c.final_balance) AS kg) AS r
+        WHERE (SELECT sum(calculations) FROM shrinkage_reports.product_totals) <= 1000000 AND c.initial_balance >= 1e-6
+            AND ($1::text IS NULL OR c.nomenclature_id IN (SELECT id FROM shrinkage.nomenclature WHERE name = $1))
+        GROUP BY c.nomenclature_id) AS l
+    JOIN shrinkage.nomenclature AS n ON n.id = l.nomenclature_id GROUP BY n.name";
+/// The first and the last day with coefficients of a product, of one model or of all.
+const DAYS_OF: &str = "SELECT to_char(min(d.day), 'YYYY-MM-DD'), to_char(max(d.day), 'YYYY-MM-DD')
+    FROM shrinkage_reports.daily_coefficients AS d
+    JOIN shrinkage.nomenclature AS n ON n.id = d.nomenclature_id
+    LEFT JOIN shrinkage.models AS m ON m.id = d.model_id
+    WHERE n.name = $1 AND ($2::text IS NULL OR m.name = $2)";
 const READERS: &str = "SELECT name, created_at, revoked_at FROM tidemark.reader";
 
 /// A row where records by day are a continuous aggregate.
@@ -136,6 +152,9 @@ impl ReportStore for PostgresUpstream {
             Some(name) => self.query(&format!("{PRODUCTS} WHERE name = $1"), &[(&name, Type::TEXT)]).await?,
             None => self.query(PRODUCTS, &[]).await?,
         };
+        let losses: HashMap<String, Total> =
+            self.query(LOSSES, &[(&name, Type::TEXT)]).await?.iter().map(|row| (row.get(0), total(row, 1))).collect();
+        let loss = |row: &Row| losses.get(row.get::<_, &str>(0)).copied().unwrap_or_default();
         let product = |row: &Row| ProductRow {
             product: row.get(0),
             stations: count(row, 1),
@@ -143,6 +162,8 @@ impl ReportStore for PostgresUpstream {
             mean_accuracy: row.get(3),
             validation_errors: count(row, 4),
             mean_rate: row.get(5),
+            mean_loss_kg: loss(row).mean(),
+            loss_kg: (loss(row).count > 0).then(|| loss(row).sum),
             first_day: row.get(6),
             last_day: row.get(7),
         };
@@ -171,6 +192,13 @@ impl ReportStore for PostgresUpstream {
         let parameters: [(&(dyn ToSql + Sync), Type); 3] =
             [(&product, Type::TEXT), (&since, Type::TEXT), (&until, Type::TEXT)];
         Ok(self.query(DAYS, &parameters).await?.iter().map(day).collect())
+    }
+
+    async fn days_of(&self, product: &str, model: Option<&str>) -> Result<Option<Days>, StoreError> {
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&product, Type::TEXT), (&model, Type::TEXT)];
+        let rows = self.query(DAYS_OF, &parameters).await?;
+        let days = rows.first().and_then(|row| row.get::<_, Option<String>>(0).zip(row.get(1)));
+        Ok(days.map(|(first_day, last_day)| Days { first_day, last_day }))
     }
 
     async fn add_reader(&self, name: &str, token_hash: [u8; 32], now_ms: i64) -> Result<bool, StoreError> {

@@ -29,7 +29,7 @@ use crate::ingest::check::RowAt;
 use crate::ingest::plan::TableWrites;
 use crate::ingest::questions::{ColumnAt, Facts, Key, Questions};
 use crate::lines::Line;
-use crate::stations::{JoinAsk, StationRecord};
+use crate::stations::{JoinAsk, NewStation, StationRecord};
 use crate::upstream::memory::rejected_change;
 use crate::upstream::{Reject, StoreError, StoreTransaction};
 
@@ -119,7 +119,8 @@ pub(super) fn cell(row: &Row, at: usize, ty: ColumnType) -> Result<ValueRef<'_>,
 }
 
 pub(super) const STATION_COLUMNS: &str =
-    "name, number, station_uuid, token_hash, code_expires_at, joined_at, revoked_at";
+    "name, number, station_uuid, token_hash, code_expires_at, joined_at, revoked_at,
+    (SELECT e.ended_at FROM tidemark.ended_token AS e WHERE e.token_hash = station.token_hash)";
 
 fn array32(bytes: Option<&[u8]>) -> Option<[u8; 32]> {
     bytes.and_then(|bytes| bytes.try_into().ok())
@@ -135,6 +136,7 @@ pub(super) fn station_of(row: &Row) -> StationRecord {
         code_expires_at_ms: ms(4).unwrap_or(0),
         joined_at_ms: ms(5),
         revoked_at_ms: ms(6),
+        token_ended_at_ms: ms(7),
     }
 }
 
@@ -369,7 +371,7 @@ pub(super) fn copy_sql(target: &str, table: &Table) -> String {
 }
 
 /// The numbers whose rows the line owns.
-fn owned_array(line: &Line) -> Vec<i32> {
+pub(super) fn owned_array(line: &Line) -> Vec<i32> {
     line.owned().map(u32::cast_signed).collect()
 }
 
@@ -508,18 +510,20 @@ impl StoreTransaction for PostgresTransaction<'_> {
         &mut self,
         station: StationNumber,
         cursor: Cursor,
+        began: u64,
         now_ms: i64,
         clock_offset_ms: i64,
     ) -> Result<(), StoreError> {
-        let sql =
-            "UPDATE tidemark.cursor SET seq = $2, chain = $3, updated_at = $4, clock_offset_ms = $5 WHERE station = $1";
-        let (number, seq) = (station.get().cast_signed(), cursor.seq.cast_signed());
-        let parameters: [(&(dyn ToSql + Sync), Type); 5] = [
+        let sql = "UPDATE tidemark.cursor SET seq = $2, chain = $3, updated_at = $4, clock_offset_ms = $5,
+                       heard = greatest(heard, least(began, $6)), began = $6 WHERE station = $1";
+        let (number, seq, began) = (station.get().cast_signed(), cursor.seq.cast_signed(), began.cast_signed());
+        let parameters: [(&(dyn ToSql + Sync), Type); 6] = [
             (&number, Type::INT4),
             (&seq, Type::INT8),
             (&cursor.chain.0.as_slice(), Type::BYTEA),
             (&StampMs(now_ms), Type::TIMESTAMPTZ),
             (&clock_offset_ms, Type::INT8),
+            (&began, Type::INT8),
         ];
         self.inner.execute_typed(sql, &parameters).await.map_err(failed)?;
         Ok(())
@@ -531,6 +535,10 @@ impl StoreTransaction for PostgresTransaction<'_> {
 
     async fn station_by_code(&mut self, code_hash: [u8; 32]) -> Result<Option<StationRecord>, StoreError> {
         self.station_where("code_hash", (&code_hash.as_slice(), Type::BYTEA)).await
+    }
+
+    async fn station_by_name(&mut self, name: &str) -> Result<Option<StationRecord>, StoreError> {
+        self.station_where("name", (&name, Type::TEXT)).await
     }
 
     async fn station_by_uuid(&mut self, uuid: [u8; 16]) -> Result<Option<StationRecord>, StoreError> {
@@ -564,6 +572,29 @@ impl StoreTransaction for PostgresTransaction<'_> {
         let sql = "INSERT INTO tidemark.cursor (station, seq, chain, updated_at) VALUES ($1, 0, $2, $3)";
         let parameters: [(&(dyn ToSql + Sync), Type); 3] =
             [(&number, Type::INT4), (&start.0.as_slice(), Type::BYTEA), (&now, Type::TIMESTAMPTZ)];
+        self.inner.execute_typed(sql, &parameters).await.map_err(failed)?;
+        Ok(())
+    }
+
+    async fn renew_code(&mut self, station: &StationRecord, code: &NewStation) -> Result<(), StoreError> {
+        let sql = "INSERT INTO tidemark.ended_token (token_hash, station, ended_at)
+                   SELECT token_hash, number, $2 FROM tidemark.station WHERE name = $1 AND number IS NOT NULL ON CONFLICT DO NOTHING";
+        let now = StampMs(code.now_ms);
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&station.name, Type::TEXT), (&now, Type::TIMESTAMPTZ)];
+        self.inner.execute_typed(sql, &parameters).await.map_err(failed)?;
+        let sql = "UPDATE tidemark.station SET code_hash = $2, code_expires_at = $3, revoked_at = NULL WHERE name = $1";
+        let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
+            (&station.name, Type::TEXT),
+            (&code.code_hash.as_slice(), Type::BYTEA),
+            (&StampMs(code.code_expires_at_ms), Type::TIMESTAMPTZ),
+        ];
+        self.inner.execute_typed(sql, &parameters).await.map_err(failed)?;
+        Ok(())
+    }
+
+    async fn renew_token(&mut self, name: &str, token_hash: [u8; 32]) -> Result<(), StoreError> {
+        let sql = "UPDATE tidemark.station SET token_hash = $2 WHERE name = $1";
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&name, Type::TEXT), (&token_hash.as_slice(), Type::BYTEA)];
         self.inner.execute_typed(sql, &parameters).await.map_err(failed)?;
         Ok(())
     }

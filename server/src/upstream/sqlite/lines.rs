@@ -108,10 +108,13 @@ impl LineTransaction for SqliteTransaction<'_> {
         station: StationNumber,
         first_seq: u64,
         prints: &[Print],
+        now_ms: i64,
     ) -> Result<(), StoreError> {
-        let sql = "INSERT INTO tidemark_history (station, first_seq, count, prints) VALUES (?1, ?2, ?3, ?4)";
+        let sql =
+            "INSERT INTO tidemark_history (station, first_seq, count, prints, applied_at) VALUES (?1, ?2, ?3, ?4, ?5)";
         let mut insert = self.connection.prepare_cached(sql).map_err(failed)?;
-        let values = (station.get(), first_seq.cast_signed(), prints.len() as i64, prints.as_flattened());
+        let count = prints.len() as i64;
+        let values = (station.get(), first_seq.cast_signed(), count, prints.as_flattened(), at_text(now_ms));
         insert.execute(values).map_err(failed)?;
         Ok(())
     }
@@ -127,6 +130,13 @@ impl LineTransaction for SqliteTransaction<'_> {
                    ON CONFLICT (station) DO UPDATE SET seq = excluded.seq, seen_at = excluded.seen_at";
         self.connection.execute(sql, (station.get(), seq.cast_signed(), at_text(now_ms))).map_err(failed)?;
         Ok(())
+    }
+
+    async fn successor(&mut self, station: StationNumber) -> Result<Option<StationNumber>, StoreError> {
+        let sql = "SELECT station FROM tidemark_line WHERE former = ?1 AND distance = 1 AND owned = 1";
+        let mut select = self.connection.prepare_cached(sql).map_err(failed)?;
+        let number = select.query_row([station.get()], |row| row.get::<_, u32>(0)).optional().map_err(failed)?;
+        Ok(number.and_then(|number| StationNumber::new(number).ok()))
     }
 
     async fn replaces(&mut self, name: &str) -> Result<Option<String>, StoreError> {
@@ -169,7 +179,9 @@ impl Lines for SqliteUpstream {
         Self::with(&self.writer, move |connection| {
             let add = || -> rusqlite::Result<ReplacementOutcome> {
                 let tx = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-                let sql = "SELECT number IS NOT NULL, revoked_at IS NOT NULL FROM tidemark_station WHERE name = ?1";
+                let sql = "SELECT number IS NOT NULL, EXISTS (SELECT 1 FROM tidemark_line AS l
+                               WHERE l.former = number AND l.distance = 1 AND l.owned = 1)
+                           FROM tidemark_station WHERE name = ?1";
                 let old = tx.query_row(sql, [&replaces], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
                 match old {
                     Some((_, true)) => return Ok(ReplacementOutcome::Gone),

@@ -11,7 +11,8 @@ use crate::stations::StationRecord;
 use crate::upstream::{Reject, RejectState, StoreError};
 
 pub(super) const STATION_COLUMNS: &str =
-    "name, number, station_uuid, token_hash, code_expires_at, joined_at, revoked_at";
+    "name, number, station_uuid, token_hash, code_expires_at, joined_at, revoked_at,
+    (SELECT e.ended_at FROM tidemark_ended_token AS e WHERE e.token_hash = tidemark_station.token_hash)";
 
 pub(super) fn station_of(row: &Row<'_>) -> rusqlite::Result<StationRecord> {
     let ms = |at: usize| row.get::<_, Option<String>>(at).map(|text| text.map(|text| ms_of(&text)));
@@ -20,6 +21,7 @@ pub(super) fn station_of(row: &Row<'_>) -> rusqlite::Result<StationRecord> {
         number: row.get::<_, Option<u32>>(1)?.and_then(|number| StationNumber::new(number).ok()),
         uuid: row.get(2)?,
         token_hash: row.get(3)?,
+        token_ended_at_ms: ms(7)?,
         code_expires_at_ms: ms(4)?.unwrap_or(0),
         joined_at_ms: ms(5)?,
         revoked_at_ms: ms(6)?,
@@ -29,11 +31,24 @@ pub(super) fn station_of(row: &Row<'_>) -> rusqlite::Result<StationRecord> {
 pub(super) fn station_where(
     connection: &Connection,
     column: &str,
-    value: &[u8],
+    value: impl rusqlite::ToSql,
 ) -> Result<Option<StationRecord>, StoreError> {
     let sql = format!("SELECT {STATION_COLUMNS} FROM tidemark_station WHERE {column} = ?1");
     let mut select = connection.prepare_cached(&sql).map_err(failed)?;
     select.query_row([value], station_of).optional().map_err(failed)
+}
+
+/// The station whose token has, or had before it ended, this hash.
+pub(super) fn station_by_token(
+    connection: &Connection,
+    token_hash: &[u8; 32],
+) -> Result<Option<StationRecord>, StoreError> {
+    let sql = format!(
+        "SELECT {STATION_COLUMNS} FROM tidemark_station WHERE token_hash = ?1
+             OR number = (SELECT station FROM tidemark_ended_token AS ended WHERE ended.token_hash = ?1)"
+    );
+    let mut select = connection.prepare_cached(&sql).map_err(failed)?;
+    select.query_row([token_hash], station_of).optional().map_err(failed)
 }
 
 pub(super) fn cursor_of(connection: &Connection, station: StationNumber) -> Result<Option<Cursor>, StoreError> {

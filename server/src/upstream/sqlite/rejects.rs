@@ -82,10 +82,15 @@ impl SqliteTransaction<'_> {
 
 #[async_trait]
 impl RejectTransaction for SqliteTransaction<'_> {
-    async fn has_open_rejects(&mut self, station: StationNumber) -> Result<bool, StoreError> {
+    async fn has_open_rejects(&mut self, line: &Line) -> Result<bool, StoreError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM tidemark_rejects WHERE station = ?1 AND state = 'open')";
         let mut exists = self.connection.prepare_cached(sql).map_err(failed)?;
-        exists.query_row([station.get()], |row| row.get(0)).map_err(failed)
+        for number in line.owned() {
+            if exists.query_row([number], |row| row.get(0)).map_err(failed)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn rejected_rows(
@@ -104,12 +109,7 @@ impl RejectTransaction for SqliteTransaction<'_> {
         Ok(rows)
     }
 
-    async fn supersede(
-        &mut self,
-        station: StationNumber,
-        applied: &[AppliedRow],
-        now_ms: i64,
-    ) -> Result<(), StoreError> {
+    async fn supersede(&mut self, line: &Line, applied: &[AppliedRow], now_ms: i64) -> Result<(), StoreError> {
         let mut update = self
             .connection
             .prepare_cached(
@@ -119,8 +119,11 @@ impl RejectTransaction for SqliteTransaction<'_> {
             .map_err(failed)?;
         let now = at_text(now_ms);
         for row in applied {
-            let name = &self.schema.tables()[row.table].name;
-            update.execute((station.get(), name, row.key.to_string(), row.seq.cast_signed(), &now)).map_err(failed)?;
+            let (name, key) = (&self.schema.tables()[row.table].name, row.key.to_string());
+            for number in line.owned() {
+                let before = if number == line.station.get() { row.seq.cast_signed() } else { i64::MAX };
+                update.execute((number, name, &key, before, &now)).map_err(failed)?;
+            }
         }
         Ok(())
     }

@@ -7,11 +7,15 @@ use super::values::{at_text, ms_of};
 use super::{SqliteUpstream, failed};
 use crate::clock::{Clock as _, SystemClock};
 use crate::upstream::StoreError;
-use crate::upstream::reports::{DayRow, Freshness, ModelRow, ProductRow, Reader, ReportStore, Total};
+use crate::upstream::reports::{DayRow, Days, Freshness, ModelRow, ProductRow, Reader, ReportStore, Total};
 
 const PRODUCTS: &str =
-    "SELECT name, stations, calculations, mean_accuracy, validation_errors, mean_rate, first_day, last_day
-    FROM tidemark_reports_products";
+    "SELECT p.name, stations, calculations, mean_accuracy, validation_errors, mean_rate, first_day, last_day, records, kg
+    FROM tidemark_reports_products AS p LEFT JOIN (
+        SELECT product, count(shrinkage_rate) AS records, sum(shrinkage_mass) FILTER (WHERE shrinkage_rate IS NOT NULL) AS kg
+        FROM tidemark_reports_records GROUP BY product) AS l ON l.product = p.name";
+const DAYS_OF: &str = "SELECT min(day), max(day) FROM tidemark_reports_daily
+    WHERE product = ?1 AND (?2 IS NULL OR model = ?2)";
 const MODELS: &str = "SELECT name, model_type, calculations, products, mean_accuracy FROM tidemark_reports_models";
 const DAYS: &str =
     "SELECT day, model, calculations, accuracies, accuracy_sum, a_count, a_sum, b_count, b_sum, c_count, c_sum
@@ -51,6 +55,8 @@ fn reader(row: &Row<'_>) -> rusqlite::Result<Reader> {
 }
 
 fn product(row: &Row<'_>) -> rusqlite::Result<ProductRow> {
+    let records = row.get::<_, Option<i64>>(8)?.unwrap_or(0).unsigned_abs();
+    let loss = Total { count: records, sum: row.get::<_, Option<f64>>(9)?.unwrap_or(0.0) };
     Ok(ProductRow {
         product: row.get(0)?,
         stations: count(row, 1)?,
@@ -58,6 +64,8 @@ fn product(row: &Row<'_>) -> rusqlite::Result<ProductRow> {
         mean_accuracy: row.get(3)?,
         validation_errors: count(row, 4)?,
         mean_rate: row.get(5)?,
+        mean_loss_kg: loss.mean(),
+        loss_kg: (loss.count > 0).then_some(loss.sum),
         first_day: row.get(6)?,
         last_day: row.get(7)?,
     })
@@ -101,7 +109,7 @@ impl ReportStore for SqliteUpstream {
     async fn products(&self, name: Option<&str>) -> Result<Vec<ProductRow>, StoreError> {
         let name = name.map(str::to_owned);
         Self::with(&self.surveyor, move |connection| match name {
-            Some(name) => read(connection, &format!("{PRODUCTS} WHERE name = ?1"), [name], product),
+            Some(name) => read(connection, &format!("{PRODUCTS} WHERE p.name = ?1"), [name], product),
             None => read(connection, PRODUCTS, [], product),
         })
         .await
@@ -114,6 +122,16 @@ impl ReportStore for SqliteUpstream {
     async fn days(&self, product: &str, since: &str, until: &str) -> Result<Vec<DayRow>, StoreError> {
         let parameters = [product, since, until].map(str::to_owned);
         Self::with(&self.surveyor, move |connection| read(connection, DAYS, parameters, day)).await
+    }
+
+    async fn days_of(&self, product: &str, model: Option<&str>) -> Result<Option<Days>, StoreError> {
+        let parameters = (product.to_owned(), model.map(str::to_owned));
+        Self::with(&self.surveyor, move |connection| {
+            let days = |row: &Row<'_>| Ok(row.get::<_, Option<String>>(0)?.zip(row.get(1)?));
+            let days = connection.query_row(DAYS_OF, parameters, days).map_err(failed)?;
+            Ok(days.map(|(first_day, last_day)| Days { first_day, last_day }))
+        })
+        .await
     }
 
     async fn add_reader(&self, name: &str, token_hash: [u8; 32], now_ms: i64) -> Result<bool, StoreError> {

@@ -17,7 +17,7 @@ use super::values::{Parameter, at_text, key_of, typed};
 use crate::ingest::plan::TableWrites;
 use crate::ingest::questions::{ColumnAt, Facts, Questions};
 use crate::lines::Line;
-use crate::stations::{JoinAsk, StationRecord};
+use crate::stations::{JoinAsk, NewStation, StationRecord};
 use crate::upstream::memory::rejected_change;
 use crate::upstream::{Reject, StoreError, StoreTransaction};
 
@@ -235,12 +235,14 @@ impl StoreTransaction for SqliteTransaction<'_> {
         &mut self,
         station: StationNumber,
         cursor: Cursor,
+        began: u64,
         now_ms: i64,
         clock_offset_ms: i64,
     ) -> Result<(), StoreError> {
-        let sql =
-            "UPDATE tidemark_cursor SET seq = ?2, chain = ?3, updated_at = ?4, clock_offset_ms = ?5 WHERE station = ?1";
-        let values = (station.get(), cursor.seq.cast_signed(), cursor.chain.0, at_text(now_ms), clock_offset_ms);
+        let sql = "UPDATE tidemark_cursor SET seq = ?2, chain = ?3, updated_at = ?4, clock_offset_ms = ?5,
+                       heard = max(heard, min(began, ?6)), began = ?6 WHERE station = ?1";
+        let (seq, began) = (cursor.seq.cast_signed(), began.cast_signed());
+        let values = (station.get(), seq, cursor.chain.0, at_text(now_ms), clock_offset_ms, began);
         self.connection.execute(sql, values).map_err(failed)?;
         Ok(())
     }
@@ -251,6 +253,10 @@ impl StoreTransaction for SqliteTransaction<'_> {
 
     async fn station_by_code(&mut self, code_hash: [u8; 32]) -> Result<Option<StationRecord>, StoreError> {
         station_where(self.connection, "code_hash", &code_hash)
+    }
+
+    async fn station_by_name(&mut self, name: &str) -> Result<Option<StationRecord>, StoreError> {
+        station_where(self.connection, "name", name)
     }
 
     async fn station_by_uuid(&mut self, uuid: [u8; 16]) -> Result<Option<StationRecord>, StoreError> {
@@ -274,6 +280,22 @@ impl StoreTransaction for SqliteTransaction<'_> {
         self.connection.execute(sql, values).map_err(failed)?;
         let sql = "INSERT INTO tidemark_cursor (station, seq, chain, updated_at) VALUES (?1, 0, ?2, ?3)";
         self.connection.execute(sql, (number.get(), start.0, at_text(ask.now_ms))).map_err(failed)?;
+        Ok(())
+    }
+
+    async fn renew_code(&mut self, station: &StationRecord, code: &NewStation) -> Result<(), StoreError> {
+        let sql = "INSERT INTO tidemark_ended_token (token_hash, station, ended_at)
+                   SELECT token_hash, number, ?2 FROM tidemark_station WHERE name = ?1 AND number IS NOT NULL ON CONFLICT DO NOTHING";
+        self.connection.execute(sql, (&station.name, at_text(code.now_ms))).map_err(failed)?;
+        let sql = "UPDATE tidemark_station SET code_hash = ?2, code_expires_at = ?3, revoked_at = NULL WHERE name = ?1";
+        let values = (&station.name, code.code_hash, at_text(code.code_expires_at_ms));
+        self.connection.execute(sql, values).map_err(failed)?;
+        Ok(())
+    }
+
+    async fn renew_token(&mut self, name: &str, token_hash: [u8; 32]) -> Result<(), StoreError> {
+        let sql = "UPDATE tidemark_station SET token_hash = ?2 WHERE name = ?1";
+        self.connection.execute(sql, (name, token_hash)).map_err(failed)?;
         Ok(())
     }
 }

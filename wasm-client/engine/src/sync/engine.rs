@@ -608,7 +608,7 @@ impl Engine {
         reply: &RejectsReply,
     ) -> Result<Event> {
         let RejectsRequest { open, settled } = &question.words;
-        let (resolved, discarded) = store.rejects_settled_upstream(open, &reply.settled, now_ms)?;
+        let (resolved, discarded) = store.rejects_settled_upstream(open, reply, now_ms)?;
         self.rejects_told = question.told.or(self.rejects_told);
         if let Some(&last) = open.last() {
             self.rejects_after = last;

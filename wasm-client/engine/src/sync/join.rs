@@ -2,17 +2,24 @@
 //!
 //! The token is made here and stored before the server is asked, so a lost reply is repaired by asking again with the same words:
 //! same code, same token. Another code gets another token.
+//!
+//! A station that has joined takes another token in the same way, with a code of `station rotate`: the new one is kept beside the old one
+//! until the server has said that it is in force. Number, log and rows stay.
 
-use rusqlite::params;
+use std::path::Path;
+
+use rusqlite::{OptionalExtension as _, params};
+use tidemark_core::ids::StationNumber;
 use tidemark_core::joincode::{JoinCode, JoinCodeError};
 use tidemark_core::planted::{Bug, planted};
-use tidemark_core::protocol::{JoinReply, JoinRequest};
+use tidemark_core::protocol::{JoinReply, JoinRequest, Problem, ProblemCode};
 use tidemark_core::value::{format_uuid, hex};
 
-use super::reply::{Read, read, stop_of};
-use super::{Method, Reply, Request, ServerUrl, Stop, StopKind, UrlError};
+use super::reply::{Read, read};
+use super::{Method, Refusal, Reply, Request, ServerUrl, UrlError};
 use crate::error::{Error, Secret, printable};
 use crate::meta::Membership;
+use crate::private;
 use crate::store::Store;
 
 /// Longest station name that is kept, in characters.
@@ -29,9 +36,10 @@ pub enum JoinError {
     /// The URL is none.
     #[error(transparent)]
     Url(#[from] UrlError),
-    /// It has joined already.
+    /// It has joined already, and the code is not one that gives it another token.
     #[error(
-        "this station joined {server} already, as station {number} {name:?}; a file joins once. Make another file for another server"
+        "this station joined {server} already, as station {number} {name:?}, and this code gives it no other token: {said}. A file joins once; make \
+         another file for another server"
     )]
     Already {
         /// Where.
@@ -40,10 +48,12 @@ pub enum JoinError {
         number: u32,
         /// Its name there.
         name: String,
+        /// What the server said.
+        said: String,
     },
     /// The server refused.
     #[error("{0}")]
-    Refused(Stop),
+    Refused(Refusal),
     /// The server answered nonsense, or is not well; the same code may be tried again.
     #[error("{0}")]
     NotNow(String),
@@ -61,10 +71,10 @@ pub enum Begin {
     Joined(Membership),
 }
 
-/// Begins to join: stores URL and token, and returns what to ask. `fresh_token` are 32 random bytes.
+/// Begins to join, or to take another token: stores URL and token, and returns what to ask. `fresh_token` are 32 random bytes.
 ///
 /// # Errors
-/// A code or URL that is none; a station that has joined with another code.
+/// A code or URL that is none.
 pub fn begin(store: &mut Store, code: &str, server: Option<&str>, fresh_token: Secret) -> Result<Begin, JoinError> {
     let code = JoinCode::decode(code)?;
     let url = ServerUrl::parse(server.unwrap_or(&code.url))?;
@@ -76,12 +86,11 @@ pub fn begin(store: &mut Store, code: &str, server: Option<&str>, fresh_token: S
         if known {
             return Ok(Begin::Joined(membership));
         }
-        return Err(JoinError::Already {
-            server: meta.server.unwrap_or_default(),
-            number: membership.number.get(),
-            name: membership.name,
-        });
+        let token = keep_pending(store, digest, (uuid, fresh_token), &url)?.1;
+        let known = Known::Number(membership.number);
+        return Ok(Begin::Ask(request(store, &url, &code.secret, uuid, &token, known)));
     }
+    close(store)?;
     if planted(Bug::TokenRemade) {
         store.update_station("join_digest = NULL", [])?;
     }
@@ -92,16 +101,84 @@ pub fn begin(store: &mut Store, code: &str, server: Option<&str>, fresh_token: S
         params![digest, fresh_token.0, url.as_str()],
     ).map_err(store.sqlite("keep the token"))?;
     let token = store.meta()?.token.ok_or_else(|| JoinError::NotNow("another process joined just now".into()))?;
-    Ok(Begin::Ask(request(store, &url, &code.secret, uuid, &token)))
+    Ok(Begin::Ask(request(store, &url, &code.secret, uuid, &token, Known::Nothing)))
 }
 
-/// What a file asks that has no number at this server: the same again for the same code.
-pub(super) fn request(store: &Store, url: &ServerUrl, secret: &[u8; 32], uuid: [u8; 16], token: &Secret) -> Request {
+/// A problem that the server answered with.
+pub(super) fn answered(problem: &Problem) -> JoinError {
+    match Refusal::of(problem) {
+        Some(refusal) => JoinError::Refused(refusal),
+        None => JoinError::NotNow(format!("the server cannot answer now: {}", problem.detail)),
+    }
+}
+
+/// From here on the file holds a token.
+fn close(store: &Store) -> crate::Result<()> {
+    let exposed = |error: std::io::Error| Error::Exposed { file: store.file().to_owned(), detail: error.to_string() };
+    private::close(Path::new(store.file())).map_err(exposed)
+}
+
+/// Keeps the uuid and token that a file with a number asks for with a code, beside those it has; returns those that are kept. Two processes
+/// at once end with the same: whoever comes second takes the first one's, and one that comes when all is done keeps nothing.
+pub(super) fn keep_pending(
+    store: &Store,
+    digest: [u8; 32],
+    fresh: ([u8; 16], Secret),
+    server: &ServerUrl,
+) -> crate::Result<([u8; 16], Secret)> {
+    let sql = "INSERT INTO tidemark_rejoin (one, join_digest, station_uuid, token, server)
+             SELECT 1, ?1, ?2, ?3, ?4 FROM tidemark_station WHERE join_digest IS NOT ?1
+         ON CONFLICT (one) DO UPDATE SET
+             station_uuid = CASE WHEN join_digest = excluded.join_digest THEN station_uuid ELSE excluded.station_uuid END,
+             token = CASE WHEN join_digest = excluded.join_digest THEN token ELSE excluded.token END,
+             join_digest = excluded.join_digest, server = excluded.server";
+    close(store)?;
+    store
+        .connection()
+        .execute(sql, params![digest, fresh.0, fresh.1.0, server.as_str()])
+        .map_err(store.sqlite("keep uuid and token"))?;
+    let kept = store
+        .connection()
+        .query_row("SELECT station_uuid, token FROM tidemark_rejoin WHERE join_digest = ?1", [digest], |row| {
+            Ok((row.get(0)?, Secret(row.get(1)?)))
+        })
+        .optional()
+        .map_err(store.sqlite("read uuid and token"))?;
+    Ok(kept.unwrap_or(fresh))
+}
+
+/// What the server may know of a file that asks to join.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Known {
+    /// Nothing: it is new.
+    Nothing,
+    /// It is this station, and asks for another token.
+    Number(StationNumber),
+    /// It was the station of this uuid, and the server did not know its token.
+    Former([u8; 16]),
+}
+
+/// What a file asks that has no number at this server, or another token for the number it has: the same again for the same code.
+pub(super) fn request(
+    store: &Store,
+    url: &ServerUrl,
+    secret: &[u8; 32],
+    uuid: [u8; 16],
+    token: &Secret,
+    known: Known,
+) -> Request {
+    let (station, former_uuid) = match known {
+        Known::Nothing => (None, None),
+        Known::Number(number) => (Some(number), None),
+        Known::Former(uuid) => (None, Some(format_uuid(uuid))),
+    };
     let request = JoinRequest {
         secret: hex(secret),
         station_uuid: format_uuid(uuid),
         token: token.to_hex(),
         fingerprint: store.schema().fingerprint().to_hex(),
+        station,
+        former_uuid,
     };
     Request {
         id: 0,
@@ -132,24 +209,45 @@ pub fn finish(store: &mut Store, now_ms: i64, reply: &Reply) -> Result<Membershi
     let joined: JoinReply = match read(reply) {
         Read::Done(joined) => joined,
         Read::Problem(problem) => {
-            return Err(match stop_of(&problem) {
-                Some(stop) => JoinError::Refused(stop),
-                None if problem.status == 400 => JoinError::Refused(Stop::new(
-                    StopKind::Refused,
-                    format!("the server refuses the request: {}", problem.detail),
-                )),
-                None => JoinError::NotNow(format!("the server cannot answer now: {}", problem.detail)),
-            });
+            let is_code = matches!(problem.code, ProblemCode::JoinCodeUnknown | ProblemCode::JoinCodeUsed);
+            let meta = store.meta()?;
+            if let Some(Membership { number, name }) = meta.membership.filter(|_| is_code) {
+                let (server, said) = (meta.server.unwrap_or_default(), problem.detail);
+                return Err(JoinError::Already { server, number: number.get(), name, said });
+            }
+            return Err(answered(&problem));
         }
         Read::Other(message) => return Err(JoinError::NotNow(message)),
     };
     let name = shown_name(&joined.name);
     let limits = serde_json::to_string(&joined.limits).expect("BUG: four numbers serialise");
+    if let Some(membership) = store.meta()?.membership {
+        if membership.number != joined.station {
+            return Err(JoinError::NotNow("the server takes this file for another station's".into()));
+        }
+        take_token(store, &name, &limits, now_ms)?;
+        return Ok(Membership { number: joined.station, name });
+    }
     store.update_station(
         "number = ?1, name = ?2, limits = ?3, last_contact_ms = ?4, last_error = NULL, last_error_ms = NULL",
         params![joined.station.get(), name, limits, now_ms],
     )?;
     Ok(Membership { number: joined.station, name })
+}
+
+/// The token that was kept is in force.
+fn take_token(store: &mut Store, name: &str, limits: &str, now_ms: i64) -> crate::Result<()> {
+    let file = store.file().to_owned();
+    store.transaction(|tx| {
+        let sql = "UPDATE tidemark_station SET token = r.token, join_digest = r.join_digest, server = r.server, name = ?1, limits = ?2,
+                 last_contact_ms = ?3, last_error = NULL, last_error_ms = NULL
+             FROM tidemark_rejoin AS r WHERE r.station_uuid = tidemark_station.station_uuid";
+        let failed = |error| Error::sqlite(&file, "take another token", error);
+        tx.execute(sql, params![name, limits, now_ms]).map_err(failed)?;
+        let sql = "DELETE FROM tidemark_rejoin WHERE station_uuid = (SELECT station_uuid FROM tidemark_station)";
+        tx.execute(sql, []).map_err(failed)?;
+        Ok(())
+    })
 }
 
 impl Store {

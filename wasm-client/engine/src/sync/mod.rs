@@ -20,6 +20,7 @@ mod drive;
 mod engine;
 pub mod join;
 mod pace;
+mod refusal;
 pub mod rejoin;
 pub(crate) mod reply;
 mod url;
@@ -28,6 +29,7 @@ pub use backoff::{Backoff, BackoffBounds};
 pub use drive::{Clock, Drained, Patience, Summary, Transport, agree, drain};
 pub use engine::{Config, Engine};
 pub use pace::Pace;
+pub use refusal::{Refusal, RefusalKind};
 pub use url::{ServerUrl, UrlError};
 
 use crate::error::Secret;

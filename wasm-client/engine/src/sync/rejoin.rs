@@ -12,15 +12,14 @@
 //! A server that does not know the file at all, because its database was put back to a backup from before the file joined, is asked for a number
 //! as when joining (`POST /v1/join`), and is sent every row: [`Manner::Anew`].
 
-use rusqlite::{OptionalExtension as _, params};
 use tidemark_core::joincode::JoinCode;
 use tidemark_core::protocol::{JoinReply, ProblemCode};
 use tidemark_core::rejoin::{HistoryReply, RejoinReply, RejoinRequest};
 use tidemark_core::value::{format_uuid, hex};
 
-use super::join::{self, JoinError, digest_of, shown_name};
-use super::reply::{Read, read, stop_of};
-use super::{Method, Reply, Request, ServerUrl, Stop, StopKind};
+use super::join::{self, JoinError, Known, digest_of, keep_pending, shown_name};
+use super::reply::{Read, read};
+use super::{Method, Refusal, Reply, Request, ServerUrl};
 use crate::error::{Error, Secret};
 use crate::meta::Membership;
 use crate::parting::{Comparison, OwnHistory, Parting, chain_at};
@@ -70,8 +69,8 @@ pub enum RejoinError {
     },
     /// It cannot be told which changes the server has.
     #[error(
-        "{file}: somewhere between change {first} and change {last} the server has another history, and it applied those changes before it kept the \
-         prints that tell where. Nothing was changed. Put the file back to a copy that fits, or make a new file (`tidemark init`), join \
+        "{file}: somewhere between change {first} and change {last} the server has another history, and it has no prints of those changes, which \
+         would tell where: it applied them longer ago than it keeps prints, or before it kept any. Nothing was changed. Put the file back to a copy that fits, or make a new file (`tidemark init`), join \
          it, and insert there what is missing upstream"
     )]
     Unknown {
@@ -114,8 +113,8 @@ impl From<Error> for RejoinError {
     }
 }
 
-fn refused(stop: Stop) -> RejoinError {
-    RejoinError::Join(JoinError::Refused(stop))
+fn refused(message: impl Into<String>) -> RejoinError {
+    RejoinError::Join(JoinError::Refused(Refusal::own(message)))
 }
 
 fn not_now(message: impl Into<String>) -> RejoinError {
@@ -180,26 +179,7 @@ pub fn begin(
     if store.meta()?.membership.is_none() {
         return Err(RejoinError::NotJoined(store.file().to_owned()));
     }
-    // Two processes at once must end with one uuid and token: whoever comes second takes the first one's, and one that comes when all
-    // is done keeps nothing.
-    let sql = "INSERT INTO tidemark_rejoin (one, join_digest, station_uuid, token, server)
-             SELECT 1, ?1, ?2, ?3, ?4 FROM tidemark_station WHERE join_digest IS NOT ?1
-         ON CONFLICT (one) DO UPDATE SET
-             station_uuid = CASE WHEN join_digest = excluded.join_digest THEN station_uuid ELSE excluded.station_uuid END,
-             token = CASE WHEN join_digest = excluded.join_digest THEN token ELSE excluded.token END,
-             join_digest = excluded.join_digest, server = excluded.server";
-    store
-        .connection()
-        .execute(sql, params![digest, fresh.0, fresh.1.0, server.as_str()])
-        .map_err(store.sqlite("keep uuid and token"))?;
-    let kept = store
-        .connection()
-        .query_row("SELECT station_uuid, token FROM tidemark_rejoin WHERE join_digest = ?1", [digest], |row| {
-            Ok((row.get(0)?, Secret(row.get(1)?)))
-        })
-        .optional()
-        .map_err(store.sqlite("read uuid and token"))?;
-    let (uuid, token) = kept.unwrap_or(fresh);
+    let (uuid, token) = keep_pending(store, digest, fresh, &server)?;
     let mut rejoin = Rejoin {
         secret: code.secret,
         digest,
@@ -221,7 +201,7 @@ impl Rejoin {
         let (meta, former) = (store.meta()?, store.former()?.pop());
         let (Some(membership), Some(former)) = (meta.membership, former) else {
             let message = "with this code the station joined; to rejoin it needs another one";
-            return Err(refused(Stop::new(StopKind::Refused, message)));
+            return Err(refused(message));
         };
         let pending = store.status()?.pending;
         Ok(Step::Done(Rejoined { membership, former: former.membership, pending, from_rows: false }))
@@ -254,7 +234,9 @@ impl Rejoin {
         let number = own.meta.membership.as_ref().map_or(0, |membership| membership.number.get());
         let parting = self.comparison.parting();
         let (common, next) = match parting {
-            Parting::At(common) if common == server.seq && self.manner != Manner::Forced => {
+            Parting::At(common)
+                if common == server.seq && self.manner != Manner::Forced && !self.comparison.revoked =>
+            {
                 return Err(RejoinError::NotForked { file, common, number });
             }
             Parting::At(common) => {
@@ -348,7 +330,7 @@ impl Rejoin {
                 "the server knows this file, as station {}: every row would be there twice. Run `tidemark rejoin` without --anew",
                 history.station
             );
-            return Err(refused(Stop::new(StopKind::Refused, message)));
+            return Err(refused(message));
         }
         self.comparison.answered(&history);
         self.next(store)
@@ -361,10 +343,11 @@ impl Rejoin {
         if has_former_rows.map_err(store.sqlite("read which rows an old number has"))? {
             let message = "some rows of this file are of a station it was before, which the server may know: which rows are there already cannot \
                 be told. Make a new file (`tidemark init`), join it, and insert there what is missing upstream";
-            return Err(refused(Stop::new(StopKind::Refused, message)));
+            return Err(refused(message));
         }
         self.asked = Some(Asked::Join);
-        Ok(Step::Ask(join::request(store, &self.server, &self.secret, self.uuid, &self.token)))
+        let known = Known::Former(store.uuid());
+        Ok(Step::Ask(join::request(store, &self.server, &self.secret, self.uuid, &self.token, known)))
     }
 
     fn again(&mut self, store: &mut Store, why: &str) -> Result<Step, RejoinError> {
@@ -384,13 +367,7 @@ fn answer<T: serde::de::DeserializeOwned>(reply: &Reply) -> Result<T, RejoinErro
 fn answer_of<T>(read: Read<T>) -> Result<T, RejoinError> {
     match read {
         Read::Done(done) => Ok(done),
-        Read::Problem(problem) => Err(match stop_of(&problem) {
-            Some(stop) => refused(stop),
-            None if problem.status == 400 => {
-                refused(Stop::new(StopKind::Refused, format!("the server refuses the request: {}", problem.detail)))
-            }
-            None => not_now(format!("the server cannot answer now: {}", problem.detail)),
-        }),
+        Read::Problem(problem) => Err(join::answered(&problem).into()),
         Read::Other(message) => Err(not_now(message)),
     }
 }

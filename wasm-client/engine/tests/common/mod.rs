@@ -80,6 +80,8 @@ pub struct FakeServer {
     pub reject: Vec<u64>,
     /// What became of rejects.
     pub settled: Vec<SettledReject>,
+    /// Rejects that were settled longer ago than it keeps.
+    pub forgotten: Vec<u64>,
     /// The rejects that the station asked about, question by question.
     pub asked: Vec<Vec<u64>>,
     /// What the station said of its own rejects.
@@ -108,6 +110,7 @@ impl FakeServer {
             applied: BTreeMap::new(),
             reject: Vec::new(),
             settled: Vec::new(),
+            forgotten: Vec::new(),
             asked: Vec::new(),
             told: Vec::new(),
             requests: Vec::new(),
@@ -145,7 +148,8 @@ impl FakeServer {
                 assert!(asked.settled.len() <= ASKED_REJECTS_MAX);
                 self.told.extend(asked.settled.iter().map(|settled| (settled.seq, settled.fate)));
                 self.asked.push(asked.open.clone());
-                answer(200, &RejectsReply { settled: settled.collect() })
+                let forgotten = self.forgotten.iter().copied().filter(|seq| asked.open.contains(seq)).collect();
+                answer(200, &RejectsReply { settled: settled.collect(), forgotten })
             }
             other => panic!("unknown endpoint {other}"),
         }

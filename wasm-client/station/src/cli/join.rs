@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use tidemark_client::private;
 use tidemark_client::sync::ServerUrl;
 use tidemark_client::sync::join::JoinError;
 
@@ -10,7 +11,8 @@ use crate::station::{Station, StationError};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The join code: the last line that `tidemark-server station add NAME` printed.
+    /// The code: the last line that `tidemark-server station add NAME` printed, or `station rotate NAME`, which gives a station that has joined
+    /// another token.
     code: String,
     /// The server's URL, instead of the one in the code.
     #[arg(long, value_name = "URL")]
@@ -18,7 +20,9 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
+    let mode = private::mode_of(db);
     let mut station = Station::from(super::open(db)?);
+    let before = station.store().meta()?;
     let joined = station.join(&args.code, args.server.as_deref()).map_err(|error| match error {
         StationError::Unreachable(message) | StationError::Join(JoinError::NotNow(message)) => Fatal {
             code: EXIT_UNREACHABLE,
@@ -26,15 +30,26 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
         },
         other => other.into(),
     })?;
-    let server = station.store().meta()?.server.unwrap_or_default();
+    let after = station.store().meta()?;
+    let server = after.server.unwrap_or_default();
+    if let (Some(was), Some(now)) = (mode, private::mode_of(db))
+        && was != now
+    {
+        show::error(&format!(
+            "tidemark: {} could be read by other users (mode {was:04o}); it holds the station's token now, so its mode is {now:04o}",
+            db.display()
+        ));
+    }
     if ServerUrl::parse(&server).is_ok_and(|url| url.is_plain_remote()) {
         show::error(&format!(
             "tidemark: {server} is plain HTTP: others on the way can read what is pushed, and the token; use https://"
         ));
     }
     let pending = station.status()?.pending;
+    let is_new_token = before.membership.is_some() && before.token != after.token;
+    let how = if is_new_token { "has a new token at" } else { "joined" };
     show::line(&format!(
-        "joined {server} as station {} {:?}; {} to push",
+        "{how} {server} as station {} {:?}; {} to push",
         joined.number,
         joined.name,
         show::count(pending, "change")

@@ -3,6 +3,7 @@
 
 mod attach;
 mod backup;
+mod codes;
 mod detach;
 mod export;
 mod import;
@@ -107,7 +108,7 @@ impl<E: Into<StationError>> From<E> for Fatal {
     fn from(error: E) -> Self {
         let error = error.into();
         let code = if matches!(error, StationError::Unreachable(_)) { EXIT_UNREACHABLE } else { 1 };
-        Self { code, message: error.to_string() }
+        Self { code, message: codes::words(&error).unwrap_or_else(|| error.to_string()) }
     }
 }
 

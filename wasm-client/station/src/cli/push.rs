@@ -22,7 +22,7 @@ pub(super) fn run(db: &Path) -> Result<(), Fatal> {
             settled.0 += resolved;
             settled.1 += discarded;
         }
-        Event::Failed { message, .. } => bar.set_message(message.clone()),
+        Event::Failed { message, .. } => show::message(&bar, message),
         _ => {}
     });
     bar.finish_and_clear();

@@ -93,9 +93,9 @@ fn list(db: &Path, args: &ListArgs) -> Result<(), Fatal> {
             "{}{}\n    {} (by the {}): {}{}{state}",
             former.map_or_else(String::new, |number| format!("as station {number}: ")),
             change_line(&reject.change),
-            reject.code,
+            show::one_line(&reject.code),
             reject.origin,
-            reject.message,
+            show::one_line(&reject.message),
             if state.is_empty() { "" } else { "; " },
         ));
     };
@@ -138,7 +138,7 @@ fn show_one(db: &Path, args: &ShowArgs) -> Result<(), Fatal> {
         show::line(&format!("{json:#}"));
         return Ok(());
     }
-    let line = |name: &str, value: &str| show::line(&format!("{name:<14}{value}"));
+    let line = |name: &str, value: &str| show::line(&format!("{name:<14}{}", show::one_line(value)));
     line("change", &format!("{}: {} {}", args.seq, op_word(&reject.change.op), reject.change.table));
     line("captured", &show::time(reject.change.at_ms));
     line("rejected", &format!("{}, by the {}", show::time(reject.rejected_at_ms), reject.origin));

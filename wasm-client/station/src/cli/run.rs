@@ -23,7 +23,7 @@ pub(super) fn run(db: &Path) -> Result<(), Fatal> {
             .map_err(|error| Fatal::new(format!("cannot listen for signals: {error}")))?;
     }
     let file = db.display();
-    let tell = |text: &str| show::error(&format!("{} {text}", show::time(now_ms())));
+    let tell = |text: &str| show::error(&format!("{} {}", show::time(now_ms()), show::one_line(text)));
     tell(&format!("tidemark watches {file}"));
     let ended = daemon::run(&mut store, entropy::seed()?, HttpTransport::new(), &end, &mut |news| match news {
         News::Event(Event::Acked { tidemark, changes, rejected_here, rejected_by_server }) => {

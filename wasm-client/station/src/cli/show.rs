@@ -1,19 +1,27 @@
-//! How things are written to people. A reader that goes away (`tidemark log | head`) ends the program quietly.
+//! How things are written to people: everything this program prints goes through here, and what would disturb a terminal in it (text from stations,
+//! servers and files) is shown as escapes. A reader that goes away (`tidemark log | head`) ends the program quietly.
 
 use std::io::{IsTerminal as _, Write as _};
 
 use indicatif::{ProgressBar, ProgressStyle};
+pub(super) use tidemark_core::printable::one_line;
+use tidemark_core::printable::printable;
 
 /// One line to stdout.
 pub(super) fn line(text: &str) {
-    if writeln!(std::io::stdout(), "{text}").is_err() {
+    if writeln!(std::io::stdout(), "{}", printable(text)).is_err() {
         std::process::exit(0);
     }
 }
 
 /// One line to stderr.
 pub(super) fn error(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", printable(text));
+}
+
+/// A few words beside a progress bar.
+pub(super) fn message(bar: &ProgressBar, text: &str) {
+    bar.set_message(one_line(text).into_owned());
 }
 
 /// A progress bar on stderr, when that is a terminal.

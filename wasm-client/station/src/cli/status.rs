@@ -59,7 +59,7 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
     }
     let now_ms = now_ms();
     let when = |ms: i64| format!("{} ({})", show::time(ms), show::ago(ms, now_ms));
-    let line = |name: &str, value: &str| show::line(&format!("{name:<14}{value}"));
+    let line = |name: &str, value: &str| show::line(&format!("{name:<14}{}", show::one_line(value)));
     line(
         "state",
         match status.state {

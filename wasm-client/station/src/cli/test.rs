@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 use tidemark_client::sync::{Method, Request, ServerUrl, Transport as _};
-use tidemark_client::{Error, State, Store};
+use tidemark_client::{Error, State, Store, private};
 use tidemark_core::protocol::StationReply;
 
 use super::{Fatal, show};
@@ -51,6 +51,7 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
         room(db),
         joined(&mut store)?,
     ];
+    checks.extend(exposed(db, &store));
     checks.extend(server(&store)?);
     let failed = checks.iter().filter(|check| check.good == Some(false)).count() as u64;
     if args.json {
@@ -78,6 +79,14 @@ fn integrity(store: &Store) -> Result<Check, Fatal> {
     let check = store.connection().query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0));
     let says = check.map_err(|error| Error::sqlite(store.file(), "check the file", error))?;
     Ok(Check { name: "file", good: Some(says == "ok"), says: if says == "ok" { "no damage".to_owned() } else { says } })
+}
+
+/// A fault where everybody can read the token.
+fn exposed(db: &Path, store: &Store) -> Option<Check> {
+    let mode = private::mode_of(db).filter(|mode| mode & 0o007 != 0)?;
+    store.meta().ok()?.token?;
+    let says = format!("every user can read the station's token (mode {mode:04o}): `chmod o= {}`", db.display());
+    Some(Check { name: "secrecy", good: Some(false), says })
 }
 
 /// Takes the write lock, and gives it back.

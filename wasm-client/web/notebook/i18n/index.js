@@ -38,6 +38,7 @@ export const say = ([key, params]) => t(key, params);
 
 /** Fills in the texts of markup: `data-t` the content, `data-t-label` the accessible name, `data-t-placeholder` the hint. */
 export function translate(root) {
+  document.documentElement.dataset.translated = language;
   for (const node of root.querySelectorAll('[data-t]')) node.textContent = t(node.dataset.t);
   for (const node of root.querySelectorAll('[data-t-label]')) node.setAttribute('aria-label', t(node.dataset.tLabel));
   for (const node of root.querySelectorAll('[data-t-placeholder]')) node.placeholder = t(node.dataset.tPlaceholder);

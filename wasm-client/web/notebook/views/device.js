@@ -29,7 +29,7 @@ export function deviceView({ db, join, rejects }) {
       ['send.station', station && t('send.stationValue', station)],
       ['send.server', server],
       ['send.contact', sync.lastContactAt === null ? t('send.never') : format.moment(new Date(sync.lastContactAt))],
-      ['send.error', error && `${format.moment(new Date(error.at))}: ${error.message}`],
+      ['send.error', error && `${format.moment(new Date(error.at))}: ${t(`send.failed.${error.kind ?? 'unknown'}`)}`],
     ]));
     $('send-now').hidden = station === null;
 
@@ -75,9 +75,9 @@ export function deviceView({ db, join, rejects }) {
 
   button('send-now', 'send-outcome', async outcome => {
     outcome.textContent = t('send.busy');
-    const { outcome: how, changes, message } = await db.push();
+    const { outcome: how, changes, stop } = await db.push();
     if (how === 'unreachable') return { text: t('send.unreachable'), bad: true };
-    if (how === 'stopped') return { text: `${t('send.stopped')} ${message ?? ''}`, bad: true };
+    if (how === 'stopped') return { text: `${t('send.stopped')} ${stop ? `${t(`stop.${stop.kind}`)}. ${t(`stop.todo.${stop.kind}`)}` : ''}`, bad: true };
     return { text: changes === 0 ? t('send.nothing') : t('send.done', { n: changes }) };
   });
 
@@ -128,7 +128,7 @@ export function deviceView({ db, join, rejects }) {
     open() {
       for (const node of dialog.querySelectorAll('.outcome')) node.textContent = '';
       if (!dialog.open) dialog.showModal();
-      dialog.scrollTo(0, 0);
+      $('device-sheet').scrollTo(0, 0);
       render();
     },
   };

@@ -70,7 +70,7 @@ export function entryView({ db, picker, onProduct, onDelete, reveal }) {
     $('product-chosen').replaceChildren(Object.assign(document.createElement('span'), { className: 'name', textContent: product?.name ?? '' }), icon('swap'));
     $('product-chosen').setAttribute('aria-label', product ? `${product.name}. ${t('picker.change')}` : '');
     $('entry-save').textContent = t(correction ? 'entry.saveEdit' : 'entry.save');
-    $('entry-cancel').hidden = $('entry-delete').hidden = !correction;
+    $('entry-others').hidden = !correction;
     renderLast(product, texts);
 
     const { values, errors } = read();
@@ -104,14 +104,15 @@ export function entryView({ db, picker, onProduct, onDelete, reveal }) {
     $('result-theoretical').textContent = theoretical === null ? '–' : format.kg(theoretical);
     $('result-name').textContent = t(surplus ? 'entry.surplus' : 'entry.shrinkage');
     $('result-shrinkage').textContent = shrinkage === null ? '–' : format.kg(Math.abs(shrinkage));
-    $('result-rate').textContent = rate === null ? '–' : format.percent(rate);
+    // Beyond a thousand per cent nobody needs its hundredths, and the line has no room for them.
+    $('result-rate').textContent = rate === null ? '–' : format.percent(rate, Math.abs(rate) < 10 ? 2 : 0);
     const over = rate === null || values.days === null ? '' : t('entry.over', { n: values.days });
-    $('result-over').textContent = over;
+    $('result-over').textContent = surplus ? t('entry.surplus') : unusual ? t('entry.look') : over;
     $('result-per-day').textContent = perDay === null || surplus || values.days < 2 ? '' : t('entry.perDay', { rate: format.percent(perDay) });
     const note = surplus ? t('entry.noteSurplus', { kg: format.kg(-shrinkage) })
       : unusual ? t('entry.noteUnusual')
         : shrinkage !== null && rate === null ? t('entry.noteNoRate') : '';
-    $('result').dataset.kind = shrinkage === null ? 'empty' : surplus ? 'surplus' : unusual ? 'unusual' : 'usual';
+    $('foot').dataset.kind = shrinkage === null ? 'empty' : surplus ? 'surplus' : unusual ? 'unusual' : 'usual';
     $('result-note').textContent = note;
     $('result-note').hidden = note === '';
     if (rate !== null) announce(`${t(surplus ? 'entry.surplus' : 'entry.shrinkage')} ${format.kg(Math.abs(shrinkage))}, ${format.percent(rate)} ${over}. ${note}`);
@@ -152,6 +153,7 @@ export function entryView({ db, picker, onProduct, onDelete, reveal }) {
       // The figures stay where they are; nothing typed is lost.
       failure = error;
       render();
+      $('entry-failed').scrollIntoView({ block: 'nearest' });
     } finally {
       saving = false;
       $('entry-save').removeAttribute('aria-disabled');

@@ -1,7 +1,7 @@
 /** The whole page says why the notebook cannot open, and what to do. */
 import { el } from '../dom.js';
 import { icon } from '../icons.js';
-import { describe } from '../failure.js';
+import { describe, forTheOffice } from '../failure.js';
 import { onLanguage, t } from '../i18n/index.js';
 
 /** @returns {Promise<void>} Resolves when the person chose to work in memory. */
@@ -18,7 +18,7 @@ export function failedView(error) {
           el('button', { type: 'button', class: 'primary', onclick: () => location.reload() }, t('failure.reload')),
           error?.code === 'no-storage' && el('button', { type: 'button', onclick: () => { page.parentElement.remove(); resolve(); } }, t('failure.memory'))),
         error?.code === 'no-storage' ? el('p', { class: 'quiet' }, t('failure.memoryHint')) : '',
-        el('details', {}, el('summary', {}, t('failure.details')), el('p', { lang: 'en' }, `${error?.code ?? ''} ${detail}`)));
+        forTheOffice(`${error?.code ?? ''} ${detail ?? error?.message ?? ''}`));
     };
     onLanguage(render);
     render();

@@ -92,9 +92,10 @@ export function historyView({ db, onEdit, onChoose }) {
   function row(record) {
     const mass = value => (value === null ? '–' : format.mass(value));
     const at = record.at ? format.moment(record.at) : '';
+    const masses = `${record.initial === null ? '?' : format.mass(record.initial)} → ${record.final === null ? '?' : format.kg(record.final)}`;
     return el('tr', {},
-      el('th', { scope: 'row' }, record.at ? format.day(record.at) : '–'),
-      el('td', {}, mass(record.initial)), el('td', {}, mass(record.final)), el('td', {}, mass(record.days)),
+      el('th', { scope: 'row' }, record.at ? format.day(record.at) : '–', ' ', el('span', { class: 'masses' }, masses)),
+      el('td', { class: 'mass' }, mass(record.initial)), el('td', { class: 'mass' }, mass(record.final)), el('td', {}, mass(record.days)),
       el('td', { class: record.surplus ? 'surplus' : record.unusual ? 'unusual' : null }, record.rate === null ? '–' : format.percent(record.rate)),
       el('td', {}, el('button', {
         type: 'button', class: 'icon', 'data-focus': 'edit', 'aria-label': t('record.editOf', { product: product.name, at }), onclick: () => onEdit(record.id),

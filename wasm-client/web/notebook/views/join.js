@@ -51,20 +51,25 @@ export function joinView({ db, onCode }) {
     if (code === null) return;
     if (station) return toast(t('join.again', { name: station.name }));
     field.value = code;
+    // What was said of another code is not said of this one.
+    $('join-error').replaceChildren();
     remember('join', code);
     onCode();
     return $('join-button').focus();
   }
 
   $('join-form').addEventListener('submit', event => { event.preventDefault(); void join(); });
+  field.addEventListener('input', () => $('join-error').replaceChildren());
   addEventListener('hashchange', () => offer(codeFromAddress()));
   field.value = recall('join') ?? '';
 
   return {
     offer,
     show(status) {
-      station = status.station;
-      $('device-join').hidden = station !== null && status.sync.stop?.kind !== 'not-joined';
+      // A device whose access was taken away takes a new one with a code, under the number it has.
+      const takesCode = status.station === null || ['not-joined', 'revoked'].includes(status.sync.stop?.kind);
+      station = takesCode ? null : status.station;
+      $('device-join').hidden = !takesCode;
     },
   };
 }

@@ -24,7 +24,8 @@ export function lightView({ onOpen }) {
       el('span', { class: 'words' },
         el('span', { class: 'sr-only' }, `${t('light.question')} `),
         el('strong', {}, headline), ' ',
-        el('span', { class: 'detail' }, answer.details.map(say).join(' · '))),
+        // Each wholly or not at all: half a sentence can say the contrary of the whole.
+        el('span', { class: 'details' }, answer.details.map(words => el('span', {}, `${say(words)} `)))),
       icon('right'));
     // Screen readers hear a new answer, not every step of the counting.
     const spoken = answer.headline[0];

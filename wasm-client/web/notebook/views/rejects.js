@@ -1,7 +1,7 @@
 /** The changes that were refused: why, and the three ways on: correct, send again, discard. */
 import { el, reconcile } from '../dom.js';
 import { fromStored } from '../days.js';
-import { describe, tellFailure } from '../failure.js';
+import { describe, forTheOffice, tellFailure } from '../failure.js';
 import { LANGUAGES, currentLanguage, format, onLanguage, t } from '../i18n/index.js';
 import { parseDecimal } from '../numbers.js';
 import { shrinkageOf } from '../shrinkage.js';
@@ -19,7 +19,7 @@ const FIELDS = {
 export function rejectsView({ db }) {
   const $ = id => document.getElementById(id);
   const list = $('rejects');
-  let open = -1;
+  let seen = '';
   let shown = [];
   let names = new Map();
 
@@ -72,7 +72,7 @@ export function rejectsView({ db }) {
     return el('li', { class: 'reject' },
       el('h4', {}, title(reject)),
       el('p', { class: 'why' }, t(key in LANGUAGES.en ? key : 'reject.code.other')),
-      el('p', { class: 'quiet' }, `${t('reject.original')}: `, el('span', { lang: 'en' }, reject.message)),
+      forTheOffice(reject.message),
       el('form', { novalidate: true, onsubmit: event => { event.preventDefault(); void correct(); } },
         el('div', { class: 'fields' }, inputs.map(({ field }) => field)), failed, ways, sure));
   }
@@ -103,9 +103,11 @@ export function rejectsView({ db }) {
   onLanguage(render);
   db.on('change', () => { if ($('device').open) void load(); });
   return {
-    show(status) {
-      if (status.rejects === open) return;
-      open = status.rejects;
+    /** A change that is refused once more leaves the count as it was, and the log longer. */
+    show({ rejects, lastSeq, tidemark }) {
+      const now = JSON.stringify([rejects, lastSeq, tidemark]);
+      if (now === seen) return;
+      seen = now;
       void load();
     },
   };

@@ -1,4 +1,4 @@
-/** Short messages at the foot of the page, one at a time, each with at most one thing to do. */
+/** Short messages at the foot of the page, one at a time, each with at most one thing to do. They cover nothing: the page gives them room. */
 import { el } from '../dom.js';
 import { icon } from '../icons.js';
 import { t } from '../i18n/index.js';
@@ -30,8 +30,18 @@ let pause = 0;
 
 // While a sheet is open, all beside it is out of reach for fingers and screen readers: the messages go along.
 const sheet = document.getElementById('device');
-const follow = () => (sheet.open ? sheet : document.body).append(place, announcer);
+const follow = () => {
+  (sheet.open ? sheet : document.body).append(place, announcer);
+  giveRoom();
+};
 new MutationObserver(follow).observe(sheet, { attributeFilter: ['open'] });
+
+/** What stands at the foot of the page stands above the message (css: `--toast`). */
+function giveRoom() {
+  const height = sheet.open ? 0 : place.offsetHeight;
+  document.documentElement.style.setProperty('--toast', `${height === 0 ? 0 : height + 8}px`);
+}
+new ResizeObserver(giveRoom).observe(place);
 
 /** Says something to screen readers only, once it has stopped changing. */
 export function announce(text) {

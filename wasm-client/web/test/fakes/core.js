@@ -19,6 +19,8 @@ export class FakeCore {
   repaired = [];
   number = null;
   farewells = 0;
+  rejectsOpen = 0;
+  lastError = null;
   #disk;
   #work;
   #changed = new Set();
@@ -48,6 +50,10 @@ export class FakeCore {
   commit() {
     this.#now('commit');
     if (this.#work.rows.length !== this.#disk.rows.length) this.#changed.add('thing');
+    this.#commit();
+  }
+
+  #commit() {
     Object.assign(this.#disk, this.#work);
     this.#work = undefined;
     this.commits += 1;
@@ -132,7 +138,7 @@ export class FakeCore {
 
   status() {
     const lastSeq = this.#outside('status').rows.length;
-    return { state: 'pending', number: this.number, name: 'x', lastSeq, tidemark: 0, pending: lastSeq, rejects: 0 };
+    return { state: 'pending', number: this.number, name: 'x', lastSeq, tidemark: 0, pending: lastSeq, rejects: this.rejectsOpen, lastError: this.lastError, lastErrorMs: 1 };
   }
 
   next() {
@@ -184,10 +190,17 @@ export class FakeCore {
 
   rejects() { return []; }
 
-  requeue() {
-    this.begin();
-    this.#work.rows.push('requeued');
-    this.commit();
+  // These change the log and the list of rejects, and no row of a table: nothing is told by takeChanges.
+  repair() { this.#aboutReject('repair', ['requeued']); }
+  requeue() { this.#aboutReject('requeue', ['requeued']); }
+  discard() { this.#aboutReject('discard', []); }
+
+  #aboutReject(name, rows) {
+    const disk = this.#outside(name);
+    this.#work = copy(disk);
+    this.#work.rows.push(...rows);
+    this.rejectsOpen -= 1;
+    this.#commit();
   }
 
   exportBundle() { return new Uint8Array([1]); }

@@ -91,7 +91,7 @@ impl Schedule {
                 .map_err(|error| Fatal::new(format!("cannot listen for signals: {error}")))?;
         }
         let ending = || end.load(Ordering::Relaxed);
-        let tell = |text: &str| show::error(&format!("{} {text}", show::time(now_ms())));
+        let tell = |text: &str| show::error(&format!("{} {}", show::time(now_ms()), show::one_line(text)));
         let every = self.every_ms as f64 / 3_600_000.0;
         tell(&format!(
             "copies of {}: every {every} h into {}, {} stay",

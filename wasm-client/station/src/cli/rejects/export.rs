@@ -4,6 +4,7 @@ use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use tidemark_client::Reject;
+use tidemark_core::printable::csv_cell;
 
 use super::super::{Fatal, show};
 use super::to_json;
@@ -25,7 +26,12 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
     let store = super::super::open(db)?;
     let name = args.file.display();
     let failed = |error: std::io::Error| Fatal::new(format!("{name}: {error}"));
-    let file = std::fs::File::options().write(true).create_new(true).open(&args.file).map_err(|error| {
+    let mut options = std::fs::File::options();
+    options.write(true).create_new(true);
+    // Rows of the file, which its owner alone may read.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(&args.file).map_err(|error| {
         if error.kind() == std::io::ErrorKind::AlreadyExists {
             return Fatal::new(format!("{name}: exists already; nothing is overwritten, choose another name"));
         }
@@ -65,7 +71,7 @@ impl Format {
             Self::Lines(file) => writeln!(file, "{json}"),
             Self::Csv(csv) => {
                 let field = |name: &str| match &json[name] {
-                    serde_json::Value::String(text) => text.clone(),
+                    serde_json::Value::String(text) => csv_cell(text).into_owned(),
                     other => other.to_string(),
                 };
                 Ok(csv.write_record(CSV_COLUMNS.map(field))?)

@@ -7,7 +7,7 @@ use super::clock::EPOCH_MS;
 use super::dice::Draw as _;
 use super::faults::FaultSet;
 use super::schema::unwritable;
-use crate::world::Dice;
+use tidemark_testkit::world::Dice;
 
 /// Uuids that all stations draw from, so that they meet.
 const UUIDS: i64 = 6;

@@ -19,7 +19,7 @@ use super::clock::{MachineClock, ServerClock};
 use super::dice::{Draw as _, Purpose, stream};
 use super::faults::{Fault, FaultSet};
 use super::schema::UNWRITABLE;
-use crate::world::Dice;
+use tidemark_testkit::world::Dice;
 
 /// How many chunks a server of the simulation touches in one transaction.
 const CHUNKS_MAX: u32 = 4;

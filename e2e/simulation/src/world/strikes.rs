@@ -6,10 +6,10 @@ use tidemark_core::limits::FrameLimits;
 use super::queue::Event;
 use super::station::SLOTS;
 use super::{World, station_name, trace};
-use crate::simulation::dice::Draw as _;
-use crate::simulation::disk::{Image, limit};
-use crate::simulation::faults::{Fault, FaultSet};
-use crate::simulation::schema::UNWRITABLE;
+use crate::dice::Draw as _;
+use crate::disk::{Image, limit};
+use crate::faults::{Fault, FaultSet};
+use crate::schema::UNWRITABLE;
 
 impl World<'_> {
     pub(super) fn strike(&mut self, fault: Fault) -> Result<(), String> {

@@ -4,10 +4,10 @@ use tidemark_core::protocol::Problem;
 
 use super::queue::{Event, Message};
 use super::{World, trace};
-use crate::simulation::dice::Draw as _;
-use crate::simulation::faults::Fault;
-use crate::simulation::network::{Back, failure};
-use crate::simulation::process::header_of;
+use crate::dice::Draw as _;
+use crate::faults::Fault;
+use crate::network::{Back, failure};
+use crate::process::header_of;
 
 impl World<'_> {
     pub(super) fn arrive(&mut self, message: Message) -> Result<(), String> {

@@ -1,6 +1,6 @@
 //! Randomness by purpose: each purpose has a stream of its own, so that taking one fault out of a plan leaves the other draws alone.
 
-use crate::world::Dice;
+use tidemark_testkit::world::Dice;
 
 /// What a stream of randomness is for.
 #[derive(Debug, Clone, Copy)]

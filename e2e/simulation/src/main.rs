@@ -4,8 +4,8 @@ use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser;
-use tidemark_e2e::simulation::{FaultSet, Finding, Plan, Simulator, run_seeds, shrink};
-use tidemark_e2e::world::now;
+use tidemark_simulation::{FaultSet, Finding, Plan, Simulator, run_seeds, shrink};
+use tidemark_testkit::world::now;
 
 /// Simulates stations, networks, servers and their database in virtual time, with every fault they can have, and checks after every
 /// event that nothing is lost, doubled or stuck. A seed is a run; the same seed is the same run.

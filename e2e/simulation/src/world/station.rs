@@ -7,12 +7,12 @@ use tidemark_core::limits::FrameLimits;
 use tidemark_core::schema::Schema;
 
 use super::station_name;
-use crate::simulation::clock::MachineClock;
-use crate::simulation::dice::{Purpose, stream};
-use crate::simulation::disk::{Disk, Image};
-use crate::simulation::process::Process;
-use crate::simulation::schema::UNIQUE_INDEX;
-use crate::world::Dice;
+use crate::clock::MachineClock;
+use crate::dice::{Purpose, stream};
+use crate::disk::{Disk, Image};
+use crate::process::Process;
+use crate::schema::UNIQUE_INDEX;
+use tidemark_testkit::world::Dice;
 
 /// Processes that push from one file at once.
 pub(super) const SLOTS: usize = 2;

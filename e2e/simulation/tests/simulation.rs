@@ -3,7 +3,7 @@
 use std::num::NonZero;
 use std::thread::available_parallelism;
 
-use tidemark_e2e::simulation::{Fault, Plan, Simulator, run_seeds};
+use tidemark_simulation::{Fault, Plan, Simulator, run_seeds};
 
 const SEEDS: u64 = 2_000;
 

@@ -1,4 +1,5 @@
-//! Private PostgreSQL clusters: made in a temporary folder, on loopback and a free port, gone when dropped.
+//! PostgreSQL clusters on loopback. A private one is made in a temporary folder, on a free port, and is gone when dropped; it can be killed.
+//! A share of the run's cluster ([`crate::shared`]) has databases of its own in it, under names that no other test has.
 //!
 //! Every connection logs in with a password (scram) that has to be percent-encoded in a URL, so that whoever handles URLs
 //! carelessly fails here. Databases belong to a role without superuser rights, as on a user's server.
@@ -7,6 +8,7 @@ use std::fmt;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -21,7 +23,7 @@ const PASSWORD_IN_URL: &str = "tide%3AEbb%2FFlow%40100%25%20%D0%96";
 /// The role that owns the databases.
 pub const OWNER: &str = "harbour";
 /// The role that owns the cluster.
-const ADMIN: &str = "admin";
+pub(crate) const ADMIN: &str = "admin";
 
 /// How often a start is tried: another program may take the port before PostgreSQL does. Only the first start may choose another.
 const START_ATTEMPTS: u32 = 5;
@@ -37,8 +39,23 @@ pub enum Flavour {
     Plain,
 }
 
-/// A running private cluster.
+/// A running cluster, or a share of one.
 pub struct PostgresCluster {
+    port: u16,
+    kind: Kind,
+}
+
+enum Kind {
+    Private(Private),
+    Shared {
+        /// What the names of this share's databases end with.
+        suffix: String,
+        made: Mutex<Vec<String>>,
+    },
+}
+
+/// The files and the process of a private cluster.
+struct Private {
     folder: tempfile::TempDir,
     bin: PathBuf,
     as_root: bool,
@@ -48,7 +65,7 @@ pub struct PostgresCluster {
 }
 
 impl PostgresCluster {
-    /// Makes and starts a cluster.
+    /// Makes and starts a private cluster: for a test that stops, kills or configures it, or looks into its folder.
     ///
     /// # Errors
     /// When PostgreSQL or TimescaleDB is missing (run scripts/test, which installs them), or does not start.
@@ -57,13 +74,22 @@ impl PostgresCluster {
         if flavour == Flavour::Timescale {
             check_timescaledb(&bin)?;
         }
-        let as_root = output_of(Command::new("id").arg("-u"))?.trim() == "0";
         let folder = tempfile::Builder::new().prefix("tidemark-postgres-").tempdir()?;
-        let mut cluster = Self { folder, bin, as_root, flavour, port: 0, postmaster: None };
-        cluster.initialise()?;
-        cluster.restart()?;
+        let mut private = Private { folder, bin, as_root: is_root()?, flavour, port: 0, postmaster: None };
+        private.initialise()?;
+        private.restart()?;
+        let cluster = Self { port: private.port, kind: Kind::Private(private) };
         cluster.admin("postgres")?.execute(&format!("CREATE ROLE {OWNER} LOGIN PASSWORD '{PASSWORD}'"), &[])?;
         Ok(cluster)
+    }
+
+    /// A share of the run's cluster: databases made through it are its own, and go with it.
+    ///
+    /// # Errors
+    /// As [`PostgresCluster::start`].
+    pub fn shared(flavour: Flavour) -> Result<Self> {
+        let port = crate::shared::port(flavour)?;
+        Ok(Self { port, kind: Kind::Shared { suffix: crate::shared::suffix(), made: Mutex::default() } })
     }
 
     /// Makes a database and returns its URL. The name must be a plain identifier.
@@ -71,25 +97,27 @@ impl PostgresCluster {
     /// # Errors
     /// When the server refuses.
     pub fn create_database(&self, name: &str) -> Result<String> {
-        self.admin("postgres")?.execute(&format!("CREATE DATABASE \"{name}\" OWNER {OWNER}"), &[])?;
+        let real = self.name_of(name);
+        self.admin("postgres")?.execute(&format!("CREATE DATABASE \"{real}\" OWNER {OWNER}"), &[])?;
+        if let Kind::Shared { made, .. } = &self.kind {
+            made.lock().unwrap_or_else(PoisonError::into_inner).push(real);
+        }
         Ok(self.url(name))
+    }
+
+    /// What a database is called in the server. `postgres` is everybody's.
+    #[must_use]
+    pub fn name_of(&self, database: &str) -> String {
+        match &self.kind {
+            Kind::Shared { suffix, .. } if database != "postgres" => format!("{database}{suffix}"),
+            _ => database.to_owned(),
+        }
     }
 
     /// The URL of a database, with its owner's password.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
-        format!("postgresql://{OWNER}:{PASSWORD_IN_URL}@127.0.0.1:{}/{database}", self.port)
-    }
-
-    /// The cluster's folder; the server's own user can write there.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
-    /// Leaves the folder when the cluster is dropped.
-    pub fn keep(&mut self) {
-        self.folder.disable_cleanup(true);
+        format!("postgresql://{OWNER}:{PASSWORD_IN_URL}@127.0.0.1:{}/{}", self.port, self.name_of(database))
     }
 
     /// The port on loopback.
@@ -103,7 +131,7 @@ impl PostgresCluster {
     /// # Errors
     /// When the server cannot be reached.
     pub fn connect(&self, database: &str) -> Result<PgClient> {
-        PgClient::connect(self.port, OWNER, database)
+        PgClient::connect(self.port, OWNER, &self.name_of(database))
     }
 
     /// Connects as superuser, who sees the statements of everyone.
@@ -111,14 +139,90 @@ impl PostgresCluster {
     /// # Errors
     /// When the server cannot be reached.
     pub fn admin(&self, database: &str) -> Result<PgClient> {
-        PgClient::connect(self.port, ADMIN, database)
+        PgClient::connect(self.port, ADMIN, &self.name_of(database))
+    }
+
+    /// The folder of a private cluster; the server's own user can write there.
+    ///
+    /// # Panics
+    /// When the cluster is shared.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.private().folder.path()
+    }
+
+    /// Leaves the folder when the cluster is dropped.
+    ///
+    /// # Panics
+    /// When the cluster is shared.
+    pub fn keep(&mut self) {
+        self.private_mut().folder.disable_cleanup(true);
+    }
+
+    /// The file that a private cluster logs to.
+    ///
+    /// # Panics
+    /// When the cluster is shared.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.private().log()
     }
 
     /// Kills every process of the cluster at once with SIGKILL, as when a machine loses power. Nothing is flushed.
     ///
     /// # Errors
     /// When the processes are not found or do not go.
+    ///
+    /// # Panics
+    /// When the cluster is shared.
     pub fn kill_hard(&mut self) -> Result<()> {
+        self.private_mut().kill_hard()
+    }
+
+    /// Starts a private cluster again, on the same port; recovery runs first when it was killed.
+    ///
+    /// # Errors
+    /// When it does not answer within a minute.
+    ///
+    /// # Panics
+    /// When the cluster is shared.
+    pub fn restart(&mut self) -> Result<()> {
+        self.private_mut().restart()
+    }
+
+    fn private(&self) -> &Private {
+        match &self.kind {
+            Kind::Private(private) => private,
+            Kind::Shared { .. } => panic!("BUG: a test may not touch the cluster that it shares; start a private one"),
+        }
+    }
+
+    fn private_mut(&mut self) -> &mut Private {
+        match &mut self.kind {
+            Kind::Private(private) => private,
+            Kind::Shared { .. } => panic!("BUG: a test may not touch the cluster that it shares; start a private one"),
+        }
+    }
+
+    /// Kills one process that serves a connection of the databases' owner with SIGKILL, the `pick`-th of those there are; PostgreSQL
+    /// then ends all others and recovers. `None` when there is no such connection.
+    ///
+    /// # Errors
+    /// When the cluster cannot be asked.
+    pub fn kill_backend(&self, pick: u64) -> Result<Option<u32>> {
+        self.private();
+        let sql =
+            "SELECT pid FROM pg_stat_activity WHERE usename = $1 AND backend_type = 'client backend' ORDER BY pid";
+        let rows = self.admin("postgres")?.query(sql, &[&OWNER])?;
+        let Some(row) = usize::try_from(pick)?.checked_rem(rows.len()).map(|at| &rows[at]) else { return Ok(None) };
+        let pid = u32::try_from(row.try_get::<_, i32>(0)?)?;
+        let status = Command::new("kill").arg("-9").arg(pid.to_string()).stderr(Stdio::null()).status()?;
+        Ok(status.success().then_some(pid))
+    }
+}
+
+impl Private {
+    fn kill_hard(&mut self) -> Result<()> {
         self.postmaster_pid()?;
         // Every process of a cluster works in its folder: so a child made between a listing and its kill is found, too, whoever its parent
         // is by then. It would live on and hold the cluster's memory.
@@ -135,26 +239,7 @@ impl PostgresCluster {
         self.reap()
     }
 
-    /// Kills one process that serves a connection of the databases' owner with SIGKILL, the `pick`-th of those there are; PostgreSQL
-    /// then ends all others and recovers. `None` when there is no such connection.
-    ///
-    /// # Errors
-    /// When the cluster cannot be asked.
-    pub fn kill_backend(&self, pick: u64) -> Result<Option<u32>> {
-        let sql =
-            "SELECT pid FROM pg_stat_activity WHERE usename = $1 AND backend_type = 'client backend' ORDER BY pid";
-        let rows = self.admin("postgres")?.query(sql, &[&OWNER])?;
-        let Some(row) = usize::try_from(pick)?.checked_rem(rows.len()).map(|at| &rows[at]) else { return Ok(None) };
-        let pid = u32::try_from(row.try_get::<_, i32>(0)?)?;
-        let status = Command::new("kill").arg("-9").arg(pid.to_string()).stderr(Stdio::null()).status()?;
-        Ok(status.success().then_some(pid))
-    }
-
-    /// Starts the cluster again, on the same port; recovery runs first when it was killed.
-    ///
-    /// # Errors
-    /// When it does not answer within a minute.
-    pub fn restart(&mut self) -> Result<()> {
+    fn restart(&mut self) -> Result<()> {
         let mut failure = anyhow!("BUG: no attempt was made");
         let first = self.port == 0;
         for _ in 0..START_ATTEMPTS {
@@ -190,7 +275,7 @@ impl PostgresCluster {
                 let log = std::fs::read_to_string(self.log()).unwrap_or_default();
                 bail!("PostgreSQL ended ({status}):\n{}", last_lines(&log));
             }
-            Ok(self.admin("postgres").ok().map(|_| ()))
+            Ok(PgClient::connect(self.port, ADMIN, "postgres").ok().map(|_| ()))
         })
     }
 
@@ -238,9 +323,7 @@ impl PostgresCluster {
         self.folder.path().join("data")
     }
 
-    /// The file that the server logs to.
-    #[must_use]
-    pub fn log(&self) -> PathBuf {
+    fn log(&self) -> PathBuf {
         self.folder.path().join("log")
     }
 
@@ -269,7 +352,7 @@ impl PostgresCluster {
     }
 }
 
-impl Drop for PostgresCluster {
+impl Drop for Private {
     fn drop(&mut self) {
         if let Err(error) = self.stop() {
             eprintln!("private PostgreSQL on port {}: {error:#}", self.port);
@@ -283,9 +366,23 @@ impl Drop for PostgresCluster {
     }
 }
 
+impl Drop for PostgresCluster {
+    fn drop(&mut self) {
+        let Kind::Shared { made, .. } = &self.kind else { return };
+        let made = std::mem::take(&mut *made.lock().unwrap_or_else(PoisonError::into_inner));
+        if made.is_empty() || tokio::runtime::Handle::try_current().is_ok() {
+            return; // it goes with the cluster
+        }
+        let Ok(admin) = self.admin("postgres") else { return };
+        for database in made {
+            let _ = admin.batch(&format!("DROP DATABASE IF EXISTS \"{database}\" WITH (FORCE)"));
+        }
+    }
+}
+
 impl fmt::Debug for PostgresCluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PostgresCluster({:?}, port {})", self.flavour, self.port)
+        write!(f, "PostgresCluster(port {})", self.port)
     }
 }
 
@@ -296,7 +393,7 @@ pub struct PgClient {
 }
 
 impl PgClient {
-    fn connect(port: u16, user: &str, database: &str) -> Result<Self> {
+    pub(crate) fn connect(port: u16, user: &str, database: &str) -> Result<Self> {
         let mut config = tokio_postgres::Config::new();
         config.host("127.0.0.1").port(port).user(user).password(PASSWORD).dbname(database);
         Self::connect_with(&config)
@@ -370,7 +467,7 @@ pub fn program(name: &str) -> Result<PathBuf> {
     Ok(find_bin()?.join(name))
 }
 
-fn find_bin() -> Result<PathBuf> {
+pub(crate) fn find_bin() -> Result<PathBuf> {
     let complete = |dir: &Path| ["initdb", "postgres", "pg_ctl"].iter().all(|name| dir.join(name).is_file());
     if let Some(dir) = std::env::var_os("TIDEMARK_PG_BIN") {
         let dir = PathBuf::from(dir);
@@ -397,6 +494,11 @@ fn find_bin() -> Result<PathBuf> {
     newest.context(
         "PostgreSQL's initdb, postgres and pg_ctl are not on this machine; run scripts/test, which installs them",
     )
+}
+
+/// Whether this is root, as whom PostgreSQL refuses to run.
+pub(crate) fn is_root() -> Result<bool> {
+    Ok(output_of(Command::new("id").arg("-u"))?.trim() == "0")
 }
 
 fn check_timescaledb(bin: &Path) -> Result<()> {
@@ -450,7 +552,7 @@ mod tests {
         cluster.restart()?;
         assert_eq!(cluster.connect("probe")?.value::<i64>("SELECT count(*) FROM kept")?, 1);
         cluster.connect("probe")?.batch("CREATE EXTENSION timescaledb")?;
-        let (folder, pid) = (cluster.folder.path().to_owned(), cluster.postmaster_pid()?);
+        let (folder, pid) = (cluster.folder().to_owned(), cluster.private().postmaster_pid()?);
         drop(cluster);
         assert!(!folder.exists() && !is_running(pid));
         Ok(())

@@ -4,7 +4,7 @@ use tidemark_client::sync::{Failure, Reply};
 
 use super::dice::{Draw as _, Purpose, stream};
 use super::faults::{Fault, FaultSet};
-use crate::world::Dice;
+use tidemark_testkit::world::Dice;
 
 /// The largest body a small proxy lets through, in bytes: more than any single change of the simulation needs.
 const SMALL_PROXY_BYTES: usize = 900;

@@ -7,11 +7,11 @@ use tidemark_core::protocol::{Problem, PushReply, StationReply};
 
 use super::queue::{Event, Exchange, Message};
 use super::{World, station_name, trace};
-use crate::simulation::dice::Draw as _;
-use crate::simulation::faults::Fault;
-use crate::simulation::network::{Way, failure};
-use crate::simulation::process::{Heard, Next, Process, header_of};
-use crate::simulation::writer::{Ended, Manners, write};
+use crate::dice::Draw as _;
+use crate::faults::Fault;
+use crate::network::{Way, failure};
+use crate::process::{Heard, Next, Process, header_of};
+use crate::writer::{Ended, Manners, write};
 
 impl World<'_> {
     pub(super) fn write(&mut self, index: usize) -> Result<(), String> {

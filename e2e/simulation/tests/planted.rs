@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 
 use tidemark_core::planted::{Bug, plant};
-use tidemark_e2e::simulation::{Found, Plan, Simulator, run_seeds, shrink};
+use tidemark_simulation::{Found, Plan, Simulator, run_seeds, shrink};
 
 const SEEDS: u64 = 500;
 

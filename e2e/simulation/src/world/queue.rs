@@ -5,8 +5,8 @@ use std::collections::BinaryHeap;
 
 use tidemark_client::sync::{Failure, Reply, Request};
 
-use crate::simulation::clock::EPOCH_MS;
-use crate::simulation::faults::Fault;
+use crate::clock::EPOCH_MS;
+use crate::faults::Fault;
 
 /// Names an exchange of a process: who, and which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -29,7 +29,7 @@ use super::plan::Plan;
 use super::schema::tides;
 use super::server::{Server, Weather, upstream};
 use super::trace::Trace;
-use crate::world::Dice;
+use tidemark_testkit::world::Dice;
 
 macro_rules! trace {
     ($world:expr, $($what:tt)+) => { $world.trace.line($world.queue.now_ms, format_args!($($what)+)) };
