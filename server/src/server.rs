@@ -44,7 +44,10 @@ pub async fn open_upstream(config: &ServerConfig) -> anyhow::Result<Arc<dyn Upst
             let path = path.clone();
             Arc::new(tokio::task::spawn_blocking(move || SqliteUpstream::open(&path, schema)).await??)
         }
-        DatabaseUrl::Postgres(postgres) => Arc::new(PostgresUpstream::open(postgres, schema, config.pool_max).await?),
+        DatabaseUrl::Postgres(postgres) => {
+            let upstream = PostgresUpstream::open(postgres, schema, config.pool_max).await?;
+            Arc::new(upstream.with_statement_timeout(config.statement_timeout))
+        }
     })
 }
 
@@ -110,7 +113,8 @@ impl Server {
         tracing::info!("upstream: {}", upstream.describe());
         let refreshing = refresh_reports(&upstream, config.reports_every);
         let thinning = upkeep::start(&upstream, &clock, config.keep);
-        let ingest = Ingest::new(upstream, Arc::clone(&config.schema), config.window, config.limits, clock);
+        let ingest = Ingest::new(upstream, Arc::clone(&config.schema), config.window, config.limits, clock)
+            .with_chunks_max(config.chunks_max);
         let endpoint = Endpoint::new(Arc::new(ingest), config.http)
             .with_origins(config.origins.clone())
             .with_site(Arc::clone(&config.site));

@@ -12,7 +12,7 @@ use tidemark_core::limits::FrameLimits;
 use super::backup::ServeBackups;
 use super::window::WindowArgs;
 use super::{Origin, Place};
-use crate::config::{DEFAULT_LISTEN, REPORTS_EVERY, ServerConfig};
+use crate::config::{CHUNKS_MAX, DEFAULT_LISTEN, REPORTS_EVERY, STATEMENT_TIMEOUT, ServerConfig};
 use crate::http::{self, MOUNT, Site};
 use crate::server::Server;
 
@@ -28,6 +28,13 @@ pub(super) struct ServeArgs {
     /// Most changes in one batch; stations cut their logs by it.
     #[arg(long, default_value_t = FrameLimits::DEFAULT.rows_max, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch_rows_max: u32,
+    /// Most chunks of hypertables that one transaction touches; a batch with more is applied in several. PostgreSQL keeps a few locks for each
+    /// (max_locks_per_transaction).
+    #[arg(long, default_value_t = CHUNKS_MAX, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    batch_chunks_max: u32,
+    /// How long a statement may take in PostgreSQL, in seconds. Changes that take longer, also alone, are rejected with PostgreSQL's words.
+    #[arg(long, default_value_t = STATEMENT_TIMEOUT.as_secs(), value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    statement_timeout: u64,
     /// Most connections to PostgreSQL.
     #[arg(long, default_value_t = 30, value_name = "N")]
     pool_max: usize,
@@ -75,6 +82,8 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     config.listen = args.listen;
     config.pool_max = args.pool_max;
     config.limits.rows_max = args.batch_rows_max;
+    config.chunks_max = args.batch_chunks_max;
+    config.statement_timeout = Duration::from_secs(args.statement_timeout);
     config.window = args.window.window()?;
     config.reports_every = (args.reports_every > 0).then(|| Duration::from_secs(args.reports_every));
     config.keep = args.keep.0;
