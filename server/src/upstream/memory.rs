@@ -424,7 +424,7 @@ impl StoreTransaction for MemoryTransaction<'_> {
         self.at(Moment::Advance)?;
         let (before, heard) =
             self.state.cursors.get(&station.get()).map_or((0, 0), |stored| (stored.began, stored.heard));
-        let heard = heard.max(before.min(began));
+        let heard = if before < began { heard.max(before) } else { heard };
         self.set_cursor(station, StoredCursor { cursor, updated_at_ms: now_ms, began, heard });
         Ok(())
     }

@@ -67,7 +67,8 @@ pub trait StoreTransaction: LineTransaction + RejectTransaction + IsolateTransac
     /// Moves the cursor. `clock_offset_ms` is the server's clock minus the station's.
     ///
     /// `began` is the change that the batch follows. Whoever sent it has acknowledged the batch before the one before: that one was in flight
-    /// while this was cut. So the `began` of the batch before, or of this one if it is lower, is heard.
+    /// while this was cut. So what the
+    /// batch before followed is heard, if that is less than what this one follows: the same batch again, or a further piece of it, says nothing new.
     async fn advance(
         &mut self,
         station: StationNumber,

@@ -2,6 +2,7 @@
 
 use crate::common::{FakeServer, Fault, World, answer, code, problem};
 use tidemark_client::sync::join::{self, Begin, JoinError};
+use tidemark_client::sync::rejoin::{self, Manner};
 use tidemark_client::sync::{RefusalKind, Reply, Transport as _};
 use tidemark_client::{Secret, State};
 use tidemark_core::joincode::JoinCode;
@@ -97,6 +98,33 @@ fn another_token_is_kept_beside_the_old_one_until_it_is_in_force() {
     world.write(2);
     world.push();
     world.assert_in_sync();
+}
+
+#[test]
+fn a_code_that_was_tried_with_the_wrong_command_first_is_good_for_the_right_one() {
+    let kept = |world: &World| -> (Vec<u8>, Vec<u8>) {
+        let sql = "SELECT station_uuid, token FROM tidemark_rejoin";
+        world.store.connection().query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap()
+    };
+    let fresh = |n: u8| ([n; 16], Secret([n; 32]));
+    let code = JoinCode { url: "http://127.0.0.1:1".into(), secret: [8; 32] }.encode();
+    // With `rejoin`, and it gives another token: the one that is asked for is the one that is in force then.
+    let mut world = World::joined();
+    drop(rejoin::begin(&mut world.store, &code, None, fresh(4), Manner::Anew).unwrap());
+    let asked = ask_with(&mut world, &code, 5);
+    world.server.token = None;
+    let Begin::Ask(request) = join::begin(&mut world.store, &code, None, Secret([6; 32])).unwrap() else { panic!() };
+    join::finish(&mut world.store, 5, &world.server.send(&request).unwrap()).unwrap();
+    let token = world.store.meta().unwrap().token.unwrap();
+    assert_eq!((token.to_hex(), world.server.token.clone()), (asked.token.clone(), Some(asked.token)));
+    // The other way round: the new station's uuid is not the one the file has.
+    let mut world = World::joined();
+    ask_with(&mut world, &code, 5);
+    assert_eq!(kept(&world).0, world.store.uuid());
+    for n in [4, 6] {
+        drop(rejoin::begin(&mut world.store, &code, None, fresh(n), Manner::Forced).unwrap());
+        assert_eq!(kept(&world), (vec![4; 16], vec![4; 32]), "and both stay what they are");
+    }
 }
 
 #[test]

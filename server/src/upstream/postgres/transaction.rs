@@ -515,7 +515,7 @@ impl StoreTransaction for PostgresTransaction<'_> {
         clock_offset_ms: i64,
     ) -> Result<(), StoreError> {
         let sql = "UPDATE tidemark.cursor SET seq = $2, chain = $3, updated_at = $4, clock_offset_ms = $5,
-                       heard = greatest(heard, least(began, $6)), began = $6 WHERE station = $1";
+                       heard = CASE WHEN began < $6 THEN greatest(heard, began) ELSE heard END, began = $6 WHERE station = $1";
         let (number, seq, began) = (station.get().cast_signed(), cursor.seq.cast_signed(), began.cast_signed());
         let parameters: [(&(dyn ToSql + Sync), Type); 6] = [
             (&number, Type::INT4),

@@ -240,7 +240,7 @@ impl StoreTransaction for SqliteTransaction<'_> {
         clock_offset_ms: i64,
     ) -> Result<(), StoreError> {
         let sql = "UPDATE tidemark_cursor SET seq = ?2, chain = ?3, updated_at = ?4, clock_offset_ms = ?5,
-                       heard = max(heard, min(began, ?6)), began = ?6 WHERE station = ?1";
+                       heard = CASE WHEN began < ?6 THEN max(heard, began) ELSE heard END, began = ?6 WHERE station = ?1";
         let (seq, began) = (cursor.seq.cast_signed(), began.cast_signed());
         let values = (station.get(), seq, cursor.chain.0, at_text(now_ms), clock_offset_ms, began);
         self.connection.execute(sql, values).map_err(failed)?;
