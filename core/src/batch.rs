@@ -197,6 +197,12 @@ impl Batch {
             .unwrap_or(self.chain_before)
     }
 
+    /// The chain after each change.
+    #[must_use]
+    pub fn chain_after_each(&self, schema: &Schema) -> Vec<Chain> {
+        self.chains(schema).collect()
+    }
+
     /// The print of the chain after each change, and the chain after the last.
     #[must_use]
     pub fn prints(&self, schema: &Schema) -> (Vec<Print>, Chain) {

@@ -20,10 +20,12 @@
 //! | [`secret`] | secrets as a server keeps them |
 //! | [`survey`] | questions about the rows that are upstream, and their answers |
 //! | [`limits`] | every bound, in one place |
+//! | [`amount`] | amounts as people read them: plurals, rates, sizes |
 //! | [`printable`] | text from outside, fit for a terminal and a spreadsheet |
 //! | `rotation` | a series of backups: names, which go, when the next is due; not in a browser |
 //! | [`planted`] | bugs on purpose, absent from every ordinary build: the simulation's test of itself |
 
+pub mod amount;
 pub mod batch;
 pub mod bundle;
 pub mod capture;

@@ -42,6 +42,20 @@ bugs! {
     RejectNotStored = "reject-not-stored",
     /// Server: what was rejected is not told again with a duplicate.
     RejectsNotRepeated = "rejects-not-repeated",
+    /// Server: a failure that repeats itself is waited for like any other.
+    NeverInPieces = "never-in-pieces",
+    /// Server: a database that is away counts as a failure of the changes.
+    AwayBlamesChanges = "away-blames-changes",
+    /// Server: what fails in a piece of several changes rejects all of them.
+    PieceRejected = "piece-rejected",
+    /// Server: after a piece the cursor stands behind the whole batch.
+    PieceSkipsRest = "piece-skips-rest",
+    /// Server: the rejects of all pieces but the last are not told.
+    PieceRejectsForgotten = "piece-rejects-forgotten",
+    /// Server: a transaction may touch any number of chunks.
+    ChunksUncapped = "chunks-uncapped",
+    /// Store: a panic leaves what its transaction has written.
+    PanicLeavesRows = "panic-leaves-rows",
     /// Planner: of several images of one row in a batch, the first is written.
     FirstImageKept = "first-image-kept",
     /// Planner: a row deleted and inserted again in one batch stays deleted.

@@ -149,7 +149,7 @@ pub enum ProblemCode {
     WrongStation,
     /// 403: no such join code.
     JoinCodeUnknown,
-    /// 403: another station used the join code; or, with `joined_as`, the file that asks joined before by another code.
+    /// 403: another station used the join code; or, with `joined_before`, the file that asks joined before by another code.
     JoinCodeUsed,
     /// 403: the join code's time is over.
     JoinCodeExpired,
@@ -201,10 +201,10 @@ pub struct Problem {
     pub chain: Option<Chain>,
     /// With [`ProblemCode::TooLarge`]: the bounds of one frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limits: Option<FrameLimits>,
-    /// With [`ProblemCode::JoinCodeUsed`]: the file that asks joined before, by another code, as the station of this name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub joined_as: Option<String>,
+    pub limits: Option<Box<FrameLimits>>,
+    /// With [`ProblemCode::JoinCodeUsed`]: it is the file that asks which joined before, by another code.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub joined_before: bool,
 }
 
 impl ProblemCode {
@@ -247,7 +247,7 @@ impl Problem {
             tidemark: None,
             chain: None,
             limits: None,
-            joined_as: None,
+            joined_before: false,
         }
     }
 
@@ -259,17 +259,17 @@ impl Problem {
         self
     }
 
-    /// Adds as which station the asking file joined before.
+    /// Adds that the asking file joined before.
     #[must_use]
-    pub fn joined_as(mut self, name: impl Into<String>) -> Self {
-        self.joined_as = Some(name.into());
+    pub const fn joined_before(mut self) -> Self {
+        self.joined_before = true;
         self
     }
 
     /// Adds the bounds of one frame.
     #[must_use]
     pub fn with_limits(mut self, limits: FrameLimits) -> Self {
-        self.limits = Some(limits);
+        self.limits = Some(Box::new(limits));
         self
     }
 }

@@ -298,7 +298,7 @@ fn a_file_of_an_older_version_moves_in_and_grows_later() -> Result<()> {
     )?;
     let pushed = station.run(&["push"])?.success()?;
     for says in
-        ["coefficients.pre_shrinkage_factor is there now", "ml_model_registry is there now and captured; 1 changes"]
+        ["coefficients.pre_shrinkage_factor is there now", "ml_model_registry is there now and captured; 1 change is"]
     {
         ensure!(pushed.output().contains(says), "nothing of {says:?}:\n{}", pushed.output());
     }

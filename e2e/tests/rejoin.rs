@@ -511,7 +511,7 @@ fn where_the_server_kept_no_prints_a_rejoin_is_exact_or_refused() -> Result<()> 
     let code = world.code("one again", Some("one"))?;
     let url = world.server.url();
     let waiting = station.waiting()?;
-    station.run(&["rejoin", &code, "--server", &url])?.fails_saying(&["before it kept the", "tidemark init"])?;
+    station.run(&["rejoin", &code, "--server", &url])?.fails_saying(&["before it kept any", "tidemark init"])?;
     ensure!(station.waiting()? == waiting && station.number()? == 1, "the file is what it was");
     upstream.execute_batch("INSERT INTO tidemark_history SELECT * FROM kept; DROP TABLE kept")?;
     station.run(&["rejoin", &code, "--server", &url])?.success()?;
@@ -587,6 +587,7 @@ fn an_older_file_is_told_what_cannot_be_told_any_more() -> Result<()> {
     // Exact, wherever the prints reach: the copy's own tidemark is where its history parts.
     let level = late.with_file(level);
     world.record(&level, 2)?;
+    level.run(&["server", &world.server.url()])?.success()?;
     level.run(&["push"])?.fails_saying(&["rejoin"])?;
     world.rejoin(&level, "lena beside", None)?;
     world.push(&level)?;

@@ -227,7 +227,8 @@ fn a_database_that_a_server_cannot_work_with_is_told_point_by_point() -> Result<
     ))?;
     let ended = world.tool(&["test"])?.fails_saying(&["points failed"])?;
     ensure!(
-        ended.stdout.contains("FAIL  rights") && ended.stdout.contains("GRANT UPDATE ON tidemark.cursor"),
+        ended.stdout.contains("FAIL  rights")
+            && ended.stdout.contains("GRANT SELECT, INSERT, UPDATE, DELETE ON tidemark.cursor TO harbour\n"),
         "{}",
         ended.stdout
     );

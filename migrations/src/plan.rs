@@ -120,6 +120,12 @@ pub fn pending(
     if has_shrinkage_tables(schema) {
         pending.extend(reports.iter().filter(|file| !is_applied(file.name)).map(|file| from_file(file, None)));
     }
+    // Files in the order of their numbers, in which they were written. What is derived has no number: it stands before the reports on its tables.
+    let (derived, mut pending): (Vec<_>, Vec<_>) = pending.into_iter().partition(|step| step.name.starts_with(DERIVED));
+    pending.sort_by(|a, b| a.name.cmp(&b.name));
+    let is_report = |step: &Migration| reports.iter().any(|file| file.name == step.name);
+    let at = pending.iter().position(is_report).unwrap_or(pending.len());
+    pending.splice(at..at, derived);
     Ok(pending)
 }
 

@@ -13,6 +13,47 @@ use crate::plan::{Applied, Dialect, Migration, Registered, Status, pending};
 /// Advisory lock of the runners, and of whatever must not meet one: "tidemark" in ASCII.
 pub const LOCK: i64 = 0x7469_6465_6d61_726b;
 
+/// How far TimescaleDB is from a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Timescale {
+    /// The extension is created there, in this version.
+    Created(String),
+    /// It is installed and loaded, and [`up`] creates it where the role may.
+    Creatable {
+        /// The version that would be created.
+        version: String,
+        /// Whether the role may create it.
+        may: bool,
+    },
+    /// It is installed for this server, and not among its `shared_preload_libraries`.
+    NotLoaded,
+    /// This server has no such extension.
+    NotInstalled,
+}
+
+/// How far TimescaleDB is from a database.
+///
+/// # Errors
+/// When the database cannot be asked.
+pub async fn timescale(client: &Client) -> Result<Timescale, MigrateError> {
+    if let Some(version) = timescale_version(client).await? {
+        return Ok(Timescale::Created(version));
+    }
+    // Who may not read shared_preload_libraries still sees the setting that the preloaded library brings. (One that only stands in the
+    // configuration file is a placeholder, which pg_settings leaves out.)
+    let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_settings WHERE name = 'timescaledb.max_background_workers'), e.default_version,
+            r.rolsuper OR (v.trusted AND pg_catalog.has_database_privilege(current_database(), 'CREATE'))
+        FROM pg_catalog.pg_available_extensions e
+        JOIN pg_catalog.pg_available_extension_versions v ON v.name = e.name AND v.version = e.default_version
+        JOIN pg_catalog.pg_roles r ON r.rolname = current_user
+        WHERE e.name = 'timescaledb'";
+    Ok(match client.query_opt(sql, &[]).await? {
+        None => Timescale::NotInstalled,
+        Some(row) if !row.get::<_, bool>(0) => Timescale::NotLoaded,
+        Some(row) => Timescale::Creatable { version: row.get(1), may: row.get(2) },
+    })
+}
+
 /// Which TimescaleDB a database has: the version of the created extension.
 ///
 /// # Errors
@@ -112,26 +153,22 @@ async fn locked(client: &mut Client) -> Result<Transaction<'_>, MigrateError> {
 /// When the database cannot be asked. That the extension cannot be created is no error: the line says why.
 pub async fn ensure_timescale(client: &mut Client) -> Result<String, MigrateError> {
     let plain = |why: &str| format!("plain PostgreSQL ({why}): tables with a time column become ordinary tables");
-    if timescale_version(client).await?.is_none() {
-        // Who may not read shared_preload_libraries still sees the setting that the preloaded library brings. (One that only stands in the
-        // configuration file is a placeholder, which pg_settings leaves out.)
-        let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_available_extensions WHERE name = 'timescaledb'),
-            EXISTS (SELECT FROM pg_catalog.pg_settings WHERE name = 'timescaledb.max_background_workers')";
-        let row = client.query_one(sql, &[]).await?;
-        match (row.get(0), row.get(1)) {
-            (false, _) => return Ok(plain("TimescaleDB is not installed")),
-            (_, false) => return Ok(plain("TimescaleDB is not in shared_preload_libraries")),
-            (true, true) => {}
-        }
-        let transaction = locked(client).await?;
-        match transaction.batch_execute("CREATE EXTENSION IF NOT EXISTS timescaledb").await {
-            Ok(()) => transaction.commit().await?,
-            Err(error) if error.as_db_error().is_some() => {
-                let why = format!("CREATE EXTENSION timescaledb failed, {}", postgres_message(&error));
-                transaction.rollback().await?;
-                return Ok(plain(&why));
+    match timescale(client).await? {
+        Timescale::NotInstalled => return Ok(plain("TimescaleDB is not installed")),
+        Timescale::NotLoaded => return Ok(plain("TimescaleDB is not in shared_preload_libraries")),
+        Timescale::Created(_) => {}
+        // Whether the role may is for the server to say, in its own words.
+        Timescale::Creatable { .. } => {
+            let transaction = locked(client).await?;
+            match transaction.batch_execute("CREATE EXTENSION IF NOT EXISTS timescaledb").await {
+                Ok(()) => transaction.commit().await?,
+                Err(error) if error.as_db_error().is_some() => {
+                    let why = format!("CREATE EXTENSION timescaledb failed, {}", postgres_message(&error));
+                    transaction.rollback().await?;
+                    return Ok(plain(&why));
+                }
+                Err(error) => return Err(error.into()),
             }
-            Err(error) => return Err(error.into()),
         }
     }
     let version = timescale_version(client).await?.unwrap_or_default();

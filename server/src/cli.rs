@@ -11,6 +11,8 @@ mod admin;
 mod backup;
 mod export;
 mod import;
+mod invitation;
+mod manual;
 mod migrate;
 mod reader;
 mod rejects;
@@ -19,13 +21,15 @@ mod serve;
 mod station;
 mod window;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
 use tidemark_core::printable::{one_line, printable};
+use tidemark_core::schema::Schema;
 use tracing::field::Field;
 use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::fmt::FormatFields;
@@ -70,12 +74,12 @@ enum Command {
     #[command(subcommand)]
     Reader(reader::ReaderCommand),
     /// What is in the database, and how large it is.
-    Info(admin::InfoArgs),
+    Info(Look),
     /// Whether a server could work with the database, point by point; exits 1 when not.
-    Test(Place),
+    Test(Look),
     /// The extension, hypertables with their dimensions, chunks.
     #[command(alias = "timescaledb")]
-    Timescale(Place),
+    Timescale(Look),
     /// Make hypertables of plain tables, with their rows and while stations push; renew statistics.
     Optimize(admin::OptimizeArgs),
     /// Give back room that deleted rows left; renew statistics.
@@ -84,6 +88,10 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Put a backup back: whole or not at all.
     Restore(backup::RestoreArgs),
+    /// Print a shell's completions of this program.
+    Completions(manual::CompletionsArgs),
+    /// Print the manual page of this program, or write those of all its commands into a folder.
+    Man(manual::ManArgs),
 }
 
 /// Which database, and which schema.
@@ -92,9 +100,29 @@ struct Place {
     /// The database: sqlite:///relative.db, sqlite:////absolute.db or postgresql://user:password@host:port/database.
     #[arg(long, env = "TIDEMARK_DATABASE_URL", hide_env_values = true, value_name = "URL")]
     database: Option<String>,
-    /// The schema file; the shipped schema without it.
-    #[arg(long, value_name = "FILE")]
+    /// The schema file; without it, the schema the database was migrated to, and for a new one the shipped schema.
+    #[arg(long, env = "TIDEMARK_SCHEMA", value_name = "FILE")]
     schema: Option<PathBuf>,
+}
+
+/// Of a command that prints facts.
+#[derive(Args)]
+struct Look {
+    /// As JSON, for programs.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Where a schema was found.
+enum Origin<'o> {
+    /// In the file that was named.
+    File(&'o Path),
+    /// In the database.
+    Database,
+    /// In this program: nothing was named, and the database is new.
+    Shipped,
 }
 
 impl Place {
@@ -102,27 +130,33 @@ impl Place {
         Ok(self.database.as_deref().unwrap_or(DEFAULT_DATABASE).parse()?)
     }
 
-    /// For commands about what the database holds: without `--schema`, the schema it was migrated to.
+    /// The upstream, opened by the schema to go by.
     async fn upstream(&self) -> anyhow::Result<Arc<dyn Upstream>> {
         Ok(self.open().await?.1)
     }
 
     /// [`Place::upstream`], and the configuration it was opened with.
     async fn open(&self) -> anyhow::Result<(ServerConfig, Arc<dyn Upstream>)> {
-        let mut config = self.config()?;
-        if self.schema.is_none()
-            && let Some(schema) = schema_of_database(&config.database).await?
-        {
-            config.schema = Arc::new(schema);
-        }
+        let config = self.config().await?;
         let upstream = open_upstream(&config).await?;
         Ok((config, upstream))
     }
 
-    fn config(&self) -> anyhow::Result<ServerConfig> {
+    async fn config(&self) -> anyhow::Result<ServerConfig> {
         let mut config = ServerConfig::new(self.database()?);
-        config.schema = Arc::new(load_schema(self.schema.as_deref())?);
+        config.schema = Arc::new(self.schema(&config.database).await?.0);
         Ok(config)
+    }
+
+    /// The schema to go by, and where it was found: the named file, else the schema the database was migrated to, else the shipped one.
+    async fn schema(&self, database: &DatabaseUrl) -> anyhow::Result<(Schema, Origin<'_>)> {
+        if let Some(file) = &self.schema {
+            return Ok((load_schema(file)?, Origin::File(file)));
+        }
+        Ok(match schema_of_database(database).await? {
+            Some(recorded) => (recorded, Origin::Database),
+            None => (tidemark_core::schema::shrinkage(), Origin::Shipped),
+        })
     }
 }
 
@@ -148,13 +182,15 @@ pub fn main() -> ExitCode {
             Command::Rejects(command) => rejects::run(command).await,
             Command::Report(command) => report::run(command).await,
             Command::Reader(command) => reader::run(command).await,
-            Command::Info(args) => admin::show_info(args).await,
-            Command::Test(place) => admin::test(place).await,
-            Command::Timescale(place) => admin::timescale(place).await,
+            Command::Info(look) => admin::show_info(look).await,
+            Command::Test(look) => admin::test(look).await,
+            Command::Timescale(look) => admin::timescale(look).await,
             Command::Optimize(args) => admin::optimize(args).await,
             Command::Vacuum(args) => admin::vacuum(args).await,
             Command::Backup(args) => backup::backup(args).await,
             Command::Restore(args) => backup::restore(args).await,
+            Command::Completions(args) => manual::completions(&args),
+            Command::Man(args) => manual::man(&args),
         }
     });
     match result {
@@ -232,6 +268,12 @@ fn line(text: &str) {
     print_or_end(&format!("{text}\n"));
 }
 
+/// Prints facts for programs: one JSON object on a line.
+fn print_json(facts: &impl Serialize) -> anyhow::Result<()> {
+    line(&serde_json::to_string(facts)?);
+    Ok(())
+}
+
 /// Prints rows in columns.
 fn print_table(head: &[&str], rows: &[Vec<String>]) {
     print_or_end(&columns(head, rows, &[]));
@@ -244,4 +286,31 @@ fn checked_name<'n>(whose: &str, name: &'n str) -> anyhow::Result<&'n str> {
         anyhow::bail!("a {whose}'s name has 1 to {NAME_BYTES_MAX} bytes and no control characters");
     }
     Ok(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    /// The commands that print JSON, as a reader types them.
+    fn with_json(command: &clap::Command, path: &str, found: &mut Vec<String>) {
+        if command.get_arguments().any(|argument| argument.get_long() == Some("json")) {
+            found.push(format!("{path} --json"));
+        }
+        for verb in command.get_subcommands() {
+            with_json(verb, format!("{path} {}", verb.get_name()).trim_start(), found);
+        }
+    }
+
+    #[test]
+    fn every_command_that_prints_json_is_documented() {
+        let mut found = Vec::new();
+        with_json(&super::Cli::command(), "", &mut found);
+        assert!(found.len() >= 10, "{found:?}");
+        let page = include_str!("../../docs/SCRIPTING.md");
+        let (_, page) = page.split_once("| `tidemark-server` | prints | keys |").unwrap();
+        for command in found {
+            assert!(page.contains(&format!("`{command}`")), "docs/SCRIPTING.md does not tell what {command} prints");
+        }
+    }
 }

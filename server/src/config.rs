@@ -17,6 +17,11 @@ use crate::http::{Origin, Site};
 pub const DEFAULT_DATABASE: &str = "sqlite:///tidemark-upstream.db";
 /// How often the roll-ups of reports are brought up to date unless told otherwise.
 pub const REPORTS_EVERY: Duration = Duration::from_secs(60);
+/// How long a statement may take in PostgreSQL unless told otherwise.
+pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(120);
+/// How many chunks one transaction may touch unless told otherwise. PostgreSQL locks a handful of things for each chunk, in a table that
+/// holds 64 for each connection it allows (`max_locks_per_transaction`) and that all of them share.
+pub const CHUNKS_MAX: u32 = 128;
 /// Where the server listens unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8787";
 
@@ -140,12 +145,11 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
-/// Reads a schema file; without one, the shipped schema.
+/// Reads a schema file.
 ///
 /// # Errors
 /// When the file cannot be read, or says something wrong; names the file.
-pub fn load_schema(file: Option<&Path>) -> anyhow::Result<Schema> {
-    let Some(file) = file else { return Ok(tidemark_core::schema::shrinkage()) };
+pub fn load_schema(file: &Path) -> anyhow::Result<Schema> {
     let bytes =
         std::fs::metadata(file).map_err(|error| anyhow::anyhow!("schema file {}: {error}", file.display()))?.len();
     if bytes > tidemark_core::limits::SCHEMA_BYTES_MAX as u64 {
@@ -160,6 +164,9 @@ pub fn load_schema(file: Option<&Path>) -> anyhow::Result<Schema> {
     Schema::parse(&text).map_err(|error| anyhow::anyhow!("schema file {}:\n{error}", file.display()))
 }
 
+/// 2000-01-01, microseconds since 1970 UTC.
+const YEAR_2000_US: i64 = 10_957 * DAY_US;
+
 /// Which times the server takes in a table's time column: a wrong clock would make stray chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClockWindow {
@@ -170,8 +177,8 @@ pub struct ClockWindow {
 }
 
 impl ClockWindow {
-    /// From 1970 to 7 days ahead.
-    pub const DEFAULT: Self = Self { floor_us: 0, skew_us: 7 * DAY_US };
+    /// From 2000 to 7 days ahead: a clock whose battery is empty says 1970, 1980 or the year of its firmware.
+    pub const DEFAULT: Self = Self { floor_us: YEAR_2000_US, skew_us: 7 * DAY_US };
 }
 
 /// How the server behaves.
@@ -191,6 +198,10 @@ pub struct ServerConfig {
     pub http: HttpLimits,
     /// Most connections to PostgreSQL.
     pub pool_max: usize,
+    /// How long a statement may take in PostgreSQL.
+    pub statement_timeout: Duration,
+    /// Most chunks of tables with a time column that one transaction touches; a batch with more is applied in several.
+    pub chunks_max: u32,
     /// Which web pages of other origins may use it from a browser.
     pub origins: Vec<Origin>,
     /// The field notebook it serves: [`Site::embedded`], [`Site::read`], or none.
@@ -252,6 +263,8 @@ impl ServerConfig {
             limits: FrameLimits::DEFAULT,
             http: HttpLimits::default(),
             pool_max: 30,
+            statement_timeout: STATEMENT_TIMEOUT,
+            chunks_max: CHUNKS_MAX,
             origins: Vec::new(),
             site: Arc::default(),
             reports_every: Some(REPORTS_EVERY),

@@ -12,6 +12,7 @@
 //! | [`reports`] | reports on the shrinkage tables |
 //! | [`stations`], [`lines`] | invitations, numbers, tokens; files that go on under another number |
 //! | [`admin`] | what an operator does with the database besides serving |
+//! | [`panics`] | this program's own faults, caught and counted |
 //! | [`config`], [`clock`] | database URLs and bounds; time and randomness |
 //! | [`cli`] | the command line |
 
@@ -31,6 +32,7 @@ mod files;
 pub mod http;
 pub mod ingest;
 pub mod lines;
+pub mod panics;
 pub mod reports;
 pub mod server;
 pub mod sneakernet;

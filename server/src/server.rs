@@ -44,7 +44,10 @@ pub async fn open_upstream(config: &ServerConfig) -> anyhow::Result<Arc<dyn Upst
             let path = path.clone();
             Arc::new(tokio::task::spawn_blocking(move || SqliteUpstream::open(&path, schema)).await??)
         }
-        DatabaseUrl::Postgres(postgres) => Arc::new(PostgresUpstream::open(postgres, schema, config.pool_max).await?),
+        DatabaseUrl::Postgres(postgres) => {
+            let upstream = PostgresUpstream::open(postgres, schema, config.pool_max).await?;
+            Arc::new(upstream.with_statement_timeout(config.statement_timeout))
+        }
     })
 }
 
@@ -55,6 +58,8 @@ pub async fn open_upstream(config: &ServerConfig) -> anyhow::Result<Arc<dyn Upst
 /// When it cannot be opened or its record is not readable; never shows a password.
 pub async fn schema_of_database(database: &DatabaseUrl) -> anyhow::Result<Option<Schema>> {
     let newest = match database {
+        // Asking does not make the file.
+        DatabaseUrl::Sqlite(path) if !path.exists() => None,
         DatabaseUrl::Sqlite(path) => {
             let path = path.clone();
             let read = move || anyhow::Ok(tidemark_migrations::sqlite::newest_schema(&mut sqlite::connect(&path)?)?);
@@ -68,15 +73,28 @@ pub async fn schema_of_database(database: &DatabaseUrl) -> anyhow::Result<Option
     schema.with_context(|| format!("the schema recorded in {database} is not readable"))
 }
 
+/// Why an address cannot be bound, and what to do.
+fn cannot_listen(listen: &str, error: std::io::Error) -> anyhow::Error {
+    use std::io::ErrorKind;
+    let hint = match error.kind() {
+        ErrorKind::AddrInUse => ": is another server running there?",
+        ErrorKind::AddrNotAvailable => ": this machine has no such address; 0.0.0.0 stands for all it has",
+        ErrorKind::PermissionDenied => {
+            ": ports below 1024 need a right of their own; take a higher one, behind a proxy"
+        }
+        ErrorKind::InvalidInput => ": its form is ADDR:PORT",
+        _ => "",
+    };
+    anyhow::Error::new(error).context(format!("cannot listen on {listen}{hint}"))
+}
+
 impl Server {
     /// Opens the database, binds the address and serves.
     ///
     /// # Errors
     /// When the database cannot be used or the address cannot be bound.
     pub async fn start(config: ServerConfig) -> anyhow::Result<RunningServer> {
-        let listener = TcpListener::bind(&config.listen)
-            .await
-            .with_context(|| format!("cannot listen on {}: is another server running there?", config.listen))?;
+        let listener = TcpListener::bind(&config.listen).await.map_err(|error| cannot_listen(&config.listen, error))?;
         let upstream = open_upstream(&config).await?;
         Self::serve(listener, upstream, &config, Arc::new(SystemClock))
     }
@@ -95,7 +113,8 @@ impl Server {
         tracing::info!("upstream: {}", upstream.describe());
         let refreshing = refresh_reports(&upstream, config.reports_every);
         let thinning = upkeep::start(&upstream, &clock, config.keep);
-        let ingest = Ingest::new(upstream, Arc::clone(&config.schema), config.window, config.limits, clock);
+        let ingest = Ingest::new(upstream, Arc::clone(&config.schema), config.window, config.limits, clock)
+            .with_chunks_max(config.chunks_max);
         let endpoint = Endpoint::new(Arc::new(ingest), config.http)
             .with_origins(config.origins.clone())
             .with_site(Arc::clone(&config.site));

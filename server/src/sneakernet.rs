@@ -10,16 +10,23 @@
 //! proves its frame and all before it: a file that changes between the passes stops at the first altered byte.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::time::Duration;
 
 use thiserror::Error;
 use tidemark_core::bundle::{BundleHead, BundleReader, UnprovedBundle};
 use tidemark_core::decision::Cursor;
-use tidemark_core::protocol::{Problem, ProblemCode};
+use tidemark_core::ids::StationNumber;
+use tidemark_core::protocol::{Problem, ProblemCode, PushReply};
 use tidemark_core::receipt::{ReceiptEnd, ReceiptHead, ReceiptWriter, Verdicts};
 use tidemark_core::sealed::SealError;
 use tidemark_core::value::format_uuid;
 
 use crate::ingest::{Ingest, store_problem};
+
+/// How often a frame is pushed without its station's cursor moving: enough to come down from the largest batch to one change, twice.
+const TRIES_MAX: u32 = 16;
+/// How long it waits in between.
+const TRY_AGAIN: Duration = Duration::from_millis(200);
 
 /// Why a bundle was not taken, or not to its end.
 #[derive(Debug, Error)]
@@ -164,6 +171,24 @@ async fn verify(ingest: &Ingest, mut bundle: BundleReader<impl Read>) -> Result<
     Ok(frames)
 }
 
+/// Pushes a frame. What fails in a way that repeats itself is tried again soon, by then in smaller pieces, as long as that leads somewhere.
+async fn push(ingest: &Ingest, station: StationNumber, frame: &[u8]) -> Result<PushReply, Problem> {
+    let (mut stood, mut tries) = (None, 0);
+    loop {
+        let problem = match ingest.push(station, frame).await {
+            Err(problem) if matches!(problem.code, ProblemCode::Unavailable | ProblemCode::Internal) => problem,
+            pushed => return pushed,
+        };
+        let stands = ingest.upstream().cursor(station).await.ok().flatten().map(|cursor| cursor.seq);
+        tries = if stands == stood { tries + 1 } else { 1 };
+        stood = stands;
+        if !ingest.is_tried(station) || tries >= TRIES_MAX {
+            return Err(problem);
+        }
+        tokio::time::sleep(TRY_AGAIN).await;
+    }
+}
+
 /// Pass 2: pushes every frame, and writes down what became of it.
 async fn apply(
     ingest: &Ingest,
@@ -183,7 +208,7 @@ async fn apply(
         let Some(header) = header.map_err(|error| ImportError::Stopped { seq: done, why: error.to_string() })? else {
             break;
         };
-        let reply = ingest.push(station, &frame).await.map_err(|problem| match problem.code {
+        let reply = push(ingest, station, &frame).await.map_err(|problem| match problem.code {
             // A fork shows at the first frame that is not wholly known, so before anything is applied.
             ProblemCode::Forked if imported.applied == 0 => ImportError::Refused(problem),
             _ => ImportError::Stopped { seq: done, why: problem.detail },

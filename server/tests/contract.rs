@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::common::station::{Change, Station, day, text};
+use crate::common::station::{Change, Station, day, frame, text};
 use crate::common::stores::{Kind, POISON, Store};
 use crate::common::{NOON_MS, field};
 use tidemark_core::batch::Op;
@@ -50,6 +50,7 @@ contract! {
     one_batch_sent_many_times_at_once_is_applied_once,
     stations_push_at_once,
     two_stations_race_for_one_uuid,
+    a_panic_in_the_middle_of_a_batch_leaves_nothing_behind,
 }
 
 async fn the_next_batch_is_applied_and_a_replay_is_a_duplicate(store: &Store) {
@@ -210,6 +211,7 @@ async fn every_verdict_has_its_code(store: &Store) {
     foreign_key.values[0] = south.id(1);
     let mut no_key = station.site(1);
     no_key.values[0] = Value::Null;
+    let clock_floor = tidemark_core::timestamp::parse(b"2000-01-01").unwrap();
     let clock_ahead = NOON_MS * 1000 + 7 * 86_400_000_000;
     let cases: Vec<(Change, &str)> = vec![
         (row(&[("site_id", station.id(99))]), "reference"),
@@ -234,12 +236,13 @@ async fn every_verdict_has_its_code(store: &Store) {
         (row(&[("checked_at", Value::Timestamp(i64::MIN))]), "timestamp"),
         (station.reading(1, i64::MIN, &[]), "timestamp"),
         (station.delete_at("reading", 1, i64::MAX), "timestamp"),
-        (station.reading(1, -1, &[]), "clock"),
+        (station.reading(1, clock_floor - 1, &[]), "clock"),
+        (station.reading(1, 0, &[]), "clock"),
         (station.reading(1, clock_ahead + 1, &[]), "clock"),
         (station.reading(1, tidemark_core::timestamp::LAST_US, &[]), "clock"),
         (row(&[("note", text(POISON))]), "constraint"),
     ];
-    let good = [station.reading(100, 0, &[]), station.reading(101, clock_ahead, &[])];
+    let good = [station.reading(100, clock_floor, &[]), station.reading(101, clock_ahead, &[])];
     let mut changes: Vec<Change> = cases.iter().map(|(change, _)| change.clone()).collect();
     changes.extend(good.clone());
     let batch = station.cut(&changes);
@@ -725,4 +728,25 @@ async fn two_servers_on_one_database_apply_everything_once() {
         assert_eq!(applied as usize, rows.len());
         store.has(&station, "reading", &rows).await;
     }
+}
+
+async fn a_panic_in_the_middle_of_a_batch_leaves_nothing_behind(store: &Store) {
+    let mut station = store.join("north").await;
+    let before = station.clone();
+    store.pushed(&station.cut(&[station.site(1)])).await;
+    let whole = before.peek(&[station.site(1), station.site(2)]);
+    let decode = || store.ingest.decode(Arc::clone(&store.schema), &frame(&whole)).unwrap();
+    // The rows are written when the prints turn out to be missing.
+    let mut broken = decode();
+    broken.prints.clear();
+    let problem = store.ingest.apply(broken).await.unwrap_err();
+    assert_eq!(problem.code, ProblemCode::Internal);
+    assert!(!problem.detail.contains("range"), "what only the operator may know goes to the log: {}", problem.detail);
+    store.has(&station, "site", &[station.site(1).values]).await;
+    // No lock is left, and no transaction: for this station and for others, at once.
+    let reply = store.ingest.apply(decode()).await.unwrap();
+    assert_eq!((reply.tidemark, reply.applied, reply.duplicate), (2, 1, 1));
+    let mut south = store.join("south").await;
+    store.pushed(&south.cut(&[south.site(1)])).await;
+    store.has(&station, "site", &[1, 2].map(|n| station.site(n).values)).await;
 }

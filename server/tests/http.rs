@@ -686,3 +686,93 @@ async fn surveys_wait_for_their_turn() {
     let answer = site.post_digest(1, b"{}").await;
     assert_eq!((answer.status, answer.code().as_str()), (503, "unavailable"));
 }
+
+#[tokio::test]
+async fn a_panic_in_a_request_is_answered_as_a_fault_and_leaves_the_server_as_it_was() {
+    let site = site().await;
+    let mut station = site.join(1).await;
+    let first = frame(&station.cut(&[station.site(1)]));
+    // Wherever the clock is looked at: in the request itself, in a task of it, and in a thread of that.
+    site.store.clock.set_broken(true);
+    for _ in 0..3 {
+        for answer in [
+            request(site.addr, "GET", "/v1/station", Some(&word(1)), b"").await,
+            site.push(1, &first).await,
+            site.post_join(&site.ask(9, 9, 9)).await,
+        ] {
+            let problem: tidemark_core::protocol::Problem = serde_json::from_slice(&answer.body).unwrap();
+            assert_eq!((answer.status, problem.code), (500, tidemark_core::protocol::ProblemCode::Internal));
+            assert!(!problem.detail.contains("clock"), "{problem:?}");
+        }
+    }
+    site.store.clock.set_broken(false);
+    assert_eq!(reply(&site.push(1, &first).await).tidemark, 1);
+    assert_eq!(request(site.addr, "GET", "/readyz", None, b"").await.status, 200);
+    site.server.shutdown().await;
+}
+
+#[test]
+fn a_panic_in_a_request_is_logged_with_what_it_was_doing_and_for_whom_and_counted() {
+    use std::io::Write;
+    use std::sync::Mutex;
+
+    use http_body_util::{BodyExt as _, Full};
+    use tidemark_server::http::Endpoint;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .with_max_level(tracing::Level::ERROR);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let panics = tracing::subscriber::with_default(subscriber.finish(), || {
+        runtime.block_on(async {
+            let store = Store::open(Kind::Memory, &[field()]).await;
+            let station = store.join("north").await;
+            assert_eq!(station.number.get(), 1);
+            // Its token is not known to anybody, so the one whose hash is kept is looked for.
+            let invited = NewStation {
+                name: "south".to_owned(),
+                code_hash: secret_hash(&[7; 32]),
+                code_expires_at_ms: NOON_MS + 60_000,
+                now_ms: NOON_MS,
+            };
+            assert!(store.upstream.add_station(&invited).await.unwrap());
+            let token_hash = secret_hash(&[8; 32]);
+            let ask = tidemark_server::stations::JoinAsk {
+                code_hash: secret_hash(&[7; 32]),
+                uuid: [8; 16],
+                token_hash,
+                now_ms: NOON_MS,
+            };
+            store.upstream.join(&ask).await.unwrap();
+            let endpoint = Endpoint::new(Arc::clone(&store.ingest), HttpLimits::default());
+            store.clock.set_broken(true);
+            let asked = hyper::Request::get("/v1/station")
+                .header("authorization", format!("Bearer {}", word(8)))
+                .body(Full::default().map_err(|never: std::convert::Infallible| match never {}).boxed())
+                .unwrap();
+            assert_eq!(endpoint.answer(asked).await.status(), 500);
+            endpoint.panics().count()
+        })
+    });
+    assert_eq!(panics, 1);
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains("the clock is broken") && log.contains("GET /v1/station"), "{log}");
+    assert!(log.contains("station=2") && log.contains("panics=1"), "{log}");
+}

@@ -38,6 +38,7 @@ contract! {
     a_file_beside_its_original_references_shared_rows_and_writes_none,
     a_file_that_replaces_owns_what_its_line_wrote,
     a_row_the_lost_life_moved_in_time_is_there_once,
+    a_row_the_lost_life_moved_stays_whole_beside_rows_that_are_refused,
     a_replaced_number_writes_nothing_more,
     rejects_of_a_replaced_number_are_its_successors_to_write,
     what_a_successor_wrote_makes_its_lines_rejects_old,
@@ -289,6 +290,33 @@ async fn a_row_the_lost_life_moved_in_time_is_there_once(store: &Store) {
     assert!(store.pushed(&new.cut(&changes)).await.is_empty());
     store.has(&new, "reading", &[edited.values, moved.values]).await;
     store.has(&station, "reading", &[]).await;
+}
+
+async fn a_row_the_lost_life_moved_stays_whole_beside_rows_that_are_refused(store: &Store) {
+    let mut station = store.join("north").await;
+    let written = [1, 2, 3].map(|n| station.reading(n, day(1), &[]));
+    store.pushed(&station.cut(&written)).await;
+    let moves: Vec<_> =
+        (1..=3).flat_map(|n| [station.delete_at("reading", n, day(1)), station.reading(n, day(-40), &[])]).collect();
+    store.pushed(&station.cut(&moves)).await;
+    let mut new = rejoined(store, &station, "north", "again", true).await;
+    let poisoned = |n| station.reading(n, day(1), &[("note", text(POISON))]);
+    let edited = station.reading(1, day(1), &[("count", Value::Integer(5))]);
+    // Beside a row that the database refuses, the moved one comes back to its place; refused itself, it stays where it was moved.
+    let batch = new.cut(&[
+        Change { op: Op::Update, ..edited.clone() },
+        new.reading(9, day(2), &[("note", text(POISON))]),
+        Change { op: Op::Update, ..poisoned(2) },
+        station.delete_at("reading", 5, day(3)),
+    ]);
+    assert_eq!(store.pushed(&batch).await, [(2, "constraint"), (3, "constraint")]);
+    let alone = new.cut(&[Change { op: Op::Update, ..poisoned(3) }]);
+    assert_eq!(store.pushed(&alone).await, [(5, "constraint")]);
+    store.has(&new, "reading", &[edited.values]).await;
+    store.has(&station, "reading", &[2, 3].map(|n| station.reading(n, day(-40), &[]).values)).await;
+    // And the store goes on.
+    let mut south = store.join("south").await;
+    assert!(store.pushed(&south.cut(&[south.site(1)])).await.is_empty());
 }
 
 async fn a_replaced_number_writes_nothing_more(store: &Store) {

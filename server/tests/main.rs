@@ -14,5 +14,7 @@ mod program;
 mod rejects;
 mod reports;
 mod sneakernet;
+mod stuck;
 mod survey;
 mod upkeep;
+mod words;

@@ -165,8 +165,10 @@ async fn a_little_at_a_time_comes_to_the_same(store: &Store) {
             break;
         }
         went.push((rejects, batches));
-        // Pushes go on in between.
-        assert!(store.pushed(&north.cut(&[maker.site(20 + went.len() as i64)])).await.is_empty());
+        // Pushes go on in between; each makes a print that may go, too, so they end before this does.
+        if went.len() <= 3 {
+            assert!(store.pushed(&north.cut(&[maker.site(20 + went.len() as i64)])).await.is_empty());
+        }
     }
     assert_eq!(went.iter().map(|(rejects, _)| rejects).sum::<u64>(), 10);
     assert!(went.iter().all(|(rejects, batches)| *rejects <= 3 && *batches <= 3), "{went:?}");

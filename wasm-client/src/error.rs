@@ -151,6 +151,9 @@ impl From<Error> for Failure {
             | Error::FolderMissing { .. }
             | Error::AlreadyTidemark { .. }
             | Error::Exposed { .. }
+            | Error::NoTables { .. }
+            | Error::Unreadable { .. }
+            | Error::NoCopy { .. }
             | Error::Backfill { .. }
             | Error::Frame(_) => {
                 (Code::Bug, error.to_string())

@@ -105,7 +105,7 @@ fn stops_say_what_to_do_in_a_page() {
 #[test]
 fn a_code_that_is_not_taken_says_why_to_programs_and_to_people() {
     let problem = |code: ProblemCode| answer(code.status(), &Problem::new(code, "because"));
-    let before = answer(403, &Problem::new(ProblemCode::JoinCodeUsed, "because").joined_as("alpha"));
+    let before = answer(403, &Problem::new(ProblemCode::JoinCodeUsed, "because").joined_before());
     let code = JoinCode { url: "http://127.0.0.1:1".into(), secret: [9; 32] }.encode();
     let refused = |code: &str, reply: &Reply| -> Failure {
         let mut session = session();

@@ -82,6 +82,16 @@ faults! {
     Rollback = "rollback",
     /// The database has a constraint beyond the schema.
     Constraint = "constraint",
+    /// The database's lock table is small: a transaction that touches many chunks fails (53200). It stays so when the faults stop.
+    LockTable = "lock-table",
+    /// The database refuses some rows for a limit of its configuration (53400); it stays.
+    TupleLimit = "tuple-limit",
+    /// Some rows take longer to write than a statement may (57014); it stays.
+    SlowRow = "slow-row",
+    /// A trigger of the operator's fails over some rows (42703); it stays.
+    BrokenTrigger = "broken-trigger",
+    /// The server panics over some rows; it stays.
+    Panic = "panic",
 }
 
 /// A set of faults.

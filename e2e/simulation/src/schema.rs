@@ -6,6 +6,8 @@ use tidemark_core::schema::Schema;
 use tidemark_core::value::Value;
 use tidemark_server::upstream::memory::Constraint;
 
+use super::faults::{Fault, FaultSet};
+
 /// A table that references itself, one with a time column, one keyed by uuids that all stations share, and one that references a
 /// table with a time column.
 pub const SCHEMA: &str = r#"
@@ -45,6 +47,21 @@ pub const UNIQUE_INDEX: &str = "CREATE UNIQUE INDEX site_name ON site (name)";
 
 /// The note that the database's constraint beyond the schema refuses.
 pub const POISON: &str = "poison";
+
+/// The notes of rows that cannot be written while a fault lasts, one for each such fault.
+pub const UNWRITABLE: [(Fault, &str); 5] = [
+    (Fault::Constraint, POISON),
+    (Fault::TupleLimit, "too many tuples"),
+    (Fault::SlowRow, "slow"),
+    (Fault::BrokenTrigger, "broken"),
+    (Fault::Panic, "panic"),
+];
+
+/// The notes of rows that cannot be written in a world with these faults.
+#[must_use]
+pub fn unwritable(faults: FaultSet) -> Vec<&'static str> {
+    UNWRITABLE.iter().filter(|(fault, _)| faults.has(*fault)).map(|(_, note)| *note).collect()
+}
 
 /// The schema, parsed.
 #[must_use]

@@ -8,16 +8,21 @@ use hyper::body::Frame;
 use tidemark_client::sync::{Method, Reply, Request};
 use tidemark_core::limits::FrameLimits;
 use tidemark_core::schema::Schema;
+use tidemark_core::value::Value;
 use tidemark_server::config::{ClockWindow, HttpLimits};
 use tidemark_server::http::{Endpoint, RequestBody};
 use tidemark_server::ingest::Ingest;
-use tidemark_server::upstream::memory::{MemoryUpstream, Moment};
-use tidemark_server::upstream::{StoreError, Upstream};
+use tidemark_server::upstream::memory::{Footprint, MemoryUpstream, Moment};
+use tidemark_server::upstream::{Cause, StoreError, Upstream};
 
 use super::clock::{MachineClock, ServerClock};
 use super::dice::{Draw as _, Purpose, stream};
 use super::faults::{Fault, FaultSet};
+use super::schema::UNWRITABLE;
 use tidemark_testkit::world::Dice;
+
+/// How many chunks a server of the simulation touches in one transaction.
+const CHUNKS_MAX: u32 = 4;
 
 /// Where a database may fail within a transaction.
 const MOMENTS: &[Moment] = &[
@@ -37,6 +42,14 @@ pub struct Weather(Mutex<State>);
 struct State {
     dice: Dice,
     faults: FaultSet,
+    /// Those that stay when the faults stop.
+    lasting: FaultSet,
+    /// With [`Fault::LockTable`]: how many chunks a transaction can touch.
+    chunks: usize,
+    /// A transaction that touched more chunks than its server may.
+    overrun: Option<usize>,
+    /// Panics that were made here.
+    panics: u64,
     rate: f64,
     serving: bool,
     outage: bool,
@@ -50,9 +63,14 @@ impl Weather {
     pub fn new(seed: u64, faults: FaultSet) -> Arc<Self> {
         let mut dice = stream(seed, Purpose::Database);
         let rate = *dice.pick(&[0.02, 0.05, 0.1]);
+        let chunks = *dice.pick(&[1, 2, 3]);
         Arc::new(Self(Mutex::new(State {
             dice,
             faults,
+            lasting: faults,
+            chunks,
+            overrun: None,
+            panics: 0,
             rate,
             serving: false,
             outage: false,
@@ -110,18 +128,66 @@ impl Weather {
             match kind {
                 _ if fault == Fault::LostCommit => unavailable("the connection broke"),
                 0 => Err(StoreError::Conflict("deadlock detected".to_owned())),
-                1 => Err(StoreError::Fault("out of memory".to_owned())),
+                // Hardly ever the same twice: what repeats itself has a fault of its own.
+                1 => {
+                    let cause = Cause::sql_state(&format!("XX{:03}", state.dice.below(1000)));
+                    Err(StoreError::Refused { cause, message: "internal error".to_owned() })
+                }
                 _ => unavailable("the database is starting up"),
             }
         })
     }
 }
 
+impl Weather {
+    /// What the database does over a row that is written or deleted.
+    fn row(&self, values: Option<&[Value]>, footprint: &Footprint) -> Result<(), StoreError> {
+        let touched = footprint.chunks.len();
+        let panics = self.with(|state| {
+            if touched > CHUNKS_MAX as usize {
+                state.overrun = Some(touched);
+            }
+            let mut fails = |fault: Fault, code: &str, message: &str| {
+                state.hits.push((fault, Moment::Write));
+                Err(StoreError::Refused { cause: Cause::sql_state(code), message: message.to_owned() })
+            };
+            if state.lasting.has(Fault::LockTable) && touched > state.chunks {
+                return fails(Fault::LockTable, "53200", "out of shared memory");
+            }
+            let has = |(_, note): &&(Fault, &str)| {
+                values
+                    .is_some_and(|values| values.iter().any(|value| matches!(value, Value::Text(text) if text == note)))
+            };
+            match UNWRITABLE.iter().find(has).map(|(fault, _)| *fault).filter(|fault| state.lasting.has(*fault)) {
+                Some(fault @ Fault::TupleLimit) => {
+                    fails(fault, "53400", "tuple decompression limit exceeded by operation")
+                }
+                Some(fault @ Fault::SlowRow) => fails(fault, "57014", "canceling statement due to statement timeout"),
+                Some(fault @ Fault::BrokenTrigger) => fails(fault, "42703", "column \"depth\" does not exist"),
+                Some(Fault::Panic) => {
+                    state.hits.push((Fault::Panic, Moment::Write));
+                    state.panics += 1;
+                    Ok(true)
+                }
+                // The constraint has words of its own.
+                _ => Ok(false),
+            }
+        })?;
+        if panics {
+            // Without the hook of panics, which would print them.
+            std::panic::resume_unwind(Box::new("a row that nobody expected"));
+        }
+        Ok(())
+    }
+}
+
 /// The upstream of a run: one database, whatever the number of servers.
 #[must_use]
 pub fn upstream(schema: &Arc<Schema>, weather: &Arc<Weather>, constraint: bool) -> MemoryUpstream {
-    let weather = Arc::clone(weather);
-    let upstream = MemoryUpstream::new(Arc::clone(schema)).with_faults(Arc::new(move |moment| weather.at(moment)));
+    let (moments, rows) = (Arc::clone(weather), Arc::clone(weather));
+    let upstream = MemoryUpstream::new(Arc::clone(schema))
+        .with_faults(Arc::new(move |moment| moments.at(moment)))
+        .with_trial(Arc::new(move |_, values, footprint| rows.row(values, footprint)));
     if constraint { upstream.with_constraint(super::schema::no_poison()) } else { upstream }
 }
 
@@ -142,12 +208,15 @@ pub struct Served {
     pub reply: Option<Reply>,
     /// What the database did.
     pub hits: Vec<(Fault, Moment)>,
+    /// What no server may do, in words.
+    pub wrong: Option<String>,
 }
 
 fn endpoint(upstream: &MemoryUpstream, schema: &Arc<Schema>, clock: &MachineClock, limits: FrameLimits) -> Endpoint {
     let upstream: Arc<dyn Upstream> = Arc::new(upstream.clone());
     let clock = Arc::new(ServerClock(clock.shown()));
-    let ingest = Ingest::new(upstream, Arc::clone(schema), ClockWindow::DEFAULT, limits, clock);
+    let ingest =
+        Ingest::new(upstream, Arc::clone(schema), ClockWindow::DEFAULT, limits, clock).with_chunks_max(CHUNKS_MAX);
     Endpoint::new(Arc::new(ingest), HttpLimits::default())
 }
 
@@ -172,7 +241,11 @@ impl Server {
         request: &Request,
         cut: Option<usize>,
     ) -> Served {
-        weather.with(|state| state.serving = true);
+        let panics = self.endpoint.panics().count();
+        weather.with(|state| {
+            state.serving = true;
+            state.panics = 0;
+        });
         let response = runtime.block_on(async {
             let response = self.endpoint.answer(http_request(request, cut)).await;
             let (head, body) = response.into_parts();
@@ -180,12 +253,17 @@ impl Server {
             let retry_after = head.headers.get(hyper::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
             Reply { status: head.status.as_u16(), retry_after: retry_after.map(str::to_owned), body: body.to_vec() }
         });
-        let hits = weather.with(|state| {
+        let panics = self.endpoint.panics().count() - panics;
+        let (hits, wrong) = weather.with(|state| {
             state.serving = false;
-            std::mem::take(&mut state.hits)
+            let overrun =
+                state.overrun.take().map(|chunks| format!("a transaction touched {chunks} chunks, not {CHUNKS_MAX}"));
+            let panicked =
+                (panics != state.panics).then(|| format!("{panics} panics, of which {} were planned", state.panics));
+            (std::mem::take(&mut state.hits), overrun.or(panicked))
         });
         let died = hits.iter().any(|(fault, _)| *fault == Fault::ServerCrash);
-        Served { reply: (!died).then_some(response), hits }
+        Served { reply: (!died).then_some(response), hits, wrong }
     }
 }
 

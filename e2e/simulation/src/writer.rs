@@ -5,13 +5,14 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
 
 use super::clock::EPOCH_MS;
 use super::dice::Draw as _;
-use super::schema::POISON;
+use super::faults::FaultSet;
+use super::schema::unwritable;
 use tidemark_testkit::world::Dice;
 
 /// Uuids that all stations draw from, so that they meet.
 const UUIDS: i64 = 6;
-/// Rows with this note are written once and never again: a constraint beyond the schema sees every image of them.
-const NOT_POISON: &str = "(note IS NULL OR note <> 'poison')";
+/// Rows with one of these notes are written once and never again: what refuses them sees every image of them.
+const NOT_POISON: &str = "(note IS NULL OR note NOT IN ('poison', 'too many tuples', 'slow', 'broken', 'panic'))";
 
 /// What programs of this run may do.
 #[derive(Debug, Clone, Copy)]
@@ -20,8 +21,8 @@ pub struct Manners {
     pub hostile: bool,
     /// They roll back.
     pub rollback: bool,
-    /// They write rows that only the database refuses.
-    pub poison: bool,
+    /// They write rows that only the database refuses: those with the notes of these faults ([`unwritable`]).
+    pub poison: FaultSet,
 }
 
 /// How a transaction ended.
@@ -99,9 +100,10 @@ fn statement(db: &Connection, dice: &mut Dice, manners: Manners) -> rusqlite::Re
     if manners.hostile && dice.chance(0.25) {
         return hostile(db, dice);
     }
-    if manners.poison && dice.chance(0.08) {
+    let unwritable = unwritable(manners.poison);
+    if !unwritable.is_empty() && dice.chance(0.08) {
         let sql = "INSERT INTO reading (measured_at, note) VALUES (?1, ?2)";
-        return run(db, sql, params![time(dice), POISON]);
+        return run(db, sql, params![time(dice), *dice.pick(&unwritable)]);
     }
     match dice.below(20) {
         0..=2 => {
@@ -204,7 +206,10 @@ fn hostile_statement(db: &Connection, dice: &mut Dice) -> rusqlite::Result<()> {
             "measured_at",
             one(dice, &["'infinity'", "'yesterday'", "'2026-13-01 00:00:00'", "'2025-02-29 00:00:00'", "0", "NULL"]),
         ),
-        11 => reading("measured_at", one(dice, &["'1969-12-31 23:59:59'", "'2999-01-01 00:00:00'"])),
+        11 => reading(
+            "measured_at",
+            one(dice, &["'1970-01-01 00:00:07'", "'1999-12-31 23:59:59'", "'2999-01-01 00:00:00'"]),
+        ),
         12 => format!("INSERT OR IGNORE INTO tag (uid) VALUES ({})", dice.pick(&["'NOT-A-UUID'", "7", "x'07'"])),
         13 => format!("INSERT INTO sample (count) VALUES ({})", dice.pick(&["-1", "1001", "'7x'", "7.5"])),
         14 => "INSERT INTO tidemark_log (at, tbl, op) VALUES (0, 'nonsense', 'I')".to_owned(),

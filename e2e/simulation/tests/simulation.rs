@@ -14,6 +14,7 @@ const REACHED: &[(&str, &[&str])] = &[
     ("moment", &["Begin", "LockCursor", "Facts", "Write", "StoreRejects", "Advance", "Commit", "Committed"]),
     ("crash point", &["before sending", "after sending", "before the reply is heard", "after the reply is heard"]),
     ("verdict", &["applied", "void", "clock", "owner", "reference", "referenced", "constraint", "unknown-table"]),
+    ("part", &["of a batch"]),
     ("verdict", &["type", "required", "range", "length", "nul", "utf8", "timestamp", "uuid", "id-range"]),
 ];
 

@@ -1,13 +1,31 @@
 //! TimescaleDB as a database has it: version, licence, hypertables with their dimensions and chunks.
 
 use serde::Serialize;
+use tidemark_migrations::postgres::Timescale;
 use tokio_postgres::Client;
 
 use super::failed;
 
 /// How TimescaleDB comes to a database that has none.
-pub const HOW_TO_GET: &str = "install TimescaleDB for this PostgreSQL (on a machine of your own scripts/setup-timescaledb does), put \
-    shared_preload_libraries = 'timescaledb' into postgresql.conf, restart PostgreSQL, then `tidemark-server optimize`";
+#[must_use]
+pub fn how_to_get(state: &Timescale) -> String {
+    const LOAD: &str = "put shared_preload_libraries = 'timescaledb' into postgresql.conf, restart PostgreSQL, then `tidemark-server optimize`";
+    match state {
+        Timescale::Created(version) => format!("TimescaleDB {version} is there"),
+        Timescale::Creatable { version, may: true } => format!(
+            "TimescaleDB {version} is installed and loaded, and not created in this database yet: `tidemark-server migrate up` creates it, and \
+             `tidemark-server optimize` makes hypertables of tables that are there already"
+        ),
+        Timescale::Creatable { version, may: false } => format!(
+            "TimescaleDB {version} is installed and loaded, and this role may not create it: run CREATE EXTENSION timescaledb in this database \
+             as a superuser, before `tidemark-server migrate up` (or `tidemark-server optimize`, where tables are there already)"
+        ),
+        Timescale::NotLoaded => format!("TimescaleDB is installed, and not loaded: {LOAD}"),
+        Timescale::NotInstalled => format!(
+            "install TimescaleDB for this PostgreSQL (on a machine of your own scripts/setup-timescaledb does), {LOAD}"
+        ),
+    }
+}
 
 /// The extension.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

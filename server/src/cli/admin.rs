@@ -2,23 +2,18 @@
 
 use anyhow::bail;
 use clap::Args;
-use tidemark_core::schema::Schema;
+use serde_json::json;
+use tidemark_core::amount::{bytes, count};
+use tidemark_core::schema::{Schema, shrinkage};
+use tidemark_migrations::postgres::timescale as timescale_state;
 
-use super::{Place, print_table};
+use super::{Look, Place, print_json, print_table};
+use crate::admin::check::Point;
 use crate::admin::info::{Info, TableInfo, info};
-use crate::admin::timescale::{HOW_TO_GET, extension, hypertables};
-use crate::admin::{check, connect, optimize, shown_bytes, vacuum};
+use crate::admin::timescale::{extension, how_to_get, hypertables};
+use crate::admin::{check, connect, optimize, vacuum};
 use crate::config::{DatabaseUrl, load_schema};
 use crate::server::schema_of_database;
-
-#[derive(Args)]
-pub(super) struct InfoArgs {
-    /// As JSON.
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    place: Place,
-}
 
 #[derive(Args)]
 pub(super) struct OptimizeArgs {
@@ -38,7 +33,7 @@ pub(super) struct VacuumArgs {
     #[arg(long)]
     full: bool,
     #[command(flatten)]
-    place: Place,
+    look: Look,
 }
 
 /// The schema the database was migrated to, and the one to go by: the file's, else the database's, else the shipped one.
@@ -50,20 +45,20 @@ async fn schemas(place: &Place) -> anyhow::Result<(DatabaseUrl, Option<Schema>, 
     }
     let recorded = schema_of_database(&database).await?;
     let schema = match (&place.schema, &recorded) {
+        (Some(file), _) => load_schema(file)?,
         (None, Some(recorded)) => recorded.clone(),
-        (file, _) => load_schema(file.as_deref())?,
+        (None, None) => shrinkage(),
     };
     Ok((database, recorded, schema))
 }
 
-pub(super) async fn show_info(args: InfoArgs) -> anyhow::Result<()> {
-    let (database, recorded, schema) = schemas(&args.place).await?;
+pub(super) async fn show_info(look: Look) -> anyhow::Result<()> {
+    let (database, recorded, schema) = schemas(&look.place).await?;
     let info = info(&database, recorded.as_ref(), &schema).await?;
-    if args.json {
-        say!("{}", serde_json::to_string(&info)?);
-    } else {
-        print_info(&info);
+    if look.json {
+        return print_json(&info);
     }
+    print_info(&info);
     Ok(())
 }
 
@@ -79,7 +74,7 @@ fn print_info(info: &Info) {
             &timescale.map_or("none".to_owned(), |it| format!("{}, licence {}", it.version, it.licence)),
         );
     }
-    line("size", &shown_bytes(info.bytes));
+    line("size", &bytes(info.bytes));
     match &info.schema {
         Some(schema) => {
             line("schema", &format!("{} version {}, fingerprint {}", schema.name, schema.version, schema.fingerprint));
@@ -107,45 +102,56 @@ fn print_info(info: &Info) {
 }
 
 fn table_line(table: &TableInfo) -> Vec<String> {
-    let chunks = |chunks: u64| format!("yes, {chunks} chunk{}", if chunks == 1 { "" } else { "s" });
+    let chunks = |chunks: u64| format!("yes, {}", count(chunks, "chunk"));
     vec![
         table.name.clone(),
         table.rows.to_string(),
-        table.bytes.map_or_else(|| "-".to_owned(), shown_bytes),
+        table.bytes.map_or_else(|| "-".to_owned(), bytes),
         table.chunks.map_or_else(|| "-".to_owned(), chunks),
     ]
 }
 
-pub(super) async fn test(place: Place) -> anyhow::Result<()> {
-    let (database, _, schema) = schemas(&place).await?;
-    let points = check::check(&database, &schema).await;
-    for point in &points {
-        say!("{:<5} {:<12} {}", if point.good { "ok" } else { "FAIL" }, point.name, point.found);
+pub(super) async fn test(look: Look) -> anyhow::Result<()> {
+    let database = look.place.database()?;
+    let wanted = look.place.schema.as_deref().map(load_schema).transpose()?;
+    let points = check::check(&database, wanted).await;
+    let failed: Vec<&Point> = points.iter().filter(|point| !point.good).collect();
+    if look.json {
+        print_json(&json!({ "ok": failed.is_empty(), "database": database.to_string(), "checks": points }))?;
+    } else {
+        for point in &points {
+            let sql = point.sql.as_ref().map(|sql| format!(": {sql}")).unwrap_or_default();
+            say!("{:<5} {:<12} {}{sql}", if point.good { "ok" } else { "FAIL" }, point.name, point.found);
+        }
     }
-    match points.iter().filter(|point| !point.good).count() {
-        0 => Ok(()),
-        1 => bail!("{database}: one point failed, see above"),
-        failed => bail!("{database}: {failed} points failed, see above"),
+    match failed.as_slice() {
+        [] => Ok(()),
+        // Nothing could be looked at: what is in the way is all there is to say.
+        [only] if points.len() == 1 => bail!("{}", only.found),
+        failed => bail!("{database}: {} failed, see above", count(failed.len() as u64, "point")),
     }
 }
 
-pub(super) async fn timescale(place: Place) -> anyhow::Result<()> {
-    let config = match place.database()? {
+pub(super) async fn timescale(look: Look) -> anyhow::Result<()> {
+    let config = match look.place.database()? {
         DatabaseUrl::Postgres(config) => config,
         database @ DatabaseUrl::Sqlite(_) => {
-            say!(
+            let why = format!(
                 "{database} is an embedded SQLite database: it has no hypertables. Name a PostgreSQL database with --database"
             );
-            return Ok(());
+            return no_hypertables(look.json, &why);
         }
     };
     let client = connect(&config).await?;
     let Some(extension) = extension(&client).await? else {
-        say!("no TimescaleDB in this database: {HOW_TO_GET}");
-        return Ok(());
+        let how = how_to_get(&timescale_state(&client).await?);
+        return no_hypertables(look.json, &format!("no TimescaleDB in this database: {how}"));
     };
-    say!("TimescaleDB {}, licence {}", extension.version, extension.licence);
     let hypertables = hypertables(&client, &extension).await?;
+    if look.json {
+        return print_json(&json!({ "timescaledb": extension, "why": null, "hypertables": hypertables }));
+    }
+    say!("TimescaleDB {}, licence {}", extension.version, extension.licence);
     let rows = hypertables.iter().map(|it| {
         let dimensions = it.dimensions.iter().map(|dimension| match (&dimension.interval, dimension.parts) {
             (Some(interval), _) => format!("{} by {interval}", dimension.column),
@@ -156,11 +162,19 @@ pub(super) async fn timescale(place: Place) -> anyhow::Result<()> {
             format!("{}.{}", it.schema, it.table),
             dimensions.collect::<Vec<_>>().join(", "),
             it.chunks.to_string(),
-            shown_bytes(it.bytes),
-            shown_bytes(it.largest_chunk_bytes),
+            bytes(it.bytes),
+            bytes(it.largest_chunk_bytes),
         ]
     });
     print_table(&["hypertable", "dimensions", "chunks", "size", "largest chunk"], &rows.collect::<Vec<_>>());
+    Ok(())
+}
+
+fn no_hypertables(json: bool, why: &str) -> anyhow::Result<()> {
+    if json {
+        return print_json(&json!({ "timescaledb": null, "why": why, "hypertables": [] }));
+    }
+    say!("{why}");
     Ok(())
 }
 
@@ -175,8 +189,22 @@ pub(super) async fn optimize(args: OptimizeArgs) -> anyhow::Result<()> {
 }
 
 pub(super) async fn vacuum(args: VacuumArgs) -> anyhow::Result<()> {
-    let (database, _, _) = schemas(&args.place).await?;
-    let sizes = vacuum::vacuum(&database, args.full, &mut |table| say!("vacuumed {table}")).await?;
-    say!("{database}: {}, was {}", shown_bytes(sizes.after), shown_bytes(sizes.before));
+    let (database, _, _) = schemas(&args.look.place).await?;
+    let json = args.look.json;
+    let mut tables = Vec::new();
+    let mut told = |table: &str| {
+        tables.push(table.to_owned());
+        if !json {
+            say!("vacuumed {table}");
+        }
+    };
+    let sizes = vacuum::vacuum(&database, args.full, &mut told).await?;
+    if json {
+        let database = database.to_string();
+        return print_json(
+            &json!({ "database": database, "tables": tables, "bytes_before": sizes.before, "bytes": sizes.after }),
+        );
+    }
+    say!("{database}: {}, was {}", bytes(sizes.after), bytes(sizes.before));
     Ok(())
 }

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use serde_json::json;
+use tidemark_core::amount::count;
 use tidemark_core::rotation::{FOLDER, KEEP, parse_hours};
 
-use super::Place;
+use super::{Look, Place, print_json};
 use crate::admin::backup::series::{Schedule, make_folder, series};
-use crate::admin::backup::{Mode, back_up, restore as put_back};
+use crate::admin::backup::{Checked, Mode, back_up, restore as put_back};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::DatabaseUrl;
 
@@ -30,6 +32,9 @@ pub(super) struct BackupArgs {
     /// How many backups of --every stay.
     #[arg(long, value_name = "N", requires = "every", default_value_t = KEEP, value_parser = keep)]
     keep: usize,
+    /// As JSON, for programs.
+    #[arg(long, conflicts_with = "every")]
+    json: bool,
     #[command(flatten)]
     place: Place,
 }
@@ -53,7 +58,7 @@ pub(super) struct RestoreArgs {
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
-    place: Place,
+    look: Look,
 }
 
 /// Backups while the server serves.
@@ -104,7 +109,14 @@ pub(super) async fn backup(args: BackupArgs) -> anyhow::Result<()> {
                 args.dir.join(series(&database).name(SystemClock.now_ms()))
             }
         };
-        say!("{}", back_up(&database, &to, args.check).await?.shown());
+        let made = back_up(&database, &to, args.check).await?;
+        if args.json {
+            let restored = made.checked == Checked::Restored;
+            return print_json(
+                &json!({ "backup": made.path, "rows": made.rows, "bytes": made.bytes, "restored": restored }),
+            );
+        }
+        say!("{}", made.shown());
         return Ok(());
     };
     make_folder(&schedule.folder)?;
@@ -123,7 +135,7 @@ pub(super) async fn backup(args: BackupArgs) -> anyhow::Result<()> {
 }
 
 pub(super) async fn restore(args: RestoreArgs) -> anyhow::Result<()> {
-    let database = args.place.database()?;
+    let database = args.look.place.database()?;
     if args.replace && !args.yes {
         ask(&format!(
             "Replace what is in {database} by {}? Its stations' cursors go back, too. Type yes: ",
@@ -137,7 +149,16 @@ pub(super) async fn restore(args: RestoreArgs) -> anyhow::Result<()> {
         _ => Mode::Empty,
     };
     let restored = put_back(&database, &args.from, &mode).await?;
-    say!("{database}: {} rows put back from {}", restored.rows, args.from.display());
+    if args.look.json {
+        return print_json(&json!({
+            "database": database.to_string(),
+            "backup": args.from,
+            "rows": restored.rows,
+            "kept": restored.kept,
+            "notes": restored.notes,
+        }));
+    }
+    say!("{database}: {} put back from {}", count(restored.rows, "row"), args.from.display());
     for note in &restored.notes {
         say!("{note}");
     }

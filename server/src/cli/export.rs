@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use serde_json::{Value as Json, json};
+use tidemark_core::amount::count;
 use tidemark_core::ids::StationNumber;
 use tidemark_core::schema::Schema;
 
-use super::{Place, print_table};
+use super::{Look, print_json, print_table};
 use crate::config::DatabaseUrl;
 use crate::export::{Export, Exported};
 use crate::stations::StationSummary;
@@ -29,7 +31,7 @@ pub(super) struct ExportArgs {
     #[arg(long, value_name = "FILE.csv")]
     map: Option<PathBuf>,
     #[command(flatten)]
-    place: Place,
+    look: Look,
 }
 
 pub(super) async fn run(args: ExportArgs) -> anyhow::Result<()> {
@@ -41,12 +43,12 @@ pub(super) async fn run(args: ExportArgs) -> anyhow::Result<()> {
             )
         }
     };
-    if let DatabaseUrl::Sqlite(path) = args.place.database()?
+    if let DatabaseUrl::Sqlite(path) = args.look.place.database()?
         && !path.exists()
     {
         bail!("there is no database file {}; name the upstream with --database", path.display());
     }
-    let (config, upstream) = args.place.open().await?;
+    let (config, upstream) = args.look.place.open().await?;
     let summaries = upstream.stations().await?;
     let chosen = choose(&args.stations, &summaries, &*upstream).await?;
     let map = args.map.as_ref().map(|path| {
@@ -66,6 +68,9 @@ pub(super) async fn run(args: ExportArgs) -> anyhow::Result<()> {
     };
     if let (Some(file), Some(path)) = (map, &args.map) {
         write_map(file, &config.schema, &exported).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    if args.look.json {
+        return print_json(&facts(&config.schema, &exported, &to, chosen.as_ref(), &summaries));
     }
     report(&config.schema, &exported, &to.display().to_string(), chosen.as_ref(), &summaries);
     Ok(())
@@ -134,6 +139,35 @@ fn write_map(file: File, schema: &Schema, exported: &Exported) -> std::io::Resul
     out.into_inner()?.sync_all()
 }
 
+/// Changes of the chosen stations that could not be applied, and so are not in the file.
+fn rejected(chosen: Option<&BTreeSet<u32>>, summaries: &[StationSummary]) -> u64 {
+    let is_chosen = |station: &&StationSummary| {
+        let number = station.record.number.map(StationNumber::get);
+        chosen.is_none_or(|chosen| number.is_some_and(|number| chosen.contains(&number)))
+    };
+    summaries.iter().filter(is_chosen).map(|station| station.rejects).sum()
+}
+
+fn facts(
+    schema: &Schema,
+    exported: &Exported,
+    to: &Path,
+    chosen: Option<&BTreeSet<u32>>,
+    summaries: &[StationSummary],
+) -> Json {
+    let rows = schema.tables().iter().zip(exported.rows.iter().zip(&exported.orphans));
+    let tables: Vec<Json> = rows
+        .map(|(table, (rows, orphans))| json!({ "name": table.name, "rows": rows, "references_to_nothing": orphans }))
+        .collect();
+    json!({
+        "file": to,
+        "rows": exported.rows.iter().sum::<u64>(),
+        "tables": tables,
+        "stations": exported.ids.order(),
+        "rejected": rejected(chosen, summaries),
+    })
+}
+
 fn report(
     schema: &Schema,
     exported: &Exported,
@@ -156,7 +190,8 @@ fn report(
     };
     let order: Vec<String> = exported.ids.order().iter().map(name).collect();
     let total: u64 = exported.rows.iter().sum();
-    say!("{to}: {total} rows in {} tables, checked: every page, and every table's count", schema.tables().len());
+    let (rows, tables) = (count(total, "row"), count(schema.tables().len() as u64, "table"));
+    say!("{to}: {rows} in {tables}, checked: every page, and every table's count");
     match order.as_slice() {
         [] => {}
         [only] => say!("ids: those of {only} as they were written there"),
@@ -165,15 +200,11 @@ fn report(
             rest.join(", ")
         ),
     }
-    let rejects: u64 = summaries
-        .iter()
-        .filter(|station| {
-            let number = station.record.number.map(StationNumber::get);
-            chosen.is_none_or(|chosen| number.is_some_and(|number| chosen.contains(&number)))
-        })
-        .map(|station| station.rejects)
-        .sum();
+    let rejects = rejected(chosen, summaries);
     if rejects > 0 {
-        say!("{rejects} changes that could not be applied upstream are not in it: tidemark-server rejects list");
+        say!(
+            "not in it: {} that could not be applied upstream (tidemark-server rejects list)",
+            count(rejects, "change")
+        );
     }
 }

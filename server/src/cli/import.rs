@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use serde_json::json;
+use tidemark_core::amount::count;
 use tidemark_core::receipt;
 
-use super::Place;
 use super::window::WindowArgs;
+use super::{Look, print_json};
 use crate::clock::SystemClock;
 use crate::files::{folder_of, sync_name};
 use crate::ingest::Ingest;
@@ -26,13 +28,13 @@ pub(super) struct ImportArgs {
     #[command(flatten)]
     window: WindowArgs,
     #[command(flatten)]
-    place: Place,
+    look: Look,
 }
 
 pub(super) async fn run(args: ImportArgs) -> anyhow::Result<()> {
     let shown = args.file.display();
     let window = args.window.window()?;
-    let bundle = File::open(&args.file).with_context(|| format!("cannot open the bundle {shown}"))?;
+    let bundle = File::open(&args.file).map_err(|error| no_bundle(&args.file, error))?;
     let receipt = args.receipt.unwrap_or_else(|| {
         let mut name = args.file.clone().into_os_string();
         name.push(".receipt");
@@ -42,7 +44,7 @@ pub(super) async fn run(args: ImportArgs) -> anyhow::Result<()> {
     let unwritable = || format!("cannot write the receipt {}; name another place with --receipt", receipt.display());
     // Made first: where no receipt can be written, nothing is applied.
     let mut written = tempfile::NamedTempFile::new_in(folder_of(&receipt)).with_context(unwritable)?;
-    let (config, upstream) = args.place.open().await?;
+    let (config, upstream) = args.look.place.open().await?;
     let ingest = Ingest::new(upstream, config.schema, window, config.limits, Arc::new(SystemClock));
     let mut out = BufWriter::new(written.as_file_mut());
     let imported = import(&ingest, BufReader::new(bundle), &mut out).await.with_context(|| shown.to_string())?;
@@ -52,14 +54,28 @@ pub(super) async fn run(args: ImportArgs) -> anyhow::Result<()> {
     written.as_file().sync_all().with_context(unwritable)?;
     written.persist(&receipt).with_context(unwritable)?;
     sync_name(&receipt).with_context(unwritable)?;
+    if args.look.json {
+        return print_json(&json!({
+            "bundle": args.file,
+            "receipt": receipt,
+            "station": imported.head.station.get(),
+            "name": imported.name,
+            "first_seq": imported.head.first_seq,
+            "last_seq": imported.head.last_seq,
+            "frames": imported.frames,
+            "applied": imported.applied,
+            "known_before": imported.duplicate,
+            "rejected": imported.rejected,
+            "tidemark": imported.cursor.seq,
+        }));
+    }
     say!(
-        "{shown}: station {} {:?}, changes {} to {} in {} frame{}: {} applied, {} known before; {} rejected; tidemark {}",
+        "{shown}: station {} {:?}, changes {} to {} in {}: {} applied, {} known before; {} rejected; tidemark {}",
         imported.head.station,
         imported.name,
         imported.head.first_seq,
         imported.head.last_seq,
-        imported.frames,
-        if imported.frames == 1 { "" } else { "s" },
+        count(imported.frames, "frame"),
         imported.applied,
         imported.duplicate,
         imported.rejected,
@@ -67,6 +83,17 @@ pub(super) async fn run(args: ImportArgs) -> anyhow::Result<()> {
     );
     say!("receipt: {}. On the station: tidemark import-receipt FILE", receipt.display());
     Ok(())
+}
+
+/// Why there is no bundle to read. A station with nothing to send makes none.
+fn no_bundle(file: &Path, error: std::io::Error) -> anyhow::Error {
+    let hint = match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            ". Where nothing is pending, `tidemark export` makes no bundle and says so: then there is nothing to import"
+        }
+        _ => "",
+    };
+    anyhow::anyhow!("cannot open the bundle {}: {error}{hint}", file.display())
 }
 
 /// An earlier receipt may be replaced, nothing else.

@@ -1,11 +1,12 @@
 //! `migrate up|down|status|plan`.
 
 use clap::{Args, Subcommand};
-use tidemark_core::schema::Schema;
+use serde_json::json;
+use tidemark_core::amount::count;
 use tidemark_migrations::{Status, postgres, sqlite};
 
-use super::{Place, print_table};
-use crate::config::{DatabaseUrl, load_schema};
+use super::{Look, Place, print_json, print_table};
+use crate::config::DatabaseUrl;
 use crate::upstream;
 
 #[derive(Subcommand)]
@@ -14,8 +15,8 @@ pub(super) enum MigrateCommand {
     Up(Place),
     /// Take migrations away, the last first.
     Down(DownArgs),
-    /// What was applied, and what is missing.
-    Status(Place),
+    /// What was applied, in its order, and what is missing.
+    Status(Look),
     /// The SQL that `up` would run.
     Plan(Place),
 }
@@ -36,8 +37,12 @@ pub(super) async fn run(command: MigrateCommand) -> anyhow::Result<()> {
     match command {
         MigrateCommand::Up(place) => up(&place).await,
         MigrateCommand::Down(args) => down(&args).await,
-        MigrateCommand::Status(place) => {
-            print_status(&status(&place).await?);
+        MigrateCommand::Status(look) => {
+            let status = status(&look.place).await?;
+            if look.json {
+                return print_json(&facts(&status));
+            }
+            print_status(&status);
             Ok(())
         }
         MigrateCommand::Plan(place) => {
@@ -47,13 +52,10 @@ pub(super) async fn run(command: MigrateCommand) -> anyhow::Result<()> {
     }
 }
 
-fn schema(place: &Place) -> anyhow::Result<Schema> {
-    load_schema(place.schema.as_deref())
-}
-
 async fn up(place: &Place) -> anyhow::Result<()> {
-    let schema = schema(place)?;
-    let done = match place.database()? {
+    let database = place.database()?;
+    let (schema, _) = place.schema(&database).await?;
+    let done = match database {
         DatabaseUrl::Sqlite(path) => sqlite::up(&mut upstream::sqlite::connect(&path)?, &schema)?,
         DatabaseUrl::Postgres(config) => {
             let mut client = upstream::postgres::connect(&config).await?;
@@ -78,19 +80,26 @@ async fn down(args: &DownArgs) -> anyhow::Result<()> {
     for name in &done {
         say!("took away {name}");
     }
-    say!("{} migrations taken away", done.len());
+    say!("{} taken away", count(done.len() as u64, "migration"));
     Ok(())
 }
 
 async fn status(place: &Place) -> anyhow::Result<Status> {
-    let schema = schema(place)?;
-    Ok(match place.database()? {
+    let database = place.database()?;
+    let (schema, _) = place.schema(&database).await?;
+    Ok(match database {
         DatabaseUrl::Sqlite(path) => sqlite::status(&mut upstream::sqlite::connect(&path)?, &schema)?,
         DatabaseUrl::Postgres(config) => {
             let mut client = upstream::postgres::connect(&config).await?;
             postgres::status(&mut client, &schema).await?
         }
     })
+}
+
+fn facts(status: &Status) -> serde_json::Value {
+    let applied = status.applied.iter().map(|step| json!({ "name": step.name, "at": step.applied_at }));
+    let pending = status.pending.iter().map(|step| &step.name);
+    json!({ "applied": applied.collect::<Vec<_>>(), "pending": pending.collect::<Vec<_>>() })
 }
 
 fn print_status(status: &Status) {

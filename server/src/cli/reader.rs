@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
+use serde_json::json;
 use tidemark_core::value::hex;
 
-use super::{Place, checked_name, print_table, shown_ms};
+use super::{Look, Place, checked_name, print_json, print_table, shown_ms};
 use crate::clock::{Clock as _, SystemClock, random_bytes};
 use crate::reports::ReportError;
 use crate::stations::secret_hash;
@@ -17,7 +18,7 @@ pub(super) enum ReaderCommand {
     /// Let a program read reports over HTTP: prints its token, alone on the last line, this once.
     Add(OfName),
     /// Every reader.
-    List(Place),
+    List(Look),
     /// Take a reader's token away for good.
     Revoke(OfName),
 }
@@ -33,7 +34,7 @@ pub(super) struct OfName {
 pub(super) async fn run(command: ReaderCommand) -> anyhow::Result<()> {
     match command {
         ReaderCommand::Add(args) => add(&args).await,
-        ReaderCommand::List(place) => list(&place).await,
+        ReaderCommand::List(look) => list(&look).await,
         ReaderCommand::Revoke(args) => revoke(&args).await,
     }
 }
@@ -59,9 +60,15 @@ async fn add(args: &OfName) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn list(place: &Place) -> anyhow::Result<()> {
-    let upstream = open(place).await?;
+async fn list(look: &Look) -> anyhow::Result<()> {
+    let upstream = open(&look.place).await?;
     let readers = upstream.reports().ok_or(ReportError::OtherSchema)?.readers().await?;
+    if look.json {
+        return readers.into_iter().try_for_each(|reader| {
+            let (added, revoked) = (reader.created_at_ms, reader.revoked_at_ms);
+            print_json(&json!({ "name": reader.name, "added_ms": added, "revoked_ms": revoked }))
+        });
+    }
     let rows: Vec<Vec<String>> = readers
         .into_iter()
         .map(|reader| vec![reader.name, shown_ms(Some(reader.created_at_ms)), shown_ms(reader.revoked_at_ms)])

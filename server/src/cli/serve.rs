@@ -2,31 +2,39 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
 use tidemark_core::limits::FrameLimits;
 
-use super::Place;
 use super::backup::ServeBackups;
 use super::window::WindowArgs;
-use crate::config::{DEFAULT_LISTEN, REPORTS_EVERY};
-use crate::http::{MOUNT, Origin, Site};
+use super::{Origin, Place};
+use crate::config::{CHUNKS_MAX, DEFAULT_LISTEN, REPORTS_EVERY, STATEMENT_TIMEOUT, ServerConfig};
+use crate::http::{self, MOUNT, Site};
 use crate::server::Server;
 
 #[derive(Args)]
 pub(super) struct ServeArgs {
     #[command(flatten)]
     place: Place,
-    /// The address to listen on; port 0 takes a free one.
-    #[arg(long, default_value = DEFAULT_LISTEN, value_name = "ADDR")]
+    /// The address to listen on, 0.0.0.0 for every one of this machine; port 0 takes a free one.
+    #[arg(long, default_value = DEFAULT_LISTEN, value_name = "ADDR:PORT", value_parser = address)]
     listen: String,
     #[command(flatten)]
     window: WindowArgs,
     /// Most changes in one batch; stations cut their logs by it.
     #[arg(long, default_value_t = FrameLimits::DEFAULT.rows_max, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch_rows_max: u32,
+    /// Most chunks of hypertables that one transaction touches; a batch with more is applied in several. PostgreSQL keeps a few locks for each
+    /// (max_locks_per_transaction).
+    #[arg(long, default_value_t = CHUNKS_MAX, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    batch_chunks_max: u32,
+    /// How long a statement may take in PostgreSQL, in seconds. Changes that take longer, also alone, are rejected with PostgreSQL's words.
+    #[arg(long, default_value_t = STATEMENT_TIMEOUT.as_secs(), value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    statement_timeout: u64,
     /// Most connections to PostgreSQL.
     #[arg(long, default_value_t = 30, value_name = "N")]
     pool_max: usize,
@@ -62,10 +70,20 @@ fn keep(text: &str) -> Result<Keep, String> {
 }
 
 pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
-    let mut config = args.place.config()?;
+    let mut config = ServerConfig::new(args.place.database()?);
+    let (schema, origin) = args.place.schema(&config.database).await?;
+    let of = match origin {
+        Origin::File(file) => format!("the file {}", file.display()),
+        Origin::Database => "the database, which was migrated to it".to_owned(),
+        Origin::Shipped => "this program".to_owned(),
+    };
+    tracing::info!("schema: {} version {}, from {of}", schema.name(), schema.version());
+    config.schema = Arc::new(schema);
     config.listen = args.listen;
     config.pool_max = args.pool_max;
     config.limits.rows_max = args.batch_rows_max;
+    config.chunks_max = args.batch_chunks_max;
+    config.statement_timeout = Duration::from_secs(args.statement_timeout);
     config.window = args.window.window()?;
     config.reports_every = (args.reports_every > 0).then(|| Duration::from_secs(args.reports_every));
     config.keep = args.keep.0;
@@ -95,8 +113,27 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Reads an address to listen on.
+fn address(text: &str) -> Result<String, String> {
+    let form = |port: &str| {
+        format!(
+            "write ADDR:PORT, such as 127.0.0.1:{port} for this machine alone, or 0.0.0.0:{port} for all its networks"
+        )
+    };
+    if text.parse::<u16>().is_ok() {
+        return Err(form(text));
+    }
+    match text.rsplit_once(':') {
+        Some((host, _)) if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) => {
+            Err("an IPv6 address stands in brackets: [::1]:8787".to_owned())
+        }
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.to_owned()),
+        _ => Err(form("8787")),
+    }
+}
+
 /// The origins named; a variable that is set to nothing names none.
-fn origins(words: &[String]) -> anyhow::Result<Vec<Origin>> {
+fn origins(words: &[String]) -> anyhow::Result<Vec<http::Origin>> {
     let words = words.iter().map(|word| word.trim()).filter(|word| !word.is_empty());
     words.map(|word| word.parse().context("--allow-origin")).collect()
 }

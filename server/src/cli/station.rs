@@ -4,24 +4,26 @@ use std::collections::HashMap;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
+use serde::Serialize;
 use tidemark_core::ids::StationNumber;
 use tidemark_core::joincode::JoinCode;
 
-use super::{Place, checked_name, print_table, shown_ms};
+use super::invitation::{Invitation, Purpose, is_loopback};
+use super::{Look, Place, checked_name, print_json, print_table, shown_ms};
 use crate::clock::{Clock as _, SystemClock, random_bytes};
 use crate::config::DEFAULT_LISTEN;
 use crate::lines::{LineSummary, ReplacementOutcome};
-use crate::stations::{NewStation, RotateOutcome, secret_hash};
+use crate::stations::{NewStation, RotateOutcome, StationSummary, secret_hash};
 
 /// Longest public URL, in bytes.
 const URL_BYTES_MAX: usize = 1000;
 
 #[derive(Subcommand)]
 pub(super) enum StationCommand {
-    /// Invite a station: prints its join code, alone on the last line.
+    /// Invite a station: prints its join code, alone on the last line; before it, as a link and a QR code for the field notebook.
     Add(AddArgs),
     /// Every station, how far it is and how many of its changes were rejected.
-    List(Place),
+    List(Look),
     /// Take a station's token away and give it another one, for a token that others may know, or after `revoke`: prints a code, alone on the
     /// last line. The station goes on under its number, with its log.
     Rotate(RotateArgs),
@@ -56,12 +58,15 @@ pub(super) struct RotateArgs {
 /// What a code says, and how long.
 #[derive(Args)]
 struct CodeArgs {
-    /// The URL under which the station reaches this server.
+    /// The URL under which the station reaches this server; without it, the code is of use on this machine only.
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
     /// How long the code can be used: 30m, 24h, 7d, or seconds.
     #[arg(long, default_value = "7d", value_name = "TIME")]
     expires: String,
+    /// As JSON, for programs.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -75,7 +80,7 @@ pub(super) struct RevokeArgs {
 pub(super) async fn run(command: StationCommand) -> anyhow::Result<()> {
     match command {
         StationCommand::Add(args) => add(&args).await,
-        StationCommand::List(place) => list(&place).await,
+        StationCommand::List(look) => list(&look).await,
         StationCommand::Rotate(args) => rotate(&args).await,
         StationCommand::Revoke(args) => revoke(&args).await,
     }
@@ -117,6 +122,7 @@ impl CodeArgs {
         if rest.is_none_or(str::is_empty) || url.len() > URL_BYTES_MAX {
             bail!("--public-url {url:?} is not one: write http://host:port or https://host");
         }
+        warn_about(url, self.public_url.is_some());
         let secret = random_bytes::<32>().context("the operating system gives no random bytes")?;
         let now_ms = SystemClock.now_ms();
         let station = NewStation {
@@ -132,11 +138,9 @@ impl CodeArgs {
 async fn add(args: &AddArgs) -> anyhow::Result<()> {
     let name = checked_name("station", &args.name)?;
     let FreshCode { station, code } = args.code.make(name)?;
-    let url = &code.url;
     let upstream = args.place.upstream().await?;
     let taken = || format!("there is a station {name:?} already; `tidemark-server station list` shows all");
-    let until = shown_ms(Some(station.code_expires_at_ms));
-    if let Some(old) = args.replaces.as_deref() {
+    let purpose = if let Some(old) = args.replaces.as_deref() {
         match upstream.add_replacement(&station, old).await? {
             ReplacementOutcome::Added => {}
             ReplacementOutcome::NameTaken => bail!(taken()),
@@ -148,36 +152,38 @@ async fn add(args: &AddArgs) -> anyhow::Result<()> {
                  `tidemark-server station add NAME`, without --replaces"
             ),
         }
-        say!("station {name:?} may replace {old:?} at {url} until {until} UTC; {old:?} is revoked when it does.");
-        say!("The code works once. On the station: tidemark rejoin CODE (or: tidemark rejoin CODE --server URL)");
+        Purpose::Replace(old)
     } else {
         if !upstream.add_station(&station).await? {
             bail!(taken());
         }
-        say!("station {name:?} may join {url} until {until} UTC.");
-        say!("The code works once. On the station: tidemark join CODE (or: tidemark join CODE --server URL)");
+        Purpose::Join
+    };
+    Invitation { name, purpose, code, expires_at_ms: station.code_expires_at_ms }.show(args.code.json)
+}
+
+/// Says, beside the code, for whom its URL is of no use.
+fn warn_about(url: &str, named: bool) {
+    if !named {
+        super::complain(&format!(
+            "the code names {url}, which only programs on this machine reach. For a station elsewhere: --public-url URL, the address \
+             under which it reaches this server (or there: tidemark join CODE --server URL)"
+        ));
+    } else if url.starts_with("http://") && !is_loopback(url) {
+        super::complain(&format!(
+            "{url} is plain HTTP: others on the way can read what is pushed, and browsers keep the field notebook's data only for \
+             pages from https"
+        ));
     }
-    say!("{}", code.encode());
-    Ok(())
 }
 
 async fn rotate(args: &RotateArgs) -> anyhow::Result<()> {
     let FreshCode { station, code } = args.code.make(&args.name)?;
     let upstream = args.place.upstream().await?;
-    let (name, url, until) = (&args.name, &code.url, shown_ms(Some(station.code_expires_at_ms)));
-    match upstream.rotate_station(&station).await? {
-        RotateOutcome::Rotated(number) => {
-            say!(
-                "the token of station {number} {name:?} has ended; it may take another one at {url} until {until} UTC."
-            );
-            say!("The code works once. On the station: tidemark join CODE (or: tidemark join CODE --server URL)");
-        }
-        RotateOutcome::Invited => {
-            say!(
-                "station {name:?} has not joined yet; it may do so at {url} until {until} UTC. Its former code has ended."
-            );
-            say!("The code works once. On the station: tidemark join CODE (or: tidemark join CODE --server URL)");
-        }
+    let name = args.name.as_str();
+    let purpose = match upstream.rotate_station(&station).await? {
+        RotateOutcome::Rotated(number) => Purpose::Rotate(number.get()),
+        RotateOutcome::Invited => Purpose::JoinAfterAll,
         RotateOutcome::NoSuchStation => {
             bail!("there is no station {name:?}; `tidemark-server station list` shows all")
         }
@@ -185,56 +191,89 @@ async fn rotate(args: &RotateArgs) -> anyhow::Result<()> {
             "station {name:?} was replaced by station {successor} and has ended for good. A further copy of its file may go on beside that one: \
              `tidemark-server station add NAME`, then `tidemark rejoin CODE` there"
         ),
-    }
-    say!("{}", code.encode());
-    Ok(())
+    };
+    Invitation { name, purpose, code, expires_at_ms: station.code_expires_at_ms }.show(args.code.json)
 }
 
-async fn list(place: &Place) -> anyhow::Result<()> {
+/// A station as programs and people see it.
+#[derive(Serialize)]
+struct Listed {
+    name: String,
+    number: Option<u32>,
+    state: &'static str,
+    tidemark: u64,
+    rejects: u64,
+    last_push_ms: Option<i64>,
+    rejoined_from: Option<u32>,
+    /// Whether it owns the rows of the number it rejoined from.
+    replaced: bool,
+    last_fork_ms: Option<i64>,
+    last_fork_seq: Option<u64>,
+}
+
+impl Listed {
+    fn new(station: StationSummary, line: Option<&LineSummary>, now_ms: i64) -> Self {
+        let record = station.record;
+        let former = line.and_then(|line| line.former);
+        let fork = line.and_then(|line| line.fork);
+        Self {
+            state: match (record.revoked_at_ms, record.number) {
+                (Some(_), _) => "revoked",
+                (None, Some(_)) if record.token_ended_at_ms.is_some() => {
+                    if record.code_expires_at_ms <= now_ms {
+                        "rotated, code expired"
+                    } else {
+                        "rotated"
+                    }
+                }
+                (None, Some(_)) => "joined",
+                (None, None) if record.code_expires_at_ms <= now_ms => "code expired",
+                (None, None) => "invited",
+            },
+            name: record.name,
+            number: record.number.map(StationNumber::get),
+            tidemark: station.tidemark,
+            rejects: station.rejects,
+            last_push_ms: station.updated_at_ms,
+            rejoined_from: former.map(|former| former.number.get()),
+            replaced: former.is_some_and(|former| former.owned),
+            last_fork_ms: fork.map(|fork| fork.seen_at_ms),
+            last_fork_seq: fork.map(|fork| fork.seq),
+        }
+    }
+
+    fn cells(self) -> Vec<String> {
+        let or_dash = |shown: Option<String>| shown.unwrap_or_else(|| "-".to_owned());
+        let replaced = if self.replaced { ", replaced" } else { "" };
+        let fork = self.last_fork_seq.map(|seq| format!("{} at change {seq}", shown_ms(self.last_fork_ms)));
+        vec![
+            self.name,
+            or_dash(self.number.map(|number| number.to_string())),
+            self.state.to_owned(),
+            self.tidemark.to_string(),
+            self.rejects.to_string(),
+            shown_ms(self.last_push_ms),
+            or_dash(self.rejoined_from.map(|number| format!("{number}{replaced}"))),
+            or_dash(fork),
+        ]
+    }
+}
+
+async fn list(look: &Look) -> anyhow::Result<()> {
     let now_ms = SystemClock.now_ms();
-    let upstream = place.upstream().await?;
+    let upstream = look.place.upstream().await?;
     let lines: HashMap<StationNumber, LineSummary> =
         upstream.lines().await?.into_iter().map(|line| (line.station, line)).collect();
-    let stations = upstream.stations().await?;
-    let rows: Vec<Vec<String>> =
-        stations
-            .into_iter()
-            .map(|station| {
-                let record = station.record;
-                let line = record.number.and_then(|number| lines.get(&number));
-                let former = line.and_then(|line| line.former);
-                let fork = line.and_then(|line| line.fork);
-                let state =
-                    match (record.revoked_at_ms, record.number) {
-                        (Some(_), _) => "revoked",
-                        (None, Some(_)) if record.token_ended_at_ms.is_some() => {
-                            if record.code_expires_at_ms <= now_ms { "rotated, code expired" } else { "rotated" }
-                        }
-                        (None, Some(_)) => "joined",
-                        (None, None) if record.code_expires_at_ms <= now_ms => "code expired",
-                        (None, None) => "invited",
-                    };
-                vec![
-                    record.name,
-                    record.number.map_or_else(|| "-".to_owned(), |number| number.to_string()),
-                    state.to_owned(),
-                    station.tidemark.to_string(),
-                    station.rejects.to_string(),
-                    shown_ms(station.updated_at_ms),
-                    former.map_or_else(
-                        || "-".to_owned(),
-                        |former| format!("{}{}", former.number, if former.owned { ", replaced" } else { "" }),
-                    ),
-                    fork.map_or_else(
-                        || "-".to_owned(),
-                        |fork| format!("{} at change {}", shown_ms(Some(fork.seen_at_ms)), fork.seq),
-                    ),
-                ]
-            })
-            .collect();
+    let listed = upstream.stations().await?.into_iter().map(|station| {
+        let line = station.record.number.and_then(|number| lines.get(&number));
+        Listed::new(station, line, now_ms)
+    });
+    if look.json {
+        return listed.into_iter().try_for_each(|station| print_json(&station));
+    }
     print_table(
         &["name", "number", "state", "tidemark", "rejects", "last push (UTC)", "rejoined from", "last fork (UTC)"],
-        &rows,
+        &listed.map(Listed::cells).collect::<Vec<_>>(),
     );
     Ok(())
 }

@@ -41,9 +41,7 @@ pub(super) async fn digest(
         let _turn = turn;
         upstream.survey(number, Survey::new(schema, request.asks)).await.map_err(store_problem)
     });
-    let (cursor, survey) = surveying.await.unwrap_or_else(|error| {
-        tracing::error!("a survey for station {number} ended: {error}");
-        Err(Problem::new(ProblemCode::Internal, "a fault of the server; its log says more"))
-    })?;
+    let surveyed = surveying.await;
+    let (cursor, survey) = endpoint.ingest.panics().joined("surveying rows", &number, surveyed)??;
     Ok(DigestReply { tidemark: cursor.seq, chain: cursor.chain, answers: survey.answers() })
 }

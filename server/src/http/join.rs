@@ -74,7 +74,7 @@ pub(super) async fn join(endpoint: &Endpoint, body: &mut RequestBody) -> Result<
         JoinOutcome::JoinedAs(name) => {
             let detail =
                 format!("this file joined before, as station {name:?}, by another code: it needs no second one");
-            Err(Problem::new(ProblemCode::JoinCodeUsed, detail).joined_as(name))
+            Err(Problem::new(ProblemCode::JoinCodeUsed, detail).joined_before())
         }
         JoinOutcome::Exhausted => Err(exhausted()),
     }

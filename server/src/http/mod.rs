@@ -38,6 +38,7 @@ pub use self::origin::{Origin, OriginError};
 pub use self::site::{MOUNT, Site};
 use crate::config::HttpLimits;
 use crate::ingest::Ingest;
+use crate::panics::Panics;
 
 /// Bytes of bodies are counted in units of this many, so that they fit a semaphore.
 pub(crate) const BODY_UNIT_BYTES: usize = 1024;
@@ -91,6 +92,12 @@ impl Endpoint {
     #[must_use]
     pub fn with_site(self, site: Arc<Site>) -> Self {
         Self { site, ..self }
+    }
+
+    /// The panics of this program while it answered.
+    #[must_use]
+    pub fn panics(&self) -> &Panics {
+        self.ingest.panics()
     }
 
     /// Answers one request. [`serve`] does this with each that comes in over a socket.

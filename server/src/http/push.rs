@@ -38,16 +38,12 @@ pub(super) async fn push(
             let _share = held.share;
             decoding.decode(schema, &held.bytes)
         });
-        let job = job.await.map_err(|error| {
-            tracing::error!("decoding a frame of station {number} ended: {error}");
-            Problem::new(ProblemCode::Internal, "a fault of the server; its log says more")
-        })??;
+        let decoded = job.await;
+        let job = ingest.panics().joined("decoding a frame", &number, decoded)??;
         ingest.apply(job).await
     });
-    applying.await.unwrap_or_else(|error| {
-        tracing::error!("applying a frame of station {number} ended: {error}");
-        Err(Problem::new(ProblemCode::Internal, "a fault of the server; its log says more"))
-    })
+    let applied = applying.await;
+    endpoint.ingest.panics().joined("taking a frame", &number, applied)?
 }
 
 pub(super) fn number_of(station: &StationRecord) -> Result<StationNumber, Problem> {

@@ -1,5 +1,7 @@
 //! Which request goes where, and whose it is.
 
+use std::fmt::{self, Display};
+
 use http_body_util::Full;
 use hyper::body::Body as _;
 use hyper::header::{ALLOW, AUTHORIZATION, CONNECTION, HeaderMap, HeaderValue, RETRY_AFTER};
@@ -10,6 +12,7 @@ use tidemark_core::value::unhex;
 use super::problem::{Reply, json, problem, text};
 use super::{Endpoint, RequestBody, cors, digest, join, push, rejects, rejoin, reports, site, station};
 use crate::ingest::store_problem;
+use crate::panics::{caught, fault};
 use crate::stations::{StationRecord, secret_hash};
 
 /// Answers one request.
@@ -17,9 +20,18 @@ pub(super) async fn route(endpoint: &Endpoint, mut request: Request<RequestBody>
     let mut reply = if cors::is_preflight(&request) {
         no_content(endpoint.cors.preflight(request.headers()))
     } else {
-        match answer(endpoint, &mut request).await {
-            Ok(reply) => reply,
-            Err(refusal) => refuse(endpoint, &refusal, &request),
+        match caught(answer(endpoint, &mut request)).await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(refusal)) => refuse(endpoint, &refusal, &request),
+            Err(panic) => {
+                let doing = format!("answering {} {}", request.method(), request.uri().path());
+                let caller = request.extensions().get::<Caller>();
+                endpoint.ingest.panics().caught(doing, caller.map(|caller| caller as &dyn Display), &*panic);
+                // Nobody knows how far the body was read.
+                let mut reply = problem(&fault());
+                reply.headers_mut().insert(CONNECTION, HeaderValue::from_static(UNREAD));
+                reply
+            }
         }
     };
     endpoint.cors.mark(request.headers(), reply.headers_mut());
@@ -124,10 +136,20 @@ async fn answer(endpoint: &Endpoint, request: &mut Request<RequestBody>) -> Resu
     }
 }
 
+/// Whose request it is, noted in it once that is known.
+#[derive(Debug, Clone)]
+struct Caller(String);
+
+impl Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// The station whose token the request carries.
-async fn authenticate(endpoint: &Endpoint, request: &Request<RequestBody>) -> Result<StationRecord, Problem> {
+async fn authenticate(endpoint: &Endpoint, request: &mut Request<RequestBody>) -> Result<StationRecord, Problem> {
     let token_hash = secret_hash(&token(request)?);
-    let station = station_of_token(endpoint, token_hash).await?;
+    let station = station_of_token(endpoint, request, token_hash).await?;
     match (station.revoked_at_ms, station.number) {
         (Some(_), Some(number)) => Err(endpoint.ingest.revoked(number).await),
         _ if !station.takes(&token_hash) => Err(token_ended(&station)),
@@ -137,8 +159,12 @@ async fn authenticate(endpoint: &Endpoint, request: &Request<RequestBody>) -> Re
 
 /// The station that a file was before: as [`authenticate`], but a token that ended, or whose station did, is still good to prove where a
 /// file comes from. What the file may become says the code.
-async fn authenticate_former(endpoint: &Endpoint, request: &Request<RequestBody>) -> Result<StationRecord, Problem> {
-    station_of_token(endpoint, secret_hash(&token(request)?)).await
+async fn authenticate_former(
+    endpoint: &Endpoint,
+    request: &mut Request<RequestBody>,
+) -> Result<StationRecord, Problem> {
+    let token_hash = secret_hash(&token(request)?);
+    station_of_token(endpoint, request, token_hash).await
 }
 
 /// What a station hears whose token was taken away for another one.
@@ -151,13 +177,21 @@ fn token_ended(station: &StationRecord) -> Problem {
     Problem::new(ProblemCode::Revoked, detail)
 }
 
-/// The station of a token, whether it opens anything or not. Looked up by the token's hash, so no comparison leaks how much of it was right.
-async fn station_of_token(endpoint: &Endpoint, token_hash: [u8; 32]) -> Result<StationRecord, Problem> {
+/// The station of a request's token, whether it opens anything or not. Looked up by the token's hash, so no comparison leaks how much of it
+/// was right.
+async fn station_of_token(
+    endpoint: &Endpoint,
+    request: &mut Request<RequestBody>,
+    token_hash: [u8; 32],
+) -> Result<StationRecord, Problem> {
     let upstream = endpoint.ingest.upstream();
     let station = upstream.station_by_token(token_hash).await.map_err(store_problem)?;
     let unknown = "the server does not know this token. If its database was put back to a backup from before the station joined: make a code \
         (`tidemark-server station add NAME`), then `tidemark rejoin --anew CODE` on the station";
-    station.ok_or_else(|| Problem::new(ProblemCode::Unauthorized, unknown))
+    let station = station.ok_or_else(|| Problem::new(ProblemCode::Unauthorized, unknown))?;
+    let caller = station.number.map_or_else(|| station.name.clone(), |number| number.to_string());
+    request.extensions_mut().insert(Caller(caller));
+    Ok(station)
 }
 
 /// The token that a request carries.

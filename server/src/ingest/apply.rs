@@ -2,18 +2,20 @@
 //! calls it begins and commits.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tidemark_core::batch::{Batch, ChangeRef, Group, Op, VOID_CODE};
-use tidemark_core::chain::Print;
+use tidemark_core::chain::{Chain, Print};
 use tidemark_core::decision::{Cursor, Decision, decide};
 use tidemark_core::image::image;
 use tidemark_core::planted::{Bug, planted};
 use tidemark_core::protocol::RejectedChange;
+use tidemark_core::reject::{RejectCode, Rejection};
 use tidemark_core::schema::Schema;
 use tidemark_core::value::ValueRef;
 
 use super::check::TimeRange;
+use super::chunks::fitting;
 use super::plan::Refusal;
 use super::questions::Key;
 use super::write::{Work, Written, row_of, write};
@@ -42,9 +44,48 @@ pub struct Job {
     pub times: TimeRange,
     /// The server's clock, milliseconds since 1970 UTC.
     pub now_ms: i64,
+    /// The chain after each of its changes, once it is needed.
+    pub chains: OnceLock<Vec<Chain>>,
+}
+
+/// How much of a batch one transaction takes, counted from the station's cursor on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Most changes.
+    pub rows_max: u32,
+    /// Most chunks that they touch. One change is always taken.
+    pub chunks_max: u32,
+    /// Up to which seq whoever asks knows what became of the changes: of those nothing is told again. 0: of none.
+    pub known_to: u64,
+    /// The change that is kept as rejected, with these words, instead of being written; if it is not the next one, nothing is refused.
+    pub refuse: Option<(u64, String)>,
+}
+
+impl Part {
+    /// All of it.
+    pub const WHOLE: Self = Self { rows_max: u32::MAX, chunks_max: u32::MAX, known_to: 0, refuse: None };
 }
 
 impl Job {
+    /// The chain after a change of the batch.
+    #[must_use]
+    pub fn chain_at(&self, seq: u64) -> Chain {
+        let chains = self.chains.get_or_init(|| self.batch.chain_after_each(&self.schema));
+        let place = seq.checked_sub(self.batch.first_seq).and_then(|place| usize::try_from(place).ok());
+        place.and_then(|place| chains.get(place)).copied().unwrap_or(self.batch.chain_before)
+    }
+
+    /// The changes of a part that begins after the batch's first `skip` changes.
+    #[must_use]
+    pub fn changes(&self, skip: u32, part: &Part) -> Vec<ChangeRef> {
+        let changes = self.batch.changes().skip(skip as usize).take(part.rows_max.max(1) as usize);
+        let mut changes: Vec<ChangeRef> = changes.collect();
+        if part.chunks_max < u32::MAX && !planted(Bug::ChunksUncapped) {
+            changes.truncate(fitting(&self.current, self.groups(), &changes, part.chunks_max));
+        }
+        changes
+    }
+
     /// The groups by the served schema.
     #[must_use]
     pub fn groups(&self) -> &[Group] {
@@ -55,15 +96,15 @@ impl Job {
 /// What became of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// All of it is durable once the transaction commits.
+    /// The part is durable once the transaction commits.
     Done {
-        /// The station's cursor.
+        /// The station's cursor: at the end of the part, or behind it.
         cursor: Cursor,
         /// Changes applied now.
         applied: u32,
-        /// Changes that had been dealt with before.
+        /// Changes behind [`Part::known_to`] that had been dealt with before.
         duplicate: u32,
-        /// Changes the server rejected, now or before, in seq order.
+        /// Changes behind [`Part::known_to`] that the server rejected, now or before, in seq order.
         rejected: Vec<RejectedChange>,
     },
     /// Changes before it are missing.
@@ -82,19 +123,21 @@ pub enum Outcome {
     Revoked,
 }
 
-/// Applies a batch within a transaction.
+/// Applies a part of a batch within a transaction.
 ///
 /// # Errors
 /// When the store fails; the transaction is to be rolled back.
-pub async fn apply<T: StoreTransaction + ?Sized>(tx: &mut T, job: &Job) -> Result<Outcome, StoreError> {
+pub async fn apply<T: StoreTransaction + ?Sized>(tx: &mut T, job: &Job, part: &Part) -> Result<Outcome, StoreError> {
     let batch = &job.batch;
     let span = batch.span();
-    let Some(cursor) = tx.lock_cursor(batch.station).await? else { return Ok(Outcome::UnknownStation) };
-    let line = tx.line(batch.station).await?;
+    let locked = tx.lock_cursor(batch.station).await.map_err(StoreError::before_all)?;
+    let Some(cursor) = locked else { return Ok(Outcome::UnknownStation) };
+    let line = tx.line(batch.station).await.map_err(StoreError::before_all)?;
     if line.revoked {
         return Ok(Outcome::Revoked);
     }
-    let skip = match decide(&cursor, &span, |seq| batch.chain_at(&job.schema, seq)) {
+    let untold = span.first_seq.max(part.known_to + 1);
+    let skip = match decide(&cursor, &span, |seq| job.chain_at(seq)) {
         Decision::Gap { .. } => return Ok(Outcome::Gap { cursor }),
         Decision::Forked { at } => {
             tx.note_fork(batch.station, at, job.now_ms).await?;
@@ -106,20 +149,22 @@ pub async fn apply<T: StoreTransaction + ?Sized>(tx: &mut T, job: &Job) -> Resul
                 tx.note_fork(batch.station, span.last_seq(), job.now_ms).await?;
                 return Ok(Outcome::Forked { cursor });
             }
-            let mut rejected = tx.rejected_between(batch.station, span.first_seq, span.last_seq()).await?;
+            let mut rejected = tx.rejected_between(batch.station, untold, span.last_seq()).await?;
             if planted(Bug::RejectsNotRepeated) {
                 rejected.clear();
             }
-            return Ok(Outcome::Done { cursor, applied: 0, duplicate: span.count, rejected });
+            let duplicate = (span.last_seq() + 1).saturating_sub(untold) as u32;
+            return Ok(Outcome::Done { cursor, applied: 0, duplicate, rejected });
         }
         Decision::Apply { skip } => skip,
     };
-    let mut rejected = match skip {
+    let duplicate = (cursor.seq + 1).saturating_sub(untold) as u32;
+    let mut rejected = match duplicate {
         0 => Vec::new(),
-        _ => tx.rejected_between(batch.station, span.first_seq, cursor.seq).await?,
+        _ => tx.rejected_between(batch.station, untold, cursor.seq).await?,
     };
     let groups = job.groups();
-    let changes: Vec<ChangeRef> = batch.changes().skip(skip as usize).collect();
+    let changes = job.changes(skip, part);
     let has_open_rejects = tx.has_open_rejects(&line).await?;
     let work = Work {
         schema: &job.current,
@@ -130,7 +175,10 @@ pub async fn apply<T: StoreTransaction + ?Sized>(tx: &mut T, job: &Job) -> Resul
         changes: &changes,
         has_open_rejects,
     };
-    let Written { applied, mut refused } = write(tx, &work).await?;
+    let Written { applied, mut refused } = match refused_unwritten(&work, part) {
+        Some(written) => written,
+        None => write(tx, &work).await?,
+    };
     for refusal in &mut refused {
         refusal.rejection.message = shortened(&refusal.rejection.message);
     }
@@ -153,15 +201,37 @@ pub async fn apply<T: StoreTransaction + ?Sized>(tx: &mut T, job: &Job) -> Resul
         code: refusal.rejection.code,
         message: refusal.rejection.message,
     }));
-    let cursor = Cursor { seq: span.last_seq(), chain: span.chain_after };
+    let upto = changes.last().map_or(span.last_seq(), |change| change.seq);
+    let cursor = if upto == span.last_seq() || planted(Bug::PieceSkipsRest) {
+        Cursor { seq: span.last_seq(), chain: span.chain_after }
+    } else {
+        Cursor { seq: upto, chain: job.chain_at(upto) }
+    };
     let clock_offset_ms = job.now_ms.saturating_sub(batch.sent_at_ms);
-    let (first_seq, prints) = (span.first_seq + u64::from(skip), &job.prints[skip as usize..]);
-    tx.keep_history(batch.station, first_seq, prints, job.now_ms).await?;
+    let prints = &job.prints[skip as usize..skip as usize + changes.len()];
+    tx.keep_history(batch.station, span.first_seq + u64::from(skip), prints, job.now_ms).await?;
     let advanced = tx.advance(batch.station, cursor, span.first_seq - 1, job.now_ms, clock_offset_ms).await;
     if !planted(Bug::CursorApart) {
         advanced?;
     }
-    Ok(Outcome::Done { cursor, applied, duplicate: skip, rejected })
+    Ok(Outcome::Done { cursor, applied, duplicate, rejected })
+}
+
+/// What becomes of a part that is the one change to be refused: nothing of it is written. `None` for every other part. A change that the
+/// station has rejected already is not refused again.
+fn refused_unwritten(work: &Work<'_>, part: &Part) -> Option<Written> {
+    let (seq, message) = part.refuse.as_ref()?;
+    let blamed = work.changes.first().is_some_and(|change| change.seq == *seq);
+    if !blamed || work.changes.len() != 1 && !planted(Bug::PieceRejected) {
+        return None;
+    }
+    let rejectable = |(_, change): &(usize, &ChangeRef)| work.groups[change.group].op != Op::Void;
+    let refused = work.changes.iter().enumerate().filter(rejectable).map(|(place, _)| Refusal {
+        place,
+        rejection: Rejection::new(RejectCode::Constraint, message.clone()),
+        parent: None,
+    });
+    Some(Written { applied: 0, refused: refused.collect() })
 }
 
 /// Changes that were rejected on the station: kept here too, so that the operator sees all in one place.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tidemark_core::batch::{Group, Op};
+use tidemark_core::batch::{ChangeRef, Group, Op};
 use tidemark_core::convert::check_column;
 use tidemark_core::reject::{RejectCode, Rejection};
 use tidemark_core::schema::{Schema, Table};
@@ -44,28 +44,33 @@ pub struct RowAt {
 /// The rows that cannot be applied, whatever else there is.
 pub type Refused = HashMap<RowAt, Rejection>;
 
-/// Checks every row of a batch, which follows `schema`.
+/// Checks changes of a batch, which follows `schema`.
 #[must_use]
-pub fn check(schema: &Schema, line: &Line, groups: &[Group], times: TimeRange) -> Refused {
+pub fn check(schema: &Schema, line: &Line, groups: &[Group], changes: &[ChangeRef], times: TimeRange) -> Refused {
+    let columns: Vec<Vec<usize>> = groups.iter().map(|group| columns_of(schema, group)).collect();
     let mut refused = Refused::new();
-    for (index, group) in groups.iter().enumerate() {
+    for change in changes {
+        let group = &groups[change.group];
         let Some(table) = schema.tables().get(group.table as usize) else { continue };
-        let columns: Vec<usize> = match group.op {
-            Op::Void => continue,
-            Op::Delete => table.identity().collect(),
-            Op::Insert | Op::Update => (0..table.columns.len()).collect(),
-        };
-        for row in 0..group.rows {
-            for (block, &column) in group.columns.iter().zip(&columns) {
-                let times = (group.op != Op::Delete).then_some(times);
-                if let Err(rejection) = check_cell(table, column, line, block.get(row), times) {
-                    refused.insert(RowAt { group: index as u32, row: row as u32 }, rejection);
-                    break;
-                }
+        let times = (group.op != Op::Delete).then_some(times);
+        for (block, &column) in group.columns.iter().zip(&columns[change.group]) {
+            if let Err(rejection) = check_cell(table, column, line, block.get(change.row), times) {
+                refused.insert(RowAt { group: change.group as u32, row: change.row as u32 }, rejection);
+                break;
             }
         }
     }
     refused
+}
+
+/// The columns of the table that a group has, in its order; none of a void one.
+fn columns_of(schema: &Schema, group: &Group) -> Vec<usize> {
+    let Some(table) = schema.tables().get(group.table as usize) else { return Vec::new() };
+    match group.op {
+        Op::Void => Vec::new(),
+        Op::Delete => table.identity().collect(),
+        Op::Insert | Op::Update => (0..table.columns.len()).collect(),
+    }
 }
 
 fn check_cell(

@@ -1,12 +1,15 @@
 //! From a frame to rows: decoded, judged, applied.
 //!
 //! ```text
-//! frame ─ decode (bytes → batch) ─ project (older schema → served one) ─ apply: lock cursor · decide ·
-//!                                                                            write: check · questions → facts · plan · write
+//! frame ─ decode (bytes → batch) ─ project (older schema → served one) ─ pieces ─ apply: lock cursor · decide ·
+//!                                                                                     write: check · questions → facts · plan · write
 //! ```
 
 pub mod apply;
 pub mod check;
+pub mod chunks;
+pub mod patience;
+mod pieces;
 pub mod plan;
 pub mod project;
 pub mod questions;
@@ -14,20 +17,22 @@ pub mod replay;
 pub mod write;
 
 use std::collections::HashMap;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
+use std::time::Duration;
 
-use tidemark_core::decision::Cursor;
+use tidemark_core::decision::Span;
 use tidemark_core::frame::{self, FrameError, FrameHeader};
 use tidemark_core::ids::StationNumber;
 use tidemark_core::limits::FrameLimits;
-use tidemark_core::planted::{Bug, planted};
 use tidemark_core::protocol::{Problem, ProblemCode, PushReply};
 use tidemark_core::schema::{Fingerprint, Schema};
 
 use self::apply::{Job, Outcome};
 use self::check::TimeRange;
+use self::patience::Patience;
 use crate::clock::Clock;
-use crate::config::ClockWindow;
+use crate::config::{CHUNKS_MAX, ClockWindow};
+use crate::panics::{Panics, fault};
 use crate::upstream::{StoreError, Upstream};
 
 /// Takes frames for one upstream.
@@ -38,6 +43,10 @@ pub struct Ingest {
     window: ClockWindow,
     limits: FrameLimits,
     clock: Arc<dyn Clock>,
+    chunks_max: u32,
+    request_time: Duration,
+    patience: Patience,
+    panics: Panics,
 }
 
 impl Ingest {
@@ -51,7 +60,43 @@ impl Ingest {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let known = RwLock::new(HashMap::from([(schema.fingerprint(), Arc::clone(&schema))]));
-        Self { upstream, current: schema, known, window, limits, clock }
+        let (patience, panics) = (Patience::default(), Panics::default());
+        Self {
+            upstream,
+            current: schema,
+            known,
+            window,
+            limits,
+            clock,
+            chunks_max: CHUNKS_MAX,
+            request_time: pieces::REQUEST_TIME,
+            patience,
+            panics,
+        }
+    }
+
+    /// Goes on for so long with the pieces of one batch before it asks the client to send it again; unless told otherwise it is 20 s.
+    #[must_use]
+    pub fn with_request_time(self, request_time: Duration) -> Self {
+        Self { request_time, ..self }
+    }
+
+    /// Touches at most so many chunks of tables with a time column in one transaction; unless told otherwise it is [`CHUNKS_MAX`].
+    #[must_use]
+    pub fn with_chunks_max(self, chunks_max: u32) -> Self {
+        Self { chunks_max: chunks_max.max(1), ..self }
+    }
+
+    /// The panics of this program, while it takes frames and answers requests.
+    #[must_use]
+    pub const fn panics(&self) -> &Panics {
+        &self.panics
+    }
+
+    /// Whether a batch of the station failed for another reason than that the database is away, and none went through whole since.
+    #[must_use]
+    pub fn is_tried(&self, station: StationNumber) -> bool {
+        self.patience.is_tried(station)
     }
 
     /// The upstream.
@@ -156,28 +201,13 @@ impl Ingest {
         };
         let now_ms = self.clock.now_ms();
         let times = TimeRange::new(self.window, now_ms);
-        Ok(Job { batch, prints, schema, current: Arc::clone(&self.current), projected, times, now_ms })
+        let (current, chains) = (Arc::clone(&self.current), OnceLock::new());
+        Ok(Job { batch, prints, schema, current, projected, times, now_ms, chains })
     }
 
-    /// Applies a decoded batch.
-    ///
-    /// # Errors
-    /// [`ProblemCode::Gap`], [`ProblemCode::Forked`], or that the database could not take it.
-    pub async fn apply(&self, job: Job) -> Result<PushReply, Problem> {
-        let (station, span) = (job.batch.station, job.batch.span());
-        let applied = match self.upstream.apply(Arc::new(job)).await {
-            Err(_) if planted(Bug::AckBeforeCommit) => {
-                let cursor = Cursor { seq: span.last_seq(), chain: span.chain_after };
-                Ok(Outcome::Done { cursor, applied: span.count, duplicate: 0, rejected: Vec::new() })
-            }
-            applied => applied,
-        };
-        match applied.map_err(store_problem)? {
-            Outcome::Done { cursor, applied, duplicate, rejected } => {
-                tracing::debug!(%station, tidemark = cursor.seq, applied, duplicate, rejected = rejected.len(), "pushed");
-                let (tidemark, chain) = (cursor.seq, cursor.chain);
-                Ok(PushReply { tidemark, chain, applied, duplicate, rejected, limits: self.limits })
-            }
+    /// What a station hears whose batch was not applied.
+    async fn declined(&self, station: StationNumber, span: &Span, outcome: Outcome) -> Problem {
+        match outcome {
             Outcome::Gap { cursor } => {
                 let detail = format!(
                     "the batch begins at change {}, the server has changes up to {}: send from {} on",
@@ -185,7 +215,7 @@ impl Ingest {
                     cursor.seq,
                     cursor.seq + 1
                 );
-                Err(Problem::new(ProblemCode::Gap, detail).at(cursor))
+                Problem::new(ProblemCode::Gap, detail).at(cursor)
             }
             Outcome::Forked { cursor } => {
                 tracing::warn!(
@@ -198,11 +228,11 @@ impl Ingest {
                     "the batch continues another history than the one the server has up to change {}: the station's file was copied, restored from a backup or altered",
                     cursor.seq
                 );
-                Err(Problem::new(ProblemCode::Forked, detail).at(cursor))
+                Problem::new(ProblemCode::Forked, detail).at(cursor)
             }
-            Outcome::Revoked => Err(self.revoked(station).await),
-            Outcome::UnknownStation => {
-                Err(Problem::new(ProblemCode::Internal, format!("the server has no cursor of station {station}")))
+            Outcome::Revoked => self.revoked(station).await,
+            Outcome::UnknownStation | Outcome::Done { .. } => {
+                Problem::new(ProblemCode::Internal, format!("the server has no cursor of station {station}"))
             }
         }
     }
@@ -251,9 +281,13 @@ pub fn store_problem(error: StoreError) -> Problem {
             tracing::warn!(%error, "the upstream database could not take a request");
             Problem::new(ProblemCode::Unavailable, "the server's database cannot take it now; try again later")
         }
+        StoreError::Refused { .. } => {
+            tracing::error!(%error, "the upstream database would not do what a request needs");
+            Problem::new(ProblemCode::Unavailable, "the server's database would not do it now; try again later")
+        }
         StoreError::Fault(_) | StoreError::Violation(_) => {
             tracing::error!(%error, "a request failed");
-            Problem::new(ProblemCode::Internal, "a fault of the server; its log says more")
+            fault()
         }
     }
 }

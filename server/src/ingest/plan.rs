@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use tidemark_core::amount::count;
 use tidemark_core::batch::{ChangeRef, Group, Op};
 use tidemark_core::planted::{Bug, planted};
 use tidemark_core::reject::{RejectCode, Rejection};
@@ -52,10 +53,11 @@ pub enum Effect {
     Delete,
 }
 
-/// One row of the net effect.
+/// One row of the net effect. A change has several where it brings a row back that a replaced number had moved: the row, and each time it
+/// was moved to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
-    /// The place of the row's last change in the range.
+    /// The place of the change in the range: of the changes of one row, the last.
     pub place: usize,
     /// The table.
     pub table: usize,
@@ -90,12 +92,14 @@ pub struct Plan {
     pub rejected: Vec<Refusal>,
     /// How many are applied.
     pub applied: u32,
-    /// The net effect, tables in parents-first order.
-    pub writes: Vec<TableWrites>,
+    /// The net effect row by row, in the order of the log; of one change, what goes comes first.
+    pub steps: Vec<Step>,
 }
 
 /// What a row came to within the range.
 struct Net {
+    /// The place of the change that made it so.
+    place: usize,
     fresh: bool,
     last: Option<RowAt>,
 }
@@ -111,47 +115,19 @@ struct Overlay {
 }
 
 impl Plan {
-    /// Turns changes that are applied by the plan into ones that broke a constraint of the database: by place, with its words.
+    /// Turns changes that are applied by the plan into ones that broke a constraint of the database: by place, with its words. Of several
+    /// words about one change the first are kept.
     pub fn refuse(&mut self, violations: impl Iterator<Item = (usize, String)>) {
+        let mut by_place: BTreeMap<usize, String> = BTreeMap::new();
         for (place, message) in violations {
+            by_place.entry(place).or_insert(message);
+        }
+        self.steps.retain(|step| !by_place.contains_key(&step.place));
+        for (place, message) in by_place {
             self.rejected.push(Refusal::new(place, Rejection::new(RejectCode::Constraint, message)));
             self.applied -= 1;
         }
         self.rejected.sort_unstable_by_key(|refusal| refusal.place);
-    }
-
-    /// The net effect row by row, in the order of the log.
-    #[must_use]
-    pub fn steps(&self, schema: &Schema, groups: &[Group], changes: &[ChangeRef]) -> Vec<Step> {
-        let mut places: HashMap<RowAt, (usize, Identity)> = HashMap::new();
-        let mut deletes: HashMap<(usize, Identity), usize> = HashMap::new();
-        for (place, change) in changes.iter().enumerate() {
-            let group = &groups[change.group];
-            let table = group.table as usize;
-            let Some(definition) = schema.tables().get(table) else { continue };
-            let Some(identity) = identity_of(definition, group, change.row) else { continue };
-            if group.op == Op::Delete {
-                deletes.insert((table, identity), place);
-            } else {
-                places.insert(RowAt { group: change.group as u32, row: change.row as u32 }, (place, identity));
-            }
-        }
-        let mut steps = Vec::new();
-        for write in &self.writes {
-            let table = write.table;
-            let mut row = |at: &RowAt, effect| {
-                let (place, identity) = places[at];
-                steps.push(Step { place, table, identity, effect });
-            };
-            write.fresh.iter().for_each(|at| row(at, Effect::Fresh(*at)));
-            write.upserts.iter().for_each(|at| row(at, Effect::Upsert(*at)));
-            for &identity in &write.deletes {
-                let place = deletes[&(table, identity)];
-                steps.push(Step { place, table, identity, effect: Effect::Delete });
-            }
-        }
-        steps.sort_unstable_by_key(|step| step.place);
-        steps
     }
 }
 
@@ -207,7 +183,7 @@ pub fn plan(
         for time_us in inherited.remove(&(index, identity.key)).into_iter().flatten() {
             let elsewhere = Identity { time_us, ..identity };
             if elsewhere != identity {
-                net[index].insert(elsewhere, Net { fresh: false, last: None });
+                net[index].insert(elsewhere, Net { place, fresh: false, last: None });
                 overlay.forget(index, elsewhere);
             }
         }
@@ -216,7 +192,8 @@ pub fn plan(
         }
         plan.applied += 1;
         let gone = group.op == Op::Delete;
-        let entry = net[index].entry(identity).or_insert(Net { fresh: group.op == Op::Insert, last: None });
+        let entry = net[index].entry(identity).or_insert(Net { place, fresh: group.op == Op::Insert, last: None });
+        entry.place = place;
         let kept = entry.last.is_some() && !gone && planted(Bug::FirstImageKept)
             || group.op == Op::Insert && !entry.fresh && planted(Bug::DeleteWins);
         if !kept {
@@ -224,8 +201,7 @@ pub fn plan(
         }
         entry.fresh &= !gone;
     }
-    plan.writes =
-        schema.parents_first().iter().filter_map(|&table| writes(table, std::mem::take(&mut net[table]))).collect();
+    plan.steps = steps(net);
     plan
 }
 
@@ -235,21 +211,24 @@ fn not_yours(table: &Table, key: Key, owner: u32) -> Rejection {
     Rejection::new(RejectCode::Owner, message)
 }
 
-fn writes(table: usize, net: HashMap<Identity, Net>) -> Option<TableWrites> {
-    if net.is_empty() {
-        return None;
-    }
-    let mut net: Vec<(Identity, Net)> = net.into_iter().collect();
-    net.sort_unstable_by_key(|(identity, _)| *identity);
-    let mut writes = TableWrites { table, ..TableWrites::default() };
-    for (identity, net) in net {
-        match net.last {
-            None => writes.deletes.push(identity),
-            Some(at) if net.fresh => writes.fresh.push(at),
-            Some(at) => writes.upserts.push(at),
-        }
-    }
-    Some(writes)
+/// The net effect of every table's rows, in the order of the log.
+fn steps(net: Vec<HashMap<Identity, Net>>) -> Vec<Step> {
+    let mut steps: Vec<Step> = net
+        .into_iter()
+        .enumerate()
+        .flat_map(|(table, rows)| {
+            rows.into_iter().map(move |(identity, Net { place, fresh, last })| {
+                let effect = match last {
+                    None => Effect::Delete,
+                    Some(at) if fresh => Effect::Fresh(at),
+                    Some(at) => Effect::Upsert(at),
+                };
+                Step { place, table, identity, effect }
+            })
+        })
+        .collect();
+    steps.sort_unstable_by_key(|step| (step.place, step.effect != Effect::Delete, step.identity));
+    steps
 }
 
 impl Overlay {
@@ -299,10 +278,11 @@ impl Overlay {
                 if held > 0 {
                     let child = &schema.tables()[at.table];
                     let message = format!(
-                        "{}.{}: {held} rows still reference {} by {}.{}; delete them first",
+                        "{}.{}: {} is still referenced by {} ({}.{}); delete what references it first",
                         table.name,
                         table.key_column().name,
                         identity.key,
+                        count(held.unsigned_abs(), "row"),
                         child.name,
                         child.columns[at.column].name
                     );

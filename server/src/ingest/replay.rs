@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tidemark_core::batch::{ChangeRef, Group, Op};
 use tidemark_core::ids::StationNumber;
 use tidemark_core::image::parse_image;
+use tidemark_core::reject::RejectCode;
 use tidemark_core::schema::Schema;
 use tidemark_core::value::{Value, ValueRef};
 
@@ -80,7 +81,38 @@ pub async fn replay_all(
     let times = window.map_or(TimeRange::ANY, |window| TimeRange::new(window, now_ms));
     let heads = with_children(upstream, filter).await?;
     let mut total = ReplayOutcome::default();
-    let mut rest = heads.as_slice();
+    let mut pieces: Vec<&[RejectHead]> = pieces(&heads);
+    pieces.reverse();
+    while let Some(piece) = pieces.pop() {
+        let [first, ..] = piece else { continue };
+        let seqs = piece.iter().map(|head| head.seq).collect();
+        let replay = Replay { station: first.station, seqs, schema: Arc::clone(schema), times, now_ms };
+        let done = match upstream.replay(Arc::new(replay)).await {
+            Ok(done) => done,
+            // A limit, or a trigger of the operator's: down to the one that it is about, which stays open with the database's words.
+            Err(error) if error.cause().is_some() && piece.len() > 1 => {
+                let (head, tail) = piece.split_at(piece.len() / 2);
+                pieces.extend([tail, head]);
+                continue;
+            }
+            Err(StoreError::Refused { message, .. }) => {
+                let (station, seq, code) = (first.station, first.seq, RejectCode::Constraint.as_str().to_owned());
+                total.still_open.push(StillOpen { station, seq, code, message });
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        total.applied += done.applied;
+        total.superseded += done.superseded;
+        total.still_open.extend(done.still_open);
+    }
+    Ok(total)
+}
+
+/// The rejects of one station after the other, in pieces that go into one transaction.
+fn pieces(heads: &[RejectHead]) -> Vec<&[RejectHead]> {
+    let mut pieces = Vec::new();
+    let mut rest = heads;
     while let Some(first) = rest.first() {
         let mut bytes = 0;
         let count = rest
@@ -92,15 +124,10 @@ pub async fn replay_all(
             })
             .count();
         let (piece, after) = rest.split_at(count);
+        pieces.push(piece);
         rest = after;
-        let seqs = piece.iter().map(|head| head.seq).collect();
-        let replay = Replay { station: first.station, seqs, schema: Arc::clone(schema), times, now_ms };
-        let done = upstream.replay(Arc::new(replay)).await?;
-        total.applied += done.applied;
-        total.superseded += done.superseded;
-        total.still_open.extend(done.still_open);
     }
-    Ok(total)
+    pieces
 }
 
 /// The open rejects a filter names and, over any number of generations, the open ones of rows that reference theirs; by station and seq.

@@ -24,9 +24,10 @@ use tidemark_core::reject::{RejectCode, Rejection};
 use tidemark_core::schema::Schema;
 
 use super::check::{Refused, RowAt, TimeRange, check};
-use super::plan::{Effect, Plan, Refusal, Step, plan};
+use super::plan::{Effect, Plan, Refusal, Step, plan, writes_of};
 use super::questions::{Facts, Key, Questions, guarded_by, key_of, questions};
 use crate::lines::Line;
+use crate::upstream::isolate::RefusedStep;
 use crate::upstream::rejects::RejectedRow;
 use crate::upstream::{StoreError, StoreTransaction};
 
@@ -66,7 +67,7 @@ pub struct Written {
 /// # Errors
 /// When the store fails; the transaction is to be rolled back.
 pub async fn write<T: StoreTransaction + ?Sized>(tx: &mut T, work: &Work<'_>) -> Result<Written, StoreError> {
-    let refused = check(work.schema, work.line, work.groups, work.times);
+    let refused = check(work.schema, work.line, work.groups, work.changes, work.times);
     let mut written = Written::default();
     let mut known = KnownRows::default();
     let mut ranges = vec![(0, work.changes.len())];
@@ -98,34 +99,44 @@ async fn write_range<T: StoreTransaction + ?Sized>(
     let mut refused = Cow::Borrowed(refused);
     let mut plan = plan_range(tx, range, &refused, known).await?;
     for _ in 0..ROUNDS_MAX {
-        if plan.writes.is_empty() {
+        if plan.steps.is_empty() {
             return Ok(Some(plan));
         }
         tx.savepoint().await?;
-        match tx.write(range.line, range.groups, &plan.writes).await {
+        let violation = match tx.write(range.line, range.groups, &writes_of(range.schema, &plan.steps)).await {
             Ok(()) => {
                 tx.release_savepoint().await?;
                 return Ok(Some(plan));
             }
-            Err(StoreError::Violation(_)) => tx.rollback_to_savepoint().await?,
+            Err(StoreError::Violation(message)) => message,
             Err(error) => return Err(error),
-        }
+        };
+        tx.rollback_to_savepoint().await?;
         // Another transaction may have written meanwhile what the planner has a word for.
         let today = plan_range(tx, range, &refused, known).await?;
         if today != plan {
             plan = today;
             continue;
         }
-        let steps = plan.steps(range.schema, range.groups, range.changes);
+        let steps = plan.steps.as_slice();
         tx.savepoint().await?;
-        let isolated = tx.write_each(range.line, range.groups, &steps).await?;
+        let isolated = tx.write_each(range.line, range.groups, steps).await?;
         let at_fault: Vec<&Step> = isolated.refused.iter().map(|refused| &steps[refused.step]).collect();
-        if isolated.complete && !others_hang_on(range, &at_fault) {
+        let is_torn = || is_torn(steps, &isolated.refused);
+        if isolated.complete && !is_torn() && !others_hang_on(range, &at_fault) {
             tx.release_savepoint().await?;
-            plan.refuse(isolated.refused.iter().map(|refused| (steps[refused.step].place, refused.message.clone())));
+            let refused = isolated.refused.iter().map(|refused| (steps[refused.step].place, refused.message.clone()));
+            let refused: Vec<(usize, String)> = refused.collect();
+            plan.refuse(refused.into_iter());
             return Ok(Some(plan));
         }
         tx.rollback_to_savepoint().await?;
+        if range.changes.len() == 1 {
+            // There is nothing to halve: all that the change would do is refused.
+            let message = isolated.refused.first().map_or(violation, |refused| refused.message.clone());
+            plan.refuse(std::iter::once((0, message)));
+            return Ok(Some(plan));
+        }
         if isolated.refused.is_empty() || isolated.refused.iter().any(|refused| !refused.own) {
             return Ok(None);
         }
@@ -209,6 +220,13 @@ pub(super) fn row_of(schema: &Schema, group: &Group, row: usize) -> Option<(usiz
     let index = group.table as usize;
     let table = schema.tables().get(index).filter(|_| group.op != Op::Void)?;
     Some((index, key_of(table, group, row)?))
+}
+
+/// Whether of a change with several steps some were refused and some were not.
+fn is_torn(steps: &[Step], refused: &[RefusedStep]) -> bool {
+    let is_refused: HashSet<usize> = refused.iter().map(|refused| refused.step).collect();
+    let places: HashSet<usize> = refused.iter().map(|refused| steps[refused.step].place).collect();
+    steps.iter().enumerate().any(|(at, step)| places.contains(&step.place) && !is_refused.contains(&at))
 }
 
 /// Whether another change of the range would have another verdict or effect without these steps: an earlier change of the same row, a row

@@ -17,6 +17,7 @@ use tidemark_core::batch::Group;
 use tidemark_core::chain::Chain;
 use tidemark_core::decision::Cursor;
 use tidemark_core::ids::StationNumber;
+use tidemark_core::planted::{Bug, planted};
 use tidemark_core::protocol::RejectedChange;
 use tidemark_core::reject::RejectCode;
 use tidemark_core::schema::{Schema, Table};
@@ -24,7 +25,8 @@ use tidemark_core::value::{Value, ValueRef};
 
 use self::lines::{LineState, LineUndo};
 use super::{KnownSchema, Reject, StoreError, StoreTransaction, Upstream};
-use crate::ingest::apply::{Job, Outcome, apply};
+use crate::ingest::apply::{Job, Outcome, Part, apply};
+use crate::ingest::chunks::chunk_of;
 use crate::ingest::plan::TableWrites;
 use crate::ingest::questions::{ColumnAt, Facts, Identity, Key, Questions, identity_of};
 use crate::lines::Line;
@@ -71,6 +73,18 @@ pub enum Moment {
 /// Decides at each moment whether the database fails there, and how: for the simulation.
 pub type Faults = Arc<FaultsFn>;
 type FaultsFn = dyn Fn(Moment) -> Result<(), StoreError> + Send + Sync;
+
+/// What a transaction has written so far, for a [`Trial`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Footprint {
+    /// The chunks of tables with a time column, by table and number, as TimescaleDB would cut them.
+    pub chunks: BTreeSet<(usize, i64)>,
+}
+
+/// Looks at each row that is written or deleted, and at what its transaction has written with it, and refuses it or panics: a limit or a
+/// trigger of the database's, for the simulation and for tests. The values of a deleted row are not given.
+pub type Trial = Arc<TrialFn>;
+type TrialFn = dyn Fn(&Table, Option<&[Value]>, &Footprint) -> Result<(), StoreError> + Send + Sync;
 
 /// What a database holds.
 #[derive(Debug, Clone, Copy)]
@@ -119,6 +133,7 @@ pub struct MemoryUpstream {
     state: Arc<Mutex<State>>,
     constraint: Option<Constraint>,
     faults: Option<Faults>,
+    trial: Option<Trial>,
 }
 
 impl MemoryUpstream {
@@ -127,7 +142,7 @@ impl MemoryUpstream {
     pub fn new(schema: Arc<Schema>) -> Self {
         let known = vec![KnownSchema { fingerprint: schema.fingerprint().to_hex(), toml: schema.source().to_owned() }];
         let state = State { rows: schema.tables().iter().map(|_| BTreeMap::new()).collect(), ..State::default() };
-        Self { schema, known, state: Arc::new(Mutex::new(state)), constraint: None, faults: None }
+        Self { schema, known, state: Arc::new(Mutex::new(state)), constraint: None, faults: None, trial: None }
     }
 
     /// Adds an older schema whose batches it takes.
@@ -141,6 +156,13 @@ impl MemoryUpstream {
     #[must_use]
     pub fn with_constraint(mut self, constraint: Constraint) -> Self {
         self.constraint = Some(constraint);
+        self
+    }
+
+    /// Adds limits and triggers.
+    #[must_use]
+    pub fn with_trial(mut self, trial: Trial) -> Self {
+        self.trial = Some(trial);
         self
     }
 
@@ -184,14 +206,17 @@ impl MemoryUpstream {
             marks: Vec::new(),
             constraint: self.constraint.as_deref(),
             faults: self.faults.as_deref(),
+            trial: self.trial.as_deref(),
+            work: Footprint::default(),
         };
         let result = self
             .at(Moment::Begin)
             .and_then(|()| run(&mut transaction).now_or_never().expect("BUG: memory never waits"))
             .and_then(|done| self.at(Moment::Commit).map(|()| done));
-        if result.is_err() {
-            transaction.undo_to(0);
+        if result.is_ok() {
+            transaction.undo.clear();
         }
+        drop(transaction);
         drop(state);
         result.and_then(|done| self.at(Moment::Committed).map(|()| done))
     }
@@ -201,9 +226,21 @@ struct MemoryTransaction<'s> {
     schema: &'s Schema,
     state: &'s mut State,
     undo: Vec<Undo>,
-    marks: Vec<usize>,
+    /// Where the undo list and the footprint were at each savepoint.
+    marks: Vec<(usize, Footprint)>,
     constraint: Option<&'s ConstraintFn>,
     faults: Option<&'s FaultsFn>,
+    trial: Option<&'s TrialFn>,
+    work: Footprint,
+}
+
+impl Drop for MemoryTransaction<'_> {
+    /// Undoes what was not committed, however the work on it ended: a commit leaves nothing to undo.
+    fn drop(&mut self) {
+        if !(planted(Bug::PanicLeavesRows) && std::thread::panicking()) {
+            self.undo_to(0);
+        }
+    }
 }
 
 impl MemoryTransaction<'_> {
@@ -248,6 +285,13 @@ impl MemoryTransaction<'_> {
         let (station, seq) = (reject.station.get(), reject.seq);
         let before = self.state.rejects.insert((station, seq), reject);
         self.undo.push(Undo::Reject(station, seq, before));
+    }
+
+    fn try_row(&mut self, index: usize, identity: Identity, values: Option<&[Value]>) -> Result<(), StoreError> {
+        let Some(trial) = self.trial else { return Ok(()) };
+        let table = &self.schema.tables()[index];
+        self.work.chunks.extend(chunk_of(table, identity).map(|chunk| (index, chunk)));
+        trial(table, values, &self.work)
     }
 
     /// Rows of a table with one of these keys. Keys are found by walking the table: rows are ordered by time first.
@@ -306,12 +350,13 @@ impl StoreTransaction for MemoryTransaction<'_> {
     }
 
     async fn savepoint(&mut self) -> Result<(), StoreError> {
-        self.marks.push(self.undo.len());
+        self.marks.push((self.undo.len(), self.work.clone()));
         Ok(())
     }
 
     async fn rollback_to_savepoint(&mut self) -> Result<(), StoreError> {
-        let mark = self.marks.pop().expect("BUG: a savepoint was set");
+        let (mark, work) = self.marks.pop().expect("BUG: a savepoint was set");
+        self.work = work;
         self.undo_to(mark);
         Ok(())
     }
@@ -329,6 +374,7 @@ impl StoreTransaction for MemoryTransaction<'_> {
                 let group = &groups[at.group as usize];
                 let identity = identity_of(table, group, at.row as usize).expect("BUG: a planned row has an identity");
                 let values: Vec<Value> = group.row(at.row as usize).map(ValueRef::to_owned).collect();
+                self.try_row(write.table, identity, Some(&values))?;
                 if let Some(constraint) = self.constraint {
                     constraint(table, &values).map_err(StoreError::Violation)?;
                 }
@@ -340,6 +386,7 @@ impl StoreTransaction for MemoryTransaction<'_> {
         }
         for write in writes.iter().rev() {
             for identity in &write.deletes {
+                self.try_row(write.table, *identity, None)?;
                 if self.state.rows[write.table].get(identity).is_some_and(|row| line.owns(row.station)) {
                     self.set_row(write.table, *identity, None);
                 }
@@ -482,8 +529,8 @@ impl Upstream for MemoryUpstream {
         "memory: nothing outlives the process".to_owned()
     }
 
-    async fn apply(&self, job: Arc<Job>) -> Result<Outcome, StoreError> {
-        self.transact(|tx| Box::pin(async move { apply(tx, &job).await }))
+    async fn apply(&self, job: Arc<Job>, part: Part) -> Result<Outcome, StoreError> {
+        self.transact(|tx| Box::pin(async move { apply(tx, &job, &part).await }))
     }
 
     async fn knows_code(&self, code_hash: [u8; 32]) -> Result<bool, StoreError> {

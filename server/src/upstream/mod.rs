@@ -3,6 +3,7 @@
 //! What becomes of a batch is decided once ([`crate::ingest`]) and runs over [`StoreTransaction`], which asks and writes sets of rows;
 //! the stores differ in nothing else.
 
+pub mod error;
 pub mod exported;
 pub mod isolate;
 pub mod lines;
@@ -17,13 +18,13 @@ pub mod upkeep;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use thiserror::Error;
 use tidemark_core::batch::Group;
 use tidemark_core::chain::Chain;
 use tidemark_core::decision::Cursor;
 use tidemark_core::ids::StationNumber;
 use tidemark_core::protocol::RejectedChange;
 
+pub use self::error::{Cause, StoreError};
 use self::exported::Exportable;
 use self::isolate::IsolateTransaction;
 pub use self::lines::{LineTransaction, Lines};
@@ -32,28 +33,11 @@ use self::rejects::{RejectStore, RejectTransaction};
 use self::reports::ReportStore;
 use self::surveyed::Surveyed;
 use self::upkeep::Upkeep;
-use crate::ingest::apply::{Job, Outcome};
+use crate::ingest::apply::{Job, Outcome, Part};
 use crate::ingest::plan::TableWrites;
 use crate::ingest::questions::{Facts, Questions};
 use crate::lines::Line;
 use crate::stations::{JoinAsk, JoinOutcome, NewStation, RotateOutcome, StationRecord, StationSummary};
-
-/// Why a store did not do what it was asked, and whose fault that is.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum StoreError {
-    /// A row breaks a constraint of the database: the change's fault.
-    #[error("{0}")]
-    Violation(String),
-    /// The transaction met another one and must be repeated.
-    #[error("the transaction met another one: {0}")]
-    Conflict(String),
-    /// The database cannot take it now; later it may.
-    #[error("the database is not available: {0}")]
-    Unavailable(String),
-    /// Something is wrong with the server or its database.
-    #[error("{0}")]
-    Fault(String),
-}
 
 /// A transaction on a store: questions about sets of rows, and writes of sets of rows. Dropped without a commit, nothing of it remains.
 #[async_trait]
@@ -131,8 +115,9 @@ pub struct KnownSchema {
 pub trait Upstream: Surveyed + Exportable + Lines + RejectStore + Upkeep + 'static {
     /// One line for the log: what kind of database this is.
     fn describe(&self) -> String;
-    /// Applies a batch: all of it, in one transaction, or nothing.
-    async fn apply(&self, job: Arc<Job>) -> Result<Outcome, StoreError>;
+    /// Applies a part of a batch: all of it, in one transaction, or nothing, also when the work on it panics. The panic goes on to the
+    /// caller.
+    async fn apply(&self, job: Arc<Job>, part: Part) -> Result<Outcome, StoreError>;
     /// Whether a station was invited with this code.
     async fn knows_code(&self, code_hash: [u8; 32]) -> Result<bool, StoreError>;
     /// Lets a station join.

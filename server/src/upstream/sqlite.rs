@@ -27,8 +27,8 @@ use self::transaction::SqliteTransaction;
 pub(crate) use self::values::Parameter;
 use self::values::{at_text, ms_of};
 use super::reports::ReportStore;
-use super::{KnownSchema, StoreError, Upstream};
-use crate::ingest::apply::{Job, Outcome, apply};
+use super::{Cause, KnownSchema, StoreError, Upstream};
+use crate::ingest::apply::{Job, Outcome, Part, apply};
 use crate::stations::{
     JoinAsk, JoinOutcome, NewStation, RotateOutcome, StationRecord, StationSummary, join, renew, rotate,
 };
@@ -85,10 +85,19 @@ impl SqliteUpstream {
         work: impl FnOnce(&mut Connection) -> Result<R, StoreError> + Send + 'static,
     ) -> Result<R, StoreError> {
         let connection = Arc::clone(connection);
-        let run = move || work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner));
+        let run = move || {
+            // A panic poisons the lock, and takes the guard with it, which has put the connection in order.
+            let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+            let guard = Untransacted(&mut connection);
+            work(guard.0)
+        };
         match tokio::task::spawn_blocking(run).await {
             Ok(result) => result,
-            Err(error) => Err(StoreError::Fault(format!("the database thread ended: {error}"))),
+            Err(ended) => match ended.try_into_panic() {
+                // Whoever asked says what it was doing.
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(ended) => Err(StoreError::Fault(format!("the database thread ended: {ended}"))),
+            },
         }
     }
 
@@ -102,17 +111,26 @@ impl SqliteUpstream {
             // Not rusqlite's own transaction: it borrows the connection shared, which is not `Send`.
             connection.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
             let mut transaction = SqliteTransaction { schema: &schema, connection };
-            let result = run(&mut transaction).now_or_never().expect("BUG: SQLite blocks, it never waits");
-            let ended = match result {
-                Ok(result) => transaction.execute("COMMIT").map(|()| result),
-                Err(error) => Err(error),
-            };
-            if ended.is_err() && !transaction.connection.is_autocommit() {
-                transaction.execute("ROLLBACK")?;
-            }
-            ended
+            // Whatever ends this before COMMIT, the connection's guard undoes it.
+            let result = run(&mut transaction).now_or_never().expect("BUG: SQLite blocks, it never waits")?;
+            transaction.execute("COMMIT").map(|()| result)
         })
         .await
+    }
+}
+
+/// A shared connection at work. When the work has ended, however it did, by an error or by a panic, no transaction of it is left open.
+struct Untransacted<'c>(&'c mut Connection);
+
+impl Drop for Untransacted<'_> {
+    fn drop(&mut self) {
+        if !self.0.is_autocommit()
+            && let Err(error) = self.0.execute_batch("ROLLBACK")
+        {
+            tracing::error!(
+                "a transaction on the embedded database cannot be undone: {error}; restart the server if it does not go on"
+            );
+        }
     }
 }
 
@@ -154,9 +172,20 @@ fn failed(error: rusqlite::Error) -> StoreError {
             | ErrorCode::SystemIoFailure
             | ErrorCode::OutOfMemory
             | ErrorCode::CannotOpen
-            | ErrorCode::ReadOnly,
+            | ErrorCode::ReadOnly
+            | ErrorCode::PermissionDenied
+            | ErrorCode::OperationInterrupted
+            | ErrorCode::FileLockingProtocolFailed
+            // Damage is the file's, not a row's: nothing is to be concluded from it, and nothing written.
+            | ErrorCode::DatabaseCorrupt
+            | ErrorCode::NotADatabase,
         ) => StoreError::Unavailable(message),
-        _ => StoreError::Fault(message),
+        // SQLite itself would not: a trigger of the operator's that names what is not there, a value too long.
+        Some(_) => {
+            let code = error.sqlite_error().map_or(0, |error| error.extended_code);
+            StoreError::Refused { cause: Cause::Sqlite(code), message }
+        }
+        None => StoreError::Fault(message),
     }
 }
 
@@ -166,8 +195,8 @@ impl Upstream for SqliteUpstream {
         format!("embedded SQLite {}: tables with a time column are ordinary tables", rusqlite::version())
     }
 
-    async fn apply(&self, job: Arc<Job>) -> Result<Outcome, StoreError> {
-        self.transact(move |tx| Box::pin(async move { apply(tx, &job).await })).await
+    async fn apply(&self, job: Arc<Job>, part: Part) -> Result<Outcome, StoreError> {
+        self.transact(move |tx| Box::pin(async move { apply(tx, &job, &part).await })).await
     }
 
     async fn knows_code(&self, code_hash: [u8; 32]) -> Result<bool, StoreError> {

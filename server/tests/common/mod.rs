@@ -26,11 +26,18 @@ impl TestClock {
     pub fn forward_ms(&self, ms: i64) {
         self.0.fetch_add(ms, Ordering::Relaxed);
     }
+
+    /// Whoever looks at it panics, until it is mended.
+    pub fn set_broken(&self, broken: bool) {
+        self.0.store(if broken { i64::MIN } else { NOON_MS }, Ordering::Relaxed);
+    }
 }
 
 impl Clock for TestClock {
     fn now_ms(&self) -> i64 {
-        self.0.load(Ordering::Relaxed)
+        let now_ms = self.0.load(Ordering::Relaxed);
+        assert_ne!(now_ms, i64::MIN, "the clock is broken");
+        now_ms
     }
 }
 

@@ -40,8 +40,8 @@ pub struct Store {
     pub ingest: Arc<Ingest>,
     pub clock: Arc<TestClock>,
     pub url: Option<String>,
-    poison_allowed: Arc<AtomicBool>,
-    folder: tempfile::TempDir,
+    pub poison_allowed: Arc<AtomicBool>,
+    pub folder: tempfile::TempDir,
 }
 
 /// The note that a constraint beyond the schema refuses.
@@ -50,6 +50,22 @@ pub const POISON: &str = "poison";
 pub async fn migrate(url: &str, schema: &Schema) {
     let mut client = connect(url).await;
     tidemark_migrations::postgres::up(&mut client, schema, &mut |_| {}).await.unwrap();
+}
+
+/// A migrated database of a cluster, with a store over it that `adapt` made different.
+pub async fn on_postgres(
+    cluster: &Cluster,
+    schema: &Arc<Schema>,
+    adapt: impl FnOnce(PostgresUpstream) -> PostgresUpstream,
+) -> Store {
+    let database = cluster.database().await;
+    migrate(&database, schema).await;
+    let upstream: Arc<dyn Upstream> = Arc::new(adapt(open_postgres(&database, schema).await.unwrap()));
+    let clock = TestClock::new();
+    let ingest = ingest(&upstream, schema, &clock);
+    let (poison_allowed, folder) = (Arc::default(), tempfile::tempdir().unwrap());
+    let (kind, schema, url) = (Kind::Timescale, Arc::clone(schema), Some(database));
+    Store { kind, schema, upstream, ingest, clock, url, poison_allowed, folder }
 }
 
 pub async fn open_postgres(url: &str, schema: &Arc<Schema>) -> anyhow::Result<PostgresUpstream> {

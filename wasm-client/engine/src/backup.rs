@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{Error, Result};
 use crate::format;
@@ -59,16 +59,37 @@ fn check(db: &Connection, file: &str) -> Result<()> {
     if found == "ok" { Ok(()) } else { Err(Error::Corrupt { file: file.to_owned(), detail: found }) }
 }
 
+/// Opens a copy. It may lie where nobody may write.
+fn open_copy(from: &Path) -> Result<(Connection, String)> {
+    let file = from.display().to_string();
+    let none = |detail| Error::NoCopy { file: file.clone(), detail };
+    if !from.exists() {
+        return Err(none("no such file"));
+    }
+    if from.is_dir() {
+        return Err(none("a folder, and no file"));
+    }
+    match connect(from, OpenOptions::default(), false) {
+        Ok(opened) => Ok(opened),
+        Err(Error::NotSqlite { .. }) => Err(none("not an SQLite database")),
+        Err(Error::ReadOnly { .. }) => {
+            let sql = |error| Error::sqlite(&file, "read the copy", error);
+            Ok((Connection::open_with_flags(from, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(sql)?, file.clone()))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Puts a copy of a station's file back in its place, in one transaction: programs that have the file open see the copy's rows from then on.
 /// What was there is copied to `kept` first.
 ///
 /// # Errors
 /// When the copy is damaged or no station's, `kept` exists already, or a program holds the file; nothing is changed then.
 pub fn restore(from: impl AsRef<Path>, path: impl AsRef<Path>, kept: impl AsRef<Path>) -> Result<()> {
-    let (copy, copy_name) = connect(from.as_ref(), OpenOptions::default(), false)?;
+    let (copy, copy_name) = open_copy(from.as_ref())?;
     check(&copy, &copy_name)?;
     if format::check(&copy, &copy_name)?.is_none() {
-        return Err(Error::NotTidemark { file: copy_name });
+        return Err(Error::NoCopy { file: copy_name, detail: "an SQLite database, but not a Tidemark file" });
     }
     if path.as_ref().exists() {
         back_up(path.as_ref(), kept)?;

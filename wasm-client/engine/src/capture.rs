@@ -4,6 +4,7 @@
 //! rename) takes its triggers along: they are made anew, and the caller is told that changes in between were not captured.
 
 use rusqlite::{Connection, OptionalExtension as _};
+use tidemark_core::amount::count_is;
 use tidemark_core::capture::{UniqueColumns, create_triggers, log_rows, trigger_names};
 use tidemark_core::schema::{Schema, Table};
 use tidemark_core::sqlite::quote;
@@ -47,7 +48,8 @@ impl std::fmt::Display for Repair {
             Self::Appeared { name, logged } => {
                 write!(
                     f,
-                    "{name} is there now and captured; {logged} changes are logged for the rows that have it already"
+                    "{name} is there now and captured; {} logged for the rows that have it already",
+                    count_is(*logged, "change")
                 )
             }
         }

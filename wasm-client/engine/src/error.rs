@@ -3,6 +3,7 @@
 use std::fmt;
 
 use thiserror::Error;
+use tidemark_core::amount::count_with;
 
 /// An error of the store.
 #[derive(Debug, Error)]
@@ -70,6 +71,22 @@ pub enum Error {
     ReadOnly {
         /// Where.
         file: String,
+    },
+    /// It cannot be read without rights that this user has not.
+    #[error("{file}: cannot be read: {detail}")]
+    Unreadable {
+        /// Where.
+        file: String,
+        /// What is in the way, and what to do.
+        detail: String,
+    },
+    /// What was named as a copy to put back is none.
+    #[error("{file}: {detail}; name a copy that `tidemark backup` made. Nothing was changed")]
+    NoCopy {
+        /// Where.
+        file: String,
+        /// What it is instead.
+        detail: &'static str,
     },
     /// Everybody on the machine can read the file, which holds the station's token, and its mode cannot be changed.
     #[error(
@@ -155,7 +172,8 @@ pub enum Error {
     },
     /// Rows that were there when the file was attached are not in the log yet.
     #[error(
-        "{file}: {rows} rows that were there are not in the log yet; run `tidemark attach` again, which goes on where it was"
+        "{file}: {} not in the log yet; run `tidemark attach` again, which goes on where it was",
+        count_with(*.rows, "row", ["that was there is", "that were there are"])
     )]
     Backfill {
         /// Where.

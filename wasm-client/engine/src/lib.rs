@@ -5,6 +5,7 @@
 //! | module | what lives there |
 //! |---|---|
 //! | [`Store`] (`store`, `open`, `evolve`, `status`, `log`, `rejects`, `repair`, `renumber`, `rows`) | a station's file |
+//! | `look` | the same file, only looked at: nothing is written |
 //! | [`attach`], `lacking` | capture on a file that another system made, and what such a file has not |
 //! | `backup`, [`private`] | copies of a file, made and put back while programs have it open; who may read file and copies |
 //! | [`format`](mod@format) | the formats a file has had, and the way from each to the next |
@@ -29,6 +30,8 @@ pub mod format;
 mod former;
 mod lacking;
 mod log;
+#[cfg(not(target_arch = "wasm32"))]
+mod look;
 pub mod meta;
 mod open;
 pub mod outbox;

@@ -33,7 +33,8 @@ impl Default for OpenOptions {
     }
 }
 
-pub(crate) fn connect(path: &Path, options: OpenOptions, create: bool) -> Result<(Connection, String)> {
+/// Checks that a file can be at a path, and, unless it is to be made, that one is; returns its name in messages.
+pub(crate) fn check_path(path: &Path, create: bool) -> Result<String> {
     let file = path.display().to_string();
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     // A browser's files are SQLite's own virtual ones.
@@ -48,6 +49,11 @@ pub(crate) fn connect(path: &Path, options: OpenOptions, create: bool) -> Result
             return Err(Error::NotSqlite { file });
         }
     }
+    Ok(file)
+}
+
+pub(crate) fn connect(path: &Path, options: OpenOptions, create: bool) -> Result<(Connection, String)> {
+    let file = check_path(path, create)?;
     let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     if create {
         flags |= OpenFlags::SQLITE_OPEN_CREATE;

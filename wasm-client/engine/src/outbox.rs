@@ -1,6 +1,7 @@
 //! The outbox: cuts batches out of the log, in bounded memory, and compares the log with what a server says.
 
 use rusqlite::{Connection, Transaction};
+use tidemark_core::amount::{count, count_is};
 use tidemark_core::batch::{Batch, BatchBuilder, LogRow};
 use tidemark_core::chain::Chain;
 use tidemark_core::decision::Cursor;
@@ -74,8 +75,8 @@ impl Agreement {
                 server.seq, base.seq
             ),
             Self::Beyond { last } => format!(
-                "the server has {} changes of this station, this file only {last}: the file was put back to an older copy",
-                server.seq
+                "the server has {} of this station, this file only {last}: the file was put back to an older copy",
+                count(server.seq, "change")
             ),
             Self::Differs(ours) => format!(
                 "at change {} the server has another history (chain {}, here {}): two copies of this file were written to, or it was put back \
@@ -192,7 +193,8 @@ impl<'a> Reader<'a> {
         let last = last_seq(self.db).map_err(sql)?;
         if last < tidemark {
             return Err(self.tampered(format!(
-                "its numbering restarted: the last seq is {last}, but {tidemark} changes are upstream already"
+                "its numbering restarted: the last seq is {last}, but {} upstream already",
+                count_is(tidemark, "change")
             )));
         }
         if last < sent_seq {

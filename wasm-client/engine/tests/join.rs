@@ -125,7 +125,7 @@ fn slips_in_code_and_url_change_nothing() {
 #[test]
 fn what_the_server_says_is_told_and_the_station_stays_as_it_was() {
     let reply = |status, body: &str| Reply { status, retry_after: None, body: body.as_bytes().to_vec() };
-    let before = Problem::new(ProblemCode::JoinCodeUsed, "because").joined_as("alpha");
+    let before = Problem::new(ProblemCode::JoinCodeUsed, "because").joined_before();
     for (reply, refused, says) in [
         (problem(ProblemCode::JoinCodeUsed), Some(RefusalKind::CodeUsed), "because"),
         (answer(403, &before), Some(RefusalKind::JoinedBefore), "because"),

@@ -9,6 +9,7 @@ mod capture;
 mod common;
 mod evolve;
 mod join;
+mod look;
 mod outage;
 mod outbox;
 mod prune;

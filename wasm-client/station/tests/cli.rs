@@ -164,7 +164,7 @@ fn a_file_this_user_cannot_write_is_read_only() {
     } else {
         Command::new(&program)
     };
-    let output = command.arg("--db").arg(&db).arg("status").output().expect("setpriv (util-linux) is there");
+    let output = command.arg("--db").arg(&db).arg("optimize").output().expect("setpriv (util-linux) is there");
     let stderr = String::from_utf8(output.stderr).unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     assert!(output.status.code() == Some(1) && stderr.contains("read-only"), "{stderr}");

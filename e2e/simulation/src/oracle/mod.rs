@@ -40,6 +40,8 @@ pub mod patience;
 use self::history::{History, check_tables, common, read};
 use self::model::Model;
 use super::coverage::Coverage;
+use super::faults::FaultSet;
+use super::schema::unwritable;
 
 /// What the oracle finds wrong.
 pub type Verdict<T = ()> = Result<T, String>;
@@ -98,12 +100,12 @@ pub struct Oracle {
 impl Oracle {
     /// Watches `stations` stations write into an upstream.
     #[must_use]
-    pub fn new(schema: &Arc<Schema>, upstream: &MemoryUpstream, stations: u32, constraint: bool) -> Self {
+    pub fn new(schema: &Arc<Schema>, upstream: &MemoryUpstream, stations: u32, faults: FaultSet) -> Self {
         let known = || Known { branches: vec![Branch::default()], ..Known::default() };
         Self {
             schema: Arc::clone(schema),
             upstream: upstream.clone(),
-            model: Model::new(schema, constraint),
+            model: Model::new(schema, unwritable(faults)),
             stations: (0..stations).map(|_| known()).collect(),
         }
     }
@@ -245,7 +247,7 @@ impl Oracle {
             all.iter().find(|all| all.record.name == name).and_then(|all| all.record.number);
     }
 
-    /// The cursor may have moved: then it moved over the frame, whose history has to be the one upstream follows.
+    /// The cursor may have moved: then it moved over the frame or a part of it, whose history has to be the one upstream follows.
     fn follow(
         &mut self,
         station: usize,
@@ -261,7 +263,7 @@ impl Oracle {
         }
         let last = header.first_seq + u64::from(header.count) - 1;
         ensure!(
-            after.seq == last && header.first_seq <= known.cursor + 1,
+            after.seq > known.cursor && after.seq <= last && header.first_seq <= known.cursor + 1,
             "the cursor went from {} to {} by the changes {} to {last}",
             known.cursor,
             after.seq,
@@ -273,10 +275,13 @@ impl Oracle {
             known.cursor
         );
         let number = known.number.map_or(0, StationNumber::get);
-        for change in &known.branches[branch].history[known.cursor as usize..last as usize] {
+        for change in &known.branches[branch].history[known.cursor as usize..after.seq as usize] {
             coverage.count("verdict", self.model.take(&self.schema, number, change, now_ms));
         }
-        known.cursor = last;
+        if after.seq < last {
+            coverage.count("part", "of a batch");
+        }
+        known.cursor = after.seq;
         known.upstream = branch;
         Ok(())
     }

@@ -9,10 +9,11 @@ use tidemark_server::ingest::questions::{Identity, Key};
 use tidemark_server::upstream::memory::StoredRow;
 
 use super::history::{Change, Raw};
-use crate::schema::POISON;
 
 /// Largest local id.
 const ID_MAX: i64 = 4_294_967_295;
+/// The earliest time that is taken: 2000-01-01.
+const FLOOR_US: i64 = 946_684_800_000_000;
 /// How far ahead of the server a time may be: 7 days.
 const AHEAD_US: i64 = 7 * 86_400_000_000;
 
@@ -33,7 +34,8 @@ pub struct Model {
     pub rows: Vec<BTreeMap<Identity, StoredRow>>,
     /// Refused changes by station and seq.
     pub refused: BTreeMap<(u32, u64), Refused>,
-    constraint: bool,
+    /// The notes of readings that cannot be written.
+    unwritable: Vec<&'static str>,
 }
 
 enum Verdict {
@@ -44,10 +46,10 @@ enum Verdict {
 }
 
 impl Model {
-    /// An empty one; with the constraint beyond the schema or without.
+    /// An empty one that takes no readings with these notes.
     #[must_use]
-    pub fn new(schema: &Schema, constraint: bool) -> Self {
-        Self { rows: schema.tables().iter().map(|_| BTreeMap::new()).collect(), refused: BTreeMap::new(), constraint }
+    pub fn new(schema: &Schema, unwritable: Vec<&'static str>) -> Self {
+        Self { rows: schema.tables().iter().map(|_| BTreeMap::new()).collect(), refused: BTreeMap::new(), unwritable }
     }
 
     /// Takes one change of a station; `now_ms` is the server's clock. Returns what became of it, in one word.
@@ -91,7 +93,7 @@ impl Model {
             Some(Value::Timestamp(us)) => *us,
             _ => 0,
         };
-        if !gone && table.time.is_some() && (time_us < 0 || time_us > now_ms * 1000 + AHEAD_US) {
+        if !gone && table.time.is_some() && (time_us < FLOOR_US || time_us > now_ms * 1000 + AHEAD_US) {
             return Verdict::There("clock", named(&values));
         }
         let Some(key) = key_of(&values[table.key]) else { return Verdict::Here("required") };
@@ -114,7 +116,8 @@ impl Model {
                 return Verdict::There("reference", named(&values));
             }
         }
-        if self.constraint && table.name == "reading" && values.contains(&Value::Text(POISON.to_owned())) {
+        let has = |note: &&str| values.iter().any(|value| matches!(value, Value::Text(text) if text == note));
+        if table.name == "reading" && self.unwritable.iter().any(has) {
             return Verdict::There("constraint", named(&values));
         }
         self.rows[index].insert(identity, StoredRow { station, values });

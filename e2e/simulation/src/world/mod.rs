@@ -164,7 +164,7 @@ impl<'s> World<'s> {
             lives: 0,
             exchanges: 0,
             open: BTreeSet::new(),
-            oracle: Oracle::new(schema, &upstream, plan.stations, constraint),
+            oracle: Oracle::new(schema, &upstream, plan.stations, faults),
             stations,
             servers,
             upstream,

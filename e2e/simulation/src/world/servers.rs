@@ -27,6 +27,9 @@ impl World<'_> {
             self.hit(*fault);
             self.coverage.count("moment", format!("{moment:?}"));
         }
+        if let Some(wrong) = served.wrong {
+            return Err(wrong);
+        }
         let frame = header_of(&request.body).filter(|_| cut.is_none()).map(|header| (header, branch, server_ms));
         let status = served.reply.as_ref().map_or(0, |reply| reply.status);
         trace!(self, "server {at} answers #{}{}: {status}", exchange.number, if copy { " (copy)" } else { "" });

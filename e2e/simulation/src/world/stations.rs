@@ -18,7 +18,7 @@ impl World<'_> {
         let manners = Manners {
             hostile: self.faults.has(Fault::HostileRow),
             rollback: self.faults.has(Fault::Rollback),
-            poison: self.faults.has(Fault::Constraint),
+            poison: self.faults,
         };
         let station = &mut self.stations[index];
         let ended = write(&mut station.programs, &mut station.dice, manners);
@@ -31,7 +31,7 @@ impl World<'_> {
             Ended::Committed if manners.hostile => self.hit(Fault::HostileRow),
             Ended::Committed => {}
         }
-        if ended == Ended::Committed && manners.poison {
+        if ended == Ended::Committed && manners.poison.has(Fault::Constraint) {
             self.hit(Fault::Constraint);
         }
         // The process may notice soon, or not before it looks by itself.
@@ -288,9 +288,9 @@ impl World<'_> {
             Heard::Event(EngineEvent::Agreed) => {
                 serde_json::from_slice::<StationReply>(&reply.body).ok().map(|reply| reply.limits)
             }
-            Heard::Event(EngineEvent::Smaller { .. }) => {
-                serde_json::from_slice::<Problem>(&reply.body).ok().and_then(|problem| problem.limits)
-            }
+            Heard::Event(EngineEvent::Smaller { .. }) => serde_json::from_slice::<Problem>(&reply.body)
+                .ok()
+                .and_then(|problem| problem.limits.as_deref().copied()),
             _ => None,
         };
         if let Some(limits) = limits {

@@ -9,6 +9,7 @@ use super::{World, station_name, trace};
 use crate::dice::Draw as _;
 use crate::disk::{Image, limit};
 use crate::faults::{Fault, FaultSet};
+use crate::schema::UNWRITABLE;
 
 impl World<'_> {
     pub(super) fn strike(&mut self, fault: Fault) -> Result<(), String> {
@@ -124,8 +125,10 @@ impl World<'_> {
         trace!(self, "the faults stop");
         self.healed = true;
         // What programs have written stays written; what has been set up stays set up.
-        self.faults = [Fault::HostileRow, Fault::Rollback, Fault::Constraint]
+        let unwritable = UNWRITABLE.iter().map(|(fault, _)| *fault);
+        self.faults = [Fault::HostileRow, Fault::Rollback, Fault::LockTable]
             .into_iter()
+            .chain(unwritable)
             .fold(FaultSet::default(), |set, fault| if self.plan.faults.has(fault) { set.with(fault) } else { set });
         self.network.heal();
         self.weather.heal();

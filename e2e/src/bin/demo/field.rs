@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use rusqlite::Connection;
+use tidemark_core::amount::count;
 use tidemark_core::schema::shrinkage;
 use tidemark_e2e::record::{Plan, season};
 use tidemark_e2e::world::{self, Dice};
@@ -33,7 +34,8 @@ impl FieldStation {
         })?;
         bar.finish_and_clear();
         let written = station.status()?.last_seq;
-        println!("   {name}: {records} inventory records, {written} changes, {:.1} s", start.elapsed().as_secs_f64());
+        let (records, changes) = (count(records.into(), "inventory record"), count(written, "change"));
+        println!("   {name}: {records}, {changes}, {:.1} s", start.elapsed().as_secs_f64());
         Ok(Self { name: name.to_owned(), station, written })
     }
 
@@ -69,7 +71,8 @@ impl FieldStation {
         }
         match outcome {
             Drained::Done(summary) => {
-                println!("   {}: {} changes pushed in {} requests", self.name, summary.changes, summary.requests);
+                let (changes, requests) = (count(summary.changes, "change"), count(summary.requests, "request"));
+                println!("   {}: {changes} pushed in {requests}", self.name);
                 Ok(())
             }
             Drained::Unreachable { message, .. } => bail!("{}: {message}", self.name),

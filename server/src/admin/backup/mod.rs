@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use tidemark_core::amount::count;
 use tidemark_core::rotation::PART;
 
 use crate::config::DatabaseUrl;
@@ -52,7 +53,7 @@ impl Manifest {
             .filter(|name| self.0.get(*name) != other.0.get(*name))
             .map(|name| {
                 let rows = |manifest: &Self| {
-                    manifest.0.get(name).map_or_else(|| "no table".to_owned(), |it| format!("{} rows", it.rows))
+                    manifest.0.get(name).map_or_else(|| "no table".to_owned(), |it| count(it.rows, "row"))
                 };
                 format!("{name}: {} were copied, {} came back", rows(self), rows(other))
             })

@@ -6,13 +6,13 @@ use std::path::Path;
 use anyhow::bail;
 use bytes::Bytes;
 use futures_util::SinkExt as _;
-use tidemark_migrations::postgres::{LOCK, ensure_timescale};
+use tidemark_migrations::postgres::{LOCK, ensure_timescale, timescale as timescale_state};
 use tokio_postgres::{Client, CopyInSink, Transaction};
 
 use super::Restored;
 use super::archive::{Archive, Entry, Piece};
 use super::programs::Running;
-use crate::admin::timescale::{self, HOW_TO_GET};
+use crate::admin::timescale::{self, how_to_get};
 use crate::admin::{TableName, connect, failed};
 
 /// The version of PostgreSQL, 15 for 15.3.
@@ -54,7 +54,8 @@ pub(super) async fn restore(config: &tokio_postgres::Config, file: &Path, replac
         // The extension is loaded when a session begins.
         client = connect(config).await?;
         if timescale::extension(&client).await?.is_none() {
-            notes.push(format!("hypertables of the backup became plain tables: {said}. {HOW_TO_GET}"));
+            let how = how_to_get(&timescale_state(&client).await?);
+            notes.push(format!("hypertables of the backup became plain tables: {said}. To have hypertables: {how}"));
         }
     }
     let extension = timescale::extension(&client).await?;
@@ -110,7 +111,8 @@ pub(super) async fn restore_exactly(config: &tokio_postgres::Config, file: &Path
     // The extension is loaded when a session begins.
     client = connect(config).await?;
     let Some(extension) = timescale::extension(&client).await? else {
-        bail!("--exact is for databases with TimescaleDB, and here is {said}. {HOW_TO_GET}");
+        let how = how_to_get(&timescale_state(&client).await?);
+        bail!("--exact is for databases with TimescaleDB, and here is {said}. To have it: {how}");
     };
     let namespace = TableName { schema: None, table: extension.namespace }.sql();
     let step = |name: &str| format!("SELECT {namespace}.timescaledb_{name}_restore()");

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use tidemark_core::amount::{bytes, count, count_is};
 use tidemark_core::rotation::{FAILED, LOOK_MS, Series, hours_ms, retry_ms};
 
 use super::{Made, check, extension, part_of, publish, write};
-use crate::admin::{shown_bytes, subject};
+use crate::admin::subject;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::DatabaseUrl;
 
@@ -81,7 +82,9 @@ impl Schedule {
         for name in series.surplus(&names, self.keep, SystemClock.now_ms()) {
             let path = self.folder.join(name);
             match std::fs::remove_file(&path) {
-                Ok(()) => tracing::info!("{} was taken away: {} backups are kept", path.display(), self.keep),
+                Ok(()) => {
+                    tracing::info!("{} was taken away: {} kept", path.display(), count_is(self.keep as u64, "backup"))
+                }
                 Err(error) => tracing::warn!("{} cannot be taken away: {error}", path.display()),
             }
         }
@@ -122,6 +125,7 @@ impl Made {
             super::Checked::Restored => "restored and compared, every row came back".to_owned(),
             super::Checked::Read(why) => format!("read to its end, every row is in it ({why})"),
         };
-        format!("backup {}: {} rows, {}; {checked}", self.path.display(), self.rows, shown_bytes(self.bytes))
+        let (rows, size) = (count(self.rows, "row"), bytes(self.bytes));
+        format!("backup {}: {rows}, {size}; {checked}", self.path.display())
     }
 }

@@ -13,13 +13,14 @@
 mod online;
 mod table;
 
+use tidemark_core::amount::{bytes, count, count_is};
 use tidemark_core::postgres::qualified;
 use tidemark_core::schema::{Schema, Table};
-use tidemark_migrations::postgres::{LOCK, ensure_timescale};
+use tidemark_migrations::postgres::{LOCK, ensure_timescale, timescale as timescale_state};
 use tokio_postgres::Client;
 
 use self::table::{OldTable, Way};
-use super::timescale::{self, HOW_TO_GET};
+use super::timescale::{self, how_to_get};
 use super::{connect, failed, open_file};
 use crate::config::DatabaseUrl;
 
@@ -75,7 +76,8 @@ pub async fn plan(database: &DatabaseUrl, schema: &Schema, say: &mut (dyn FnMut(
     };
     let client = connect(config).await?;
     if timescale::extension(&client).await?.is_none() {
-        say(&format!("no TimescaleDB in this database; it would be created if that can be done. If not: {HOW_TO_GET}"));
+        let how = how_to_get(&timescale_state(&client).await?);
+        say(&format!("no TimescaleDB in this database; it would be created if that can be done. {how}"));
     }
     if was_broken_off(&client).await? {
         say("a run before was broken off; it would go on where it was");
@@ -87,7 +89,12 @@ pub async fn plan(database: &DatabaseUrl, schema: &Schema, say: &mut (dyn FnMut(
             Way::Online => "online: copied in pieces while stations push, then swapped under a short lock".to_owned(),
             Way::InPlace(reasons) => format!("in place, locked until it is done: {}", reasons.join("; ")),
         };
-        say(&format!("{}: about {} rows, {}; {way}", table.name, old.rows_about, super::shown_bytes(old.bytes)));
+        say(&format!(
+            "{}: about {}, {}; {way}",
+            table.name,
+            count(old.rows_about.unsigned_abs(), "row"),
+            bytes(old.bytes)
+        ));
     }
     if plain.is_empty() {
         say("every table with a time column is a hypertable; the statistics would be renewed");
@@ -133,12 +140,13 @@ pub async fn run(database: &DatabaseUrl, schema: &Schema, say: &mut (dyn FnMut(&
         client.batch_execute(&sql).await.map_err(|error| failed(&format!("analyze {}", table.name), &error))?;
     }
     if extension.is_none() {
-        anyhow::bail!("statistics renewed, but no hypertables made: {timescale}. {HOW_TO_GET}");
+        let how = how_to_get(&timescale_state(&client).await?);
+        anyhow::bail!("statistics renewed, but no hypertables made: {timescale}. To have them: {how}");
     }
     let made = if plain.is_empty() {
         "there was nothing to make a hypertable of".to_owned()
     } else {
-        format!("{} made hypertables", plain.len())
+        format!("{} now hypertables", count_is(plain.len() as u64, "table"))
     };
     say(&format!("{made}; statistics renewed"));
     Ok(())

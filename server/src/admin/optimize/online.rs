@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use tidemark_core::amount::count;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, IsolationLevel, Transaction};
 
@@ -63,7 +64,8 @@ pub(super) async fn convert(
         }
     }
     let locked = swap(client, old).await?;
-    say(&format!("{}: is a hypertable, {rows} rows; writers waited {} ms at most", old.name, locked.as_millis()));
+    let rows = count(rows.unsigned_abs(), "row");
+    say(&format!("{}: is a hypertable, {rows}; writers waited {} ms at most", old.name, locked.as_millis()));
     Ok(())
 }
 
@@ -183,7 +185,7 @@ async fn copy(client: &mut Client, old: &OldTable, say: Say<'_>) -> anyhow::Resu
         transaction.commit().await.map_err(doing)?;
         if rows - told >= 10 * PIECE {
             told = rows;
-            say(&format!("{name}: {rows} rows of about {} copied", old.rows_about));
+            say(&format!("{name}: {} of about {} copied", count(rows.unsigned_abs(), "row"), old.rows_about));
         }
     }
 }

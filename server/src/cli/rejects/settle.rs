@@ -2,9 +2,10 @@
 
 use anyhow::bail;
 use clap::Args;
+use serde_json::json;
 
-use super::super::Place;
 use super::super::window::WindowArgs;
+use super::super::{Look, print_json};
 use super::select::Chosen;
 use crate::clock::{Clock as _, SystemClock};
 use crate::ingest::replay::replay_all;
@@ -23,7 +24,7 @@ pub(in super::super) struct ReplayArgs {
     #[command(flatten)]
     window: WindowArgs,
     #[command(flatten)]
-    place: Place,
+    look: Look,
 }
 
 #[derive(Args)]
@@ -31,7 +32,7 @@ pub(in super::super) struct DiscardArgs {
     #[command(flatten)]
     chosen: Chosen,
     #[command(flatten)]
-    place: Place,
+    look: Look,
 }
 
 /// Refuses numbers that are no open rejects: a slip of the pen should not pass for a success.
@@ -50,10 +51,17 @@ async fn check(upstream: &dyn Upstream, filter: &RejectFilter) -> anyhow::Result
 
 pub(super) async fn replay(args: ReplayArgs) -> anyhow::Result<()> {
     let window = if args.ignore_clock { None } else { Some(args.window.window()?) };
-    let (config, upstream) = args.place.open().await?;
+    let (config, upstream) = args.look.place.open().await?;
     let filter = args.chosen.filter(upstream.as_ref()).await?;
     check(upstream.as_ref(), &filter).await?;
     let done = replay_all(upstream.as_ref(), &config.schema, &filter, window, SystemClock.now_ms()).await?;
+    if args.look.json {
+        let open = done.still_open.iter().map(|open| {
+            json!({ "station": open.station.get(), "seq": open.seq, "code": open.code, "message": open.message })
+        });
+        let open: Vec<_> = open.collect();
+        return print_json(&json!({ "replayed": done.applied, "superseded": done.superseded, "still_open": open }));
+    }
     for open in done.still_open.iter().take(SHOWN_MAX) {
         say!("station {} change {} stays open: {}: {}", open.station, open.seq, open.code, open.message);
     }
@@ -65,7 +73,7 @@ pub(super) async fn replay(args: ReplayArgs) -> anyhow::Result<()> {
 }
 
 pub(super) async fn discard(args: DiscardArgs) -> anyhow::Result<()> {
-    let upstream = args.place.upstream().await?;
+    let upstream = args.look.place.upstream().await?;
     let filter = RejectFilter { state: None, ..args.chosen.filter(upstream.as_ref()).await? };
     check(upstream.as_ref(), &filter).await?;
     let open = RejectFilter { state: Some(RejectState::Open), ..filter };
@@ -82,6 +90,9 @@ pub(super) async fn discard(args: DiscardArgs) -> anyhow::Result<()> {
             ..RejectFilter::default()
         };
         orphans += upstream.reject_heads(&children).await?.len();
+    }
+    if args.look.json {
+        return print_json(&json!({ "discarded": discarded, "children_open": orphans }));
     }
     say!("discarded {discarded}");
     if orphans > 0 {

@@ -13,6 +13,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use hyper::header::HeaderValue;
+use tidemark_core::amount::{bytes, count};
 
 pub(super) use answer::owns;
 
@@ -101,7 +102,7 @@ impl fmt::Debug for Site {
 impl fmt::Display for Site {
     /// How much there is.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} files, {} KiB in memory", self.files.len(), self.bytes().div_ceil(1024))
+        write!(f, "{}, {} in memory", count(self.files.len() as u64, "file"), bytes(self.bytes() as u64))
     }
 }
 

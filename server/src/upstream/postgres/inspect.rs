@@ -6,7 +6,8 @@ use thiserror::Error;
 use tidemark_core::postgres::{foreign_keys, primary_key, type_name};
 use tidemark_core::schema::{Schema, Table};
 use tidemark_migrations::MigrateError;
-use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Row};
 
 #[derive(Debug, Error)]
 pub(super) enum InspectError {
@@ -103,6 +104,24 @@ pub(super) async fn differences(client: &mut Client, schema: &Schema) -> Result<
         }
     }
     Ok(found)
+}
+
+/// The tables that a server may not write to as it must; empty when there is none.
+pub(super) async fn rights(client: &Client, schema: &Schema) -> Result<Vec<String>, InspectError> {
+    let sql = "SELECT t.name FROM unnest($1::text[]) AS t (name)
+        WHERE CASE WHEN has_schema_privilege($2, 'USAGE') THEN EXISTS (
+            SELECT FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS needed (privilege)
+            WHERE NOT has_table_privilege(format('%I.%I', $2, t.name), needed.privilege)) ELSE true END ORDER BY t.name";
+    let names: Vec<&str> = schema.tables().iter().map(|table| table.name.as_str()).collect();
+    let rows = client.query_typed(sql, &[(&names, Type::TEXT_ARRAY), (&schema.name(), Type::TEXT)]).await?;
+    let missing = |row: &Row| {
+        let name: String = row.get(0);
+        format!(
+            "the server's role may not SELECT, INSERT, UPDATE and DELETE in table {}.{name}; GRANT it that",
+            schema.name()
+        )
+    };
+    Ok(rows.iter().map(missing).collect())
 }
 
 fn join(names: &BTreeSet<String>) -> String {

@@ -84,6 +84,9 @@ impl PostgresTransaction<'_> {
             Ok(None) | Err(StoreError::Violation(_)) => {}
             // Not the rows' fault, but of the way: an expression that fails, a language that is not there. The other way needs neither.
             Err(StoreError::Fault(message)) => tracing::debug!("refused rows are looked for by halving: {message}"),
+            Err(StoreError::Refused { cause, message }) if !cause.depends_on_load() => {
+                tracing::debug!("refused rows are looked for by halving: {message}");
+            }
             Err(error) => return Err(error),
         }
         self.rollback_to_savepoint().await?;

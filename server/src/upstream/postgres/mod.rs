@@ -37,14 +37,15 @@ use tidemark_core::decision::Cursor;
 use tidemark_core::ids::StationNumber;
 use tidemark_core::schema::Schema;
 use tidemark_migrations::with_causes;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{GenericClient, NoTls};
 
 use self::transaction::{PostgresTransaction, STATION_COLUMNS, StampMs, UuidBytes, cursor_of, station_of};
+use super::error::of_sql_state;
 use super::reports::ReportStore;
 use super::{KnownSchema, StoreError, Upstream};
-use crate::ingest::apply::{Job, Outcome, apply};
+use crate::config::STATEMENT_TIMEOUT;
+use crate::ingest::apply::{Job, Outcome, Part, apply};
 use crate::stations::{
     JoinAsk, JoinOutcome, NewStation, RotateOutcome, StationRecord, StationSummary, join, renew, rotate,
 };
@@ -58,10 +59,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a transaction that met another one is repeated.
 const ATTEMPTS: u32 = 6;
 
-/// Set in every transaction. Not for the session, so that a transaction-pooling proxy may stand between.
-const SETTINGS: &str = "SET LOCAL synchronous_commit = on; SET LOCAL statement_timeout = '120s'; \
-    SET LOCAL lock_timeout = '30s'; SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL TIME ZONE 'UTC'; \
-    SET LOCAL jit = off";
+/// How long a statement waits for a lock of another transaction, at most.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+/// Set in every transaction, with its timeouts. Not for the session, so that a transaction-pooling proxy may stand between.
+const SETTINGS: &str = "SET LOCAL synchronous_commit = on; SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL TIME ZONE 'UTC'; SET LOCAL jit = off";
 
 /// The store.
 #[derive(Clone)]
@@ -70,6 +71,38 @@ pub struct PostgresUpstream {
     pool: Pool,
     description: String,
     has_reports: bool,
+    /// The settings of every transaction.
+    settings: String,
+}
+
+/// A connection that goes back to the pool when the work on it has ended, but not when that panicked: then it is closed, and the database
+/// undoes and unlocks what it had begun.
+struct Lent(Option<Object>);
+
+impl Lent {
+    fn client(&mut self) -> &mut Object {
+        self.0.as_mut().expect("BUG: a connection is lent until it is dropped")
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(object) = self.0.take().filter(|_| std::thread::panicking()) {
+            drop(Object::take(object));
+        }
+    }
+}
+
+/// The settings of a transaction. A wait for another's lock ends before the time of its statement is over, and by another name: it says
+/// nothing of the statement.
+fn settings(statement_timeout: Duration) -> String {
+    let ms = |timeout: Duration| timeout.as_millis().clamp(1, i32::MAX as u128);
+    let lock_timeout = LOCK_TIMEOUT.min(statement_timeout * 3 / 4);
+    format!(
+        "{SETTINGS}; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}",
+        ms(statement_timeout),
+        ms(lock_timeout)
+    )
 }
 
 /// What the driver says, with the server's own words and without the values of rows.
@@ -86,21 +119,14 @@ pub(crate) fn message_of(error: &tokio_postgres::Error) -> String {
 /// Whose fault an error is.
 pub(crate) fn failed(error: tokio_postgres::Error) -> StoreError {
     let message = message_of(&error);
-    let Some(state) = error.code() else { return StoreError::Unavailable(message) };
-    if *state == SqlState::T_R_SERIALIZATION_FAILURE || *state == SqlState::T_R_DEADLOCK_DETECTED {
-        return StoreError::Conflict(message);
+    if let Some(state) = error.code() {
+        return of_sql_state(state.code(), message);
     }
-    match &state.code()[..2] {
-        // Bad data, a constraint, a trigger's own RAISE, an index row too large.
-        "22" | "23" | "44" | "P0" | "54" => StoreError::Violation(message),
-        "08" | "53" | "55" | "57" | "58" => StoreError::Unavailable(message),
-        _ if *state == SqlState::READ_ONLY_SQL_TRANSACTION
-            || *state == SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT =>
-        {
-            StoreError::Unavailable(message)
-        }
-        _ => StoreError::Fault(message),
-    }
+    // Without a word of the database: the connection, or, as the driver sees it, what was to go over it.
+    let unsent = std::error::Error::source(&error).is_some_and(|cause| {
+        cause.downcast_ref().is_none_or(|io: &std::io::Error| io.kind() == std::io::ErrorKind::InvalidInput)
+    });
+    if unsent && !error.is_closed() { StoreError::Fault(message) } else { StoreError::Unavailable(message) }
 }
 
 /// Connects once, outside a pool: for migrations.
@@ -158,7 +184,14 @@ impl PostgresUpstream {
         let pool =
             Pool::builder(manager).max_size(pool_max.max(1)).timeouts(timeouts).runtime(Runtime::Tokio1).build()?;
         tokio::spawn(shrink(pool.weak()));
-        Ok(Self { schema, pool, description, has_reports })
+        let settings = settings(STATEMENT_TIMEOUT);
+        Ok(Self { schema, pool, description, has_reports, settings })
+    }
+
+    /// Lets a statement of a transaction take this long; unless told otherwise it is [`STATEMENT_TIMEOUT`].
+    #[must_use]
+    pub fn with_statement_timeout(self, statement_timeout: Duration) -> Self {
+        Self { settings: settings(statement_timeout), ..self }
     }
 
     async fn client(&self) -> Result<Object, StoreError> {
@@ -203,9 +236,9 @@ impl PostgresUpstream {
         &self,
         run: &impl for<'t> Fn(&'t mut PostgresTransaction<'_>) -> BoxFuture<'t, Result<R, StoreError>>,
     ) -> Result<R, StoreError> {
-        let mut client = self.client().await?;
-        let inner = client.transaction().await.map_err(failed)?;
-        inner.batch_execute(SETTINGS).await.map_err(failed)?;
+        let mut lent = Lent(Some(self.client().await?));
+        let inner = lent.client().transaction().await.map_err(|error| failed(error).before_all())?;
+        inner.batch_execute(&self.settings).await.map_err(|error| failed(error).before_all())?;
         let mut transaction = PostgresTransaction::new(&self.schema, &inner, self.has_reports);
         let result = run(&mut transaction).await?;
         inner.commit().await.map_err(failed)?;
@@ -232,10 +265,10 @@ impl Upstream for PostgresUpstream {
         self.description.clone()
     }
 
-    async fn apply(&self, job: Arc<Job>) -> Result<Outcome, StoreError> {
+    async fn apply(&self, job: Arc<Job>, part: Part) -> Result<Outcome, StoreError> {
         self.transact(|tx| {
-            let job = Arc::clone(&job);
-            Box::pin(async move { apply(tx, &job).await })
+            let (job, part) = (Arc::clone(&job), part.clone());
+            Box::pin(async move { apply(tx, &job, &part).await })
         })
         .await
     }
@@ -330,7 +363,15 @@ impl Upstream for PostgresUpstream {
 
     async fn ready(&self) -> Result<Vec<String>, StoreError> {
         let mut client = self.client().await?;
-        inspect::differences(&mut client, &self.schema).await.map_err(|error| match error {
+        let looked = async {
+            let mut found = inspect::differences(&mut client, &self.schema).await?;
+            // Of tables that are not there nothing can be asked.
+            if found.is_empty() {
+                found = inspect::rights(&client, &self.schema).await?;
+            }
+            Ok::<_, inspect::InspectError>(found)
+        };
+        looked.await.map_err(|error| match error {
             inspect::InspectError::Postgres(error) => failed(error),
             inspect::InspectError::Migrate(error) => StoreError::Fault(error.to_string()),
         })

@@ -690,7 +690,7 @@ impl Engine {
                 }
             }
             (ProblemCode::TooLarge, Asked::Push(sent)) => {
-                self.too_large(store, now_ms, sent, problem.limits, &problem.detail)
+                self.too_large(store, now_ms, sent, problem.limits.as_deref().copied(), &problem.detail)
             }
             (ProblemCode::Timeout, Asked::Push(sent)) => {
                 self.refused(sent, true);

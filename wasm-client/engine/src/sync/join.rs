@@ -129,13 +129,17 @@ pub(super) fn keep_pending(
     let sql = "INSERT INTO tidemark_rejoin (one, join_digest, station_uuid, token, server)
              SELECT 1, ?1, ?2, ?3, ?4 FROM tidemark_station WHERE join_digest IS NOT ?1
          ON CONFLICT (one) DO UPDATE SET
-             station_uuid = CASE WHEN join_digest = excluded.join_digest THEN station_uuid ELSE excluded.station_uuid END,
-             token = CASE WHEN join_digest = excluded.join_digest THEN token ELSE excluded.token END,
-             join_digest = excluded.join_digest, server = excluded.server";
+             station_uuid = CASE WHEN join_digest = excluded.join_digest AND @same THEN station_uuid ELSE excluded.station_uuid END,
+             token = CASE WHEN join_digest = excluded.join_digest AND @same THEN token ELSE excluded.token END,
+             join_digest = excluded.join_digest, server = excluded.server"
+        // The same code may have been tried for the other purpose: a file that asks for another token goes on under its uuid, one that rejoins
+        // does not.
+        .replace("@same", "(station_uuid = @own) = (excluded.station_uuid = @own)")
+        .replace("@own", "(SELECT own.station_uuid FROM tidemark_station AS own)");
     close(store)?;
     store
         .connection()
-        .execute(sql, params![digest, fresh.0, fresh.1.0, server.as_str()])
+        .execute(&sql, params![digest, fresh.0, fresh.1.0, server.as_str()])
         .map_err(store.sqlite("keep uuid and token"))?;
     let kept = store
         .connection()

@@ -44,7 +44,7 @@ impl Refusal {
     pub(super) fn of(problem: &Problem) -> Option<Self> {
         let kind = match problem.code {
             ProblemCode::JoinCodeUnknown => RefusalKind::CodeUnknown,
-            ProblemCode::JoinCodeUsed if problem.joined_as.is_some() => RefusalKind::JoinedBefore,
+            ProblemCode::JoinCodeUsed if problem.joined_before => RefusalKind::JoinedBefore,
             ProblemCode::JoinCodeUsed => RefusalKind::CodeUsed,
             ProblemCode::JoinCodeExpired => RefusalKind::CodeExpired,
             ProblemCode::CannotRejoin => RefusalKind::OtherFile,

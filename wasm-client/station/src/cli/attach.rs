@@ -19,7 +19,7 @@ pub(super) struct Args {
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// The schema file; without it, the shipped schema of the shrinkage system.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, env = "TIDEMARK_SCHEMA", value_name = "FILE")]
     schema: Option<PathBuf>,
     /// Change nothing: list where the file and the schema differ, and every row that cannot go upstream as it is. Exits 1 when there are
     /// such rows.
@@ -76,12 +76,12 @@ fn attach_anew(path: &Path, schema: &Schema, differences: &[Difference], args: &
     show_differences(&attached.differences);
     super::backfill(&mut store)?;
     show::line(&format!(
-        "{shown}: attached, schema {} version {}, {} captured; {} that were there are in the log. Programs go on as ever, what they write is captured; \
+        "{shown}: attached, schema {} version {}, {} captured; {} in the log. Programs go on as ever, what they write is captured; \
          `tidemark attach --check` lists what cannot go upstream, `tidemark join CODE` connects the file to a server",
         schema.name(),
         schema.version(),
         captured(&attach::tables(path, schema)?),
-        show::count(attached.rows, "row")
+        show::count_with(attached.rows, "row", ["that was there is", "that were there are"])
     ));
     Ok(())
 }
@@ -117,7 +117,10 @@ fn go_on(path: &Path, mut store: Store, args: &Args) -> Result<(), Fatal> {
     let tables = tables_of(path, &store.schema().clone())?;
     let logged = super::backfill(&mut store)?;
     let what = if logged > 0 {
-        format!("; {} more that were there are in the log now", show::count(logged, "row"))
+        format!(
+            "; {} in the log now, too",
+            show::count_with(logged, "row", ["that was there is", "that were there are"])
+        )
     } else {
         String::new()
     };
@@ -142,7 +145,7 @@ fn list_problems(path: &Path, schema: &Schema, tables: &Tables) -> Result<(), Fa
         return Ok(());
     }
     Err(Fatal::new(format!(
-        "{shown}: {} cannot go upstream as they are; {} captured. Repair them here, with the program that wrote them or in SQL; or attach the file and push: they \
+        "{shown}: {} cannot go upstream unchanged; {} captured. Repair here, with the program that wrote it or in SQL; or attach the file and push: such rows \
          are kept as rejected changes, and `tidemark rejects repair` repairs each later. Nothing was changed",
         show::count(count, "row"),
         captured(tables)

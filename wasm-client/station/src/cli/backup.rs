@@ -4,6 +4,7 @@ mod series;
 
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
 use tidemark_client::backup;
 use tidemark_core::rotation::{FOLDER, INTERVAL_HOURS, KEEP, parse_hours};
 
@@ -25,6 +26,9 @@ pub(super) struct Args {
     /// How many copies of --every stay.
     #[arg(long, value_name = "N", requires = "every", default_value_t = KEEP, value_parser = keep)]
     keep: usize,
+    /// As JSON, for programs.
+    #[arg(long, conflicts_with = "every")]
+    json: bool,
 }
 
 fn keep(text: &str) -> Result<usize, String> {
@@ -36,18 +40,30 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
     let uuid = tidemark_core::value::format_uuid(super::open(db)?.uuid());
     if let Some(to) = &args.to {
         backup::back_up(db, to)?;
-        show::line(&format!("{}: copied to {} and checked", db.display(), to.display()));
-        return Ok(());
+        return told(args, db, to, None);
     }
     let schedule = Schedule::new(db, &uuid, &args.dir, args.every.unwrap_or(INTERVAL_HOURS), args.keep)?;
     match args.every {
         Some(_) => schedule.run(),
         None => {
             let (to, rows) = schedule.make()?;
-            show::line(&format!("{}: copied to {}, put back to check it: {rows} rows", db.display(), to.display()));
-            Ok(())
+            told(args, db, &to, Some(rows))
         }
     }
+}
+
+/// Says what was copied; `rows` when it was put back to check it.
+fn told(args: &Args, db: &Path, to: &Path, rows: Option<u64>) -> Result<(), Fatal> {
+    if args.json {
+        show::json(&json!({ "file": db, "copy": to, "rows": rows }));
+        return Ok(());
+    }
+    let checked = rows.map_or_else(
+        || " and checked".to_owned(),
+        |rows| format!(", put back to check it: {}", show::count(rows, "row")),
+    );
+    show::line(&format!("{}: copied to {}{checked}", db.display(), to.display()));
+    Ok(())
 }
 
 #[derive(Debug, clap::Args)]

@@ -19,14 +19,15 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
     if status.pending > 0 && !args.force {
         return Err(Fatal::new(format!(
             "{shown}: {} not upstream yet; `tidemark push` sends them, `tidemark detach --force` forgets them (the rows stay). Nothing was changed",
-            if status.pending == 1 { "1 change is".to_owned() } else { format!("{} changes are", status.pending) }
+            show::count_is(status.pending, "change")
         )));
     }
     let pruned = store.pruned_rows()?;
     if pruned > 0 && !args.force {
         return Err(Fatal::new(format!(
-            "{shown}: {pruned} rows were pruned from it and are upstream only; a file without Tidemark could give their keys again. `tidemark detach --force` detaches \
-             it all the same. Nothing was changed"
+            "{shown}: {} pruned from it, and upstream only now; a file without Tidemark could give their keys again. `tidemark detach --force` detaches \
+             it all the same. Nothing was changed",
+            show::count_with(pruned, "row", ["was", "were"])
         )));
     }
     store.detach()?;

@@ -4,8 +4,10 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
 use tempfile::NamedTempFile;
 use tidemark_client::bundle;
+use tidemark_core::amount;
 
 use super::{Fatal, show};
 use crate::clock::now_ms;
@@ -19,6 +21,9 @@ pub(super) struct Args {
     /// Replace FILE if it exists.
     #[arg(long)]
     force: bool,
+    /// As JSON, for programs.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
@@ -34,7 +39,7 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
     let folder = super::folder_of(&args.file);
     let mut written = NamedTempFile::new_in(folder).map_err(unwritable)?;
     let pending = store.status()?.pending;
-    let bar = show::bar(Some(pending), "{bar:30} {percent:>3} %  {pos} of {len} changes  {per_sec}, {eta} left");
+    let bar = show::bar(Some(pending), "{bar:30} {percent:>3} %  exported {pos}, in all {len}  {rate}, {eta} left");
     let mut out = BufWriter::new(written.as_file_mut());
     let exported = bundle::export(&mut store, now_ms(), &mut out, |changes| bar.set_position(changes));
     bar.finish_and_clear();
@@ -43,7 +48,14 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
         Fatal::new(format!("{error}. No bundle was made, the changes stay in the log"))
     })?;
     let Some(exported) = exported else {
-        show::line("nothing is pending: everything is upstream. No bundle was made");
+        if args.json {
+            show::json(&json!({ "bundle": null, "changes": 0 }));
+            return Ok(());
+        }
+        let left = if args.file.exists() { ", and the one that is there was left alone" } else { "" };
+        show::line(&format!(
+            "nothing is pending: everything is upstream. No bundle was made{left}; there is nothing to import at the server"
+        ));
         return Ok(());
     };
     out.flush().map_err(unwritable)?;
@@ -61,17 +73,28 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
     }
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(unwritable)?;
     let count = exported.last_seq - exported.first_seq + 1;
+    if args.json {
+        show::json(&json!({
+            "bundle": args.file,
+            "changes": count,
+            "first_seq": exported.first_seq,
+            "last_seq": exported.last_seq,
+            "rejected_here": exported.rejected_here,
+            "bytes": bytes,
+        }));
+        return Ok(());
+    }
     let rejected = match exported.rejected_here {
         0 => String::new(),
         count => format!(", {count} of them cannot travel and are only counted"),
     };
     show::line(&format!(
-        "{shown}: {} ({} to {}) in {} KiB{rejected}. At the server: tidemark-server import FILE; then here: tidemark import-receipt FILE.receipt. \
+        "{shown}: {} ({} to {}) in {}{rejected}. At the server: tidemark-server import FILE; then here: tidemark import-receipt FILE.receipt. \
          Until then the changes stay in the log",
         show::count(count, "change"),
         exported.first_seq,
         exported.last_seq,
-        bytes.div_ceil(1024)
+        amount::bytes(bytes)
     ));
     Ok(())
 }

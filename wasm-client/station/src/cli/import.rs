@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
 use super::{Fatal, show};
 use crate::import::import_csv;
 
@@ -15,6 +17,9 @@ pub(super) struct Args {
     /// The CSV file; `-` is standard input. Its first line names the columns; empty and NA are NULL.
     #[arg(value_name = "FILE.csv")]
     file: PathBuf,
+    /// As JSON, for programs.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
@@ -28,16 +33,20 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
         (name, Box::new(BufReader::new(file)), size)
     };
     let template = match size {
-        Some(_) => "{bar:30} {percent:>3} %  {msg} rows  {elapsed}, {eta} left",
-        None => "{spinner} {msg} rows  {elapsed}",
+        Some(_) => "{bar:30} {percent:>3} %  {msg}  {elapsed}, {eta} left",
+        None => "{spinner} {msg}  {elapsed}",
     };
     let bar = show::bar(size, template);
     let imported = import_csv(&mut store, &args.table, &name, input, |rows, bytes| {
         bar.set_position(bytes);
-        bar.set_message(rows.to_string());
+        bar.set_message(show::count(rows, "row"));
     });
     bar.finish_and_clear();
     let rows = imported.map_err(|error| Fatal::new(format!("{error}. Nothing was imported")))?;
+    if args.json {
+        show::json(&json!({ "table": args.table, "rows": rows, "from": args.file }));
+        return Ok(());
+    }
     show::line(&format!("{}: {} imported from {name}", args.table, show::count(rows, "row")));
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
 use tidemark_client::bundle::{self, Receipted};
 
 use super::{Fatal, show};
@@ -15,6 +16,9 @@ pub(super) struct Args {
     /// The receipt that `tidemark-server import` wrote.
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// As JSON, for programs.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
@@ -23,7 +27,19 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
     let receipt =
         File::open(&args.file).map_err(|error| Fatal::new(format!("{shown}: cannot open the receipt: {error}")))?;
     let taken = bundle::import_receipt(&mut store, now_ms(), BufReader::new(receipt));
-    match taken.map_err(|error| Fatal::new(format!("{shown}: {}", StationError::from(error))))? {
+    let taken = taken.map_err(|error| Fatal::new(format!("{shown}: {}", StationError::from(error))))?;
+    if args.json {
+        let (tidemark, changes, rejected) = match taken {
+            Receipted::Acked { tidemark, changes, rejected_here, rejected_by_server } => {
+                (tidemark, changes, rejected_here + rejected_by_server)
+            }
+            Receipted::Stale { tidemark, .. } => (tidemark, 0, 0),
+        };
+        let pending = store.status()?.pending;
+        show::json(&json!({ "tidemark": tidemark, "changes": changes, "rejected": rejected, "pending": pending }));
+        return Ok(());
+    }
+    match taken {
         Receipted::Acked { tidemark, changes, rejected_here, rejected_by_server } => {
             let rejected = match rejected_here + rejected_by_server {
                 0 => String::new(),

@@ -12,7 +12,7 @@ use crate::station::Station;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The schema file; without it, the shipped schema of the shrinkage system.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, env = "TIDEMARK_SCHEMA", value_name = "FILE")]
     schema: Option<PathBuf>,
 }
 

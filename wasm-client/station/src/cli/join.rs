@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use serde_json::json;
 use tidemark_client::private;
 use tidemark_client::sync::ServerUrl;
 use tidemark_client::sync::join::JoinError;
@@ -17,6 +18,9 @@ pub(super) struct Args {
     /// The server's URL, instead of the one in the code.
     #[arg(long, value_name = "URL")]
     server: Option<String>,
+    /// As JSON, for programs.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
@@ -48,6 +52,12 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
     let pending = station.status()?.pending;
     let is_new_token = before.membership.is_some() && before.token != after.token;
     let how = if is_new_token { "has a new token at" } else { "joined" };
+    if args.json {
+        show::json(
+            &json!({ "server": server, "station": joined.number.get(), "name": joined.name, "pending": pending }),
+        );
+        return Ok(());
+    }
     show::line(&format!(
         "{how} {server} as station {} {:?}; {} to push",
         joined.number,

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use serde_json::{Map, Value as Json, json};
 use tidemark_client::rusqlite::types::Value;
-use tidemark_client::{ImageRow, show_value};
+use tidemark_client::{ImageRow, Store, show_value};
 
+use super::rejects::value_json;
 use super::{Fatal, show};
 
 #[derive(Debug, clap::Args)]
@@ -12,13 +14,20 @@ pub(super) struct Args {
     /// How many changes to show, the newest.
     #[arg(long, default_value_t = 20, value_name = "N")]
     limit: u64,
+    /// As JSON, one object per line, for programs.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
-    let mut store = super::open(db)?;
-    let pending = store.status()?.pending;
-    for change in store.log(args.limit)? {
-        show::line(&change_line(&change));
+    let (pending, changes) =
+        Store::look(db, |store| Ok::<_, Fatal>((store.status()?.pending, store.log(args.limit)?)))?;
+    for change in &changes {
+        if args.json {
+            show::line(&json_of(change).to_string());
+        } else {
+            show::line(&change_line(change));
+        }
     }
     if pending > args.limit {
         show::error(&format!(
@@ -28,6 +37,12 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
         ));
     }
     Ok(())
+}
+
+fn json_of(change: &ImageRow) -> Json {
+    let image: Map<String, Json> =
+        change.values.iter().map(|(name, value)| (name.clone(), value_json(value))).collect();
+    json!({ "seq": change.seq, "at_ms": change.at_ms, "table": change.table, "op": change.op, "image": image })
 }
 
 /// An operation of the log in words.

@@ -12,6 +12,7 @@ mod info;
 mod init;
 mod join;
 mod log;
+mod manual;
 mod optimize;
 mod prune;
 mod push;
@@ -60,7 +61,7 @@ enum Verb {
     /// Put a copy back; what it replaces is kept beside it.
     Restore(backup::RestoreArgs),
     /// Rebuild the file without the room that deleted rows left.
-    Vacuum,
+    Vacuum(Json),
     /// Follow a newer version of the schema: tables and nullable columns are added, the log stays.
     Upgrade(upgrade::Args),
     /// Join the server that made a join code.
@@ -72,7 +73,7 @@ enum Verb {
     /// Take the server's receipt for a bundle, and trim the log.
     ImportReceipt(import_receipt::Args),
     /// Push everything that is in the log now. Exits 75 when the server cannot be reached.
-    Push,
+    Push(Json),
     /// Push in the background until SIGTERM or SIGINT.
     Run,
     /// Say where the server answers now, when it has moved.
@@ -95,6 +96,18 @@ enum Verb {
     Optimize,
     /// Show schema, tables, sizes and capture.
     Info(info::Args),
+    /// Print a shell's completions of this program.
+    Completions(manual::CompletionsArgs),
+    /// Print the manual page of this program, or write those of all its commands into a folder.
+    Man(manual::ManArgs),
+}
+
+/// Of a command that prints facts.
+#[derive(Debug, clap::Args)]
+struct Json {
+    /// As JSON, for programs.
+    #[arg(long)]
+    json: bool,
 }
 
 /// An error that ends the program.
@@ -128,14 +141,14 @@ pub fn main() -> ExitCode {
         Verb::Attach(args) => attach::run(&db, &args),
         Verb::Backup(args) => backup::run(&db, &args),
         Verb::Restore(args) => backup::restore(&db, &args),
-        Verb::Vacuum => vacuum::run(&db),
+        Verb::Vacuum(args) => vacuum::run(&db, args.json),
         Verb::Detach(args) => detach::run(&db, &args),
         Verb::Upgrade(args) => upgrade::run(&db, &args),
         Verb::Join(args) => join::run(&db, &args),
         Verb::Import(args) => import::run(&db, &args),
         Verb::Export(args) => export::run(&db, &args),
         Verb::ImportReceipt(args) => import_receipt::run(&db, &args),
-        Verb::Push => push::run(&db),
+        Verb::Push(args) => push::run(&db, args.json),
         Verb::Run => run::run(&db),
         Verb::Server(args) => server::run(&db, &args),
         Verb::Status(args) => status::run(&db, &args),
@@ -147,6 +160,8 @@ pub fn main() -> ExitCode {
         Verb::Test(args) => test::run(&db, &args),
         Verb::Optimize => optimize::run(&db),
         Verb::Info(args) => info::run(&db, &args),
+        Verb::Completions(args) => manual::completions(&args),
+        Verb::Man(args) => manual::man(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -184,8 +199,35 @@ fn backfill(store: &mut Store) -> Result<u64, Fatal> {
     if open == 0 {
         return Ok(0);
     }
-    let bar = show::bar(Some(open), "{bar:30} {percent:>3} %  {pos} of {len} rows logged  {per_sec}, {eta} left");
+    let bar = show::bar(Some(open), "{bar:30} {percent:>3} %  logged {pos}, in all {len}  {rate}, {eta} left");
     let done = store.backfill(&mut |now| bar.set_position(now.done));
     bar.finish_and_clear();
     Ok(done?.rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    /// The commands that print JSON, as a reader types them.
+    fn with_json(command: &clap::Command, path: &str, found: &mut Vec<String>) {
+        if command.get_arguments().any(|argument| argument.get_long() == Some("json")) {
+            found.push(format!("{path} --json"));
+        }
+        for verb in command.get_subcommands() {
+            with_json(verb, format!("{path} {}", verb.get_name()).trim_start(), found);
+        }
+    }
+
+    #[test]
+    fn every_command_that_prints_json_is_documented() {
+        let mut found = Vec::new();
+        with_json(&super::Cli::command(), "", &mut found);
+        assert!(found.len() >= 14, "{found:?}");
+        let page = include_str!("../../../../docs/SCRIPTING.md");
+        let (page, _) = page.split_once("| `tidemark-server` | prints | keys |").unwrap();
+        for command in found {
+            assert!(page.contains(&format!("`{command}`")), "docs/SCRIPTING.md does not tell what {command} prints");
+        }
+    }
 }

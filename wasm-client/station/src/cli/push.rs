@@ -2,16 +2,18 @@
 
 use std::path::Path;
 
+use serde_json::{Value as Json, json};
 use tidemark_client::sync::{Drained, Event, StopKind, Summary};
 
 use super::{EXIT_UNREACHABLE, Fatal, show};
 use crate::station::Station;
 use crate::transport::HttpTransport;
 
-pub(super) fn run(db: &Path) -> Result<(), Fatal> {
+pub(super) fn run(db: &Path, as_json: bool) -> Result<(), Fatal> {
     let mut station = Station::from(super::open_whole(db)?);
     let pending = station.status()?.pending;
-    let bar = show::bar(Some(pending), "{bar:30} {percent:>3} %  {pos} of {len} changes  {per_sec}, {eta} left  {msg}");
+    let bar =
+        show::bar(Some(pending), "{bar:30} {percent:>3} %  pushed {pos}, in all {len}  {rate}, {eta} left  {msg}");
     let mut settled = (0, 0);
     let drained = station.push_with(&mut HttpTransport::new(), &mut |event| match event {
         Event::Acked { changes, .. } => {
@@ -26,14 +28,18 @@ pub(super) fn run(db: &Path) -> Result<(), Fatal> {
         _ => {}
     });
     bar.finish_and_clear();
-    if settled != (0, 0) {
+    let drained = drained?;
+    if as_json {
+        show::json(&json_of(&drained, settled, station.status()?.pending));
+    } else if settled != (0, 0) {
         show::line(&show::settled(settled.0, settled.1));
     }
     let rejected = |summary: &Summary| {
         let count = summary.rejected_here + summary.rejected_by_server;
         if count == 0 { String::new() } else { format!(", {count} of them rejected (`tidemark rejects` shows them)") }
     };
-    match drained? {
+    match drained {
+        Drained::Done(_) if as_json => Ok(()),
         Drained::Done(summary) => {
             show::line(&format!("pushed {}{}", show::count(summary.changes, "change"), rejected(&summary)));
             Ok(())
@@ -60,4 +66,22 @@ pub(super) fn run(db: &Path) -> Result<(), Fatal> {
             )))
         }
     }
+}
+
+/// What became of a push, whatever became of it.
+fn json_of(drained: &Drained, (resolved, discarded): (u64, u64), pending: u64) -> Json {
+    let (outcome, summary, message) = match drained {
+        Drained::Done(summary) => ("done", summary, None),
+        Drained::Unreachable { summary, message } => ("unreachable", summary, Some(message.clone())),
+        Drained::Stopped { summary, stop } => ("stopped", summary, Some(stop.to_string())),
+    };
+    json!({
+        "outcome": outcome,
+        "message": message,
+        "changes": summary.changes,
+        "rejected": summary.rejected_here + summary.rejected_by_server,
+        "requests": summary.requests,
+        "settled": { "resolved": resolved, "discarded": discarded },
+        "pending": pending,
+    })
 }

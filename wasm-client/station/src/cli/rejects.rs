@@ -201,7 +201,7 @@ fn to_json(reject: &Reject) -> Json {
 
 /// A value of SQLite as JSON that tells its storage classes apart: bytes as `{"blob": hex}`, reals that JSON cannot say as
 /// `{"real": text}`.
-fn value_json(value: &Value) -> Json {
+pub(super) fn value_json(value: &Value) -> Json {
     match value {
         Value::Null => Json::Null,
         Value::Integer(v) => (*v).into(),

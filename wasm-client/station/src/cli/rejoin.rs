@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use serde_json::json;
 use tidemark_client::sync::join::JoinError;
 use tidemark_client::sync::rejoin::{Manner, RejoinError};
 
@@ -23,6 +24,9 @@ pub(super) struct Args {
     /// to a backup from before the file joined.
     #[arg(long, conflicts_with = "force")]
     anew: bool,
+    /// As JSON, for programs.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
@@ -42,6 +46,17 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
         other => other.into(),
     })?;
     let (new, old) = (&rejoined.membership, &rejoined.former);
+    if args.json {
+        show::json(&json!({
+            "station": new.number.get(),
+            "name": new.name,
+            "was_station": old.number.get(),
+            "was_name": old.name,
+            "pending": rejoined.pending,
+            "from_rows": rejoined.from_rows,
+        }));
+        return Ok(());
+    }
     show::line(&format!(
         "this file is station {} {:?} now, and was {} {:?}; {} to push",
         new.number,

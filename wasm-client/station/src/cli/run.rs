@@ -35,7 +35,7 @@ pub(super) fn run(db: &Path) -> Result<(), Fatal> {
             tell(&format!("{message}; trying again in {:.1} s", (retry_at_ms - now_ms()).max(0) as f64 / 1000.0));
         }
         News::Event(Event::Smaller { rows }) => {
-            tell(&format!("the server takes less at once; sending {rows} changes now"))
+            tell(&format!("the server takes less at once; sending {} now", show::count(*rows as u64, "change")))
         }
         News::Event(Event::Settled { resolved, discarded }) => tell(&show::settled(*resolved, *discarded)),
         News::Event(Event::Agreed) => tell("the server was asked and agrees with this file"),

@@ -3,7 +3,10 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use serde_json::Value as Json;
+use tidemark_core::amount;
+pub(super) use tidemark_core::amount::{count, count_is, count_with};
 pub(super) use tidemark_core::printable::one_line;
 use tidemark_core::printable::printable;
 
@@ -24,13 +27,22 @@ pub(super) fn message(bar: &ProgressBar, text: &str) {
     bar.set_message(one_line(text).into_owned());
 }
 
-/// A progress bar on stderr, when that is a terminal.
+/// Facts for programs: one JSON value.
+pub(super) fn json(facts: &Json) {
+    line(&format!("{facts:#}"));
+}
+
+/// A progress bar on stderr, when that is a terminal. Beside indicatif's own keys, a template has `{rate}`.
 pub(super) fn bar(length: Option<u64>, template: &str) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let bar = length.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
-    bar.set_style(ProgressStyle::with_template(template).expect("BUG: the template is ours"));
+    let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        // It is drawn again in a moment.
+        let _ = out.write_str(&amount::rate(state.per_sec()));
+    };
+    bar.set_style(ProgressStyle::with_template(template).expect("BUG: the template is ours").with_key("rate", rate));
     bar
 }
 
@@ -48,7 +60,7 @@ pub(super) fn ago(ms: i64, now_ms: i64) -> String {
         0..60 => format!("{seconds} s ago"),
         60..3600 => format!("{} min ago", seconds / 60),
         3600..86_400 => format!("{} h ago", seconds / 3600),
-        _ => format!("{} days ago", seconds / 86_400),
+        _ => format!("{} ago", count(seconds.unsigned_abs() / 86_400, "day")),
     }
 }
 
@@ -58,9 +70,4 @@ pub(super) fn settled(resolved: u64, discarded: u64) -> String {
     let given_up =
         (discarded > 0).then(|| format!("{}: discarded by the server's operator", count(discarded, "rejected change")));
     brought_in.into_iter().chain(given_up).collect::<Vec<_>>().join("; ")
-}
-
-/// `1 change`, `2 changes`.
-pub(super) fn count(n: u64, noun: &str) -> String {
-    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }

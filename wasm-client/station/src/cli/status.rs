@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use serde_json::json;
-use tidemark_client::State;
+use serde_json::{Value as Json, json};
+use tidemark_client::{FormerStation, State, Status, Store};
+use tidemark_core::schema::Fingerprint;
 
 use super::{Fatal, show};
 use crate::clock::now_ms;
@@ -15,48 +16,82 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
-    let mut store = super::open(db)?;
-    let status = store.status()?;
+/// What is shown, read at one moment.
+struct Facts {
+    file: String,
+    uuid: String,
+    schema: (String, u32, Fingerprint),
+    status: Status,
+    former: Vec<FormerStation>,
+    /// Rows that were there when the file was attached, and are not in the log yet.
+    unlogged: u64,
+    captured: bool,
+}
+
+fn look(store: &mut Store) -> Result<Facts, Fatal> {
     let schema = store.schema();
-    let uuid = tidemark_core::value::format_uuid(store.uuid());
-    let former: Vec<_> = store.former()?;
+    Ok(Facts {
+        file: store.file().to_owned(),
+        uuid: tidemark_core::value::format_uuid(store.uuid()),
+        schema: (schema.name().to_owned(), schema.version(), schema.fingerprint()),
+        captured: store.is_captured()?,
+        former: store.former()?,
+        unlogged: store.backfill_open()?,
+        status: store.status()?,
+    })
+}
+
+pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
+    let facts = Store::look(db, look)?;
     if args.json {
-        let former: Vec<_> = former
-            .iter()
-            .map(|former| {
-                json!({
-                    "station": former.membership.number.get(),
-                    "name": former.membership.name,
-                    "server": former.server,
-                    "upto": former.upto,
-                    "left_ms": former.left_ms,
-                })
-            })
-            .collect();
-        let json = json!({
-            "file": store.file(),
-            "state": status.state.as_str(),
-            "station": status.membership.as_ref().map(|membership| membership.number.get()),
-            "name": status.membership.as_ref().map(|membership| membership.name.as_str()),
-            "server": status.server,
-            "uuid": uuid,
-            "schema": { "name": schema.name(), "version": schema.version(), "fingerprint": schema.fingerprint().to_hex() },
-            "last_seq": status.last_seq,
-            "tidemark": status.tidemark,
-            "pending": status.pending,
-            "oldest_pending_ms": status.oldest_pending_ms,
-            "rejects": status.rejects,
-            "unlogged_rows": store.backfill_open()?,
-            "last_contact_ms": status.last_contact_ms,
-            "last_error": status.last_error,
-            "last_error_ms": status.last_error_ms,
-            "forked": status.forked,
-            "former": former,
-        });
-        show::line(&format!("{json:#}"));
-        return Ok(());
+        show::json(&json_of(&facts));
+    } else {
+        print(&facts);
     }
+    Ok(())
+}
+
+fn json_of(facts: &Facts) -> Json {
+    let status = &facts.status;
+    let former: Vec<_> = facts
+        .former
+        .iter()
+        .map(|former| {
+            json!({
+                "station": former.membership.number.get(),
+                "name": former.membership.name,
+                "server": former.server,
+                "upto": former.upto,
+                "left_ms": former.left_ms,
+            })
+        })
+        .collect();
+    let (name, version, fingerprint) = &facts.schema;
+    json!({
+        "file": facts.file,
+        "state": status.state.as_str(),
+        "station": status.membership.as_ref().map(|membership| membership.number.get()),
+        "name": status.membership.as_ref().map(|membership| membership.name.as_str()),
+        "server": status.server,
+        "uuid": facts.uuid,
+        "schema": { "name": name, "version": version, "fingerprint": fingerprint.to_hex() },
+        "last_seq": status.last_seq,
+        "tidemark": status.tidemark,
+        "pending": status.pending,
+        "oldest_pending_ms": status.oldest_pending_ms,
+        "rejects": status.rejects,
+        "unlogged_rows": facts.unlogged,
+        "captured": facts.captured,
+        "last_contact_ms": status.last_contact_ms,
+        "last_error": status.last_error,
+        "last_error_ms": status.last_error_ms,
+        "forked": status.forked,
+        "former": former,
+    })
+}
+
+fn print(facts: &Facts) {
+    let status = &facts.status;
     let now_ms = now_ms();
     let when = |ms: i64| format!("{} ({})", show::time(ms), show::ago(ms, now_ms));
     let line = |name: &str, value: &str| show::line(&format!("{name:<14}{}", show::one_line(value)));
@@ -70,26 +105,21 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
     if let Some(membership) = &status.membership {
         line("station", &format!("{} {:?}", membership.number, membership.name));
     }
-    for former in &former {
+    for former in &facts.former {
         let (number, name) = (former.membership.number, &former.membership.name);
         line("was before", &format!("{number} {name:?} up to change {}, until {}", former.upto, when(former.left_ms)));
     }
     if let Some(server) = &status.server {
         line("server", server);
     }
-    line("schema", &format!("{} version {} ({})", schema.name(), schema.version(), schema.fingerprint()));
+    let (name, version, fingerprint) = &facts.schema;
+    line("schema", &format!("{name} version {version} ({fingerprint})"));
     line("tidemark", &format!("{} of {}", status.tidemark, show::count(status.last_seq, "change")));
     let oldest = status.oldest_pending_ms.map(|ms| format!(", the oldest of {}", when(ms))).unwrap_or_default();
     line("pending", &format!("{}{oldest}", status.pending));
-    let unlogged = store.backfill_open()?;
-    if unlogged > 0 {
-        let rows = show::count(unlogged, "row");
-        line(
-            "attaching",
-            &format!(
-                "{rows} that were there are not in the log yet (`tidemark attach` goes on, and so does every push)"
-            ),
-        );
+    if facts.unlogged > 0 {
+        let rows = show::count_with(facts.unlogged, "row", ["that was there is", "that were there are"]);
+        line("attaching", &format!("{rows} not in the log yet (`tidemark attach` goes on, and so does every push)"));
     }
     if status.rejects > 0 {
         line("rejects", &format!("{} (`tidemark rejects` shows them and what to do)", status.rejects));
@@ -106,7 +136,13 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
     if let Some(forked) = &status.forked {
         line("forked", forked);
     }
-    Ok(())
+    if !facts.captured {
+        line(
+            "capture",
+            "not whole: triggers are missing, or not as they should be, and what is written meanwhile may not be sent. `tidemark test`, `push` and `run` \
+             make them anew",
+        );
+    }
 }
 
 /// What a file without anything to push may claim: what the server said last, and when. Whether it would say so now, `tidemark push` asks.

@@ -69,7 +69,7 @@ fn compare(db: &Path, args: &Args) -> Result<(Schema, Report, Option<Repaired>),
         Outcome::Compared { report, repaired } => Ok((station.store().schema().clone(), report, repaired)),
         Outcome::Waiting(pending) => Err(Fatal::new(format!(
             "{} not pushed yet, so nothing was compared; run it without --no-push, or `tidemark push` first",
-            if pending == 1 { "1 change is".to_owned() } else { format!("{pending} changes are") }
+            show::count_is(pending, "change")
         ))),
         Outcome::Unreachable(message) => Err(Fatal {
             code: EXIT_UNREACHABLE,

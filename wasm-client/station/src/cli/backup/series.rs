@@ -109,7 +109,9 @@ impl Schedule {
                 continue;
             }
             match self.make() {
-                Ok((to, rows)) => tell(&format!("copied to {}, put back to check it: {rows} rows", to.display())),
+                Ok((to, rows)) => {
+                    tell(&format!("copied to {}, put back to check it: {}", to.display(), show::count(rows, "row")))
+                }
                 Err(error) => {
                     tell(&format!("{}; trying again", error.message));
                     not_before_ms = now_ms().saturating_add(retry_ms(self.every_ms));

@@ -1,0 +1,159 @@
+//! How a join code is handed out: in words, as a link to the field notebook, and as a QR code for a phone. The code stays alone on the last
+//! line, where scripts take it.
+
+use qrcode::render::unicode::Dense1x2;
+use qrcode::{EcLevel, QrCode};
+use serde_json::json;
+use tidemark_core::joincode::JoinCode;
+
+use super::{print_json, shown_ms};
+use crate::http::MOUNT;
+
+/// What a code is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Purpose<'i> {
+    /// A new station.
+    Join,
+    /// A station that had a code before, and has not joined yet.
+    JoinAfterAll,
+    /// A file that takes the place of this station.
+    Replace(&'i str),
+    /// Another token for the station of this number.
+    Rotate(u32),
+}
+
+/// A code, and what it is for.
+pub(super) struct Invitation<'i> {
+    /// The station's name.
+    pub(super) name: &'i str,
+    /// What it is for.
+    pub(super) purpose: Purpose<'i>,
+    /// The server's URL and the secret.
+    pub(super) code: JoinCode,
+    /// Until when it can be used, milliseconds since 1970 UTC.
+    pub(super) expires_at_ms: i64,
+}
+
+impl Invitation<'_> {
+    /// The page that takes the code by itself. Only for a station that joins: a browser cannot go on under another number.
+    fn link(&self, code: &str) -> Option<String> {
+        let joins = matches!(self.purpose, Purpose::Join | Purpose::JoinAfterAll);
+        joins.then(|| format!("{}{MOUNT}#join={code}", self.code.url))
+    }
+
+    /// Prints it.
+    pub(super) fn show(&self, as_json: bool) -> anyhow::Result<()> {
+        let (name, url, code) = (self.name, &self.code.url, self.code.encode());
+        let link = self.link(&code);
+        if as_json {
+            let (replaces, rotates) = match self.purpose {
+                Purpose::Join | Purpose::JoinAfterAll => (None, None),
+                Purpose::Replace(old) => (Some(old), None),
+                Purpose::Rotate(number) => (None, Some(number)),
+            };
+            return print_json(&json!({
+                "name": name,
+                "url": url,
+                "replaces": replaces,
+                "rotates": rotates,
+                "expires_at_ms": self.expires_at_ms,
+                "notebook": link,
+                "code": code,
+            }));
+        }
+        let until = shown_ms(Some(self.expires_at_ms));
+        match self.purpose {
+            Purpose::Join => say!("station {name:?} may join {url} until {until} UTC."),
+            Purpose::JoinAfterAll => say!(
+                "station {name:?} has not joined yet; it may do so at {url} until {until} UTC. Its former code has ended."
+            ),
+            Purpose::Replace(old) => {
+                say!(
+                    "station {name:?} may replace {old:?} at {url} until {until} UTC; {old:?} is revoked when it does."
+                );
+            }
+            Purpose::Rotate(number) => say!(
+                "the token of station {number} {name:?} has ended; it may take another one at {url} until {until} UTC."
+            ),
+        }
+        let verb = if matches!(self.purpose, Purpose::Replace(_)) { "rejoin" } else { "join" };
+        say!("The code works once. On the station: tidemark {verb} CODE (or: tidemark {verb} CODE --server URL)");
+        if let Some(link) = link {
+            say!("In a browser, as the field notebook: {link}");
+            if let Some(drawn) = qr(&link) {
+                say!("{drawn}");
+            }
+        }
+        say!("{code}");
+        Ok(())
+    }
+}
+
+/// A QR code in half blocks, light modules drawn: for a terminal, which is dark as a rule. `None` for a text too long for one.
+fn qr(text: &str) -> Option<String> {
+    let code = QrCode::with_error_correction_level(text, EcLevel::L).ok()?;
+    Some(code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build())
+}
+
+/// Whether a URL names the machine it is used on.
+pub(super) fn is_loopback(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loopback_url_is_known_by_its_host() {
+        for url in [
+            "http://127.0.0.1:8787",
+            "https://localhost/",
+            "http://LocalHost:1",
+            "http://[::1]:8787/x",
+            "http://127.9.9.9",
+        ] {
+            assert!(is_loopback(url), "{url}");
+        }
+        for url in
+            ["http://localhost.example", "https://hq.example/127.0.0.1", "http://10.0.0.1:8787", "http://[fe80::1]"]
+        {
+            assert!(!is_loopback(url), "{url}");
+        }
+    }
+
+    /// The modules of a drawing, `true` for dark, without the quiet zone.
+    fn modules(drawn: &str) -> Vec<Vec<bool>> {
+        let mut rows: Vec<Vec<bool>> = Vec::new();
+        for line in drawn.lines() {
+            let (upper, lower) = line
+                .chars()
+                .map(|c| match c {
+                    '█' => (false, false),
+                    '▀' => (false, true),
+                    '▄' => (true, false),
+                    _ => (true, true),
+                })
+                .unzip();
+            rows.extend([upper, lower]);
+        }
+        let width = rows[0].len() - 8;
+        rows.into_iter().skip(4).take(width).map(|row| row[4..4 + width].to_vec()).collect()
+    }
+
+    #[test]
+    fn what_is_drawn_is_the_code_of_the_link() {
+        let link = "https://hq.example/notebook/#join=tide1-00ff";
+        let code = QrCode::with_error_correction_level(link, EcLevel::L).unwrap();
+        let drawn = modules(&qr(link).unwrap());
+        let colours: Vec<bool> = code.to_colors().iter().map(|colour| *colour == qrcode::Color::Dark).collect();
+        assert_eq!(drawn.concat(), colours);
+        assert_eq!(qr(&"x".repeat(5000)), None);
+    }
+}

@@ -1,0 +1,200 @@
+//! Applying a batch in as many transactions as it takes: one, unless it touches too many chunks, or fails in a way that repeats itself
+//! ([`patience`]). Each piece is a part of the log like a batch of its own: its rows, its rejects and the cursor behind it commit together,
+//! so whatever ends this leaves a prefix of the batch, and the same batch goes on from there.
+//!
+//! [`patience`]: super::patience
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidemark_core::decision::Cursor;
+use tidemark_core::ids::StationNumber;
+use tidemark_core::planted::{Bug, planted};
+use tidemark_core::protocol::{Problem, ProblemCode, PushReply, RejectedChange};
+use tokio::time::Instant;
+
+use super::apply::{Job, Outcome, Part};
+use super::patience::{Next, Tried};
+use super::{Ingest, store_problem};
+use crate::panics::caught;
+use crate::upstream::{Cause, StoreError};
+
+/// How long pieces follow each other within one request: less than a client waits for its reply.
+pub(super) const REQUEST_TIME: Duration = Duration::from_secs(20);
+
+/// What has become of a batch in this request.
+#[derive(Default)]
+struct Tally {
+    cursor: Option<Cursor>,
+    /// Whether the last piece was taken.
+    after_success: bool,
+    applied: u32,
+    duplicate: u32,
+    rejected: Vec<RejectedChange>,
+}
+
+impl Ingest {
+    /// Applies a decoded batch.
+    ///
+    /// # Errors
+    /// [`ProblemCode::Gap`], [`ProblemCode::Forked`], or that the database could not take it; what was taken until then stays.
+    pub async fn apply(&self, job: Job) -> Result<PushReply, Problem> {
+        let job = Arc::new(job);
+        let (station, span) = (job.batch.station, job.batch.span());
+        let ends = Instant::now() + self.request_time;
+        let mut tally = Tally::default();
+        let mut refuse: Option<(u64, String)> = None;
+        loop {
+            let rows = self.patience.rows(station);
+            let part = Part {
+                rows_max: rows.unwrap_or(u32::MAX),
+                chunks_max: self.chunks_max,
+                known_to: tally.cursor.map_or(0, |cursor| cursor.seq),
+                refuse: refuse.take(),
+            };
+            let refusing = part.refuse.is_some();
+            let tried = match rows {
+                Some(_) => self.tried(&job, &part, &mut tally).await?,
+                None => Tried {
+                    batch: span.first_seq,
+                    first_seq: span.first_seq,
+                    rows: span.count,
+                    after_success: tally.after_success,
+                },
+            };
+            match self.attempt(&job, part).await {
+                Ok(Outcome::Done { cursor, applied, duplicate, mut rejected }) => {
+                    let before = tally.cursor.replace(cursor);
+                    let whole = cursor.seq >= span.last_seq();
+                    tally.after_success = !refusing && applied > 0;
+                    if !refusing {
+                        self.patience.went_through(
+                            station,
+                            tried.rows,
+                            whole && rows.is_none_or(|rows| rows >= span.count),
+                        );
+                    }
+                    tally.applied += applied;
+                    tally.duplicate += duplicate;
+                    if planted(Bug::PieceRejectsForgotten) {
+                        tally.rejected.clear();
+                    }
+                    tally.rejected.append(&mut rejected);
+                    if whole {
+                        return Ok(self.acknowledge(station, cursor, tally));
+                    }
+                    if before.is_some_and(|before| before.seq >= cursor.seq) {
+                        let stands = format!("the cursor of station {station} does not move on from {}", cursor.seq);
+                        return Err(store_problem(StoreError::Fault(stands)));
+                    }
+                }
+                Ok(outcome) => return Err(self.declined(station, &span, outcome).await),
+                Err(error) => {
+                    let cause = match &error {
+                        StoreError::Unavailable(_) if planted(Bug::AwayBlamesChanges) => Some(Cause::Fault),
+                        error => error.cause(),
+                    };
+                    let Some(cause) = cause else { return Err(store_problem(error)) };
+                    let next = self.patience.failed(station, tried, cause);
+                    let last_seq = tried.first_seq + u64::from(tried.rows) - 1;
+                    tracing::warn!(%station, first_seq = tried.first_seq, last_seq, ?next, "changes failed: {error}");
+                    match next {
+                        // What cannot even be kept as rejected says nothing more of the change.
+                        Next::Refuse if refusing => return Err(refused(&error, cause, &tried)),
+                        Next::Refuse => {
+                            self.is_well().await?;
+                            refuse = Some((tried.first_seq, words(&error, cause)));
+                        }
+                        Next::Smaller => {}
+                        Next::Later => return Err(refused(&error, cause, &tried)),
+                    }
+                }
+            }
+            // What is about to be refused took a whole request to find out.
+            if refuse.is_none() && Instant::now() >= ends {
+                let done = tally.cursor.map_or(0, |cursor| (cursor.seq + 1).saturating_sub(span.first_seq));
+                let detail = format!(
+                    "the server has applied {done} of the {} changes, in small pieces; send them again, it goes on from there",
+                    span.count
+                );
+                return Err(Problem::new(ProblemCode::Unavailable, detail));
+            }
+        }
+    }
+
+    /// What a part is going to try, for a batch that failed before: then it matters which changes they are.
+    async fn tried(&self, job: &Job, part: &Part, tally: &mut Tally) -> Result<Tried, Problem> {
+        let span = job.batch.span();
+        let cursor = match tally.cursor {
+            Some(cursor) => cursor.seq,
+            None => {
+                self.upstream.cursor(job.batch.station).await.map_err(store_problem)?.map_or(0, |cursor| cursor.seq)
+            }
+        };
+        let first_seq = span.first_seq.max(cursor.saturating_add(1)).min(span.last_seq());
+        let changes = job.changes((first_seq - span.first_seq) as u32, part);
+        let rows = (changes.len() as u32).max(1);
+        Ok(Tried { batch: span.first_seq, first_seq, rows, after_success: tally.after_success })
+    }
+
+    /// One transaction. A panic in it is a failure like others.
+    async fn attempt(&self, job: &Arc<Job>, part: Part) -> Result<Outcome, StoreError> {
+        let (station, span) = (job.batch.station, job.batch.span());
+        let applied = caught(self.upstream.apply(Arc::clone(job), part)).await;
+        let applied = applied.unwrap_or_else(|panic| {
+            let doing = format!("applying the changes {} to {}", span.first_seq, span.last_seq());
+            let message = self.panics.caught(doing, Some(&station), &*panic);
+            Err(StoreError::Refused { cause: Cause::Panic, message })
+        });
+        match applied {
+            Err(_) if planted(Bug::AckBeforeCommit) => {
+                let cursor = Cursor { seq: span.last_seq(), chain: span.chain_after };
+                Ok(Outcome::Done { cursor, applied: span.count, duplicate: 0, rejected: Vec::new() })
+            }
+            applied => applied,
+        }
+    }
+
+    /// Whether the database is as the schema wants it, so that what it refuses is a change's fault and not its own.
+    async fn is_well(&self) -> Result<(), Problem> {
+        let differences = self.upstream.ready().await.map_err(store_problem)?;
+        if differences.is_empty() {
+            return Ok(());
+        }
+        tracing::error!(
+            "no change is rejected while the upstream database does not match the schema: {}",
+            differences.join("; ")
+        );
+        Err(Problem::new(
+            ProblemCode::Unavailable,
+            "the upstream database does not match the schema; the server's log says how",
+        ))
+    }
+
+    fn acknowledge(&self, station: StationNumber, cursor: Cursor, tally: Tally) -> PushReply {
+        let Tally { applied, duplicate, rejected, .. } = tally;
+        tracing::debug!(%station, tidemark = cursor.seq, applied, duplicate, rejected = rejected.len(), "pushed");
+        PushReply { tidemark: cursor.seq, chain: cursor.chain, applied, duplicate, rejected, limits: self.limits }
+    }
+}
+
+/// What a client hears when its changes failed and are to be tried again.
+fn refused(error: &StoreError, cause: Cause, tried: &Tried) -> Problem {
+    if matches!(error, StoreError::Fault(_)) || cause == Cause::Panic {
+        return crate::panics::fault();
+    }
+    let last = tried.first_seq + u64::from(tried.rows) - 1;
+    let detail = format!(
+        "the server's database would not take the changes {} to {last} ({cause}); send them again, it tries smaller pieces of them",
+        tried.first_seq
+    );
+    Problem::new(ProblemCode::Unavailable, detail)
+}
+
+/// Why a change is rejected, in the database's words.
+fn words(error: &StoreError, cause: Cause) -> String {
+    match cause {
+        Cause::Panic => format!("the server failed over this change, by a fault of its own: {error}"),
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,154 @@
+//! Why a store did not do what it was asked, and what that means for whoever asked.
+
+use std::fmt;
+
+use thiserror::Error;
+
+/// Why a store did not do what it was asked, and whose fault that is.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum StoreError {
+    /// A row breaks a constraint of the database: the change's fault.
+    #[error("{0}")]
+    Violation(String),
+    /// The transaction met another one and must be repeated.
+    #[error("the transaction met another one: {0}")]
+    Conflict(String),
+    /// The database is away: it cannot take anything now; later it may.
+    #[error("the database is not available: {0}")]
+    Unavailable(String),
+    /// The database is there and would not do this: a limit, a time that was over, a trigger of its operator's, a panic of this program.
+    /// Whether it would the next time, only the next time tells.
+    #[error("{message}")]
+    Refused {
+        /// By which it is known again.
+        cause: Cause,
+        /// In the database's words.
+        message: String,
+    },
+    /// Something is wrong with the server or its database.
+    #[error("{0}")]
+    Fault(String),
+}
+
+impl StoreError {
+    /// What failed, to be known again when it repeats itself; `None` when the database is away or the transaction only met another one:
+    /// such failures pass, however often they repeat themselves, and say nothing of the changes.
+    #[must_use]
+    pub const fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::Conflict(_) | Self::Unavailable(_) => None,
+            Self::Refused { cause, .. } => Some(*cause),
+            Self::Violation(_) => Some(Cause::Violation),
+            Self::Fault(_) => Some(Cause::Fault),
+        }
+    }
+
+    /// The same where nothing was tried yet, so that it says nothing of what was to be tried: the database is taken to be away.
+    #[must_use]
+    pub fn before_all(self) -> Self {
+        match self {
+            Self::Refused { message, .. } => Self::Unavailable(message),
+            other => other,
+        }
+    }
+}
+
+/// What failed, as far as that is needed to know it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// PostgreSQL's SQLSTATE.
+    SqlState([u8; 5]),
+    /// SQLite's extended result code.
+    Sqlite(i32),
+    /// A constraint where no row is written.
+    Violation,
+    /// This program panicked.
+    Panic,
+    /// Anything else of the server or its database.
+    Fault,
+}
+
+impl Cause {
+    /// The cause with this SQLSTATE; what has not five characters is padded or cut.
+    #[must_use]
+    pub fn sql_state(code: &str) -> Self {
+        let mut state = [b'0'; 5];
+        state.iter_mut().zip(code.bytes()).for_each(|(to, from)| *to = from);
+        Self::SqlState(state)
+    }
+
+    /// Whether it depends on what else the database has to do: memory, locks, time. The same work may pass a little later.
+    #[must_use]
+    pub const fn depends_on_load(self) -> bool {
+        match self {
+            // Insufficient resources; query canceled (a timeout), transaction timeout.
+            Self::SqlState([b'5', b'3', b'4', ..]) => false,
+            Self::SqlState([b'5', b'3', ..] | [b'5', b'7', b'0', ..] | [b'2', b'5', b'P', b'0', b'4']) => true,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SqlState(state) => write!(f, "SQLSTATE {}", String::from_utf8_lossy(state)),
+            Self::Sqlite(code) => write!(f, "SQLite's code {code}"),
+            Self::Violation => f.write_str("a constraint"),
+            Self::Panic => f.write_str("a panic"),
+            Self::Fault => f.write_str("a fault"),
+        }
+    }
+}
+
+/// What PostgreSQL's SQLSTATE says of a failure.
+///
+/// Classes are those of the manual's appendix A, "PostgreSQL Error Codes".
+#[must_use]
+pub fn of_sql_state(code: &str, message: String) -> StoreError {
+    match code {
+        // Damage is the database's, not a row's: nothing is to be concluded from it, and nothing written.
+        "XX001" | "XX002" => return StoreError::Unavailable(message),
+        // Disk full, too many connections; lock not available, object in use; read only, idle in a transaction too long.
+        "53100" | "53300" | "55P03" | "55006" | "25006" | "25P03" => return StoreError::Unavailable(message),
+        // System errors and I/O errors; a file that is not there may be the library of an operator's function.
+        "58000" | "58030" => return StoreError::Unavailable(message),
+        _ => {}
+    }
+    match code.get(..2).unwrap_or_default() {
+        // Serialization failures and deadlocks.
+        "40" => StoreError::Conflict(message),
+        // Bad data, a constraint, a trigger's own RAISE, an index row too large.
+        "22" | "23" | "44" | "P0" | "54" => StoreError::Violation(message),
+        // Connections, who may connect, and which database is there.
+        "08" | "28" | "3D" => StoreError::Unavailable(message),
+        // Shut down, crashed, starting up, dropped.
+        "57" if code.starts_with("57P") => StoreError::Unavailable(message),
+        _ => StoreError::Refused { cause: Cause::sql_state(code), message },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_is_away_is_no_cause_and_the_others_are_told_apart() {
+        let cause = |code: &str| of_sql_state(code, String::new()).cause();
+        for away in [
+            "08000", "08006", "57P01", "57P02", "57P03", "40001", "40P01", "40003", "25006", "53100", "53300", "55P03",
+            "25P03", "58030", "XX001",
+        ] {
+            assert_eq!(cause(away), None, "{away}");
+        }
+        for stubborn in ["53200", "53400", "57014", "42703", "42P01", "42501", "0A000", "XX000", "55000", "25P04"] {
+            assert_eq!(cause(stubborn), Some(Cause::sql_state(stubborn)), "{stubborn}");
+        }
+        for violation in ["23505", "22012", "P0001", "44000", "54000"] {
+            assert!(matches!(of_sql_state(violation, String::new()), StoreError::Violation(_)), "{violation}");
+        }
+        let waits = |code: &str| Cause::sql_state(code).depends_on_load();
+        assert!(waits("53200") && waits("57014") && waits("25P04") && waits("53000"));
+        assert!(!waits("53400") && !waits("42703") && !waits("XX000") && !Cause::Panic.depends_on_load());
+    }
+}
