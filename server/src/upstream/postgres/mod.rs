@@ -59,6 +59,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a transaction that met another one is repeated.
 const ATTEMPTS: u32 = 6;
 
+/// How long a transaction that failed may take to be undone, before its connection is closed all the same.
+const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a statement waits for a lock of another transaction, at most.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 /// Set in every transaction, with its timeouts. Not for the session, so that a transaction-pooling proxy may stand between.
@@ -244,7 +246,14 @@ impl PostgresUpstream {
         let inner = lent.client().transaction().await.map_err(|error| failed(error).before_all())?;
         inner.batch_execute(&self.settings).await.map_err(|error| failed(error).before_all())?;
         let mut transaction = PostgresTransaction::new(&self.schema, &inner, self.has_reports);
-        let result = run(&mut transaction).await?;
+        let result = match run(&mut transaction).await {
+            Ok(result) => result,
+            Err(error) => {
+                // Waited for: what it had locked is free when the next attempt begins. The connection is closed in any case.
+                let _ = tokio::time::timeout(ROLLBACK_TIMEOUT, inner.rollback()).await;
+                return Err(error);
+            }
+        };
         inner.commit().await.map_err(failed)?;
         lent.committed = true;
         Ok(result)
