@@ -192,9 +192,9 @@ fn a_server_that_refuses_does_not_take_the_batch_and_the_station_hears_why() -> 
         "{} bytes before, {taken} bytes taken in the end, {refused} while the server refused",
         counted.load(Ordering::Relaxed)
     );
-    // Four tries, of which two are as large as the first batch: 24 MB and more, were they read to their end. What was taken lay in sockets' buffers.
+    // Four tries, two of them with the first batch as a whole: more than all batches together, were they read. What was taken lay in sockets' buffers.
     ensure!(taken > 10 << 20, "{taken}: the batches are too small to show anything");
-    ensure!(refused < taken / 2, "{refused} bytes were taken and thrown away");
+    ensure!(refused < taken, "{refused} bytes were taken and thrown away");
     field.assert_upstream_equals(&[&station])?;
     runtime.block_on(well.shutdown());
     Ok(())

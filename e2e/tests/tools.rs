@@ -802,7 +802,7 @@ fn what_a_copy_would_lose_is_moved_in_place_or_told() -> Result<()> {
     ensure!(plan.contains("the view or rule fresh") && plan.matches("online").count() == 4, "{plan}");
     // One that was begun is taken back: nothing of it is left.
     client.batch("CREATE SCHEMA tidemark_optimize")?;
-    let told = world.tool(&["test"])?.fails_saying(&["one point failed"])?;
+    let told = world.tool(&["test"])?.fails_saying(&["1 point failed"])?;
     ensure!(told.stdout.contains("broken off"), "{}", told.stdout);
     world.does(&["optimize", "--undo"])?;
     world.does(&["test"])?;
