@@ -11,7 +11,7 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 #[cfg(doc)]
 use crate::postgres::PostgresCluster;
@@ -114,7 +114,9 @@ pub(crate) fn port(flavour: Flavour) -> Result<u16> {
     if let Some((_, started)) = own.iter().find(|(other, _)| *other == flavour) {
         return Ok(started.port);
     }
-    let started = start(flavour)?;
+    // In a thread of its own: the caller may be inside a runtime, where nothing may block on another.
+    let started = std::thread::scope(|scope| scope.spawn(|| start(flavour)).join());
+    let started = started.map_err(|_| anyhow!("BUG: starting a cluster panicked"))??;
     let port = started.port;
     own.push((flavour, started));
     Ok(port)
