@@ -92,11 +92,18 @@ pub fn start(flavour: Flavour) -> Result<Started> {
         );
     }
     let started = Started { port, shell };
+    // In a thread of its own: the caller may be inside a runtime, where nothing may block on another.
+    let made = std::thread::scope(|scope| scope.spawn(|| make_roles(port)).join());
+    made.map_err(|_| anyhow!("BUG: making the roles of a cluster panicked"))??;
+    Ok(started)
+}
+
+/// Makes the roles that tests use.
+fn make_roles(port: u16) -> Result<()> {
     let admin = PgClient::connect(port, ADMIN, "postgres")?;
     admin.batch(&format!(
         "CREATE ROLE {OWNER} LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE {TESTER} SUPERUSER LOGIN PASSWORD '{TESTER_PASSWORD}'"
-    ))?;
-    Ok(started)
+    ))
 }
 
 /// The port of the run's cluster of this kind.
@@ -114,9 +121,7 @@ pub(crate) fn port(flavour: Flavour) -> Result<u16> {
     if let Some((_, started)) = own.iter().find(|(other, _)| *other == flavour) {
         return Ok(started.port);
     }
-    // In a thread of its own: the caller may be inside a runtime, where nothing may block on another.
-    let started = std::thread::scope(|scope| scope.spawn(|| start(flavour)).join());
-    let started = started.map_err(|_| anyhow!("BUG: starting a cluster panicked"))??;
+    let started = start(flavour)?;
     let port = started.port;
     own.push((flavour, started));
     Ok(port)

@@ -20,16 +20,20 @@ impl Cluster {
 
     /// One of its own with TimescaleDB preloaded, and with hardly any room for locks: for as many as 10 in each of 40 connections.
     pub fn short_of_locks() -> Self {
-        let mut cluster = PostgresCluster::start(Flavour::Timescale).unwrap();
-        let admin = cluster.admin("postgres").unwrap();
-        admin.batch(&format!("CREATE ROLE {TESTER} SUPERUSER LOGIN PASSWORD '{PASSWORD}'")).unwrap();
-        for setting in ["max_locks_per_transaction = 10", "max_connections = 40"] {
-            admin.batch(&format!("ALTER SYSTEM SET {setting}")).unwrap();
-        }
-        drop(admin);
-        cluster.kill_hard().unwrap();
-        cluster.restart().unwrap();
-        Self(cluster)
+        // In a thread of its own: the tests' runtimes do not let anything block on another.
+        let started = std::thread::spawn(|| {
+            let mut cluster = PostgresCluster::start(Flavour::Timescale).unwrap();
+            let admin = cluster.admin("postgres").unwrap();
+            admin.batch(&format!("CREATE ROLE {TESTER} SUPERUSER LOGIN PASSWORD '{PASSWORD}'")).unwrap();
+            for setting in ["max_locks_per_transaction = 10", "max_connections = 40"] {
+                admin.batch(&format!("ALTER SYSTEM SET {setting}")).unwrap();
+            }
+            drop(admin);
+            cluster.kill_hard().unwrap();
+            cluster.restart().unwrap();
+            cluster
+        });
+        Self(started.join().unwrap())
     }
 
     /// Without TimescaleDB.
