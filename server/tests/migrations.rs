@@ -376,8 +376,10 @@ async fn reports_come_with_the_shrinkage_tables_whatever_their_version() {
         migrate(&url, &shrinkage()).await;
         let before = cluster.dump(&url);
         // A database from before there were reports.
-        assert_eq!(postgres::down(&mut connect(&url).await, 7, false).await.unwrap(), ["0007_shrinkage_reports"]);
-        assert_eq!(up(&url, &newer).await.unwrap(), ["derived:shrinkage:v2", "0007_shrinkage_reports"]);
+        let gone = postgres::down(&mut connect(&url).await, 6, false).await.unwrap();
+        assert_eq!(gone, ["0008_upkeep", "0007_shrinkage_reports"]);
+        let come = up(&url, &newer).await.unwrap();
+        assert_eq!(come, ["derived:shrinkage:v2", "0007_shrinkage_reports", "0008_upkeep"]);
         let client = connect(&url).await;
         client
             .batch_execute(

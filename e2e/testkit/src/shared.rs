@@ -11,7 +11,7 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 #[cfg(doc)]
 use crate::postgres::PostgresCluster;
@@ -92,11 +92,18 @@ pub fn start(flavour: Flavour) -> Result<Started> {
         );
     }
     let started = Started { port, shell };
+    // In a thread of its own: the caller may be inside a runtime, where nothing may block on another.
+    let made = std::thread::scope(|scope| scope.spawn(|| make_roles(port)).join());
+    made.map_err(|_| anyhow!("BUG: making the roles of a cluster panicked"))??;
+    Ok(started)
+}
+
+/// Makes the roles that tests use.
+fn make_roles(port: u16) -> Result<()> {
     let admin = PgClient::connect(port, ADMIN, "postgres")?;
     admin.batch(&format!(
         "CREATE ROLE {OWNER} LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE {TESTER} SUPERUSER LOGIN PASSWORD '{TESTER_PASSWORD}'"
-    ))?;
-    Ok(started)
+    ))
 }
 
 /// The port of the run's cluster of this kind.

@@ -142,7 +142,7 @@ pub enum Body {
         best: Option<String>,
     },
     /// The trend of a product.
-    Trend(TrendReport),
+    Trend(Box<TrendReport>),
     /// The products with most calculations, the most first.
     Top {
         /// The rows.
@@ -242,7 +242,7 @@ pub async fn ask(store: &dyn ReportStore, question: &Question, now_ms: i64) -> R
             let mut rows = store.days(&product, &since, &until).await?;
             rows.retain(|row| model.is_none() || row.model == model);
             let elsewhere = if rows.is_empty() { store.days_of(&product, model.as_deref()).await? } else { None };
-            Body::Trend(TrendReport { elsewhere, ..trend_report(product, model, since, until, &rows) })
+            Body::Trend(Box::new(TrendReport { elsewhere, ..trend_report(product, model, since, until, &rows) }))
         }
         Question::Top { count } => {
             if !(1..=TOP_MAX).contains(count) {

@@ -200,8 +200,7 @@ impl Upstream for SqliteUpstream {
     }
 
     async fn knows_code(&self, code_hash: [u8; 32]) -> Result<bool, StoreError> {
-        let found =
-            move |connection: &mut Connection| Ok(station_where(connection, "code_hash", &code_hash)?.is_some());
+        let found = move |connection: &mut Connection| Ok(station_where(connection, "code_hash", code_hash)?.is_some());
         Self::with(&self.reader, found).await
     }
 
@@ -263,7 +262,7 @@ impl Upstream for SqliteUpstream {
     }
 
     async fn station_by_uuid(&self, uuid: [u8; 16]) -> Result<Option<StationRecord>, StoreError> {
-        Self::with(&self.reader, move |connection| station_where(connection, "station_uuid", &uuid)).await
+        Self::with(&self.reader, move |connection| station_where(connection, "station_uuid", uuid)).await
     }
 
     async fn cursor(&self, station: StationNumber) -> Result<Option<Cursor>, StoreError> {

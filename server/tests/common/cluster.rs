@@ -20,8 +20,8 @@ impl Cluster {
 
     /// One of its own with TimescaleDB preloaded, and with hardly any room for locks: for as many as 10 in each of 40 connections.
     pub fn short_of_locks() -> Self {
-        // In a thread, because its clients wait for themselves and the test waits in a runtime.
-        let start = || {
+        // In a thread of its own: the tests' runtimes do not let anything block on another.
+        let started = std::thread::spawn(|| {
             let mut cluster = PostgresCluster::start(Flavour::Timescale).unwrap();
             let admin = cluster.admin("postgres").unwrap();
             admin.batch(&format!("CREATE ROLE {TESTER} SUPERUSER LOGIN PASSWORD '{PASSWORD}'")).unwrap();
@@ -31,9 +31,9 @@ impl Cluster {
             drop(admin);
             cluster.kill_hard().unwrap();
             cluster.restart().unwrap();
-            Self(cluster)
-        };
-        std::thread::spawn(start).join().unwrap()
+            cluster
+        });
+        Self(started.join().unwrap())
     }
 
     /// Without TimescaleDB.

@@ -110,7 +110,9 @@ fn open(path: &Path) -> Result<(Way, Result<Option<Store>>)> {
     }
     let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let (flags, uri) = match way {
-        Way::Locked => (flags | OpenFlags::SQLITE_OPEN_READ_ONLY, uri(path, "")),
+        // For reading and writing if this user may, else SQLite takes it for reading: a transaction that a writer broke off, or that its reader
+        // meets in the moment of its end, is then no obstacle. `query_only` keeps everything else from being written.
+        Way::Locked => (flags | OpenFlags::SQLITE_OPEN_READ_WRITE, uri(path, "")),
         Way::Shared => {
             // Who may not write the index may not make it either, should it go this moment. Who may shares it as any reader does: SQLite keeps
             // one per process, and a program's own connections write to it.

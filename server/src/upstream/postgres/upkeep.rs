@@ -9,18 +9,21 @@ use super::{PostgresUpstream, failed};
 use crate::upstream::StoreError;
 use crate::upstream::upkeep::{Thinned, Thinning, Upkeep};
 
-/// $1 station, $2 before, $3 at most. Rows that another server takes away just now are passed over.
-const REJECTS: &str = "DELETE FROM tidemark.rejects WHERE station = $1 AND seq IN (
+/// $1 station, $2 before, $3 at most. Rows that another server takes away just now are passed over. Materialised: a subquery with LIMIT and
+/// SKIP LOCKED may be run again and again, each time for other rows.
+const REJECTS: &str = "WITH old AS MATERIALIZED (
     SELECT r.seq FROM tidemark.rejects AS r
     WHERE r.station = $1 AND r.state <> 'open' AND r.resolved_at < $2
         AND r.seq <= (SELECT heard FROM tidemark.cursor WHERE station = $1)
         AND NOT EXISTS (SELECT FROM tidemark.rejects AS child
                         WHERE child.station = $1 AND child.parent = r.seq AND child.state = 'open')
-    LIMIT $3 FOR UPDATE OF r SKIP LOCKED)";
+    LIMIT $3 FOR UPDATE OF r SKIP LOCKED)
+    DELETE FROM tidemark.rejects AS r USING old WHERE r.station = $1 AND r.seq = old.seq";
 /// The same, and $4: how many of the newest changes keep their prints.
-const HISTORY: &str = "DELETE FROM tidemark.history WHERE station = $1 AND first_seq IN (
+const HISTORY: &str = "WITH first AS MATERIALIZED (
     SELECT first_seq FROM tidemark.history WHERE station = $1 ORDER BY first_seq LIMIT $3)
-    AND applied_at < $2 AND first_seq + count - 1 <= (SELECT seq FROM tidemark.cursor WHERE station = $1) - $4";
+    DELETE FROM tidemark.history AS h USING first WHERE h.station = $1 AND h.first_seq = first.first_seq
+    AND h.applied_at < $2 AND h.first_seq + h.count - 1 <= (SELECT seq FROM tidemark.cursor WHERE station = $1) - $4";
 
 #[async_trait]
 impl Upkeep for PostgresUpstream {

@@ -252,7 +252,7 @@ impl StoreTransaction for SqliteTransaction<'_> {
     }
 
     async fn station_by_code(&mut self, code_hash: [u8; 32]) -> Result<Option<StationRecord>, StoreError> {
-        station_where(self.connection, "code_hash", &code_hash)
+        station_where(self.connection, "code_hash", code_hash)
     }
 
     async fn station_by_name(&mut self, name: &str) -> Result<Option<StationRecord>, StoreError> {
@@ -260,7 +260,7 @@ impl StoreTransaction for SqliteTransaction<'_> {
     }
 
     async fn station_by_uuid(&mut self, uuid: [u8; 16]) -> Result<Option<StationRecord>, StoreError> {
-        station_where(self.connection, "station_uuid", &uuid)
+        station_where(self.connection, "station_uuid", uuid)
     }
 
     async fn last_number(&mut self) -> Result<u32, StoreError> {
