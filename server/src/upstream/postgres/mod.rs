@@ -59,6 +59,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a transaction that met another one is repeated.
 const ATTEMPTS: u32 = 6;
 
+/// How long a transaction that failed may take to be undone, before its connection is closed all the same.
+const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a statement waits for a lock of another transaction, at most.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 /// Set in every transaction, with its timeouts. Not for the session, so that a transaction-pooling proxy may stand between.
@@ -75,19 +77,23 @@ pub struct PostgresUpstream {
     settings: String,
 }
 
-/// A connection that goes back to the pool when the work on it has ended, but not when that panicked: then it is closed, and the database
-/// undoes and unlocks what it had begun.
-struct Lent(Option<Object>);
+/// A connection that goes back to the pool only when its transaction was committed. However else the work on it ends, by an error or a panic,
+/// it is closed, and the database undoes and unlocks what was begun. For the driver leaves a connection behind on which every answer is the
+/// one to the question before when a COPY fails at its very beginning (it ends the COPY that did not begin, and that is answered, too).
+struct Lent {
+    object: Option<Object>,
+    committed: bool,
+}
 
 impl Lent {
     fn client(&mut self) -> &mut Object {
-        self.0.as_mut().expect("BUG: a connection is lent until it is dropped")
+        self.object.as_mut().expect("BUG: a connection is lent until it is dropped")
     }
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        if let Some(object) = self.0.take().filter(|_| std::thread::panicking()) {
+        if let Some(object) = self.object.take().filter(|_| !self.committed) {
             drop(Object::take(object));
         }
     }
@@ -236,12 +242,20 @@ impl PostgresUpstream {
         &self,
         run: &impl for<'t> Fn(&'t mut PostgresTransaction<'_>) -> BoxFuture<'t, Result<R, StoreError>>,
     ) -> Result<R, StoreError> {
-        let mut lent = Lent(Some(self.client().await?));
+        let mut lent = Lent { object: Some(self.client().await?), committed: false };
         let inner = lent.client().transaction().await.map_err(|error| failed(error).before_all())?;
         inner.batch_execute(&self.settings).await.map_err(|error| failed(error).before_all())?;
         let mut transaction = PostgresTransaction::new(&self.schema, &inner, self.has_reports);
-        let result = run(&mut transaction).await?;
+        let result = match run(&mut transaction).await {
+            Ok(result) => result,
+            Err(error) => {
+                // Waited for: what it had locked is free when the next attempt begins. The connection is closed in any case.
+                let _ = tokio::time::timeout(ROLLBACK_TIMEOUT, inner.rollback()).await;
+                return Err(error);
+            }
+        };
         inner.commit().await.map_err(failed)?;
+        lent.committed = true;
         Ok(result)
     }
 }
