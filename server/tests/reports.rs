@@ -343,7 +343,7 @@ async fn the_formulas_in_sql_are_those_of_core() {
     let mut runner = proptest::test_runner::TestRunner::default();
     let strategy = (prop::array::uniform4(number()), prop::array::uniform3(number()), number());
     let mut told = 0;
-    for _ in 0..1500 {
+    for _ in 0..2000 {
         let ([initial, incoming, outgoing, last], [a, b, c], days) = strategy.new_tree(&mut runner).unwrap().current();
         let row = client.query_one(&records, &[&initial, &incoming, &outgoing, &last]).await.unwrap();
         let record = Inventory { initial_balance: initial, incoming, outgoing, final_balance: last };
