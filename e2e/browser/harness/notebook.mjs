@@ -8,7 +8,7 @@ export const english = {
   initial: 'Initial balance', incoming: 'Incoming', outgoing: 'Outgoing', final: 'Final balance', days: 'Storage days', more: 'One day more',
   save: 'Save record', saved: /Saved on this device/, change: /Change product/, rate: (percent) => `${percent}%`, kilograms: (text) => `${text} kg`,
   day: 'Today', edit: (name) => new RegExp(`^Edit ${name}`), correct: 'Save correction', remove: (name) => new RegExp(`^Delete ${name}`), undo: 'Undo',
-  rejects: 'Rejected changes', rejected: '1 rejected change to repair', send: 'Correct and send', revoked: /revoked/, export: 'Export unsent data', number: (value) => value,
+  rejects: 'Rejected changes', rejected: '1 rejected change to repair', send: 'Correct and send', revoked: /access was taken away/, export: 'Export unsent data', number: (value) => value,
   again: 'Send now',
 };
 export const russian = {
