@@ -221,8 +221,9 @@ export class Sync {
     const { turn, exchange, clock, farewell } = this.#world;
     this.#sent += 1;
     this.#become({ state: 'sending' });
-    // A page that closes now takes this request with it; it may send the same once more, which does the same.
-    farewell(request.method === 'POST' && request.body.length <= FAREWELL_BYTES_MAX ? request : null);
+    // A page that closes now takes this request with it; it may send the same once more, which does the same. A question carries nothing: what
+    // was to be sent before it still is.
+    if (request.method === 'POST') farewell(request.body.length <= FAREWELL_BYTES_MAX ? request : null);
     const outcome = await exchange(request);
     if (this.#ended) return;
     this.#grown = true;

@@ -224,6 +224,28 @@ test('a page has at hand what to send when it goes away: the request on its way,
   assert.equal(world.farewell, null, 'nothing once all is upstream');
 });
 
+test('a page that goes away while the server is only asked, or just was, still has its changes at hand', async () => {
+  const world = await joined();
+  const wait = () => ({ do: 'wait', untilMs: world.clock.time + 50_000 });
+  world.core.actions.push(send(1), wait());
+  await world.tabs.get('a').call('exec', ['put x']);
+  await settle();
+  const prepared = world.farewell;
+  assert.equal(prepared.id, 0, 'prepared by the engine');
+  let answer;
+  world.replies.push(new Promise((resolve) => { answer = resolve; }));
+  world.core.actions.push({ ...send(2), method: 'GET', url: 'https://up.example/v1/station' }, wait());
+  world.owner.receive({ t: 'hint', what: 'online' });
+  await settle();
+  assert.equal(world.requests.at(-1).method, 'GET');
+  assert.equal(world.farewell, prepared, 'while it is asked');
+  // The next one is prepared only when some time has gone by since the last.
+  answer({ failure: { timeout: false, message: 'cut off' } });
+  await settle();
+  assert.equal(world.core.farewells, 1);
+  assert.equal(world.farewell, prepared, 'when it did not answer');
+});
+
 test('a request too large for a page that goes away is left alone', async () => {
   const world = await joined({ actions: [send(1, 60_001)], replies: [new Promise(() => {})] });
   assert.equal(world.requests.length, 1);
