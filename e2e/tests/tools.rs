@@ -800,6 +800,11 @@ fn what_a_copy_would_lose_is_moved_in_place_or_told() -> Result<()> {
     let before: i64 = client.value("SELECT count(*) FROM public.fresh")?;
     let plan = world.does(&["optimize", "--plan"])?;
     ensure!(plan.contains("the view or rule fresh") && plan.matches("online").count() == 4, "{plan}");
+    let facts: Json = serde_json::from_str(&world.does(&["optimize", "--plan", "--json"])?)?;
+    let tables = facts["tables"].as_array().context("no tables")?;
+    let locked = tables.iter().filter(|table| table["in_place_for"] != serde_json::json!([]));
+    let locked: Vec<_> = locked.map(|table| &table["table"]).collect();
+    ensure!(tables.len() == 5 && locked == ["forecasts"], "{facts}");
     // One that was begun is taken back: nothing of it is left.
     client.batch("CREATE SCHEMA tidemark_optimize")?;
     let told = world.tool(&["test"])?.fails_saying(&["1 point failed"])?;

@@ -294,6 +294,11 @@ fn where_no_bundle_was_made_import_says_so() {
 fn facts_are_there_for_programs() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
+    // Looking at a database does not make it.
+    assert!(json(here, &["migrate", "status", "--json"])["pending"].as_array().unwrap().len() > 3);
+    assert!(works(here, &["migrate", "plan"]).contains("CREATE TABLE"));
+    assert!(run(here, &["migrate", "down"]).err.contains("there is no database file"));
+    assert_eq!(std::fs::read_dir(here).unwrap().count(), 0);
     works(here, &["station", "add", "north"]);
     let station = json(here, &["station", "list", "--json"]);
     assert_eq!(
@@ -306,6 +311,8 @@ fn facts_are_there_for_programs() {
     assert_eq!(json(here, &["reader", "list", "--json"])["name"], "1C");
     assert_eq!(json(here, &["test", "--json"])["ok"], true);
     assert!(json(here, &["vacuum", "--json"])["bytes"].as_u64() > Some(0));
+    let plan = json(here, &["optimize", "--plan", "--json"]);
+    assert_eq!((&plan["can_have_hypertables"], &plan["tables"]), (&false.into(), &serde_json::json!([])));
     assert!(json(here, &["timescale", "--json"])["why"].as_str().unwrap().contains("embedded SQLite"));
     assert_eq!(json(here, &["info", "--json"])["schema"]["name"], "shrinkage");
     assert!(json(here, &["migrate", "status", "--json"])["applied"].as_array().unwrap().len() > 3);

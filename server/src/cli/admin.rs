@@ -10,6 +10,7 @@ use tidemark_migrations::postgres::timescale as timescale_state;
 use super::{Look, Place, print_json, print_table};
 use crate::admin::check::Point;
 use crate::admin::info::{Info, TableInfo, info};
+use crate::admin::optimize::Plan;
 use crate::admin::timescale::{extension, how_to_get, hypertables};
 use crate::admin::{check, connect, optimize, vacuum};
 use crate::config::{DatabaseUrl, load_schema};
@@ -23,6 +24,9 @@ pub(super) struct OptimizeArgs {
     /// Take back what a run left that was broken off, instead of going on with it.
     #[arg(long, conflicts_with = "plan")]
     undo: bool,
+    /// With --plan: as JSON, for programs.
+    #[arg(long, requires = "plan")]
+    json: bool,
     #[command(flatten)]
     place: Place,
 }
@@ -181,10 +185,41 @@ fn no_hypertables(json: bool, why: &str) -> anyhow::Result<()> {
 pub(super) async fn optimize(args: OptimizeArgs) -> anyhow::Result<()> {
     let (database, _, schema) = schemas(&args.place).await?;
     let mut say = |line: &str| say!("{line}");
-    match (args.plan, args.undo) {
-        (true, _) => optimize::plan(&database, &schema, &mut say).await,
-        (_, true) => optimize::undo(&database, &mut say).await,
-        _ => optimize::run(&database, &schema, &mut say).await,
+    if args.plan {
+        let plan = optimize::plan(&database, &schema).await?;
+        if args.json {
+            return print_json(&plan);
+        }
+        print_plan(&plan);
+        return Ok(());
+    }
+    if args.undo {
+        optimize::undo(&database, &mut say).await
+    } else {
+        optimize::run(&database, &schema, &mut say).await
+    }
+}
+
+fn print_plan(plan: &Plan) {
+    if !plan.can_have_hypertables {
+        say!("an embedded SQLite database has no hypertables; its statistics would be renewed");
+        return;
+    }
+    if let Some(how) = &plan.get_timescaledb {
+        say!("no TimescaleDB in this database; it would be created if that can be done. {how}");
+    }
+    if plan.was_broken_off {
+        say!("a run before was broken off; it would go on where it was");
+    }
+    for table in &plan.tables {
+        let way = match table.in_place_for.as_slice() {
+            [] => "online: copied in pieces while stations push, then swapped under a short lock".to_owned(),
+            reasons => format!("in place, locked until it is done: {}", reasons.join("; ")),
+        };
+        say!("{}: about {}, {}; {way}", table.table, count(table.rows_about, "row"), bytes(table.bytes));
+    }
+    if plan.tables.is_empty() {
+        say!("every table with a time column is a hypertable; the statistics would be renewed");
     }
 }
 

@@ -1,11 +1,15 @@
 //! `migrate up|down|status|plan`.
 
+use std::path::Path;
+
 use clap::{Args, Subcommand};
+use rusqlite::Connection;
 use serde_json::json;
 use tidemark_core::amount::count;
 use tidemark_migrations::{Status, postgres, sqlite};
 
 use super::{Look, Place, print_json, print_table};
+use crate::admin::open_file;
 use crate::config::DatabaseUrl;
 use crate::upstream;
 
@@ -71,7 +75,7 @@ async fn up(place: &Place) -> anyhow::Result<()> {
 
 async fn down(args: &DownArgs) -> anyhow::Result<()> {
     let done = match args.place.database()? {
-        DatabaseUrl::Sqlite(path) => sqlite::down(&mut upstream::sqlite::connect(&path)?, args.to, args.yes_drop_data)?,
+        DatabaseUrl::Sqlite(path) => sqlite::down(&mut open_file(&path)?, args.to, args.yes_drop_data)?,
         DatabaseUrl::Postgres(config) => {
             let mut client = upstream::postgres::connect(&config).await?;
             postgres::down(&mut client, args.to, args.yes_drop_data).await?
@@ -88,12 +92,21 @@ async fn status(place: &Place) -> anyhow::Result<Status> {
     let database = place.database()?;
     let (schema, _) = place.schema(&database).await?;
     Ok(match database {
+        // Asking does not make the file; that it could be made is seen by its folder.
+        DatabaseUrl::Sqlite(path) if !path.exists() && path.parent().is_some_and(is_folder) => {
+            sqlite::status(&mut Connection::open_in_memory()?, &schema)?
+        }
         DatabaseUrl::Sqlite(path) => sqlite::status(&mut upstream::sqlite::connect(&path)?, &schema)?,
         DatabaseUrl::Postgres(config) => {
             let mut client = upstream::postgres::connect(&config).await?;
             postgres::status(&mut client, &schema).await?
         }
     })
+}
+
+/// Whether this is a folder; the empty path is the one the program runs in.
+fn is_folder(path: &Path) -> bool {
+    path.as_os_str().is_empty() || path.is_dir()
 }
 
 fn facts(status: &Status) -> serde_json::Value {

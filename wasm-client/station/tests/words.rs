@@ -303,6 +303,94 @@ fn facts_are_there_for_programs() {
 }
 
 #[test]
+fn what_is_done_to_a_file_is_told_to_programs_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let init = json(here, &["init", "--json"]);
+    assert_eq!((&init["file"], init["tables"].as_array().unwrap().len()), (&"tidemark.db".into(), 18));
+    assert_eq!(json(here, &["server", "--json"]), serde_json::json!({ "server": null }));
+    drop(insert(here));
+    ok(here, &["backup", "copy.db"]);
+    assert_eq!(
+        json(here, &["restore", "copy.db", "--json"]),
+        serde_json::json!({ "file": "tidemark.db", "copy": "copy.db", "kept": "tidemark.db.before-restore" })
+    );
+    std::fs::write(here.join("shrinkage.toml"), tidemark_core::schema::SHRINKAGE_TOML).unwrap();
+    let upgrade = json(here, &["upgrade", "--schema", "shrinkage.toml", "--json"]);
+    assert_eq!(
+        (&upgrade["version_before"], &upgrade["version"], &upgrade["tables"], &upgrade["pending"]),
+        (&1.into(), &1.into(), &serde_json::json!([]), &1.into())
+    );
+    // As when the server had refused each of the three changes.
+    let db = Connection::open(here.join("tidemark.db")).unwrap();
+    db.execute_batch(
+        "UPDATE nomenclature SET name = 'ЛЕЩ'; UPDATE nomenclature SET name = 'ЩУКА';
+         INSERT INTO tidemark_rejects (seq, at, tbl, op, code, message, origin, rejected_at, key, c0, c1)
+             SELECT seq, at, tbl, op, 'range', 'no', 'server', 1, c0, c0, c1 FROM tidemark_log",
+    )
+    .unwrap();
+    assert_eq!(json(here, &["rejects", "discard", "3", "--json"]), serde_json::json!({ "discarded": [3] }));
+    assert_eq!(json(here, &["rejects", "repair", "1", "--set", "name=СУДАК", "--json"])["changes"], 1);
+    db.execute("UPDATE tidemark_rejects SET state = 'open' WHERE seq = 2", []).unwrap();
+    assert_eq!(json(here, &["rejects", "requeue", "2", "--json"]), serde_json::json!({ "changes": 1, "rejects": 1 }));
+    assert_eq!(json(here, &["rejects", "export", "r.jsonl", "--json"])["rejects"], 3);
+    assert_eq!(json(here, &["rejects", "renumber", "--json"]), serde_json::json!({ "tables": [] }));
+}
+
+#[test]
+fn attaching_is_told_to_programs_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let (code, _, stderr) = run(here, &["attach", "nofile"]);
+    assert_eq!(code, 1);
+    assert_eq!(
+        stderr,
+        "tidemark: nofile: no such file; name the database that the other system writes: `tidemark attach FILE`. Nothing was changed\n"
+    );
+    Connection::open(here.join("other.db"))
+        .unwrap()
+        .execute_batch(
+            "CREATE TABLE nomenclature (id INTEGER PRIMARY KEY, name VARCHAR(200) NOT NULL); CREATE TABLE mine (x);
+             INSERT INTO nomenclature (name) VALUES ('СИНЕЦ'), (x'ff')",
+        )
+        .unwrap();
+    let (code, stdout, _) = run(here, &["attach", "--check", "other.db", "--json"]);
+    let lines: Vec<Json> = stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [problem, summary] = lines.as_slice() else { panic!("{stdout}") };
+    assert_eq!((code, &problem["table"], &problem["key"]), (1, &"nomenclature".into(), &"2".into()), "{stdout}");
+    assert_eq!((&summary["state"], &summary["problems"]), (&"checked".into(), &1.into()), "{stdout}");
+    let differs = |facts: &Json, table: &str| {
+        facts["differences"].as_array().unwrap().iter().any(|found| found["table"] == table && found["stops"] == false)
+    };
+    assert!(differs(summary, "mine"), "{stdout}");
+    let attached = json(here, &["attach", "other.db", "--json"]);
+    assert_eq!(
+        (&attached["state"], &attached["rows"], &attached["copy"], &attached["captured"]),
+        (&"attached".into(), &2.into(), &"other.db.before-tidemark".into(), &serde_json::json!(["nomenclature"]))
+    );
+    assert!(differs(&attached, "mine") && attached["lacking"].as_array().unwrap().len() == 17, "{attached}");
+    let again = json(here, &["attach", "other.db", "--json"]);
+    assert_eq!((&again["state"], &again["rows"]), (&"was-attached".into(), &0.into()));
+    let db = ["--db", "other.db"];
+    assert_eq!(
+        run(here, &[db[0], db[1], "detach", "--json"]),
+        (1, String::new(), run(here, &[db[0], db[1], "detach"]).2)
+    );
+    let detached = json(here, &[db[0], db[1], "detach", "--force", "--json"]);
+    assert_eq!((&detached["forgotten"], &detached["rejects_forgotten"]), (&2.into(), &0.into()));
+    // A table that capture cannot follow.
+    Connection::open(here.join("third.db"))
+        .unwrap()
+        .execute_batch("CREATE VIEW nomenclature AS SELECT 1 AS id")
+        .unwrap();
+    let (code, stdout, _) = run(here, &["attach", "third.db", "--json"]);
+    let facts: Json = serde_json::from_str(&stdout).unwrap();
+    let stops = facts["differences"].as_array().unwrap().iter().filter(|found| found["stops"] == true);
+    let stops: Vec<&Json> = stops.map(|found| &found["table"]).collect();
+    assert_eq!((code, &facts["state"], stops), (1, &"refused".into(), vec![&"nomenclature".into()]), "{facts}");
+}
+
+#[test]
 fn nothing_to_export_is_said_and_harms_no_file() {
     let folder = initialised();
     let here = folder.path();

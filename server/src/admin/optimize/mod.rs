@@ -13,7 +13,8 @@
 mod online;
 mod table;
 
-use tidemark_core::amount::{bytes, count, count_is};
+use serde::Serialize;
+use tidemark_core::amount::count_is;
 use tidemark_core::postgres::qualified;
 use tidemark_core::schema::{Schema, Table};
 use tidemark_migrations::postgres::{LOCK, ensure_timescale, timescale as timescale_state};
@@ -65,41 +66,59 @@ pub async fn was_broken_off(client: &Client) -> anyhow::Result<bool> {
     Ok(row.get(0))
 }
 
-/// Says what [`run`] would do, and changes nothing.
+/// What [`run`] would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// Whether the database can have hypertables at all: PostgreSQL can, the embedded one cannot.
+    pub can_have_hypertables: bool,
+    /// How TimescaleDB comes into a database of PostgreSQL that has none.
+    pub get_timescaledb: Option<String>,
+    /// A run before was broken off; it would go on where it was.
+    pub was_broken_off: bool,
+    /// The plain tables with a time column, parents first.
+    pub tables: Vec<PlannedTable>,
+}
+
+/// A plain table that would become a hypertable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PlannedTable {
+    /// Its name.
+    pub table: String,
+    /// What PostgreSQL takes its number of rows for.
+    pub rows_about: u64,
+    /// Its size with indexes.
+    pub bytes: u64,
+    /// What is on it that a copy cannot take over. None: it is copied in pieces while stations push; else it is locked until it is done.
+    pub in_place_for: Vec<String>,
+}
+
+/// What [`run`] would do; nothing is changed.
 ///
 /// # Errors
 /// When the database cannot be asked.
-pub async fn plan(database: &DatabaseUrl, schema: &Schema, say: &mut (dyn FnMut(&str) + Send)) -> anyhow::Result<()> {
-    let DatabaseUrl::Postgres(config) = database else {
-        say("an embedded SQLite database has no hypertables; its statistics would be renewed");
-        return Ok(());
-    };
+pub async fn plan(database: &DatabaseUrl, schema: &Schema) -> anyhow::Result<Plan> {
+    let mut planned =
+        Plan { can_have_hypertables: false, get_timescaledb: None, was_broken_off: false, tables: Vec::new() };
+    let DatabaseUrl::Postgres(config) = database else { return Ok(planned) };
     let client = connect(config).await?;
+    planned.can_have_hypertables = true;
     if timescale::extension(&client).await?.is_none() {
-        let how = how_to_get(&timescale_state(&client).await?);
-        say(&format!("no TimescaleDB in this database; it would be created if that can be done. {how}"));
+        planned.get_timescaledb = Some(how_to_get(&timescale_state(&client).await?));
     }
-    if was_broken_off(&client).await? {
-        say("a run before was broken off; it would go on where it was");
-    }
-    let plain = plain(&client, schema).await?;
-    for table in &plain {
+    planned.was_broken_off = was_broken_off(&client).await?;
+    for table in plain(&client, schema).await? {
         let old = OldTable::read(&client, schema, table).await?;
-        let way = match old.way() {
-            Way::Online => "online: copied in pieces while stations push, then swapped under a short lock".to_owned(),
-            Way::InPlace(reasons) => format!("in place, locked until it is done: {}", reasons.join("; ")),
-        };
-        say(&format!(
-            "{}: about {}, {}; {way}",
-            table.name,
-            count(old.rows_about.unsigned_abs(), "row"),
-            bytes(old.bytes)
-        ));
+        planned.tables.push(PlannedTable {
+            table: table.name.clone(),
+            rows_about: old.rows_about.unsigned_abs(),
+            bytes: old.bytes,
+            in_place_for: match old.way() {
+                Way::Online => Vec::new(),
+                Way::InPlace(reasons) => reasons,
+            },
+        });
     }
-    if plain.is_empty() {
-        say("every table with a time column is a hypertable; the statistics would be renewed");
-    }
-    Ok(())
+    Ok(planned)
 }
 
 /// Makes hypertables of all plain tables with a time column, and renews the statistics. Running it again does what is left.

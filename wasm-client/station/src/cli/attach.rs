@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::{Value as Json, json};
 use tidemark_client::attach::{self, Difference, Tables};
 use tidemark_client::backup::back_up;
 use tidemark_client::{Error, Store};
@@ -31,6 +32,9 @@ pub(super) struct Args {
     /// Make no copy.
     #[arg(long)]
     no_backup: bool,
+    /// As JSON, for programs.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
@@ -38,18 +42,20 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
     match Store::open(path) {
         Ok(store) if args.check => {
             let schema = store.schema().clone();
-            list_problems(path, &schema, &tables_of(path, &schema)?)
+            list_problems(path, &schema, &tables_of(path, &schema)?, &[], args.json)
         }
         Ok(store) => go_on(path, store, args),
         Err(Error::NotTidemark { .. }) => {
             let schema = args.schema.as_deref().map_or_else(|| Ok(shrinkage()), read_schema)?;
             let differences = attach::differences(path, &schema)?;
             if args.check {
-                show_differences(&differences);
-                return list_problems(path, &schema, &attach::tables(path, &schema)?);
+                return list_problems(path, &schema, &attach::tables(path, &schema)?, &differences, args.json);
             }
             attach_anew(path, &schema, &differences, args)
         }
+        Err(Error::Missing { file }) => Err(Fatal::new(format!(
+            "{file}: no such file; name the database that the other system writes: `tidemark attach FILE`. Nothing was changed"
+        ))),
         Err(error) => Err(error.into()),
     }
 }
@@ -57,11 +63,16 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
 fn attach_anew(path: &Path, schema: &Schema, differences: &[Difference], args: &Args) -> Result<(), Fatal> {
     let shown = path.display();
     if differences.iter().any(|found| found.stops) {
-        show_differences(differences);
+        if args.json {
+            show::json(&facts("refused", path, schema, &attach::tables(path, schema)?, differences));
+        } else {
+            show_differences(differences);
+        }
         return Err(Fatal::new(format!(
             "{shown}: cannot be attached as it is; see the lines marked «stops». Nothing was changed"
         )));
     }
+    let mut copy = None;
     if !args.no_backup {
         let backup = args.backup.clone().unwrap_or_else(|| {
             let mut name = path.as_os_str().to_owned();
@@ -69,18 +80,31 @@ fn attach_anew(path: &Path, schema: &Schema, differences: &[Difference], args: &
             name.into()
         });
         back_up(path, &backup)?;
-        show::line(&format!("{shown}: copied to {}", backup.display()));
+        if !args.json {
+            show::line(&format!("{shown}: copied to {}", backup.display()));
+        }
+        copy = Some(backup);
     }
     let uuid = entropy::station_uuid().map_err(StationError::from)?;
     let (mut store, attached) = Store::attach(path, schema, uuid)?;
-    show_differences(&attached.differences);
+    if !args.json {
+        show_differences(&attached.differences);
+    }
     super::backfill(&mut store)?;
+    let tables = attach::tables(path, schema)?;
+    if args.json {
+        let mut facts = facts("attached", path, schema, &tables, &attached.differences);
+        facts["rows"] = attached.rows.into();
+        facts["copy"] = json!(copy);
+        show::json(&facts);
+        return Ok(());
+    }
     show::line(&format!(
         "{shown}: attached, schema {} version {}, {} captured; {} in the log. Programs go on as ever, what they write is captured; \
          `tidemark attach --check` lists what cannot go upstream, `tidemark join CODE` connects the file to a server",
         schema.name(),
         schema.version(),
-        captured(&attach::tables(path, schema)?),
+        captured(&tables),
         show::count_with(attached.rows, "row", ["that was there is", "that were there are"])
     ));
     Ok(())
@@ -116,6 +140,12 @@ fn go_on(path: &Path, mut store: Store, args: &Args) -> Result<(), Fatal> {
     }
     let tables = tables_of(path, &store.schema().clone())?;
     let logged = super::backfill(&mut store)?;
+    if args.json {
+        let mut facts = facts("was-attached", path, store.schema(), &tables, &[]);
+        facts["rows"] = logged.into();
+        show::json(&facts);
+        return Ok(());
+    }
     let what = if logged > 0 {
         format!(
             "; {} in the log now, too",
@@ -134,12 +164,51 @@ fn show_differences(differences: &[Difference]) {
     }
 }
 
-fn list_problems(path: &Path, schema: &Schema, tables: &Tables) -> Result<(), Fatal> {
+/// What is known of the file, for programs.
+fn facts(state: &str, path: &Path, schema: &Schema, tables: &Tables, differences: &[Difference]) -> Json {
+    let differences = differences
+        .iter()
+        .map(|found| json!({ "table": found.table, "column": found.column, "what": found.what, "stops": found.stops }));
+    json!({
+        "state": state,
+        "file": path,
+        "schema": { "name": schema.name(), "version": schema.version() },
+        "captured": tables.captured,
+        "lacking": tables.lacking,
+        "differences": differences.collect::<Vec<_>>(),
+    })
+}
+
+fn list_problems(
+    path: &Path,
+    schema: &Schema,
+    tables: &Tables,
+    differences: &[Difference],
+    as_json: bool,
+) -> Result<(), Fatal> {
     let shown = path.display();
+    if !as_json {
+        show_differences(differences);
+    }
     let count = attach::problems::<Error>(path, schema, now_ms(), &mut |problem| {
-        show::line(&problem.to_string());
+        if as_json {
+            let facts = json!({
+                "table": problem.table, "key": problem.key, "code": problem.code.as_str(), "reason": problem.reason,
+            });
+            show::line(&facts.to_string());
+        } else {
+            show::line(&problem.to_string());
+        }
         Ok(())
     })?;
+    if as_json {
+        let mut facts = facts("checked", path, schema, tables, differences);
+        facts["problems"] = count.into();
+        show::line(&facts.to_string());
+    }
+    if count == 0 && as_json {
+        return Ok(());
+    }
     if count == 0 {
         show::line(&format!("{shown}: every row can go upstream; {} captured", captured(tables)));
         return Ok(());

@@ -74,6 +74,9 @@ pub(super) struct RestoreArgs {
     /// Where the file goes that is replaced; without it, the file's name with `.before-restore`.
     #[arg(long, value_name = "FILE")]
     keep: Option<PathBuf>,
+    /// As JSON, for programs.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn restore(db: &Path, args: &RestoreArgs) -> Result<(), Fatal> {
@@ -85,6 +88,10 @@ pub(super) fn restore(db: &Path, args: &RestoreArgs) -> Result<(), Fatal> {
     let was_there = db.exists();
     backup::restore(&args.from, db, &keep)?;
     super::open(db)?;
+    if args.json {
+        show::json(&json!({ "file": db, "copy": args.from, "kept": was_there.then_some(&keep) }));
+        return Ok(());
+    }
     let kept = if was_there { format!("; what it replaced is {}", keep.display()) } else { String::new() };
     show::line(&format!(
         "{}: put back from {}{kept}. If changes were pushed since the copy was made, `tidemark push` finds that out and says how to go on",

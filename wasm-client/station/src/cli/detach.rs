@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::json;
+
 use super::{Fatal, show};
 
 #[derive(Debug, clap::Args)]
@@ -10,6 +12,9 @@ pub(super) struct Args {
     /// pruned: they stay upstream, and which they were is forgotten.
     #[arg(long)]
     force: bool,
+    /// As JSON, for programs.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
@@ -31,6 +36,10 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
         )));
     }
     store.detach()?;
+    if args.json {
+        show::json(&json!({ "file": db, "forgotten": status.pending, "rejects_forgotten": status.rejects }));
+        return Ok(());
+    }
     show::line(&format!(
         "{shown}: detached; the tables, rows and programs of the file are as they were, and nothing is captured any more"
     ));

@@ -3,6 +3,7 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
 use tidemark_core::limits::SCHEMA_BYTES_MAX;
 use tidemark_core::schema::{Schema, shrinkage};
 
@@ -14,6 +15,9 @@ pub(super) struct Args {
     /// The schema file; without it, the shipped schema of the shrinkage system.
     #[arg(long, env = "TIDEMARK_SCHEMA", value_name = "FILE")]
     schema: Option<PathBuf>,
+    /// As JSON, for programs.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
@@ -22,6 +26,11 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
         None => shrinkage(),
     };
     Station::init(db, &schema)?;
+    if args.json {
+        let tables: Vec<&str> = schema.tables().iter().map(|table| table.name.as_str()).collect();
+        show::json(&json!({ "file": db, "schema": schema.name(), "version": schema.version(), "tables": tables }));
+        return Ok(());
+    }
     show::line(&format!(
         "{}: made, schema {} version {}, {}. Any program may write to it now; `tidemark join CODE` connects it to a server",
         db.display(),

@@ -36,7 +36,7 @@ enum Verb {
     /// Log the rows of rejected changes once more, as they are now: new changes.
     Requeue(repair::RequeueArgs),
     /// Give rows whose key is too large to travel keys that do, with what references them; later rows are numbered on from there.
-    Renumber,
+    Renumber(super::Json),
     /// Give rejected changes up. They are kept, as discarded.
     Discard(repair::DiscardArgs),
 }
@@ -71,7 +71,7 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
         Some(Verb::Export(args)) => export::run(db, args),
         Some(Verb::Repair(args)) => repair::repair(db, args),
         Some(Verb::Requeue(args)) => repair::requeue(db, args),
-        Some(Verb::Renumber) => repair::renumber(db),
+        Some(Verb::Renumber(args)) => repair::renumber(db, args.json),
         Some(Verb::Discard(args)) => repair::discard(db, args),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use serde_json::json;
 use tidemark_client::sync::ServerUrl;
 
 use super::{Fatal, show};
@@ -11,17 +12,28 @@ use crate::station::StationError;
 pub(super) struct Args {
     /// Where the server answers now; without it, the URL in use is shown.
     url: Option<String>,
+    /// As JSON, for programs.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
     let store = super::open(db)?;
     let Some(url) = &args.url else {
         let server = store.meta()?.server;
+        if args.json {
+            show::json(&json!({ "server": server }));
+            return Ok(());
+        }
         show::line(server.as_deref().unwrap_or("none yet: `tidemark join CODE`"));
         return Ok(());
     };
     let url = ServerUrl::parse(url).map_err(|error| Fatal::from(StationError::Join(error.into())))?;
     store.move_server(&url)?;
+    if args.json {
+        show::json(&json!({ "server": url.as_str() }));
+        return Ok(());
+    }
     show::line(&format!("{}: pushes to {} from now on", db.display(), url.as_str()));
     Ok(())
 }

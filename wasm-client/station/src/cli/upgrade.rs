@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
 use super::init::read_schema;
 use super::{Fatal, show};
 
@@ -10,13 +12,33 @@ pub(super) struct Args {
     /// The newer version of the file's schema: the same with tables and nullable columns added.
     #[arg(long, value_name = "FILE")]
     schema: PathBuf,
+    /// As JSON, for programs.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
     let schema = read_schema(&args.schema)?;
     let mut store = super::open(db)?;
     let before = store.schema().version();
-    let Some(done) = store.evolve(&schema)? else {
+    let done = store.evolve(&schema)?;
+    if args.json {
+        let pending = store.status()?.pending;
+        let done = done.unwrap_or_default();
+        show::json(&json!({
+            "file": db,
+            "schema": schema.name(),
+            "version_before": before,
+            "version": schema.version(),
+            "tables": done.tables,
+            "columns": done.columns,
+            "without_default": done.without_default,
+            "backfilled": done.backfilled,
+            "pending": pending,
+        }));
+        return Ok(());
+    }
+    let Some(done) = done else {
         show::line(&format!("{}: follows {} version {before} already", db.display(), schema.name()));
         return Ok(());
     };

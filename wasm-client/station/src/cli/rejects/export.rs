@@ -3,6 +3,7 @@
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
 use tidemark_client::Reject;
 use tidemark_core::printable::csv_cell;
 
@@ -20,6 +21,9 @@ pub(super) struct Args {
     /// As CSV with the images as JSON, instead of JSON lines.
     #[arg(long)]
     csv: bool,
+    /// What was done as JSON, for programs.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
@@ -44,6 +48,10 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
         out.write(&reject).map_err(failed)
     })?;
     out.finish().map_err(failed)?;
+    if args.json {
+        show::json(&json!({ "file": args.file, "rejects": count }));
+        return Ok(());
+    }
     show::line(&format!("{} written to {name}", show::count(count, "rejected change")));
     Ok(())
 }

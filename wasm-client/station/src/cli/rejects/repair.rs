@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use serde_json::json;
 use tidemark_client::rusqlite::types::Value;
 use tidemark_client::{Chosen, Requeued};
 
@@ -16,6 +17,9 @@ pub(super) struct RepairArgs {
     /// A column and its right value, written as in a CSV file (empty is NULL); may be given more than once.
     #[arg(long = "set", required = true, value_name = "COLUMN=VALUE")]
     set: Vec<String>,
+    /// As JSON, for programs.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -26,6 +30,9 @@ pub(super) struct RequeueArgs {
     /// All open ones.
     #[arg(long)]
     all: bool,
+    /// As JSON, for programs.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -33,6 +40,9 @@ pub(super) struct DiscardArgs {
     /// The numbers of the rejected changes in the log.
     #[arg(required = true)]
     seqs: Vec<u64>,
+    /// As JSON, for programs.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn repair(db: &Path, args: &RepairArgs) -> Result<(), Fatal> {
@@ -60,20 +70,27 @@ pub(super) fn repair(db: &Path, args: &RepairArgs) -> Result<(), Fatal> {
         let value = convert(table, index, text);
         set.push((column, value.map_err(|message| Fatal::new(format!("{}.{column}: {message}", table.name)))?));
     }
-    say(store.repair(args.seq, &set, now_ms())?);
+    say(store.repair(args.seq, &set, now_ms())?, args.json);
     Ok(())
 }
 
 pub(super) fn requeue(db: &Path, args: &RequeueArgs) -> Result<(), Fatal> {
     let mut store = super::super::open(db)?;
     let which = if args.all { Chosen::All } else { Chosen::Seqs(&args.seqs) };
-    say(store.requeue(which, now_ms())?);
+    say(store.requeue(which, now_ms())?, args.json);
     Ok(())
 }
 
-pub(super) fn renumber(db: &Path) -> Result<(), Fatal> {
+pub(super) fn renumber(db: &Path, as_json: bool) -> Result<(), Fatal> {
     let mut store = super::super::open(db)?;
     let tables = store.renumber(now_ms())?;
+    if as_json {
+        let tables = tables.iter().map(
+            |done| json!({ "table": done.table, "rows": done.rows, "references": done.references, "last": done.last }),
+        );
+        show::json(&json!({ "tables": tables.collect::<Vec<_>>() }));
+        return Ok(());
+    }
     for done in &tables {
         show::line(&format!(
             "{}: {} renumbered, {} to them followed; numbering goes on after {}",
@@ -90,6 +107,10 @@ pub(super) fn renumber(db: &Path) -> Result<(), Fatal> {
 pub(super) fn discard(db: &Path, args: &DiscardArgs) -> Result<(), Fatal> {
     let mut store = super::super::open(db)?;
     store.discard_rejects(&args.seqs, now_ms())?;
+    if args.json {
+        show::json(&json!({ "discarded": args.seqs }));
+        return Ok(());
+    }
     show::line(&format!(
         "{} discarded; the rows stay as they are",
         show::count(args.seqs.len() as u64, "rejected change")
@@ -97,7 +118,11 @@ pub(super) fn discard(db: &Path, args: &DiscardArgs) -> Result<(), Fatal> {
     Ok(())
 }
 
-fn say(done: Requeued) {
+fn say(done: Requeued, as_json: bool) {
+    if as_json {
+        show::json(&json!({ "changes": done.changes, "rejects": done.rejects }));
+        return;
+    }
     show::line(&format!(
         "{} for {}; `tidemark push` sends {}",
         show::count(done.changes, "new change"),
