@@ -160,10 +160,15 @@ nextest_root=$tidemark_cache/nextest
 nextest_env() { export PATH="$PATH:$nextest_root/bin"; }
 nextest_ready() { cargo nextest --version >/dev/null 2>&1; }
 
+# What is tested together. Cargo unites the features of what it builds in one go, and builds a crate once more for others: so who builds for the tests
+# names these. The simulation has a build of its own (scripts/test); the benches have no tests, and clippy compiles them.
+# shellcheck disable=SC2034
+test_packages=(--workspace --exclude tidemark-simulation --exclude tidemark-benches)
+
 # with_clusters COMMAND...: runs a command with the two PostgreSQL clusters that its tests share, which end with it.
 with_clusters() {
 	local status=0
-	cargo build --quiet -p tidemark-testkit --bin clusters
+	cargo build --quiet "${test_packages[@]}" --bin clusters
 	coproc CLUSTERS { exec "${CARGO_TARGET_DIR:-target}/debug/clusters"; }
 	local clusters=$CLUSTERS_PID
 	read -r TIDEMARK_TEST_CLUSTERS <&"${CLUSTERS[0]}" || fail 'no PostgreSQL cluster for the tests starts' 'read the lines above'
@@ -256,7 +261,7 @@ web_tests_ready() {
 		fail "Node $(node --version) is too old for the browser tests" "install Node 20 or newer"
 	npm_packages e2e/browser
 	scripts/build-web
-	cargo build --profile "$1" -p tidemark-server -p tidemark-e2e --bin tidemark-server --bin cluster
+	cargo build --profile "$1" "${test_packages[@]}" --bin tidemark-server --bin cluster
 	TIDEMARK_PG_BIN=$(postgres_bin)
 	TIDEMARK_CHROMIUM=$(chromium_bin)
 	TIDEMARK_PROGRAMS=${CARGO_TARGET_DIR:-target}/${1/dev/debug}
