@@ -1,4 +1,4 @@
-//! SQL derived for PostgreSQL: schema, tables, references, hypertables.
+//! SQL derived for PostgreSQL: schema, tables, references, comments, hypertables.
 
 use crate::schema::{Column, DefaultValue, Schema, Table};
 use crate::sqlite::quote;
@@ -47,13 +47,18 @@ pub fn qualified(schema: &Schema, table: &Table) -> String {
     format!("{}.{}", quote(schema.name()), quote(&table.name))
 }
 
+/// A text as SQL, whatever `standard_conforming_strings` is set to.
+fn text_literal(text: &str) -> String {
+    let quoted = text.replace('\'', "''");
+    if quoted.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
+}
+
 fn default_sql(default: &DefaultValue) -> String {
     match default {
         DefaultValue::Now => "now()".to_owned(),
         DefaultValue::Integer(v) => v.to_string(),
         DefaultValue::Real(v) => format!("'{v:?}'::double precision"),
-        DefaultValue::Text(v) if v.contains('\\') => format!("E'{}'", v.replace('\\', "\\\\").replace('\'', "''")),
-        DefaultValue::Text(v) => format!("'{}'", v.replace('\'', "''")),
+        DefaultValue::Text(v) => text_literal(v),
         DefaultValue::Boolean(v) => v.to_string(),
     }
 }
@@ -172,6 +177,64 @@ pub fn create_indexes(schema: &Schema, table: &Table) -> Vec<String> {
         .collect()
 }
 
+/// The comment of a table upstream: its `doc`. `None` where the schema says nothing.
+///
+/// PostgreSQL stores no NUL character, so one in a schema's `doc` is left out.
+#[must_use]
+pub fn table_comment(table: &Table) -> Option<String> {
+    table.doc.as_deref().map(without_nul).filter(|text| !text.is_empty())
+}
+
+/// The comment of a column upstream: its `doc`, then its `unit` in brackets. `None` where the schema says neither.
+///
+/// ```
+/// use tidemark_core::{postgres::column_comment, schema::Schema};
+/// let schema = Schema::parse(r#"
+///     name = "weather"
+///     version = 1
+///     [tables.reading.columns]
+///     id = { type = "integer" }
+///     dew = { type = "real", unit = "°C", doc = "Dew point." }
+///     temp = { type = "real", unit = "°C" }
+/// "#).unwrap();
+/// let comments: Vec<_> = schema.tables()[0].columns.iter().map(column_comment).collect();
+/// assert_eq!(comments, [None, Some("Dew point. [°C]".to_owned()), Some("[°C]".to_owned())]);
+/// ```
+#[must_use]
+pub fn column_comment(column: &Column) -> Option<String> {
+    let unit = column.unit.as_deref().map(without_nul).filter(|unit| !unit.is_empty()).map(|unit| format!("[{unit}]"));
+    let doc = column.doc.as_deref().map(without_nul).filter(|doc| !doc.is_empty());
+    match (doc, unit) {
+        (Some(doc), Some(unit)) => Some(format!("{doc} {unit}")),
+        (doc, unit) => doc.or(unit),
+    }
+}
+
+fn without_nul(text: &str) -> String {
+    text.replace('\0', "")
+}
+
+/// `COMMENT ON TABLE` with [`table_comment`].
+#[must_use]
+pub fn comment_on_table(schema: &Schema, table: &Table) -> Option<String> {
+    let text = table_comment(table)?;
+    Some(format!("COMMENT ON TABLE {} IS {}", qualified(schema, table), text_literal(&text)))
+}
+
+/// `COMMENT ON COLUMN` with [`column_comment`].
+#[must_use]
+pub fn comment_on_column(schema: &Schema, table: &Table, column: &Column) -> Option<String> {
+    let (text, name) = (column_comment(column)?, quote(&column.name));
+    Some(format!("COMMENT ON COLUMN {}.{name} IS {}", qualified(schema, table), text_literal(&text)))
+}
+
+/// All comments of one table and its columns: what the schema says of them, for people who look at the database.
+#[must_use]
+pub fn create_comments(schema: &Schema, table: &Table) -> Vec<String> {
+    let columns = table.columns.iter().filter_map(|column| comment_on_column(schema, table, column));
+    comment_on_table(schema, table).into_iter().chain(columns).collect()
+}
+
 /// What makes a table with a time column a hypertable; `None` for ordinary tables and without TimescaleDB.
 #[must_use]
 pub fn partition_by_time(schema: &Schema, table: &Table, partitioning: TimePartitioning) -> Option<String> {
@@ -194,6 +257,7 @@ pub fn create_all(schema: &Schema, partitioning: TimePartitioning) -> Vec<String
     for table in tables() {
         statements.push(create_table(schema, table));
         statements.extend(create_indexes(schema, table));
+        statements.extend(create_comments(schema, table));
     }
     statements.extend(tables().filter_map(|table| partition_by_time(schema, table, partitioning)));
     statements

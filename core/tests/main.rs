@@ -5,4 +5,5 @@
 mod common;
 mod derived;
 mod frame;
+mod schema_doc;
 mod sealed;

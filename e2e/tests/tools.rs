@@ -768,6 +768,10 @@ fn plain_tables_become_hypertables_while_a_station_pushes() -> Result<()> {
     ensure!(client.value::<bool>("SELECT has_table_privilege('public', 'shrinkage.coefficients', 'SELECT')").is_err()
         || client.value::<i64>("SELECT count(*) FROM information_schema.role_table_grants WHERE grantee = 'PUBLIC' AND table_name = 'coefficients' AND table_schema = 'shrinkage'")? == 1);
     ensure!(client.value::<i64>("SELECT count(*) FROM pg_namespace WHERE nspname = 'tidemark_optimize'")? == 0);
+    ensure!(
+        client.value::<Option<String>>("SELECT obj_description('shrinkage.coefficients'::regclass)")?.as_deref()
+            == Some("The coefficients of one model fitted to one inventory record.")
+    );
     // What reports have on the tables is there again.
     let triggers = "SELECT count(*) FROM pg_trigger WHERE tgfoid = to_regproc('shrinkage_reports.note_touched') AND tgparentid = 0
         AND tgrelid IN ('shrinkage.calculation_data'::regclass, 'shrinkage.coefficients'::regclass, 'shrinkage.validation_errors'::regclass)";

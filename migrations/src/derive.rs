@@ -73,6 +73,7 @@ pub fn hypertables(schema: &Schema) -> Sql {
         let mut statements = vec![format!("DROP TABLE {}", postgres::qualified(schema, table))];
         statements.push(postgres::create_table(schema, table));
         statements.extend(postgres::create_indexes(schema, table));
+        statements.extend(postgres::create_comments(schema, table));
         statements
     });
     Sql { up: where_timescale_is(made), down: where_timescale_is(unmade) }
@@ -118,6 +119,7 @@ pub fn evolve(old: &Schema, new: &Schema, dialect: Dialect) -> Result<Sql, Vec<S
                 Dialect::Postgres => {
                     up.push(postgres::create_table(new, table));
                     up.extend(postgres::create_indexes(new, table));
+                    up.extend(postgres::create_comments(new, table));
                     blocks.extend(make_hypertable(new, table));
                 }
                 Dialect::Sqlite => {
@@ -149,6 +151,7 @@ pub fn evolve(old: &Schema, new: &Schema, dialect: Dialect) -> Result<Sql, Vec<S
                         let key = postgres::foreign_key_constraint(new, table, column, parent);
                         up.push(format!("ALTER TABLE {name} ADD {key}"));
                     }
+                    up.extend(postgres::comment_on_column(new, table, column));
                 }
                 Dialect::Sqlite => {
                     up.push(format!(

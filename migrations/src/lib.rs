@@ -10,7 +10,9 @@
 //! | [`mod@derive`] | SQL derived from a schema: its tables, and the step from one version to the next |
 //! | [`plan`] | which migrations a database still needs; pure |
 //! | [`postgres`], [`sqlite`] | the runners |
+//! | `comments` | what the schema says of tables and columns, as PostgreSQL's comments |
 
+mod comments;
 pub mod derive;
 mod error;
 pub mod plan;

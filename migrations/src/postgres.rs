@@ -7,6 +7,7 @@ use tidemark_core::schema::Schema;
 use tidemark_core::value::hex;
 use tokio_postgres::{Client, Transaction};
 
+use crate::comments::describe;
 use crate::error::{MigrateError, postgres_message};
 use crate::plan::{Applied, Dialect, Migration, Registered, Status, pending};
 
@@ -63,7 +64,7 @@ pub async fn timescale_version(client: &Client) -> Result<Option<String>, Migrat
     Ok(client.query_opt(sql, &[]).await?.map(|row| row.get(0)))
 }
 
-/// Brings a database to `schema`; returns the names of what was applied. `say` hears one line about the partitioning.
+/// Brings a database to `schema`, its comments too; returns the names of what was applied. `say` hears one line about the partitioning.
 ///
 /// # Errors
 /// See [`MigrateError`]. Steps before the one that failed stay.
@@ -78,6 +79,8 @@ pub async fn up(
         let transaction = locked(client).await?;
         let (applied, registered) = recorded(&transaction).await?;
         let Some(step) = pending(Dialect::Postgres, &applied, &registered, schema)?.into_iter().next() else {
+            describe(&transaction, schema).await?;
+            transaction.commit().await?;
             return Ok(done);
         };
         apply(&transaction, &step, applied.len() + 1, schema).await?;

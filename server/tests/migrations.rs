@@ -239,6 +239,93 @@ async fn a_schema_grows_by_tables_and_nullable_columns() {
     }
 }
 
+/// The comments of a schema's tables and columns, as a reader of the database finds them.
+async fn comments(url: &str, schema: &str) -> Vec<String> {
+    let sql = "SELECT concat_ws('.', c.relname, a.attname) || ': ' || d.description
+        FROM pg_description d JOIN pg_class c ON c.oid = d.objoid AND d.classoid = 'pg_class'::regclass
+        LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.objsubid AND d.objsubid > 0
+        WHERE c.relnamespace = to_regnamespace($1) ORDER BY c.relname, d.objsubid";
+    connect(url).await.query(sql, &[&schema]).await.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+#[tokio::test]
+async fn what_a_schema_says_of_tables_and_columns_is_said_in_postgresql() {
+    let said = |doc: &str| {
+        version(1, |toml| {
+            toml.replace("[tables.reading]\n", &format!("[tables.reading]\ndoc = {doc}\n")).replace(
+                "level       = { type = \"real\" }",
+                "level = { type = \"real\", unit = \"m\", doc = \"Above the gauge's zero.\" }",
+            )
+        })
+    };
+    for cluster in [Cluster::timescale(), Cluster::plain()] {
+        let url = cluster.database().await;
+        let schema = said(r#""It's \\ a \u0000reading.""#);
+        migrate(&url, &schema).await;
+        let wanted =
+            [r"reading: It's \ a reading.", "reading.temperature: [°C]", "reading.level: Above the gauge's zero. [m]"];
+        assert_eq!(comments(&url, "field").await, wanted);
+        // As an older Tidemark left it, and with a comment by hand where the schema says nothing.
+        let client = connect(&url).await;
+        let by_hand = "COMMENT ON TABLE field.reading IS NULL; COMMENT ON COLUMN field.reading.level IS NULL;
+            COMMENT ON COLUMN field.reading.note IS 'by hand'";
+        client.batch_execute(by_hand).await.unwrap();
+        assert_eq!(comments(&url, "field").await, ["reading.temperature: [°C]", "reading.note: by hand"]);
+        assert!(up(&url, &schema).await.unwrap().is_empty(), "comments are no migration");
+        let [reading, temperature, level] = wanted;
+        assert_eq!(comments(&url, "field").await, [reading, temperature, level, "reading.note: by hand"]);
+        // Other words alone are no other version, and the next `up` that names no file knows them.
+        assert!(up(&url, &said("'Words.'")).await.unwrap().is_empty());
+        let recorded = postgres::newest_schema(&mut connect(&url).await).await.unwrap().unwrap();
+        assert_eq!(recorded, said("'Words.'").source());
+        assert!(up(&url, &Schema::parse(&recorded).unwrap()).await.unwrap().is_empty());
+        assert_eq!(comments(&url, "field").await[0], "reading: Words.");
+        // What a newer version adds.
+        let newer = version(2, |_| {
+            let toml = said("'Words.'").source().to_owned();
+            format!("{toml}\n[tables.event]\ndoc = 'New.'\n[tables.event.columns]\nid = {{ type = 'integer' }}\n")
+                .replace(
+                    "note        = { type = \"text\" }",
+                    "note = { type = \"text\" }\nwind = { type = \"real\", unit = \"m/s\" }",
+                )
+        });
+        up(&url, &newer).await.unwrap();
+        let found = comments(&url, "field").await;
+        assert!(
+            ["event: New.", "reading.wind: [m/s]"].iter().all(|new| found.iter().any(|line| line == new)),
+            "{found:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_shipped_tables_have_their_comments_whoever_made_them() {
+    for cluster in [Cluster::timescale(), Cluster::plain()] {
+        let url = cluster.database().await;
+        migrate(&url, &shrinkage()).await;
+        let all = comments(&url, "shrinkage").await;
+        assert!(all.len() > 18, "{all:?}");
+        assert!(all.iter().any(|line| line == "nomenclature: A product."), "{all:?}");
+        assert!(all.iter().any(|line| line == "calculation_data.storage_days: [d]"), "{all:?}");
+        // A role that owns nothing can still look whether all is there.
+        let client = connect(&url).await;
+        client.batch_execute("COMMENT ON TABLE shrinkage.nomenclature IS NULL").await.unwrap();
+        let role = format!("reader_{}", std::process::id());
+        let grants = format!(
+            "CREATE ROLE {role}; GRANT USAGE ON SCHEMA tidemark, shrinkage TO {role};
+             GRANT SELECT ON ALL TABLES IN SCHEMA tidemark TO {role}"
+        );
+        client.batch_execute(&grants).await.unwrap();
+        let mut reader = connect(&url).await;
+        reader.batch_execute(&format!("SET ROLE {role}")).await.unwrap();
+        assert!(postgres::up(&mut reader, &shrinkage(), &mut |_| {}).await.unwrap().is_empty());
+        assert_eq!(comments(&url, "shrinkage").await.len(), all.len() - 1, "it may not, and does not fail");
+        assert!(up(&url, &shrinkage()).await.unwrap().is_empty());
+        assert_eq!(comments(&url, "shrinkage").await, all);
+        client.batch_execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn other_steps_between_schemas_are_refused_with_their_reasons() {
     let url = Cluster::plain().database().await;

@@ -20,6 +20,8 @@ CREATE TABLE "golden"."reading" (
     CONSTRAINT "reading_pkey" PRIMARY KEY ("id", "measured_at"),
     CONSTRAINT "reading_temperature_check" CHECK ("temperature" >= '-90.0'::double precision AND "temperature" <= '60.0'::double precision)
 );
+COMMENT ON TABLE "golden"."reading" IS 'Every type there is.';
+COMMENT ON COLUMN "golden"."reading"."temperature" IS '[°C]';
 CREATE TABLE "golden"."tag" (
     "uid" uuid NOT NULL DEFAULT gen_random_uuid(),
     "label" text DEFAULT 'it''s',

@@ -138,13 +138,15 @@ async fn begin(client: &mut Client, extension: &Extension, old: &OldTable) -> an
     with_lock(client, old, "SHARE ROW EXCLUSIVE", async |tx| {
         let doing = |error| failed(&format!("make a hypertable beside {name}"), &error);
         tx.batch_execute(&make).await.map_err(doing)?;
-        // Keys and indexes under the names they have, which stay theirs when the table moves.
+        // Keys and indexes under the names they have, which stay theirs when the table moves; and the table's comment.
         let keys = "SELECT format('ALTER TABLE %s ADD CONSTRAINT %I %s', $2::text, c.conname, pg_get_constraintdef(c.oid))
             FROM pg_catalog.pg_constraint c WHERE c.conrelid = to_regclass($1) AND c.contype IN ('p', 'u', 'x')
             UNION ALL SELECT regexp_replace(pg_get_indexdef(i.indexrelid), ' ON (ONLY )?(\"[^\"]+\"|[^ .]+)[.](\"[^\"]+\"|[^ ]+) USING ', \
                 format(' ON %s USING ', $2::text))
             FROM pg_catalog.pg_index i WHERE i.indrelid = to_regclass($1)
-                AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint c WHERE c.conindid = i.indexrelid AND c.contype IN ('p', 'u', 'x'))";
+                AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint c WHERE c.conindid = i.indexrelid AND c.contype IN ('p', 'u', 'x'))
+            UNION ALL SELECT format('COMMENT ON TABLE %s IS %L', $2::text, d.text)
+            FROM pg_catalog.obj_description(to_regclass($1), 'pg_class') AS d(text) WHERE d.text IS NOT NULL";
         for row in tx.query(keys, &[table, new]).await.map_err(doing)? {
             tx.batch_execute(row.get(0)).await.map_err(doing)?;
         }

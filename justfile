@@ -1,0 +1,57 @@
+# The usual commands. Each recipe calls what stands behind it: nothing needs just.
+
+# List the recipes.
+default:
+    @just --list
+
+# The main job, in a terminal.
+demo *ARGS:
+    cargo demo {{ARGS}}
+
+# All tests, or those whose names contain a word; installs what they need.
+test *NAMES:
+    scripts/test {{NAMES}}
+
+# The browser's tests.
+test-web *FILES:
+    scripts/test-web {{FILES}}
+
+# Everything a change must pass.
+ci:
+    .ci/run
+
+# Format and lint.
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# Stations, networks and servers in virtual time.
+simulate *ARGS='--seeds 2000':
+    scripts/simulate {{ARGS}}
+
+# Real processes, killed at random moments.
+torture *ARGS='--rounds 30':
+    scripts/torture {{ARGS}}
+
+# The fuzz targets, 60 s each.
+fuzz *ARGS:
+    scripts/fuzz {{ARGS}}
+
+# The browser package and the notebook.
+web:
+    scripts/setup-web
+    scripts/build-web
+
+# The programs, optimised.
+build:
+    cargo build --release -p tidemark-server -p tidemark-station
+
+# The README's picture of the demo.
+picture:
+    scripts/demo-picture
+
+# Figures: push beside COPY, moving a whole system, the browser.
+figures:
+    cargo run --release -p tidemark-benches --bin compare -- 1000000 5
+    scripts/compare-move
+    scripts/compare-web
