@@ -1,5 +1,5 @@
-//! The guides, and the README's "Use it", typed in as their reader would: every `console` block runs, and prints what the guide says. In the README most
-//! commands have no output beside them: these only have to succeed.
+//! The guides and the README's short commands, typed in as their reader would: every `console` block runs, and prints what the guide says. In the
+//! README and the guides that exist in English only, most commands have no output beside them: these only have to succeed.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use tidemark_e2e::postgres::{Flavour, PostgresCluster};
 use tidemark_e2e::process::{PATIENCE, program, python, python_script};
 
@@ -18,6 +18,10 @@ use tidemark_e2e::process::{PATIENCE, program, python, python_script};
 const NOT_RUN: [&str; 5] = ["sh", "powershell", "ini", "nginx", "text"];
 /// Says of a section whose commands no test runs whether somebody ran them, in both languages.
 const SAYS_WHETHER_TRIED: [&str; 4] = ["**Tried", "**Not tried", "**Проверено", "**Не проверялось"];
+/// The guides for users of every kind.
+const IN_BOTH_LANGUAGES: [&str; 3] = ["administration", "install-postgresql", "move-from-sqlite"];
+/// Those that have no Russian version yet.
+const IN_ENGLISH: [&str; 4] = ["browser", "operating", "own-schema", "using"];
 /// Any text, also over several lines where it stands alone.
 const ANYTHING: &str = "…";
 /// The address in the guides; a test takes a free port.
@@ -38,24 +42,68 @@ fn the_administrators_guide_does_what_it_says() -> Result<()> {
     follow("administration")
 }
 
+/// What the README's "Use it" was, in the two guides it became: the second goes on in the terminal of the first.
 #[test]
-fn the_readmes_use_it_does_what_it_says() -> Result<()> {
-    let readme = std::fs::read_to_string(docs().join("../README.md"))?;
-    let blocks = blocks(&section(&readme, "## Use it")?).context("README.md")?;
+fn the_guides_to_using_and_operating_do_what_they_say() -> Result<()> {
+    let mut all = guide("guides", "using")?;
+    all.extend(guide("guides", "operating")?);
+    type_in("docs/guides/using.md and operating.md", &all, Strictness::Said)
+}
+
+#[test]
+fn the_guide_to_your_own_schema_does_what_it_says() -> Result<()> {
+    type_in("docs/guides/own-schema.md", &guide("guides", "own-schema")?, Strictness::Said)
+}
+
+#[test]
+fn the_guide_to_the_browser_does_what_it_says() -> Result<()> {
+    type_in("docs/guides/browser.md", &guide("guides", "browser")?, Strictness::Said)
+}
+
+#[test]
+fn the_readmes_attach_does_what_it_says() -> Result<()> {
+    type_readme("## Attach an existing file", 8)
+}
+
+#[test]
+fn the_readmes_schema_does_what_it_says() -> Result<()> {
+    type_readme("## Your own schema", 2)
+}
+
+/// Types one section of the README, which has so many commands.
+fn type_readme(heading: &str, commands: usize) -> Result<()> {
+    let blocks = blocks(&section(&readme()?, heading)?).context("README.md")?;
+    let there = blocks.iter().flat_map(|block| &block.lines).filter(|line| line.starts_with("$ ")).count();
+    ensure!(there == commands, "README.md, {heading}: {there} commands");
     type_in("README.md", &blocks, Strictness::Said)
+}
+
+/// A first page stays one.
+#[test]
+fn the_readme_is_short_and_says_which_way_rows_travel() -> Result<()> {
+    let readme = readme()?;
+    let (lines, words) = (readme.lines().count(), readme.split_whitespace().count());
+    ensure!(lines <= 130 && words <= 900, "README.md has {lines} lines and {words} words");
+    ensure!(readme.contains("**upstream only**"), "README.md does not say that rows travel upstream only");
+    Ok(())
+}
+
+fn readme() -> Result<String> {
+    Ok(std::fs::read_to_string(docs().join("../README.md"))?)
 }
 
 #[test]
 fn every_guide_has_the_same_blocks_in_both_languages() -> Result<()> {
     let names = |folder: &str| -> Result<BTreeSet<_>> {
         let entries = std::fs::read_dir(docs().join(folder))?.collect::<std::io::Result<Vec<_>>>()?;
-        Ok(entries.into_iter().map(|entry| entry.file_name()).collect())
+        entries.into_iter().map(|entry| entry.file_name().into_string().map_err(|name| anyhow!("{name:?}"))).collect()
     };
-    let english = names("guides")?;
-    let all = ["administration.md", "install-postgresql.md", "move-from-sqlite.md"].map(Into::into);
-    ensure!(english == BTreeSet::from(all), "not the guides that the tests follow: {english:?}");
-    ensure!(english == names("ru")?, "docs/guides and docs/ru hold other guides");
-    for name in ["install-postgresql", "move-from-sqlite", "administration"] {
+    let file = |name: &str| format!("{name}.md");
+    let (english, russian) = (names("guides")?, names("ru")?);
+    let all: BTreeSet<_> = IN_BOTH_LANGUAGES.into_iter().chain(IN_ENGLISH).map(file).collect();
+    ensure!(english == all, "not the guides that the tests follow: {english:?}");
+    ensure!(russian == IN_BOTH_LANGUAGES.into_iter().map(file).collect(), "docs/ru holds other guides: {russian:?}");
+    for name in IN_BOTH_LANGUAGES {
         let [english, russian] = [guide("guides", name)?, guide("ru", name)?];
         for (one, other) in english.iter().zip(&russian) {
             ensure!(
@@ -73,9 +121,12 @@ fn every_guide_has_the_same_blocks_in_both_languages() -> Result<()> {
 #[test]
 fn every_link_of_the_guides_leads_to_a_file_and_a_heading() -> Result<()> {
     let mut links = 0;
-    for folder in ["guides", "ru"] {
+    for folder in [".", "..", "guides", "internals", "ru"] {
         for entry in std::fs::read_dir(docs().join(folder))? {
             let path = entry?.path();
+            if path.extension().is_none_or(|ending| ending != "md") {
+                continue;
+            }
             let text = std::fs::read_to_string(&path)?;
             for link in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link) {
                 if link.starts_with("https://") {
@@ -83,14 +134,17 @@ fn every_link_of_the_guides_leads_to_a_file_and_a_heading() -> Result<()> {
                 }
                 let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
                 let target = if file.is_empty() { path.clone() } else { docs().join(folder).join(file) };
-                let there = std::fs::read_to_string(&target).with_context(|| format!("{}: {link}", path.display()))?;
-                let found = anchor.is_empty() || headings(&there).any(|heading| heading == anchor);
-                ensure!(found, "{}: {link}: no such heading", path.display());
+                let says = || format!("{}: {link}", path.display());
+                ensure!(target.exists(), "{}: leads nowhere", says());
+                if !anchor.is_empty() {
+                    let there = std::fs::read_to_string(&target).with_context(says)?;
+                    ensure!(headings(&there).any(|heading| heading == anchor), "{}: no such heading", says());
+                }
                 links += 1;
             }
         }
     }
-    ensure!(links > 20, "only {links} links");
+    ensure!(links > 60, "only {links} links");
     Ok(())
 }
 
@@ -259,7 +313,7 @@ impl Terminal {
         path.extend(std::env::split_paths(&std::env::var_os("PATH").context("PATH is not set")?));
         let tools = tempfile::tempdir()?;
         if !path.iter().any(|folder| folder.join("sqlite3").is_file()) {
-            // SQLite's shell, as far as the README uses it.
+            // SQLite's shell, as far as the guides use it.
             let stand_in = tools.path().join("sqlite3");
             std::fs::write(
                 &stand_in,
