@@ -205,12 +205,10 @@ fn list_problems(
         let mut facts = facts("checked", path, schema, tables, differences);
         facts["problems"] = count.into();
         show::line(&facts.to_string());
-    }
-    if count == 0 && as_json {
-        return Ok(());
+    } else if count == 0 {
+        show::line(&format!("{shown}: every row can go upstream; {} captured", captured(tables)));
     }
     if count == 0 {
-        show::line(&format!("{shown}: every row can go upstream; {} captured", captured(tables)));
         return Ok(());
     }
     Err(Fatal::new(format!(
