@@ -67,7 +67,7 @@ impl World {
         let runtime = tokio::runtime::Runtime::new()?;
         if let DatabaseUrl::Postgres(config) = &url {
             runtime.block_on(async {
-                let mut client = tidemark_server::upstream::postgres::connect(config).await?;
+                let mut client = tidemark_server::stores::postgres::connect(config).await?;
                 anyhow::Ok(tidemark_migrations::postgres::up(&mut client, &schema, &mut |_| ()).await?)
             })?;
         }

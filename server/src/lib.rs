@@ -7,10 +7,12 @@
 //! | [`ingest`] | from a frame to rows: decoded, judged, planned, applied |
 //! | [`sneakernet`] | bundles carried by hand |
 //! | [`export`] | the way back: all rows in a SQLite file of the old form |
-//! | [`upstream`] | the databases: PostgreSQL, embedded SQLite, memory |
+//! | [`upstream`] | the database, as the rest of the server sees it |
+//! | [`ledger`] | what it keeps of stations beside their rows: cursors, lineage, rejects, tokens |
+//! | [`stores`] | the databases: PostgreSQL, embedded SQLite |
 //! | [`survey`] | what is gathered from a station's rows for `POST /v1/digest` |
 //! | [`reports`] | reports on the shrinkage tables |
-//! | [`stations`], [`lines`] | invitations, numbers, tokens; files that go on under another number |
+//! | [`stations`], [`rejoin`] | invitations, numbers, tokens; files that go on under another number |
 //! | [`admin`] | what an operator does with the database besides serving |
 //! | [`panics`] | this program's own faults, caught and counted |
 //! | [`config`], [`clock`] | database URLs and bounds; time and randomness |
@@ -31,12 +33,14 @@ pub mod export;
 mod files;
 pub mod http;
 pub mod ingest;
-pub mod lines;
+pub mod ledger;
 pub mod panics;
+pub mod rejoin;
 pub mod reports;
 pub mod server;
 pub mod sneakernet;
 pub mod stations;
+pub mod stores;
 pub mod survey;
 pub mod upkeep;
 pub mod upstream;

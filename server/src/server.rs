@@ -14,10 +14,10 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{DatabaseUrl, ServerConfig};
 use crate::http::{Endpoint, serve};
 use crate::ingest::Ingest;
+use crate::stores::postgres::{self, PostgresUpstream};
+use crate::stores::sqlite::{self, SqliteUpstream};
 use crate::upkeep;
 use crate::upstream::Upstream;
-use crate::upstream::postgres::{self, PostgresUpstream};
-use crate::upstream::sqlite::{self, SqliteUpstream};
 
 /// Starts servers.
 #[derive(Debug, Clone, Copy)]

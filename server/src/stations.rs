@@ -1,83 +1,17 @@
-//! Stations: invited by a code, joined with a number, known by a token. Codes and tokens are kept only as hashes.
+//! Joining: a station is invited by a code, gets a number with it, and is known by a token from then on.
 //!
-//! A token that others may know is *rotated*: it ends at once, and the station, which keeps number, log and rows, takes another one with a new
-//! code. Which tokens have ended is remembered, so that a file that still has one is told so.
+//! A token that others may know is *rotated*: it ends at once, and the station, which keeps number, log and rows, takes
+//! another one with a new code. Which tokens have ended is remembered, so that a file that still has one is told so.
 
 use tidemark_core::chain::Chain;
 use tidemark_core::ids::{STATION_NUMBER_MAX, StationNumber};
 pub use tidemark_core::secret::secret_hash;
 
-use crate::upstream::{StoreError, StoreTransaction};
+pub use crate::ledger::stations::{JoinAsk, NewStation, StationBy, StationRecord, StationSummary};
+use crate::upstream::error::StoreError;
+use crate::upstream::{Transaction, Upstream, transact};
 
-/// A station as the database knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StationRecord {
-    /// The name the operator gave it.
-    pub name: String,
-    /// Its number, once it joined.
-    pub number: Option<StationNumber>,
-    /// The uuid of its file, once it joined.
-    pub uuid: Option<[u8; 16]>,
-    /// Hash of its token, once it joined.
-    pub token_hash: Option<[u8; 32]>,
-    /// When that token ended, milliseconds since 1970 UTC: the station waits for another one, which it takes with its code.
-    pub token_ended_at_ms: Option<i64>,
-    /// When its join code ends, milliseconds since 1970 UTC.
-    pub code_expires_at_ms: i64,
-    /// When it joined, milliseconds since 1970 UTC.
-    pub joined_at_ms: Option<i64>,
-    /// When it was revoked, milliseconds since 1970 UTC.
-    pub revoked_at_ms: Option<i64>,
-}
-
-impl StationRecord {
-    /// Whether a token opens something: it is the station's, and has not ended.
-    #[must_use]
-    pub fn takes(&self, token_hash: &[u8; 32]) -> bool {
-        self.token_hash.as_ref() == Some(token_hash) && self.token_ended_at_ms.is_none()
-    }
-}
-
-/// A line of `station list`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StationSummary {
-    /// The station.
-    pub record: StationRecord,
-    /// Its tidemark.
-    pub tidemark: u64,
-    /// When its cursor last moved, milliseconds since 1970 UTC.
-    pub updated_at_ms: Option<i64>,
-    /// How many of its changes are kept as rejected.
-    pub rejects: u64,
-}
-
-/// An invitation, or another code for a station that has one already.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewStation {
-    /// The name.
-    pub name: String,
-    /// Hash of the join code's secret.
-    pub code_hash: [u8; 32],
-    /// When the code ends, milliseconds since 1970 UTC.
-    pub code_expires_at_ms: i64,
-    /// Now, milliseconds since 1970 UTC.
-    pub now_ms: i64,
-}
-
-/// A station asks to join.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JoinAsk {
-    /// Hash of the secret it was given.
-    pub code_hash: [u8; 32],
-    /// The uuid of its file.
-    pub uuid: [u8; 16],
-    /// Hash of the token it made.
-    pub token_hash: [u8; 32],
-    /// Now, milliseconds since 1970 UTC.
-    pub now_ms: i64,
-}
-
-/// What became of that.
+/// The answer to a request to join.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JoinOutcome {
     /// It joined, now or by an earlier request with the same words.
@@ -105,7 +39,7 @@ pub enum JoinOutcome {
     Exhausted,
 }
 
-/// What became of the wish to take a station's token away.
+/// The answer to an operator who takes a station's token away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RotateOutcome {
     /// The token has ended; the file of this number takes another one with the code.
@@ -118,33 +52,64 @@ pub enum RotateOutcome {
     Replaced(StationNumber),
 }
 
-/// Takes a station's token and code away, and a revocation; it takes another token with the new code.
-///
-/// # Errors
-/// When the store fails.
-pub async fn rotate<T: StoreTransaction + ?Sized>(tx: &mut T, code: &NewStation) -> Result<RotateOutcome, StoreError> {
+impl dyn Upstream {
+    /// Lets a station join. Asking again with the same words gives the same answer, so a lost reply is repaired by asking.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn join(&self, ask: &JoinAsk) -> Result<JoinOutcome, StoreError> {
+        let ask = ask.clone();
+        transact(self, move |tx| {
+            let ask = ask.clone();
+            Box::pin(async move { join(tx, &ask).await })
+        })
+        .await
+    }
+
+    /// Gives the file of station `number` the token it made, if the code is for that. Asking again with the same words
+    /// gives the same answer.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn renew(&self, ask: &JoinAsk, number: StationNumber) -> Result<JoinOutcome, StoreError> {
+        let ask = ask.clone();
+        transact(self, move |tx| {
+            let ask = ask.clone();
+            Box::pin(async move { renew(tx, &ask, number).await })
+        })
+        .await
+    }
+
+    /// Ends a station's token and takes its code and its revocation, if it was revoked, away; it takes another token with
+    /// the new code.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn rotate_station(&self, code: &NewStation) -> Result<RotateOutcome, StoreError> {
+        let code = code.clone();
+        transact(self, move |tx| {
+            let code = code.clone();
+            Box::pin(async move { rotate(tx, &code).await })
+        })
+        .await
+    }
+}
+
+async fn rotate(tx: &mut dyn Transaction, code: &NewStation) -> Result<RotateOutcome, StoreError> {
     tx.lock_stations().await?;
-    let Some(station) = tx.station_by_name(&code.name).await? else { return Ok(RotateOutcome::NoSuchStation) };
+    let Some(station) = tx.station(StationBy::Name(&code.name)).await? else { return Ok(RotateOutcome::NoSuchStation) };
     if let Some(number) = station.number
         && let Some(successor) = tx.successor(number).await?
     {
         return Ok(RotateOutcome::Replaced(successor));
     }
-    tx.renew_code(&station, code).await?;
+    tx.renew_code(code).await?;
     Ok(station.number.map_or(RotateOutcome::Invited, RotateOutcome::Rotated))
 }
 
-/// Gives the file of station `number` the token it made, if the code is for that. Asking again with the same words gives the same answer.
-///
-/// # Errors
-/// When the store fails.
-pub async fn renew<T: StoreTransaction + ?Sized>(
-    tx: &mut T,
-    ask: &JoinAsk,
-    number: StationNumber,
-) -> Result<JoinOutcome, StoreError> {
+async fn renew(tx: &mut dyn Transaction, ask: &JoinAsk, number: StationNumber) -> Result<JoinOutcome, StoreError> {
     tx.lock_stations().await?;
-    let Some(station) = tx.station_by_code(ask.code_hash).await? else { return Ok(JoinOutcome::Unknown) };
+    let Some(station) = tx.station(StationBy::Code(ask.code_hash)).await? else { return Ok(JoinOutcome::Unknown) };
     if station.revoked_at_ms.is_some() {
         return Ok(JoinOutcome::Revoked);
     }
@@ -156,8 +121,8 @@ pub async fn renew<T: StoreTransaction + ?Sized>(
 }
 
 /// The code's station has joined: it is this very file that asks again, or takes another token.
-async fn joined_before<T: StoreTransaction + ?Sized>(
-    tx: &mut T,
+async fn joined_before(
+    tx: &mut dyn Transaction,
     station: StationRecord,
     number: StationNumber,
     ask: &JoinAsk,
@@ -176,13 +141,9 @@ async fn joined_before<T: StoreTransaction + ?Sized>(
     Ok(JoinOutcome::Joined { number, name: station.name })
 }
 
-/// Lets a station join. Asking again with the same words gives the same answer, so a lost reply is repaired by asking.
-///
-/// # Errors
-/// When the store fails.
-pub async fn join<T: StoreTransaction + ?Sized>(tx: &mut T, ask: &JoinAsk) -> Result<JoinOutcome, StoreError> {
+async fn join(tx: &mut dyn Transaction, ask: &JoinAsk) -> Result<JoinOutcome, StoreError> {
     tx.lock_stations().await?;
-    let Some(station) = tx.station_by_code(ask.code_hash).await? else { return Ok(JoinOutcome::Unknown) };
+    let Some(station) = tx.station(StationBy::Code(ask.code_hash)).await? else { return Ok(JoinOutcome::Unknown) };
     if station.revoked_at_ms.is_some() {
         return Ok(JoinOutcome::Revoked);
     }
@@ -195,7 +156,7 @@ pub async fn join<T: StoreTransaction + ?Sized>(tx: &mut T, ask: &JoinAsk) -> Re
     if let Some(replaced) = tx.replaces(&station.name).await? {
         return Ok(JoinOutcome::ForRejoin(replaced));
     }
-    if let Some(other) = tx.station_by_uuid(ask.uuid).await? {
+    if let Some(other) = tx.station(StationBy::Uuid(ask.uuid)).await? {
         return Ok(JoinOutcome::JoinedAs(other.name));
     }
     let last = tx.last_number().await?;

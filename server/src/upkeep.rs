@@ -11,8 +11,9 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
-use crate::upstream::upkeep::{Thinned, Thinning};
-use crate::upstream::{StoreError, Upstream};
+use crate::ledger::cursors::{Thinned, Thinning};
+use crate::upstream::error::StoreError;
+use crate::upstream::{Upstream, transact};
 
 /// How long what is settled is kept unless told otherwise.
 pub const KEEP: Duration = Duration::from_secs(180 * 86_400);
@@ -24,6 +25,17 @@ const ROWS_MAX: u32 = 1_000;
 const EVERY: Duration = Duration::from_secs(3600);
 /// Between two transactions, so that pushes come in between.
 const PAUSE: Duration = Duration::from_millis(20);
+
+impl dyn Upstream {
+    /// Takes away what may go of one station, in one short transaction.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn thin(&self, thinning: &Thinning) -> Result<Thinned, StoreError> {
+        let thinning = *thinning;
+        transact(self, move |tx| Box::pin(async move { tx.thin(&thinning).await })).await
+    }
+}
 
 /// Thins out what was settled before a time, milliseconds since 1970 UTC, of every station.
 ///

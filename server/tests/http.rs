@@ -17,8 +17,8 @@ use tidemark_core::schema::{Schema, shrinkage};
 use tidemark_core::survey::{Answer as Answered, Ask, DigestReply, DigestRequest, Question, Range};
 use tidemark_core::value::{Value, format_uuid, hex};
 use tidemark_server::config::{DatabaseUrl, HttpLimits};
+use tidemark_server::ledger::rejects::RejectState;
 use tidemark_server::stations::{NewStation, secret_hash};
-use tidemark_server::upstream::RejectState;
 use tidemark_server::{RunningServer, Server, ServerConfig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 

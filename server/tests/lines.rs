@@ -10,9 +10,10 @@ use tidemark_core::protocol::ProblemCode;
 use tidemark_core::value::Value;
 use tidemark_server::config::ClockWindow;
 use tidemark_server::ingest::replay::replay_all;
-use tidemark_server::lines::{Former, Parting, RejoinAsk, RejoinOutcome, ReplacementOutcome};
+use tidemark_server::ledger::lineage::{Former, Parting};
+use tidemark_server::ledger::rejects::{RejectFilter, RejectState};
+use tidemark_server::rejoin::{RejoinAsk, RejoinOutcome, ReplacementOutcome};
 use tidemark_server::stations::{JoinAsk, JoinOutcome, NewStation, RotateOutcome};
-use tidemark_server::upstream::{RejectFilter, RejectState};
 
 macro_rules! contract {
     ($($case:ident),* $(,)?) => {
@@ -137,12 +138,12 @@ async fn forks_are_seen_and_kept_even_wholly_before_the_tidemark(store: &Store) 
     let mut station = store.join("north").await;
     let mut other = station.clone();
     store.pushed(&station.cut(&[station.site(1), station.site(2), station.site(3)])).await;
-    assert_eq!(store.upstream.lines().await.unwrap(), []);
+    assert_eq!(store.upstream.lineages().await.unwrap(), []);
     let elapsed = std::cell::Cell::new(0);
     let fork = async |batch| {
         let problem = store.push(&batch).await.unwrap_err();
         assert_eq!((problem.code, problem.tidemark), (ProblemCode::Forked, Some(3)));
-        let lines = store.upstream.lines().await.unwrap();
+        let lines = store.upstream.lineages().await.unwrap();
         let fork = lines[0].fork.unwrap();
         assert_eq!((lines.len(), lines[0].former, fork.seen_at_ms), (1, None, NOON_MS + elapsed.get()));
         fork.seq
@@ -185,7 +186,7 @@ async fn rejoining_is_idempotent_and_says_what_is_in_the_way(store: &Store) {
     assert_eq!(rejoin(&rows).await, RejoinOutcome::MustReplace);
     let late = JoinAsk { now_ms: NOON_MS + 1000, ..asked.join.clone() };
     assert_eq!(rejoin(&RejoinAsk { join: late, ..asked.clone() }).await, RejoinOutcome::Expired);
-    assert_eq!(upstream.lines().await.unwrap(), [], "nothing of that left a trace");
+    assert_eq!(upstream.lineages().await.unwrap(), [], "nothing of that left a trace");
 
     let first = rejoin(&asked).await;
     let RejoinOutcome::Rejoined { number, ref name, replaces: true } = first else { panic!("{first:?}") };
@@ -199,7 +200,7 @@ async fn rejoining_is_idempotent_and_says_what_is_in_the_way(store: &Store) {
     assert_eq!(replace("c", "north").await, ReplacementOutcome::Gone);
     assert_eq!(upstream.replaced_by(station.number).await.unwrap(), Some("a".into()));
     assert_eq!(upstream.replaced_by(number).await.unwrap(), None);
-    let lines = upstream.lines().await.unwrap();
+    let lines = upstream.lineages().await.unwrap();
     assert_eq!((lines.len(), lines[0].station), (1, number));
     assert_eq!(lines[0].former, Some(Former { number: station.number, owned: true }));
     // Another copy may go on beside, from elsewhere or with other changes; the same changes go on once.

@@ -220,7 +220,7 @@ async fn a_schema_grows_by_tables_and_nullable_columns() {
         client.batch_execute("INSERT INTO field.site (id, name) VALUES (1, 's')").await.unwrap();
         assert_eq!(up(&url, &grown()).await.unwrap(), ["derived:field:v2"]);
         let upstream = open_postgres(&url, &Arc::new(grown())).await.unwrap();
-        assert_eq!(upstream.schemas().await.unwrap().len(), 2, "the older schema stays known");
+        assert_eq!(upstream.ledger().schemas().await.unwrap().len(), 2, "the older schema stays known");
         let row = client.query_one("SELECT height IS NULL, owner_id IS NULL FROM field.site", &[]).await.unwrap();
         assert!(row.get::<_, bool>(0) && row.get::<_, bool>(1), "rows that were there have NULL");
         // As if it had been made so at once, but for the order of columns.
@@ -440,7 +440,7 @@ fn runners_at_once_on_one_embedded_file() {
         let runners: Vec<_> = (0..6)
             .map(|_| {
                 scope.spawn(|| {
-                    let mut connection = tidemark_server::upstream::sqlite::connect(&path).unwrap();
+                    let mut connection = tidemark_server::stores::sqlite::connect(&path).unwrap();
                     sqlite::up(&mut connection, &field()).unwrap()
                 })
             })

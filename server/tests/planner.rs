@@ -11,8 +11,8 @@ use proptest::prelude::*;
 use tidemark_core::batch::Op;
 use tidemark_core::protocol::PushReply;
 use tidemark_core::value::Value;
+use tidemark_memory::MemoryUpstream;
 use tidemark_server::upstream::Upstream;
-use tidemark_server::upstream::memory::MemoryUpstream;
 
 /// A change in small words: few keys, few times, so that they meet often.
 #[derive(Debug, Clone)]

@@ -12,7 +12,7 @@ use tidemark_core::batch::Op;
 use tidemark_core::value::Value;
 use tidemark_server::config::ClockWindow;
 use tidemark_server::ingest::replay::{ReplayOutcome, replay_all};
-use tidemark_server::upstream::{Reject, RejectFilter, RejectState};
+use tidemark_server::ledger::rejects::{Reject, RejectFilter, RejectState};
 
 macro_rules! contract {
     ($($case:ident),* $(,)?) => {

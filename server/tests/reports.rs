@@ -71,8 +71,7 @@ impl Site {
     }
 
     async fn reader(&self, name: &str, secret: u8) -> String {
-        let reports = self.store.upstream.reports().unwrap();
-        assert!(reports.add_reader(name, secret_hash(&[secret; 32]), NOON_MS).await.unwrap());
+        assert!(self.store.upstream.ledger().add_reader(name, secret_hash(&[secret; 32]), NOON_MS).await.unwrap());
         hex(&[secret; 32])
     }
 }
@@ -163,10 +162,10 @@ async fn reports_are_read_with_a_readers_token_only() {
         }
         // It is good for reports, and for nothing else.
         assert_eq!(get("/v1/station", Some(&token)).await.status, 401);
-        assert!(reports.revoke_reader("1C", NOON_MS).await.unwrap());
-        assert!(!reports.revoke_reader("1D", NOON_MS).await.unwrap());
+        assert!(site.store.upstream.ledger().revoke_reader("1C", NOON_MS).await.unwrap());
+        assert!(!site.store.upstream.ledger().revoke_reader("1D", NOON_MS).await.unwrap());
         assert_eq!(get("/v1/reports/top", Some(&token)).await.code(), "revoked");
-        assert!(!reports.add_reader("1C", [0; 32], NOON_MS).await.unwrap(), "a name is used once");
+        assert!(!site.store.upstream.ledger().add_reader("1C", [0; 32], NOON_MS).await.unwrap(), "a name is used once");
     }
 }
 

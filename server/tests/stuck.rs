@@ -17,7 +17,7 @@ use tidemark_server::clock::Clock;
 use tidemark_server::config::ClockWindow;
 use tidemark_server::ingest::Ingest;
 use tidemark_server::ingest::replay::replay_all;
-use tidemark_server::upstream::RejectFilter;
+use tidemark_server::ledger::rejects::RejectFilter;
 
 /// The note of rows that an operator's trigger is about.
 const ODD: &str = "odd";

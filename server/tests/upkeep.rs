@@ -4,9 +4,9 @@ use crate::common::station::{Change, Station, day, text};
 use crate::common::stores::{Kind, POISON, Store};
 use crate::common::{NOON_MS, field};
 use tidemark_core::batch::Op;
+use tidemark_server::ledger::cursors::{Thinned, Thinning};
+use tidemark_server::ledger::rejects::RejectState;
 use tidemark_server::upkeep::thin_all;
-use tidemark_server::upstream::RejectState;
-use tidemark_server::upstream::upkeep::{Thinned, Thinning};
 
 macro_rules! contract {
     ($($case:ident),* $(,)?) => {

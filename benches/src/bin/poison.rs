@@ -20,8 +20,8 @@ use tidemark_server::clock::{Clock as _, SystemClock};
 use tidemark_server::config::{ClockWindow, DatabaseUrl};
 use tidemark_server::ingest::Ingest;
 use tidemark_server::stations::{JoinAsk, JoinOutcome, NewStation};
+use tidemark_server::stores::postgres::PostgresUpstream;
 use tidemark_server::upstream::Upstream;
-use tidemark_server::upstream::postgres::PostgresUpstream;
 
 const ROWS: i64 = 10_000;
 /// One change of so many is poisoned.
@@ -191,7 +191,7 @@ async fn case(upstream: &Arc<dyn Upstream>, schema: &Arc<Schema>, op: Op, poison
 async fn run(url: &str, rounds: i64) -> Result<()> {
     let schema = Arc::new(Schema::parse(SCHEMA)?);
     let DatabaseUrl::Postgres(config) = url.parse()? else { anyhow::bail!("not a URL of PostgreSQL") };
-    let mut client = tidemark_server::upstream::postgres::connect(&config).await?;
+    let mut client = tidemark_server::stores::postgres::connect(&config).await?;
     tidemark_migrations::postgres::up(&mut client, &schema, &mut |line| println!("{line}")).await?;
     client
         .batch_execute(

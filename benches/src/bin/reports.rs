@@ -15,9 +15,9 @@ use tidemark_e2e::field::Field;
 use tidemark_e2e::postgres::{Flavour, PostgresCluster};
 use tidemark_server::config::DatabaseUrl;
 use tidemark_server::reports::{Body, Question, ask};
+use tidemark_server::stores::postgres::PostgresUpstream;
+use tidemark_server::stores::postgres::reports as statements;
 use tidemark_server::upstream::Upstream as _;
-use tidemark_server::upstream::postgres::PostgresUpstream;
-use tidemark_server::upstream::postgres::reports as statements;
 
 const BOUND: Duration = Duration::from_millis(200);
 const ROUNDS: usize = 9;

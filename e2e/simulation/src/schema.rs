@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidemark_core::schema::Schema;
 use tidemark_core::value::Value;
-use tidemark_server::upstream::memory::Constraint;
+use tidemark_memory::Constraint;
 
 use super::faults::{Fault, FaultSet};
 

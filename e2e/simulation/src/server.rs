@@ -9,10 +9,10 @@ use tidemark_client::sync::{Method, Reply, Request};
 use tidemark_core::limits::FrameLimits;
 use tidemark_core::schema::Schema;
 use tidemark_core::value::Value;
+use tidemark_memory::{Footprint, MemoryUpstream, Moment};
 use tidemark_server::config::{ClockWindow, HttpLimits};
 use tidemark_server::http::{Endpoint, RequestBody};
 use tidemark_server::ingest::Ingest;
-use tidemark_server::upstream::memory::{Footprint, MemoryUpstream, Moment};
 use tidemark_server::upstream::{Cause, StoreError, Upstream};
 
 use super::clock::{MachineClock, ServerClock};

@@ -25,7 +25,7 @@ use tidemark_core::sqlite::quote;
 use tokio_postgres::Client;
 
 use crate::config::DatabaseUrl;
-use crate::upstream::{postgres, sqlite};
+use crate::stores::{postgres, sqlite};
 
 /// Opens the file of an embedded database that must be there: looking at one does not make it.
 ///

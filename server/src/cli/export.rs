@@ -96,7 +96,7 @@ async fn choose(
         return Ok(None);
     }
     let replaced: HashMap<StationNumber, StationNumber> = upstream
-        .lines()
+        .lineages()
         .await?
         .into_iter()
         .filter_map(|line| line.former.filter(|former| former.owned).map(|former| (line.station, former.number)))

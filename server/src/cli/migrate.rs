@@ -11,7 +11,7 @@ use tidemark_migrations::{Status, postgres, sqlite};
 use super::{Look, Place, print_json, print_table};
 use crate::admin::open_file;
 use crate::config::DatabaseUrl;
-use crate::upstream;
+use crate::stores;
 
 #[derive(Subcommand)]
 pub(super) enum MigrateCommand {
@@ -60,9 +60,9 @@ async fn up(place: &Place) -> anyhow::Result<()> {
     let database = place.database()?;
     let (schema, _) = place.schema(&database).await?;
     let done = match database {
-        DatabaseUrl::Sqlite(path) => sqlite::up(&mut upstream::sqlite::connect(&path)?, &schema)?,
+        DatabaseUrl::Sqlite(path) => sqlite::up(&mut stores::sqlite::connect(&path)?, &schema)?,
         DatabaseUrl::Postgres(config) => {
-            let mut client = upstream::postgres::connect(&config).await?;
+            let mut client = stores::postgres::connect(&config).await?;
             postgres::up(&mut client, &schema, &mut |line| say!("{line}")).await?
         }
     };
@@ -77,7 +77,7 @@ async fn down(args: &DownArgs) -> anyhow::Result<()> {
     let done = match args.place.database()? {
         DatabaseUrl::Sqlite(path) => sqlite::down(&mut open_file(&path)?, args.to, args.yes_drop_data)?,
         DatabaseUrl::Postgres(config) => {
-            let mut client = upstream::postgres::connect(&config).await?;
+            let mut client = stores::postgres::connect(&config).await?;
             postgres::down(&mut client, args.to, args.yes_drop_data).await?
         }
     };
@@ -96,9 +96,9 @@ async fn status(place: &Place) -> anyhow::Result<Status> {
         DatabaseUrl::Sqlite(path) if !path.exists() && path.parent().is_some_and(is_folder) => {
             sqlite::status(&mut Connection::open_in_memory()?, &schema)?
         }
-        DatabaseUrl::Sqlite(path) => sqlite::status(&mut upstream::sqlite::connect(&path)?, &schema)?,
+        DatabaseUrl::Sqlite(path) => sqlite::status(&mut stores::sqlite::connect(&path)?, &schema)?,
         DatabaseUrl::Postgres(config) => {
-            let mut client = upstream::postgres::connect(&config).await?;
+            let mut client = stores::postgres::connect(&config).await?;
             postgres::status(&mut client, &schema).await?
         }
     })

@@ -48,9 +48,8 @@ async fn open(place: &Place) -> anyhow::Result<Arc<dyn Upstream>> {
 async fn add(args: &OfName) -> anyhow::Result<()> {
     let name = checked_name("reader", &args.name)?;
     let upstream = open(&args.place).await?;
-    let store = upstream.reports().ok_or(ReportError::OtherSchema)?;
     let secret = random_bytes::<32>().context("the operating system gives no random bytes")?;
-    if !store.add_reader(name, secret_hash(&secret), SystemClock.now_ms()).await? {
+    if !upstream.ledger().add_reader(name, secret_hash(&secret), SystemClock.now_ms()).await? {
         bail!("there is a reader {name:?} already; choose another name");
     }
     say!(
@@ -62,7 +61,7 @@ async fn add(args: &OfName) -> anyhow::Result<()> {
 
 async fn list(look: &Look) -> anyhow::Result<()> {
     let upstream = open(&look.place).await?;
-    let readers = upstream.reports().ok_or(ReportError::OtherSchema)?.readers().await?;
+    let readers = upstream.ledger().readers().await?;
     if look.json {
         return readers.into_iter().try_for_each(|reader| {
             let (added, revoked) = (reader.created_at_ms, reader.revoked_at_ms);
@@ -79,8 +78,7 @@ async fn list(look: &Look) -> anyhow::Result<()> {
 
 async fn revoke(args: &OfName) -> anyhow::Result<()> {
     let upstream = open(&args.place).await?;
-    let store = upstream.reports().ok_or(ReportError::OtherSchema)?;
-    if !store.revoke_reader(&args.name, SystemClock.now_ms()).await? {
+    if !upstream.ledger().revoke_reader(&args.name, SystemClock.now_ms()).await? {
         bail!("there is no reader {:?}; `tidemark-server reader list` shows all", args.name);
     }
     say!("reader {} is revoked", args.name);

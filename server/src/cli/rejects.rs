@@ -10,7 +10,7 @@ use tidemark_core::printable::one_line;
 
 use self::select::{Only, parse_station, state};
 use super::{Place, print_table, shown_ms};
-use crate::upstream::{Reject, RejectFilter, RejectState};
+use crate::ledger::rejects::{Reject, RejectFilter, RejectState};
 
 #[derive(Subcommand)]
 pub(super) enum RejectsCommand {

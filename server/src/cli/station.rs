@@ -12,7 +12,8 @@ use super::invitation::{Invitation, Purpose, is_loopback};
 use super::{Look, Place, checked_name, print_json, print_table, shown_ms};
 use crate::clock::{Clock as _, SystemClock, random_bytes};
 use crate::config::DEFAULT_LISTEN;
-use crate::lines::{LineSummary, ReplacementOutcome};
+use crate::ledger::lineage::LineageSummary;
+use crate::rejoin::ReplacementOutcome;
 use crate::stations::{NewStation, RotateOutcome, StationSummary, secret_hash};
 
 /// Longest public URL, in bytes.
@@ -212,7 +213,7 @@ struct Listed {
 }
 
 impl Listed {
-    fn new(station: StationSummary, line: Option<&LineSummary>, now_ms: i64) -> Self {
+    fn new(station: StationSummary, line: Option<&LineageSummary>, now_ms: i64) -> Self {
         let record = station.record;
         let former = line.and_then(|line| line.former);
         let fork = line.and_then(|line| line.fork);
@@ -262,8 +263,8 @@ impl Listed {
 async fn list(look: &Look) -> anyhow::Result<()> {
     let now_ms = SystemClock.now_ms();
     let upstream = look.place.upstream().await?;
-    let lines: HashMap<StationNumber, LineSummary> =
-        upstream.lines().await?.into_iter().map(|line| (line.station, line)).collect();
+    let lines: HashMap<StationNumber, LineageSummary> =
+        upstream.lineages().await?.into_iter().map(|line| (line.station, line)).collect();
     let listed = upstream.stations().await?.into_iter().map(|station| {
         let line = station.record.number.and_then(|number| lines.get(&number));
         Listed::new(station, line, now_ms)

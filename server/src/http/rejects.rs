@@ -9,8 +9,8 @@ use tidemark_core::protocol::{Problem, ProblemCode, RejectFate, RejectsReply, Re
 use super::push::number_of;
 use super::{Endpoint, RequestBody, body};
 use crate::ingest::store_problem;
+use crate::ledger::rejects::{RejectFilter, RejectState};
 use crate::stations::StationRecord;
-use crate::upstream::{RejectFilter, RejectState};
 
 pub(super) async fn rejects(
     endpoint: &Endpoint,

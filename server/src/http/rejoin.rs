@@ -10,7 +10,7 @@ use super::join::{exhausted, expired, unknown, used};
 use super::push::number_of;
 use super::{Endpoint, RequestBody, body};
 use crate::ingest::store_problem;
-use crate::lines::{Parting, RejoinAsk, RejoinOutcome};
+use crate::rejoin::{Parting, RejoinAsk, RejoinOutcome};
 use crate::stations::{JoinAsk, StationRecord, secret_hash};
 
 /// Longest request to rejoin, in bytes.

@@ -33,7 +33,8 @@ pub(super) async fn report(endpoint: &Endpoint, request: &Request<RequestBody>) 
     let Some(store) = upstream.reports() else {
         return Err(Problem::new(ProblemCode::NotFound, ReportError::OtherSchema.to_string()));
     };
-    let reader = store.reader_by_token(secret_hash(&token(request)?)).await.map_err(store_problem)?;
+    let token_hash = secret_hash(&token(request)?);
+    let reader = upstream.ledger().reader_by_token(token_hash).await.map_err(store_problem)?;
     let unknown =
         "the server does not know this token; reports are read with a reader's: `tidemark-server reader add NAME`";
     let reader = reader.ok_or_else(|| Problem::new(ProblemCode::Unauthorized, unknown))?;

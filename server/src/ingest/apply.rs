@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use tidemark_core::batch::{Batch, ChangeRef, Group, Op, VOID_CODE};
 use tidemark_core::chain::{Chain, Print};
 use tidemark_core::decision::{Cursor, Decision, decide};
+use tidemark_core::ids::StationNumber;
 use tidemark_core::image::image;
 use tidemark_core::planted::{Bug, planted};
 use tidemark_core::protocol::RejectedChange;
@@ -19,8 +20,10 @@ use super::chunks::fitting;
 use super::plan::Refusal;
 use super::questions::Key;
 use super::write::{Work, Written, row_of, write};
-use crate::upstream::rejects::AppliedRow;
-use crate::upstream::{Reject, RejectState, StoreError, StoreTransaction};
+use crate::ledger::cursors::Advance;
+use crate::ledger::rejects::{AppliedRow, Reject, RejectState};
+use crate::upstream::Transaction;
+use crate::upstream::error::StoreError;
 
 /// Longest message of a reject, in bytes: a reply with every change of the largest batch rejected still fits a message.
 const MESSAGE_BYTES_MAX: usize = 240;
@@ -127,13 +130,13 @@ pub enum Outcome {
 ///
 /// # Errors
 /// When the store fails; the transaction is to be rolled back.
-pub async fn apply<T: StoreTransaction + ?Sized>(tx: &mut T, job: &Job, part: &Part) -> Result<Outcome, StoreError> {
+pub async fn apply(tx: &mut dyn Transaction, job: &Job, part: &Part) -> Result<Outcome, StoreError> {
     let batch = &job.batch;
     let span = batch.span();
     let locked = tx.lock_cursor(batch.station).await.map_err(StoreError::before_all)?;
     let Some(cursor) = locked else { return Ok(Outcome::UnknownStation) };
-    let line = tx.line(batch.station).await.map_err(StoreError::before_all)?;
-    if line.revoked {
+    let lineage = tx.lineage(batch.station).await.map_err(StoreError::before_all)?;
+    if lineage.revoked {
         return Ok(Outcome::Revoked);
     }
     let untold = span.first_seq.max(part.known_to + 1);
@@ -144,7 +147,7 @@ pub async fn apply<T: StoreTransaction + ?Sized>(tx: &mut T, job: &Job, part: &P
             return Ok(Outcome::Forked { cursor });
         }
         Decision::Duplicate => {
-            let print = tx.print_at(batch.station, span.last_seq()).await?;
+            let print = print_at(tx, batch.station, span.last_seq()).await?;
             if print.is_some_and(|print| print != span.chain_after.print()) {
                 tx.note_fork(batch.station, span.last_seq(), job.now_ms).await?;
                 return Ok(Outcome::Forked { cursor });
@@ -165,11 +168,11 @@ pub async fn apply<T: StoreTransaction + ?Sized>(tx: &mut T, job: &Job, part: &P
     };
     let groups = job.groups();
     let changes = job.changes(skip, part);
-    let has_open_rejects = tx.has_open_rejects(&line).await?;
+    let has_open_rejects = tx.has_open_rejects(&lineage).await?;
     let work = Work {
         schema: &job.current,
         log: batch.station,
-        line: &line,
+        lineage: &lineage,
         times: job.times,
         groups,
         changes: &changes,
@@ -187,7 +190,7 @@ pub async fn apply<T: StoreTransaction + ?Sized>(tx: &mut T, job: &Job, part: &P
         if has_open_rejects {
             let applied: Vec<AppliedRow> =
                 last.iter().map(|(&(table, key), &seq)| AppliedRow { table, key, seq }).collect();
-            tx.supersede(&line, &applied, job.now_ms).await?;
+            tx.supersede(&job.current, &lineage, &applied, job.now_ms).await?;
         }
         let kept = refused.iter().map(|refusal| server_reject(job, &work, refusal, &last));
         if !planted(Bug::RejectNotStored) {
@@ -207,14 +210,27 @@ pub async fn apply<T: StoreTransaction + ?Sized>(tx: &mut T, job: &Job, part: &P
     } else {
         Cursor { seq: upto, chain: job.chain_at(upto) }
     };
-    let clock_offset_ms = job.now_ms.saturating_sub(batch.sent_at_ms);
     let prints = &job.prints[skip as usize..skip as usize + changes.len()];
     tx.keep_history(batch.station, span.first_seq + u64::from(skip), prints, job.now_ms).await?;
-    let advanced = tx.advance(batch.station, cursor, span.first_seq - 1, job.now_ms, clock_offset_ms).await;
+    let advance = Advance {
+        station: batch.station,
+        cursor,
+        began: span.first_seq - 1,
+        now_ms: job.now_ms,
+        clock_offset_ms: job.now_ms.saturating_sub(batch.sent_at_ms),
+    };
+    let advanced = tx.advance(&advance).await;
     if !planted(Bug::CursorApart) {
         advanced?;
     }
     Ok(Outcome::Done { cursor, applied, duplicate, rejected })
+}
+
+/// The print of the chain after change `seq`, if it is known.
+async fn print_at(tx: &mut dyn Transaction, station: StationNumber, seq: u64) -> Result<Option<Print>, StoreError> {
+    let Some(after) = seq.checked_sub(1) else { return Ok(None) };
+    let history = tx.history(station, after, 1).await?;
+    Ok(history.filter(|history| history.first_seq == seq).and_then(|history| history.prints.first().copied()))
 }
 
 /// What becomes of a part that is the one change to be refused: nothing of it is written. `None` for every other part. A change that the

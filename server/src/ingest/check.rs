@@ -10,7 +10,8 @@ use tidemark_core::timestamp;
 use tidemark_core::value::ValueRef;
 
 use crate::config::ClockWindow;
-use crate::lines::Line;
+use crate::ledger::lineage::Lineage;
+use crate::upstream::writes::RowAt;
 
 /// Which times a table's time column may say, microseconds since 1970 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,21 +33,12 @@ impl TimeRange {
     }
 }
 
-/// Where a row of a batch is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RowAt {
-    /// Index of its group.
-    pub group: u32,
-    /// Its row there.
-    pub row: u32,
-}
-
 /// The rows that cannot be applied, whatever else there is.
 pub type Refused = HashMap<RowAt, Rejection>;
 
 /// Checks changes of a batch, which follows `schema`.
 #[must_use]
-pub fn check(schema: &Schema, line: &Line, groups: &[Group], changes: &[ChangeRef], times: TimeRange) -> Refused {
+pub fn check(schema: &Schema, lineage: &Lineage, groups: &[Group], changes: &[ChangeRef], times: TimeRange) -> Refused {
     let columns: Vec<Vec<usize>> = groups.iter().map(|group| columns_of(schema, group)).collect();
     let mut refused = Refused::new();
     for change in changes {
@@ -54,7 +46,7 @@ pub fn check(schema: &Schema, line: &Line, groups: &[Group], changes: &[ChangeRe
         let Some(table) = schema.tables().get(group.table as usize) else { continue };
         let times = (group.op != Op::Delete).then_some(times);
         for (block, &column) in group.columns.iter().zip(&columns[change.group]) {
-            if let Err(rejection) = check_cell(table, column, line, block.get(change.row), times) {
+            if let Err(rejection) = check_cell(table, column, lineage, block.get(change.row), times) {
                 refused.insert(RowAt { group: change.group as u32, row: change.row as u32 }, rejection);
                 break;
             }
@@ -76,14 +68,14 @@ fn columns_of(schema: &Schema, group: &Group) -> Vec<usize> {
 fn check_cell(
     table: &Table,
     column: usize,
-    line: &Line,
+    lineage: &Lineage,
     value: ValueRef<'_>,
     times: Option<TimeRange>,
 ) -> Result<(), Rejection> {
     check_column(table, column, value)?;
     let at = || format!("{}.{}", table.name, table.columns[column].name);
     match value {
-        ValueRef::Integer(id) if column == table.key && !line.station.owns(id) => match line.former_of(id) {
+        ValueRef::Integer(id) if column == table.key && !lineage.station.owns(id) => match lineage.former_of(id) {
             Some(former) if former.owned => Ok(()),
             Some(former) => Err(Rejection::new(
                 RejectCode::Owner,
@@ -91,16 +83,16 @@ fn check_cell(
             )),
             None => Err(Rejection::new(
                 RejectCode::IdRange,
-                format!("{}: the key {id} is not in the block of station {}", at(), line.station),
+                format!("{}: the key {id} is not in the block of station {}", at(), lineage.station),
             )),
         },
-        ValueRef::Integer(id) if table.columns[column].references.is_some() && !line.may_reference(id) => {
+        ValueRef::Integer(id) if table.columns[column].references.is_some() && !lineage.may_reference(id) => {
             Err(Rejection::new(
                 RejectCode::IdRange,
                 format!(
                     "{}: the reference {id} is neither to a row of station {} nor to one of HQ",
                     at(),
-                    line.station
+                    lineage.station
                 ),
             ))
         }

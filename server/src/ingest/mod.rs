@@ -33,7 +33,8 @@ use self::patience::Patience;
 use crate::clock::Clock;
 use crate::config::{CHUNKS_MAX, ClockWindow};
 use crate::panics::{Panics, fault};
-use crate::upstream::{StoreError, Upstream};
+use crate::upstream::Upstream;
+use crate::upstream::error::StoreError;
 
 /// Takes frames for one upstream.
 pub struct Ingest {

@@ -22,7 +22,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tidemark_core::ids::StationNumber;
 use tidemark_core::planted::{Bug, planted};
 
-use crate::upstream::Cause;
+use crate::upstream::error::Cause;
 
 /// A piece that fails is followed by one of this part of its changes: few tries, because each may take as long as a statement may.
 const SHRINK: u32 = 8;

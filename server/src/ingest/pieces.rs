@@ -13,11 +13,12 @@ use tidemark_core::planted::{Bug, planted};
 use tidemark_core::protocol::{Problem, ProblemCode, PushReply, RejectedChange};
 use tokio::time::Instant;
 
-use super::apply::{Job, Outcome, Part};
+use super::apply::{Job, Outcome, Part, apply};
 use super::patience::{Next, Tried};
 use super::{Ingest, store_problem};
 use crate::panics::caught;
-use crate::upstream::{Cause, StoreError};
+use crate::upstream::error::{Cause, StoreError};
+use crate::upstream::transact;
 
 /// How long pieces follow each other within one request: less than a client waits for its reply.
 pub(super) const REQUEST_TIME: Duration = Duration::from_secs(20);
@@ -140,7 +141,12 @@ impl Ingest {
     /// One transaction. A panic in it is a failure like others.
     async fn attempt(&self, job: &Arc<Job>, part: Part) -> Result<Outcome, StoreError> {
         let (station, span) = (job.batch.station, job.batch.span());
-        let applied = caught(self.upstream.apply(Arc::clone(job), part)).await;
+        let work = Arc::clone(job);
+        let applied = caught(transact(self.upstream.as_ref(), move |tx| {
+            let (job, part) = (Arc::clone(&work), part.clone());
+            Box::pin(async move { apply(tx, &job, &part).await })
+        }))
+        .await;
         let applied = applied.unwrap_or_else(|panic| {
             let doing = format!("applying the changes {} to {}", span.first_seq, span.last_seq());
             let message = self.panics.caught(doing, Some(&station), &*panic);

@@ -8,22 +8,11 @@ use tidemark_core::planted::{Bug, planted};
 use tidemark_core::reject::{RejectCode, Rejection};
 use tidemark_core::schema::{Schema, Table};
 
-use super::check::{Refused, RowAt};
-use super::questions::{ColumnAt, Facts, Identity, Key, Questions, guarded_by, identity_of, key_of};
-use crate::upstream::rejects::RejectedRow;
-
-/// What is to be written to one table. Every list is sorted, and no row is in two of them.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TableWrites {
-    /// The table.
-    pub table: usize,
-    /// Rows that should not be there yet: they began with an insert.
-    pub fresh: Vec<RowAt>,
-    /// Rows that may be there.
-    pub upserts: Vec<RowAt>,
-    /// Rows to take away; they may be absent.
-    pub deletes: Vec<Identity>,
-}
+use super::check::Refused;
+use super::questions::{Identity, Key, guarded_by, identity_of, key_of};
+use crate::ledger::rejects::RejectedRow;
+use crate::upstream::facts::{ColumnAt, Facts, Questions};
+use crate::upstream::writes::{Effect, RowAt, Step};
 
 /// A change that is not applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,49 +29,6 @@ impl Refusal {
     const fn new(place: usize, rejection: Rejection) -> Self {
         Self { place, rejection, parent: None }
     }
-}
-
-/// What a change, the last of its row within the range, comes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
-    /// Of [`TableWrites::fresh`].
-    Fresh(RowAt),
-    /// Of [`TableWrites::upserts`].
-    Upsert(RowAt),
-    /// Of [`TableWrites::deletes`].
-    Delete,
-}
-
-/// One row of the net effect. A change has several where it brings a row back that a replaced number had moved: the row, and each time it
-/// was moved to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Step {
-    /// The place of the change in the range: of the changes of one row, the last.
-    pub place: usize,
-    /// The table.
-    pub table: usize,
-    /// The row.
-    pub identity: Identity,
-    /// What is written.
-    pub effect: Effect,
-}
-
-/// Steps as sets, tables in parents-first order.
-#[must_use]
-pub fn writes_of(schema: &Schema, steps: &[Step]) -> Vec<TableWrites> {
-    let mut sorted: Vec<&Step> = steps.iter().collect();
-    sorted.sort_unstable_by_key(|step| (step.table, step.identity));
-    let mut of_tables: BTreeMap<usize, TableWrites> = BTreeMap::new();
-    for step in sorted {
-        let writes = of_tables.entry(step.table).or_default();
-        writes.table = step.table;
-        match step.effect {
-            Effect::Fresh(at) => writes.fresh.push(at),
-            Effect::Upsert(at) => writes.upserts.push(at),
-            Effect::Delete => writes.deletes.push(step.identity),
-        }
-    }
-    schema.parents_first().iter().filter_map(|table| of_tables.remove(table)).collect()
 }
 
 /// What becomes of a range of changes.

@@ -1,15 +1,16 @@
 //! What the planner must know of the rows that are upstream already: asked set by set, one query per table.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidemark_core::batch::{ChangeRef, Group, Op};
 pub use tidemark_core::identity::{Identity, Key};
 use tidemark_core::schema::{Schema, Table};
 use tidemark_core::value::ValueRef;
 
-use super::check::{Refused, RowAt};
-use crate::lines::Line;
-use crate::upstream::rejects::RejectedRow;
+use super::check::Refused;
+use crate::ledger::lineage::Lineage;
+use crate::upstream::facts::{ColumnAt, Questions};
+use crate::upstream::writes::RowAt;
 
 /// The identity of a row of a group; `None` when it has none, which the checks refuse.
 #[must_use]
@@ -32,54 +33,6 @@ pub fn key_of(table: &Table, group: &Group, row: usize) -> Option<Key> {
     Key::of(group.columns.get(key)?.get(row))
 }
 
-/// A column of a table, by indexes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ColumnAt {
-    /// The table.
-    pub table: usize,
-    /// Its column.
-    pub column: usize,
-}
-
-/// The questions of a range of changes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Questions {
-    /// Which of these rows are there? By table and key; the answer gives their times too.
-    pub present: BTreeMap<usize, BTreeSet<Key>>,
-    /// Which of these keys belong to another station? Tables keyed by uuid only.
-    pub foreign: BTreeMap<usize, BTreeSet<Key>>,
-    /// How many rows hold this reference? By referencing column and parent key; ordinary tables only.
-    pub children: BTreeMap<ColumnAt, BTreeSet<Key>>,
-    /// What do these rows hold in the referencing columns of `children`? By table and key.
-    pub holders: BTreeMap<usize, BTreeSet<Key>>,
-    /// Of the rows asked about in `present`, those that a number wrote which the station replaced, in tables with a time column: that number
-    /// may have moved them to another time after the histories parted.
-    pub inherited: BTreeSet<(usize, Key)>,
-}
-
-impl Questions {
-    /// The referencing columns asked about in one table, in order.
-    #[must_use]
-    pub fn holder_columns(&self, table: usize) -> Vec<usize> {
-        self.children.keys().filter(|at| at.table == table).map(|at| at.column).collect()
-    }
-}
-
-/// The answers.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Facts {
-    /// The times at which a key is there; ordinary tables say 0.
-    pub present: HashMap<(usize, Key), BTreeSet<i64>>,
-    /// The station each foreign key belongs to.
-    pub foreign: HashMap<(usize, Key), u32>,
-    /// How many rows hold a reference.
-    pub children: HashMap<(ColumnAt, Key), u64>,
-    /// What a row holds in a referencing column; no entry, no row.
-    pub holders: HashMap<(ColumnAt, Key), Option<Key>>,
-    /// Referenced rows that are absent because their change was rejected.
-    pub rejected: HashMap<(usize, Key), RejectedRow>,
-}
-
 /// Columns of ordinary tables that reference the ordinary table `parent`: what a delete of its rows is checked against.
 pub fn guarded_by(schema: &Schema, parent: usize) -> impl Iterator<Item = ColumnAt> + '_ {
     let ordinary = schema.tables()[parent].time.is_none();
@@ -97,14 +50,14 @@ pub fn guarded_by(schema: &Schema, parent: usize) -> impl Iterator<Item = Column
 #[must_use]
 pub fn questions(
     schema: &Schema,
-    line: &Line,
+    lineage: &Lineage,
     groups: &[Group],
     changes: &[ChangeRef],
     refused: &Refused,
 ) -> Questions {
     let inherits = |key| match key {
-        Key::Integer(id) => line.former_of(id).is_some_and(|former| former.owned),
-        Key::Uuid(_) => line.former.iter().any(|former| former.owned),
+        Key::Integer(id) => lineage.former_of(id).is_some_and(|former| former.owned),
+        Key::Uuid(_) => lineage.former.iter().any(|former| former.owned),
     };
     let mut asked = Questions::default();
     let mut touched: BTreeMap<usize, BTreeSet<Key>> = BTreeMap::new();

@@ -18,9 +18,10 @@ use super::check::TimeRange;
 use super::plan::Refusal;
 use super::write::{Work, Written, write};
 use crate::config::ClockWindow;
-use crate::lines::lock_writer;
-use crate::upstream::rejects::{AppliedRow, RejectFilter, RejectHead, Settled};
-use crate::upstream::{Reject, RejectState, StoreError, StoreTransaction, Upstream};
+use crate::ledger::rejects::{AppliedRow, Reject, RejectFilter, RejectHead, RejectState, Settled};
+use crate::rejoin::lock_writer;
+use crate::upstream::error::StoreError;
+use crate::upstream::{Transaction, Upstream, transact};
 
 /// Most rejects replayed in one transaction.
 const PIECE_ROWS_MAX: usize = 5_000;
@@ -156,16 +157,49 @@ async fn with_children(upstream: &dyn Upstream, filter: &RejectFilter) -> Result
     Ok(found)
 }
 
+impl dyn Upstream {
+    /// Applies rejected changes again, in one transaction.
+    ///
+    /// # Errors
+    /// When the store fails; then nothing is applied.
+    pub async fn replay(&self, rejects: Arc<Replay>) -> Result<ReplayOutcome, StoreError> {
+        transact(self, move |tx| {
+            let rejects = Arc::clone(&rejects);
+            Box::pin(async move { replay(tx, &rejects).await })
+        })
+        .await
+    }
+
+    /// Gives open rejects another state without applying anything; returns the seqs of those that were open.
+    ///
+    /// # Errors
+    /// When the store fails; then all stay as they are.
+    pub async fn close(
+        &self,
+        station: StationNumber,
+        seqs: &[u64],
+        state: RejectState,
+        now_ms: i64,
+    ) -> Result<Vec<u64>, StoreError> {
+        let seqs = seqs.to_vec();
+        transact(self, move |tx| {
+            let seqs = seqs.clone();
+            Box::pin(async move { close(tx, station, &seqs, state, now_ms).await })
+        })
+        .await
+    }
+}
+
 /// Replays within a transaction, in the name of whoever writes the station's rows now.
 ///
 /// # Errors
 /// When the store fails; the transaction is to be rolled back.
-pub async fn replay<T: StoreTransaction + ?Sized>(tx: &mut T, replay: &Replay) -> Result<ReplayOutcome, StoreError> {
+async fn replay(tx: &mut dyn Transaction, replay: &Replay) -> Result<ReplayOutcome, StoreError> {
     let Replay { station, schema, now_ms, .. } = replay;
     // Serial with the pushes of whoever writes these rows, which may supersede a reject meanwhile.
     let Some(writer) = lock_writer(tx, *station).await? else { return Ok(ReplayOutcome::default()) };
-    let own = tx.line(*station).await?;
-    let line = if writer == *station { own.clone() } else { tx.line(writer).await? };
+    let own = tx.lineage(*station).await?;
+    let lineage = if writer == *station { own.clone() } else { tx.lineage(writer).await? };
     let rejects = tx.open_rejects(*station, &replay.seqs).await?;
     let mut images = Images { schema, groups: Vec::new(), changes: Vec::new() };
     let mut outcome = ReplayOutcome::default();
@@ -181,7 +215,7 @@ pub async fn replay<T: StoreTransaction + ?Sized>(tx: &mut T, replay: &Replay) -
     }
     let (groups, changes) = (&images.groups, &images.changes);
     let work =
-        Work { schema, log: *station, line: &line, times: replay.times, groups, changes, has_open_rejects: true };
+        Work { schema, log: *station, lineage: &lineage, times: replay.times, groups, changes, has_open_rejects: true };
     let Written { applied, refused } = write(tx, &work).await?;
     outcome.applied = applied.into();
     let mut settled = Vec::with_capacity(changes.len());
@@ -204,7 +238,7 @@ pub async fn replay<T: StoreTransaction + ?Sized>(tx: &mut T, replay: &Replay) -
     // Older images of what was applied just now: of those replayed with it and refused, and of others.
     let last = last_applied(&work, &refused);
     let applied: Vec<AppliedRow> = last.iter().map(|(&(table, key), &seq)| AppliedRow { table, key, seq }).collect();
-    tx.supersede(&own, &applied, *now_ms).await?;
+    tx.supersede(schema, &own, &applied, *now_ms).await?;
     let healed = |refusal: &&Refusal| {
         let change = &changes[refusal.place];
         let row = super::write::row_of(schema, &groups[change.group], change.row);
@@ -261,8 +295,8 @@ impl Images<'_> {
 ///
 /// # Errors
 /// When the store fails; the transaction is to be rolled back.
-pub async fn close<T: StoreTransaction + ?Sized>(
-    tx: &mut T,
+async fn close(
+    tx: &mut dyn Transaction,
     station: StationNumber,
     seqs: &[u64],
     state: RejectState,

@@ -5,7 +5,7 @@
 //! plan the range ─ write its net effect ─▶ done
 //!        ▲              │ violation: undo
 //!        │              ▼
-//!        │    write the rows apart ([`IsolateTransaction::write_each`]) ─▶ nothing else of the range hangs on those refused: done
+//!        │    write the rows apart ([`Rows::write_each`]) ─▶ nothing else of the range hangs on those refused: done
 //!        │              │ undo
 //!        ├──────────────┤ each refused row is itself at fault: plan anew as if its last change had been refused by the checks
 //!        └──────────────┘ else: halve the range; the halves run in order and are planned anew, down to single changes
@@ -13,7 +13,7 @@
 //!
 //! Only an image that a later change of the same range replaces is never written, and so is never seen by a constraint beyond the schema.
 //!
-//! [`IsolateTransaction::write_each`]: crate::upstream::isolate::IsolateTransaction::write_each
+//! [`Rows::write_each`]: crate::upstream::Rows::write_each
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -23,13 +23,15 @@ use tidemark_core::ids::StationNumber;
 use tidemark_core::reject::{RejectCode, Rejection};
 use tidemark_core::schema::Schema;
 
-use super::check::{Refused, RowAt, TimeRange, check};
-use super::plan::{Effect, Plan, Refusal, Step, plan, writes_of};
-use super::questions::{Facts, Key, Questions, guarded_by, key_of, questions};
-use crate::lines::Line;
-use crate::upstream::isolate::RefusedStep;
-use crate::upstream::rejects::RejectedRow;
-use crate::upstream::{StoreError, StoreTransaction};
+use super::check::{Refused, TimeRange, check};
+use super::plan::{Plan, Refusal, plan};
+use super::questions::{Key, guarded_by, key_of, questions};
+use crate::ledger::lineage::Lineage;
+use crate::ledger::rejects::RejectedRow;
+use crate::upstream::Transaction;
+use crate::upstream::error::StoreError;
+use crate::upstream::facts::{Facts, Questions};
+use crate::upstream::writes::{Effect, RefusedStep, RowAt, Step, writes_of};
 
 /// How often a range is planned anew because rows were refused that others hang on, before it is halved.
 const ROUNDS_MAX: u32 = 4;
@@ -42,7 +44,7 @@ pub struct Work<'a> {
     /// In whose log the changes are: among its rejects parents are looked for.
     pub log: StationNumber,
     /// Who writes them, and what it may write: whose log it is, or who replaced that station.
-    pub line: &'a Line,
+    pub lineage: &'a Lineage,
     /// Which times are taken.
     pub times: TimeRange,
     /// The groups the changes are in.
@@ -66,8 +68,8 @@ pub struct Written {
 ///
 /// # Errors
 /// When the store fails; the transaction is to be rolled back.
-pub async fn write<T: StoreTransaction + ?Sized>(tx: &mut T, work: &Work<'_>) -> Result<Written, StoreError> {
-    let refused = check(work.schema, work.line, work.groups, work.changes, work.times);
+pub async fn write(tx: &mut dyn Transaction, work: &Work<'_>) -> Result<Written, StoreError> {
+    let refused = check(work.schema, work.lineage, work.groups, work.changes, work.times);
     let mut written = Written::default();
     let mut known = KnownRows::default();
     let mut ranges = vec![(0, work.changes.len())];
@@ -90,8 +92,8 @@ pub async fn write<T: StoreTransaction + ?Sized>(tx: &mut T, work: &Work<'_>) ->
 }
 
 /// Writes one range: its verdicts, or `None` when it has to be halved.
-async fn write_range<T: StoreTransaction + ?Sized>(
-    tx: &mut T,
+async fn write_range(
+    tx: &mut dyn Transaction,
     range: &Work<'_>,
     refused: &Refused,
     known: &KnownRows,
@@ -103,7 +105,7 @@ async fn write_range<T: StoreTransaction + ?Sized>(
             return Ok(Some(plan));
         }
         tx.savepoint().await?;
-        let violation = match tx.write(range.line, range.groups, &writes_of(range.schema, &plan.steps)).await {
+        let violation = match tx.write(range.lineage, range.groups, &writes_of(range.schema, &plan.steps)).await {
             Ok(()) => {
                 tx.release_savepoint().await?;
                 return Ok(Some(plan));
@@ -120,7 +122,7 @@ async fn write_range<T: StoreTransaction + ?Sized>(
         }
         let steps = plan.steps.as_slice();
         tx.savepoint().await?;
-        let isolated = tx.write_each(range.line, range.groups, steps).await?;
+        let isolated = tx.write_each(range.lineage, range.groups, steps).await?;
         let at_fault: Vec<&Step> = isolated.refused.iter().map(|refused| &steps[refused.step]).collect();
         let is_torn = || is_torn(steps, &isolated.refused);
         if isolated.complete && !is_torn() && !others_hang_on(range, &at_fault) {
@@ -151,25 +153,25 @@ async fn write_range<T: StoreTransaction + ?Sized>(
 }
 
 /// Asks what a range has to know, and plans it.
-async fn plan_range<T: StoreTransaction + ?Sized>(
-    tx: &mut T,
+async fn plan_range(
+    tx: &mut dyn Transaction,
     range: &Work<'_>,
     refused: &Refused,
     known: &KnownRows,
 ) -> Result<Plan, StoreError> {
-    let asked = questions(range.schema, range.line, range.groups, range.changes, refused);
+    let asked = questions(range.schema, range.lineage, range.groups, range.changes, refused);
     let facts = facts(tx, range, &asked, known).await?;
     Ok(plan(range.schema, range.groups, range.changes, refused, &asked, facts))
 }
 
 /// The answers to the questions of a range, with what is known of rejected parents.
-async fn facts<T: StoreTransaction + ?Sized>(
-    tx: &mut T,
+async fn facts(
+    tx: &mut dyn Transaction,
     range: &Work<'_>,
     asked: &Questions,
     known: &KnownRows,
 ) -> Result<Facts, StoreError> {
-    let mut facts = tx.facts(range.line, asked).await?;
+    let mut facts = tx.facts(range.lineage, asked).await?;
     if range.has_open_rejects {
         let mut absent: BTreeMap<usize, BTreeSet<Key>> = BTreeMap::new();
         for (&table, keys) in &asked.present {
@@ -180,7 +182,7 @@ async fn facts<T: StoreTransaction + ?Sized>(
             }
         }
         if !absent.is_empty() {
-            facts.rejected = tx.rejected_rows(range.log, &absent).await?;
+            facts.rejected = tx.rejected_rows(range.schema, range.log, &absent).await?;
         }
     }
     for (row, rejected) in &known.0 {

@@ -1,4 +1,4 @@
-//! What a store tells for reports, and who may read them.
+//! What a store tells for reports.
 
 use async_trait::async_trait;
 
@@ -101,17 +101,6 @@ pub struct Freshness {
     pub behind: bool,
 }
 
-/// A program that may read reports.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reader {
-    /// The name the operator gave it.
-    pub name: String,
-    /// When it was added, milliseconds since 1970 UTC.
-    pub created_at_ms: i64,
-    /// When it was revoked, milliseconds since 1970 UTC.
-    pub revoked_at_ms: Option<i64>,
-}
-
 /// A store that reports can be made from: one that holds the shrinkage tables.
 #[async_trait]
 pub trait ReportStore: Send + Sync {
@@ -129,13 +118,4 @@ pub trait ReportStore: Send + Sync {
     async fn days(&self, product: &str, since: &str, until: &str) -> Result<Vec<DayRow>, StoreError>;
     /// The days of a product's first and last coefficients, of one model or of all; `None` when it has none.
     async fn days_of(&self, product: &str, model: Option<&str>) -> Result<Option<Days>, StoreError>;
-
-    /// Adds a reader; `false` when the name is taken.
-    async fn add_reader(&self, name: &str, token_hash: [u8; 32], now_ms: i64) -> Result<bool, StoreError>;
-    /// Takes a reader's token away for good; `false` when there is none of that name.
-    async fn revoke_reader(&self, name: &str, now_ms: i64) -> Result<bool, StoreError>;
-    /// Every reader, by name.
-    async fn readers(&self) -> Result<Vec<Reader>, StoreError>;
-    /// The reader whose token has this hash.
-    async fn reader_by_token(&self, token_hash: [u8; 32]) -> Result<Option<Reader>, StoreError>;
 }

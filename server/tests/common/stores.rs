@@ -10,14 +10,15 @@ use tidemark_core::limits::FrameLimits;
 use tidemark_core::protocol::{Problem, PushReply};
 use tidemark_core::schema::Schema;
 use tidemark_core::value::Value;
+use tidemark_memory::MemoryUpstream;
 use tidemark_server::config::{ClockWindow, DatabaseUrl};
 use tidemark_server::ingest::Ingest;
+use tidemark_server::ledger::rejects::Reject;
 use tidemark_server::stations::{JoinAsk, JoinOutcome, NewStation};
+use tidemark_server::stores::postgres::PostgresUpstream;
+use tidemark_server::stores::sqlite::SqliteUpstream;
 use tidemark_server::survey::Survey;
-use tidemark_server::upstream::memory::MemoryUpstream;
-use tidemark_server::upstream::postgres::PostgresUpstream;
-use tidemark_server::upstream::sqlite::SqliteUpstream;
-use tidemark_server::upstream::{Reject, Upstream};
+use tidemark_server::upstream::Upstream;
 
 use super::cluster::{Cluster, connect};
 use super::station::{Station, frame};
@@ -103,10 +104,10 @@ impl Store {
             Kind::Sqlite => {
                 let path = folder.path().join("upstream.db");
                 for schema in schemas {
-                    let mut connection = tidemark_server::upstream::sqlite::connect(&path).unwrap();
+                    let mut connection = tidemark_server::stores::sqlite::connect(&path).unwrap();
                     tidemark_migrations::sqlite::up(&mut connection, schema).unwrap();
                 }
-                let connection = tidemark_server::upstream::sqlite::connect(&path).unwrap();
+                let connection = tidemark_server::stores::sqlite::connect(&path).unwrap();
                 if schema.table("reading").is_some() {
                     connection
                         .execute_batch(
@@ -145,7 +146,7 @@ impl Store {
         match self.kind {
             Kind::Memory => self.poison_allowed.store(true, Ordering::Relaxed),
             Kind::Sqlite => {
-                let file = tidemark_server::upstream::sqlite::connect(&self.folder.path().join("upstream.db")).unwrap();
+                let file = tidemark_server::stores::sqlite::connect(&self.folder.path().join("upstream.db")).unwrap();
                 file.execute_batch("DROP TRIGGER no_poison").unwrap();
             }
             Kind::PlainPostgres | Kind::Timescale => {
@@ -158,7 +159,7 @@ impl Store {
     /// The embedded store's file, to write to it by hand.
     pub fn embedded(&self) -> rusqlite::Connection {
         assert_eq!(self.kind, Kind::Sqlite);
-        tidemark_server::upstream::sqlite::connect(&self.folder.path().join("upstream.db")).unwrap()
+        tidemark_server::stores::sqlite::connect(&self.folder.path().join("upstream.db")).unwrap()
     }
 
     /// A station that has joined.

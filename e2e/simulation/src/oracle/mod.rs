@@ -22,8 +22,7 @@ use tidemark_core::ids::StationNumber;
 use tidemark_core::limits::{FrameLimits, MESSAGE_BYTES_MAX};
 use tidemark_core::protocol::PushReply;
 use tidemark_core::schema::Schema;
-use tidemark_server::upstream::Upstream as _;
-use tidemark_server::upstream::memory::{Contents, MemoryUpstream};
+use tidemark_memory::{Contents, MemoryUpstream};
 
 macro_rules! ensure {
     ($condition:expr, $($message:tt)+) => {
@@ -202,7 +201,7 @@ impl Oracle {
 
     /// Where a station stands upstream.
     fn cursor(&self, number: Option<StationNumber>) -> Option<Cursor> {
-        let cursor = self.upstream.cursor(number?).now_or_never().expect("BUG: memory never waits");
+        let cursor = self.upstream.upstream().cursor(number?).now_or_never().expect("BUG: memory never waits");
         cursor.expect("BUG: nothing fails for the oracle")
     }
 
@@ -240,7 +239,7 @@ impl Oracle {
 
     /// Stations get their numbers in the order in which they join, which the database knows.
     fn find_number(&mut self, station: usize) {
-        let all = self.upstream.stations().now_or_never().expect("BUG: memory never waits");
+        let all = self.upstream.upstream().stations().now_or_never().expect("BUG: memory never waits");
         let all = all.expect("BUG: nothing fails for the oracle");
         let name = super::world::station_name(station);
         self.stations[station].number =

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use tidemark_core::identity::{Identity, Key};
 use tidemark_core::schema::{Bound, Column, Schema, Table};
 use tidemark_core::value::{ColumnType, Value};
-use tidemark_server::ingest::questions::{Identity, Key};
-use tidemark_server::upstream::memory::StoredRow;
+use tidemark_memory::StoredRow;
 
 use super::history::{Change, Raw};
 

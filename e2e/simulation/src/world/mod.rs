@@ -13,9 +13,8 @@ use futures_util::FutureExt as _;
 use tidemark_core::joincode::JoinCode;
 use tidemark_core::limits::FrameLimits;
 use tidemark_core::schema::Schema;
+use tidemark_memory::MemoryUpstream;
 use tidemark_server::stations::{NewStation, secret_hash};
-use tidemark_server::upstream::Upstream as _;
-use tidemark_server::upstream::memory::MemoryUpstream;
 
 use self::queue::{Event, Exchange, Queue};
 use self::station::{Station, station};
@@ -188,7 +187,7 @@ impl<'s> World<'s> {
                 code_expires_at_ms: i64::MAX,
                 now_ms: EPOCH_MS,
             };
-            let added = self.upstream.add_station(&invited).now_or_never();
+            let added = self.upstream.upstream().add_station(&invited).now_or_never();
             assert_eq!(added, Some(Ok(true)), "BUG: memory takes invitations");
             for _ in 0..self.plan.writes {
                 let at_ms = schedule.between(0, self.active_ms);

@@ -53,7 +53,7 @@ impl Headquarters {
         let Self { runtime, config } = self;
         let (running, upstream) = runtime.block_on(async {
             if let DatabaseUrl::Postgres(postgres) = &config.database {
-                let mut client = tidemark_server::upstream::postgres::connect(postgres).await?;
+                let mut client = tidemark_server::stores::postgres::connect(postgres).await?;
                 tidemark_migrations::postgres::up(&mut client, &config.schema, &mut |line| println!("   {line}"))
                     .await?;
             }

@@ -157,7 +157,7 @@ async fn restored_equals(
     if let Err(error) = dropped {
         tracing::warn!(
             "the database {name} was made to check a backup and is left: {}",
-            crate::upstream::postgres::message_of(&error)
+            crate::stores::postgres::message_of(&error)
         );
     }
     compared

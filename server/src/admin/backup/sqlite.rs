@@ -11,7 +11,7 @@ use tidemark_core::value::hex;
 
 use super::{Checked, Content, Manifest, make_part};
 use crate::admin::{open_file, sqlite_tables};
-use crate::upstream::sqlite::{connect, damage};
+use crate::stores::sqlite::{connect, damage};
 
 /// How often a lock of another program is waited for, with a pause between.
 const TRIES: u32 = 100;

@@ -15,7 +15,7 @@ use tidemark_core::schema::{Schema, shrinkage};
 
 use super::{connect, open_file};
 use crate::config::DatabaseUrl;
-use crate::upstream::sqlite::{SqliteUpstream, damage};
+use crate::stores::sqlite::{SqliteUpstream, damage};
 
 /// How often the way to the database and back is taken; the median is told.
 const ROUND_TRIPS: usize = 11;

@@ -110,6 +110,6 @@ async fn one<T: for<'a> tokio_postgres::types::FromSql<'a>>(
     sql: &str,
     values: &[&(dyn ToSql + Sync)],
 ) -> Result<T, String> {
-    let row = client.query_one(sql, values).await.map_err(|error| crate::upstream::postgres::message_of(&error))?;
+    let row = client.query_one(sql, values).await.map_err(|error| crate::stores::postgres::message_of(&error))?;
     row.try_get(0).map_err(|error| error.to_string())
 }

@@ -6,7 +6,7 @@ use tidemark_core::schema::Schema;
 use tokio_postgres::Client;
 
 use super::{Point, bad, good};
-use crate::upstream::postgres::message_of;
+use crate::stores::postgres::message_of;
 
 /// The namespace of Tidemark's own tables.
 const OWN: &str = "tidemark";

@@ -5,7 +5,8 @@ use clap::Args;
 use tidemark_core::ids::StationNumber;
 use tidemark_core::reject::RejectCode;
 
-use crate::upstream::{RejectFilter, RejectState, Upstream};
+use crate::ledger::rejects::{RejectFilter, RejectState};
+use crate::upstream::Upstream;
 
 /// One state, or (`None`) all.
 #[derive(Debug, Clone, Copy)]

@@ -9,7 +9,8 @@ use super::super::{Look, print_json};
 use super::select::Chosen;
 use crate::clock::{Clock as _, SystemClock};
 use crate::ingest::replay::replay_all;
-use crate::upstream::{RejectFilter, RejectState, Upstream};
+use crate::ledger::rejects::{RejectFilter, RejectState};
+use crate::upstream::Upstream;
 
 /// Most reasons that are printed.
 const SHOWN_MAX: usize = 20;

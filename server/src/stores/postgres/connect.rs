@@ -1,0 +1,57 @@
+//! One connection, outside of the pool, and what the driver's errors mean.
+
+use std::time::Duration;
+
+use tidemark_migrations::with_causes;
+use tokio_postgres::NoTls;
+
+use crate::upstream::error::{StoreError, of_sql_state};
+
+/// How long a request waits for a connection, and a connection for its server.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the driver says, with the server's own words and without the values of rows.
+pub(crate) fn message_of(error: &tokio_postgres::Error) -> String {
+    if let Some(db) = error.as_db_error() {
+        return match db.constraint() {
+            Some(constraint) => format!("{} (constraint {constraint}, SQLSTATE {})", db.message(), db.code().code()),
+            None => format!("{} (SQLSTATE {})", db.message(), db.code().code()),
+        };
+    }
+    with_causes(error)
+}
+
+/// Whose fault an error is.
+pub(crate) fn failed(error: tokio_postgres::Error) -> StoreError {
+    let message = message_of(&error);
+    if let Some(state) = error.code() {
+        return of_sql_state(state.code(), message);
+    }
+    // Without a word of the database: the connection, or, as the driver sees it, what was to go over it.
+    let unsent = std::error::Error::source(&error).is_some_and(|cause| {
+        cause.downcast_ref().is_none_or(|io: &std::io::Error| io.kind() == std::io::ErrorKind::InvalidInput)
+    });
+    if unsent && !error.is_closed() { StoreError::Fault(message) } else { StoreError::Unavailable(message) }
+}
+
+/// Connects once, outside a pool: for migrations.
+///
+/// # Errors
+/// When the server does not answer or refuses; the password is not shown.
+pub async fn connect(config: &tokio_postgres::Config) -> anyhow::Result<tokio_postgres::Client> {
+    let shown = crate::config::DatabaseUrl::Postgres(Box::new(config.clone()));
+    let mut config = config.clone();
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(CONNECT_TIMEOUT);
+    }
+    let (client, connection) = config
+        .connect(NoTls)
+        .await
+        .map_err(|error| anyhow::anyhow!("cannot connect to {shown}: {}", message_of(&error)))?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!("the connection to PostgreSQL ended: {}", message_of(&error));
+        }
+    });
+    Ok(client)
+}

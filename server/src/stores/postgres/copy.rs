@@ -1,0 +1,87 @@
+//! Binary COPY, encoded by hand from column blocks: the driver's own writer boxes every value.
+//!
+//! The form is PostgreSQL's ("COPY", section "Binary Format"): a signature, then per row the number of fields, each with its length and its
+//! bytes in network order, then −1.
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use futures_util::SinkExt as _;
+use tidemark_core::batch::Group;
+use tidemark_core::columns::{ColumnBlock, Values};
+use tokio_postgres::Transaction;
+
+use crate::upstream::writes::RowAt;
+
+/// How much is gathered before it is handed on.
+const CHUNK_BYTES: usize = 256 << 10;
+/// Microseconds from 1970 to 2000, where PostgreSQL's time begins.
+pub(super) const EPOCH_2000_US: i64 = 946_684_800_000_000;
+
+/// COPYs rows into what `sql` names: the group's columns, then the station.
+pub(super) async fn copy_rows(
+    transaction: &Transaction<'_>,
+    sql: &str,
+    station: i32,
+    groups: &[Group],
+    rows: impl Iterator<Item = RowAt>,
+) -> Result<u64, tokio_postgres::Error> {
+    let sink = transaction.copy_in::<_, Bytes>(sql).await?;
+    let mut sink = std::pin::pin!(sink);
+    let mut buffer = BytesMut::with_capacity(CHUNK_BYTES + (CHUNK_BYTES >> 2));
+    buffer.put_slice(b"PGCOPY\n\xff\r\n\0");
+    buffer.put_u64(0);
+    for at in rows {
+        let columns = &groups[at.group as usize].columns;
+        put_row(&mut buffer, columns, at.row as usize, station);
+        if buffer.len() >= CHUNK_BYTES {
+            sink.send(buffer.split().freeze()).await?;
+            buffer.reserve(CHUNK_BYTES + (CHUNK_BYTES >> 2));
+        }
+    }
+    buffer.put_i16(-1);
+    sink.send(buffer.freeze()).await?;
+    sink.finish().await
+}
+
+fn put_row(buffer: &mut BytesMut, columns: &[ColumnBlock], row: usize, station: i32) {
+    buffer.put_u16(columns.len() as u16 + 1);
+    for column in columns {
+        put_field(buffer, column, row);
+    }
+    buffer.put_u32(4);
+    buffer.put_i32(station);
+}
+
+fn put_field(buffer: &mut BytesMut, column: &ColumnBlock, row: usize) {
+    if column.is_null(row) {
+        buffer.put_i32(-1);
+        return;
+    }
+    match column.values() {
+        Values::Integer(v) => {
+            buffer.put_u32(8);
+            buffer.put_i64(v[row]);
+        }
+        Values::Timestamp(v) => {
+            buffer.put_u32(8);
+            // Checked to lie within the years 1 to 9999.
+            buffer.put_i64(v[row] - EPOCH_2000_US);
+        }
+        Values::Real(v) => {
+            buffer.put_u32(8);
+            buffer.put_f64(v[row]);
+        }
+        Values::Boolean(v) => {
+            buffer.put_u32(1);
+            buffer.put_u8(u8::from(v[row]));
+        }
+        Values::Uuid(v) => {
+            buffer.put_u32(16);
+            buffer.put_slice(&v[row]);
+        }
+        Values::Text(v) | Values::Json(v) | Values::Bytes(v) => {
+            let bytes = v.get(row);
+            buffer.put_u32(bytes.len() as u32);
+            buffer.put_slice(bytes);
+        }
+    }
+}

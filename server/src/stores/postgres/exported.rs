@@ -1,0 +1,64 @@
+//! Rows of PostgreSQL for an export: one read-only transaction on one snapshot, rows streamed as they come.
+
+use futures_util::TryStreamExt as _;
+use tidemark_core::postgres::qualified;
+use tidemark_core::value::ValueRef;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{IsolationLevel, Transaction};
+
+use super::connect::failed;
+use super::pool::PostgresUpstream;
+use super::values::cell;
+use crate::export::Export;
+use crate::upstream::error::StoreError;
+
+/// An export takes the time it takes; nobody waits for it.
+const SETTINGS: &str = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '30s'; \
+    SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL TIME ZONE 'UTC'; SET LOCAL jit = off";
+
+const NO_PARAMETERS: [(&(dyn ToSql + Sync), Type); 0] = [];
+
+impl PostgresUpstream {
+    pub(super) async fn read_all(&self, mut export: Export) -> Result<Export, StoreError> {
+        let mut client = self.client().await?;
+        let transaction = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
+        let transaction = transaction.start().await.map_err(failed)?;
+        transaction.batch_execute(SETTINGS).await.map_err(failed)?;
+        let tables = export.tables();
+        for &table in &tables {
+            self.extents(&transaction, table, &mut export).await?;
+        }
+        export.settle().map_err(StoreError::Fault)?;
+        for &table in &tables {
+            self.rows(&transaction, table, &mut export).await?;
+        }
+        transaction.commit().await.map_err(failed)?;
+        Ok(export)
+    }
+}
+
+impl PostgresUpstream {
+    async fn extents(&self, tx: &Transaction<'_>, table: usize, export: &mut Export) -> Result<(), StoreError> {
+        let sql = export.extents_sql(table, &qualified(&self.schema, &self.schema.tables()[table]));
+        let rows = tx.query_typed_raw(&sql, NO_PARAMETERS).await.map_err(failed)?;
+        let mut rows = std::pin::pin!(rows);
+        while let Some(row) = rows.try_next().await.map_err(failed)? {
+            let cells: Result<Vec<Option<i64>>, _> = (0..row.len()).map(|at| row.try_get(at)).collect();
+            export.extent(table, &cells.map_err(failed)?).map_err(StoreError::Fault)?;
+        }
+        Ok(())
+    }
+
+    async fn rows(&self, tx: &Transaction<'_>, table: usize, export: &mut Export) -> Result<(), StoreError> {
+        let it = &self.schema.tables()[table];
+        let sql = export.rows_sql(table, &qualified(&self.schema, it));
+        let rows = tx.query_typed_raw(&sql, NO_PARAMETERS).await.map_err(failed)?;
+        let mut rows = std::pin::pin!(rows);
+        while let Some(row) = rows.try_next().await.map_err(failed)? {
+            let cells = it.columns.iter().enumerate().map(|(at, column)| cell(&row, at, column.ty));
+            let values: Vec<ValueRef<'_>> = cells.collect::<Result<_, _>>().map_err(failed)?;
+            export.row(table, &values).map_err(StoreError::Fault)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,107 @@
+//! The PostgreSQL upstream, with TimescaleDB or without.
+//!
+//! | file | what lives there |
+//! |---|---|
+//! | `connect`, `pool` | one connection, and what the driver's errors mean; many, and a transaction on one |
+//! | `transaction` | a transaction: rows of the schema's tables, asked about in `facts` and written in `write` |
+//! | `sql` | the ledger's statements |
+//! | `copy`, `values` | binary COPY, encoded by hand; values in binary |
+//! | `ranges` | many keys as few ranges |
+//! | `isolate`, `rules` | which rows the database refuses, found set by set; what a table refuses rows for |
+//! | `surveyed`, `exported` | a station's rows, and all rows, streamed |
+//! | `reports`, `touched` | what reports are made from, and the notes of which days were written |
+//! | `inspect` | what of the schema a database has not |
+
+mod connect;
+mod copy;
+mod exported;
+mod facts;
+mod inspect;
+mod isolate;
+mod pool;
+mod ranges;
+pub mod reports;
+mod rules;
+mod sql;
+mod surveyed;
+mod touched;
+mod transaction;
+mod values;
+mod write;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tidemark_core::decision::Cursor;
+use tidemark_core::ids::StationNumber;
+
+pub use self::connect::connect;
+use self::connect::failed;
+pub(crate) use self::connect::message_of;
+pub use self::pool::PostgresUpstream;
+use self::sql::Alone;
+use crate::export::Export;
+use crate::ledger::Ledger;
+use crate::survey::Survey;
+use crate::upstream::error::StoreError;
+use crate::upstream::reports::ReportStore;
+use crate::upstream::{Upstream, Work};
+
+/// How often a transaction that met another one is repeated.
+const ATTEMPTS: u32 = 6;
+
+#[async_trait]
+impl Upstream for PostgresUpstream {
+    fn describe(&self) -> String {
+        self.description.clone()
+    }
+
+    async fn ready(&self) -> Result<Vec<String>, StoreError> {
+        let mut client = self.client().await?;
+        let looked = async {
+            let mut found = inspect::differences(&mut client, &self.schema).await?;
+            // Of tables that are not there nothing can be asked.
+            if found.is_empty() {
+                found = inspect::rights(&client, &self.schema).await?;
+            }
+            Ok::<_, inspect::InspectError>(found)
+        };
+        looked.await.map_err(|error| match error {
+            inspect::InspectError::Postgres(error) => failed(error),
+            inspect::InspectError::Migrate(error) => StoreError::Fault(error.to_string()),
+        })
+    }
+
+    async fn transact(&self, work: Work) -> Result<(), StoreError> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            match self.attempt(&work).await {
+                Err(StoreError::Conflict(message)) if attempt < ATTEMPTS => {
+                    tracing::debug!(attempt, "the transaction is repeated: {message}");
+                    // Full jitter over a doubling window, so that those who met do not meet again.
+                    let window_ms = 10_u64 << attempt;
+                    let [random] = crate::clock::random_bytes::<1>().unwrap_or([128]);
+                    tokio::time::sleep(Duration::from_millis(window_ms * u64::from(random) / 255)).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn ledger(&self) -> Box<dyn Ledger + '_> {
+        Box::new(Alone(self))
+    }
+
+    async fn survey(&self, station: StationNumber, survey: Survey) -> Result<(Cursor, Survey), StoreError> {
+        self.read_station(station, survey).await
+    }
+
+    async fn export(&self, export: Export) -> Result<Export, StoreError> {
+        self.read_all(export).await
+    }
+
+    fn reports(&self) -> Option<&dyn ReportStore> {
+        self.has_reports.then_some(self)
+    }
+}

@@ -1,0 +1,175 @@
+//! Statements of the ledger on PostgreSQL: parameters with their types, so that none is prepared before it is run, and rows
+//! as the ledger reads them.
+
+use std::error::Error;
+
+use async_trait::async_trait;
+use bytes::BytesMut;
+use postgres_types::{IsNull, ToSql, to_sql_checked};
+use tokio_postgres::types::Type;
+use tokio_postgres::{GenericClient, Row};
+
+use super::connect::failed;
+use super::pool::PostgresUpstream;
+use super::transaction::PostgresTransaction;
+use super::values::{JsonText, StampMs, UuidBytes};
+use crate::stores::sql::{Cell, Dialect, Each, Param, Record, Sql};
+use crate::upstream::error::StoreError;
+
+impl ToSql for Param {
+    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        match self {
+            Self::Number(number) => number.map(u32::cast_signed).to_sql(ty, out),
+            Self::Int(int) => int.to_sql(ty, out),
+            Self::Bool(yes) => yes.to_sql(ty, out),
+            Self::Text(text) => text.to_sql(ty, out),
+            Self::Json(Some(text)) => {
+                out.extend_from_slice(text.as_bytes());
+                Ok(IsNull::No)
+            }
+            Self::Json(None) => Ok(IsNull::Yes),
+            Self::Bytes(bytes) => bytes.to_sql(ty, out),
+            Self::Ms(ms) => ms.map(StampMs).to_sql(ty, out),
+            Self::Uuid(uuid) => UuidBytes(*uuid).to_sql(ty, out),
+            Self::Numbers(numbers) => numbers.iter().map(|n| n.cast_signed()).collect::<Vec<i32>>().to_sql(ty, out),
+            Self::Ints(ints) => ints.to_sql(ty, out),
+            Self::Texts(texts) => texts.to_sql(ty, out),
+        }
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+/// The type of a parameter.
+const fn type_of(param: &Param) -> Type {
+    match param {
+        Param::Number(_) => Type::INT4,
+        Param::Int(_) => Type::INT8,
+        Param::Bool(_) => Type::BOOL,
+        Param::Text(_) => Type::TEXT,
+        Param::Json(_) => Type::JSON,
+        Param::Bytes(_) => Type::BYTEA,
+        Param::Ms(_) => Type::TIMESTAMPTZ,
+        Param::Uuid(_) => Type::UUID,
+        Param::Numbers(_) => Type::INT4_ARRAY,
+        Param::Ints(_) => Type::INT8_ARRAY,
+        Param::Texts(_) => Type::TEXT_ARRAY,
+    }
+}
+
+/// The type of many parameters of one kind.
+fn array_of(param: &Param) -> Type {
+    match param {
+        Param::Number(_) => Type::INT4_ARRAY,
+        Param::Int(_) => Type::INT8_ARRAY,
+        Param::Bool(_) => Type::BOOL_ARRAY,
+        Param::Text(_) => Type::TEXT_ARRAY,
+        Param::Json(_) => Type::JSON_ARRAY,
+        Param::Bytes(_) => Type::BYTEA_ARRAY,
+        Param::Ms(_) => Type::TIMESTAMPTZ_ARRAY,
+        Param::Uuid(_) => Type::UUID_ARRAY,
+        Param::Numbers(_) | Param::Ints(_) | Param::Texts(_) => panic!("BUG: there are no rows of sets"),
+    }
+}
+
+fn cell(row: &Row, at: usize) -> Result<Cell, tokio_postgres::Error> {
+    Ok(match *row.columns()[at].type_() {
+        Type::INT4 => row.try_get::<_, Option<i32>>(at)?.map(|int| Cell::Int(int.into())),
+        Type::INT8 => row.try_get::<_, Option<i64>>(at)?.map(Cell::Int),
+        Type::BOOL => row.try_get::<_, Option<bool>>(at)?.map(Cell::Bool),
+        Type::JSON => row.try_get::<_, Option<JsonText<'_>>>(at)?.map(|text| Cell::Text(text.0.to_owned())),
+        Type::BYTEA => row.try_get::<_, Option<Vec<u8>>>(at)?.map(Cell::Bytes),
+        Type::TIMESTAMPTZ => row.try_get::<_, Option<StampMs>>(at)?.map(|stamp| Cell::Ms(stamp.0)),
+        Type::UUID => row.try_get::<_, Option<UuidBytes>>(at)?.map(|uuid| Cell::Uuid(uuid.0)),
+        _ => row.try_get::<_, Option<String>>(at)?.map(Cell::Text),
+    }
+    .unwrap_or(Cell::Null))
+}
+
+fn record(row: &Row) -> Result<Record, tokio_postgres::Error> {
+    let cells: Result<Vec<Cell>, _> = (0..row.len()).map(|at| cell(row, at)).collect();
+    cells.map(Record::new)
+}
+
+fn typed(params: &[Param]) -> Vec<(&(dyn ToSql + Sync), Type)> {
+    params.iter().map(|param| (param as &(dyn ToSql + Sync), type_of(param))).collect()
+}
+
+/// A connection at work for the ledger.
+pub(super) struct Connected<'c, C>(pub(super) &'c C);
+
+#[async_trait]
+impl<C: GenericClient + Sync> Sql for Connected<'_, C> {
+    async fn query(&mut self, sql: &str, params: Vec<Param>) -> Result<Vec<Record>, StoreError> {
+        let rows = self.0.query_typed(&Dialect::Postgres.render(sql), &typed(&params)).await.map_err(failed)?;
+        rows.iter().map(|row| record(row).map_err(failed)).collect()
+    }
+
+    async fn execute(&mut self, sql: &str, params: Vec<Param>) -> Result<u64, StoreError> {
+        self.0.execute_typed(&Dialect::Postgres.render(sql), &typed(&params)).await.map_err(failed)
+    }
+
+    async fn execute_each(&mut self, each: &Each, params: Vec<Param>, rows: Vec<Vec<Param>>) -> Result<(), StoreError> {
+        let Some(first) = rows.first() else { return Ok(()) };
+        let mut columns: Vec<(Vec<Param>, Type)> =
+            first.iter().map(|param| (Vec::with_capacity(rows.len()), array_of(param))).collect();
+        for row in rows {
+            for ((column, _), param) in columns.iter_mut().zip(row) {
+                column.push(param);
+            }
+        }
+        let sql = Dialect::Postgres.render_each(each, params.len() + 1);
+        let mut typed = typed(&params);
+        typed.extend(columns.iter().map(|(column, ty)| (column as &(dyn ToSql + Sync), ty.clone())));
+        self.0.execute_typed(&sql, &typed).await.map(|_| ()).map_err(failed)
+    }
+
+    async fn lock_table(&mut self, table: &str) -> Result<(), StoreError> {
+        self.0.batch_execute(&format!("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")).await.map_err(failed)
+    }
+}
+
+#[async_trait]
+impl Sql for PostgresTransaction<'_> {
+    async fn query(&mut self, sql: &str, params: Vec<Param>) -> Result<Vec<Record>, StoreError> {
+        Connected(self.inner).query(sql, params).await
+    }
+
+    async fn execute(&mut self, sql: &str, params: Vec<Param>) -> Result<u64, StoreError> {
+        Connected(self.inner).execute(sql, params).await
+    }
+
+    async fn execute_each(&mut self, each: &Each, params: Vec<Param>, rows: Vec<Vec<Param>>) -> Result<(), StoreError> {
+        Connected(self.inner).execute_each(each, params, rows).await
+    }
+
+    async fn lock_table(&mut self, table: &str) -> Result<(), StoreError> {
+        Connected(self.inner).lock_table(table).await
+    }
+}
+
+/// The ledger outside of a transaction: each statement on whatever connection is free.
+pub(super) struct Alone<'u>(pub(super) &'u PostgresUpstream);
+
+#[async_trait]
+impl Sql for Alone<'_> {
+    async fn query(&mut self, sql: &str, params: Vec<Param>) -> Result<Vec<Record>, StoreError> {
+        Connected(&**self.0.client().await?).query(sql, params).await
+    }
+
+    async fn execute(&mut self, sql: &str, params: Vec<Param>) -> Result<u64, StoreError> {
+        Connected(&**self.0.client().await?).execute(sql, params).await
+    }
+
+    async fn execute_each(&mut self, each: &Each, params: Vec<Param>, rows: Vec<Vec<Param>>) -> Result<(), StoreError> {
+        Connected(&**self.0.client().await?).execute_each(each, params, rows).await
+    }
+
+    async fn lock_table(&mut self, _: &str) -> Result<(), StoreError> {
+        panic!("BUG: a lock lasts as long as its transaction, and there is none")
+    }
+}

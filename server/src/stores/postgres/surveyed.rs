@@ -1,0 +1,126 @@
+//! The survey of rows in PostgreSQL: one read-only transaction on one snapshot, rows streamed as they come.
+
+use futures_util::TryStreamExt as _;
+use postgres_types::ToSql;
+use tidemark_core::decision::Cursor;
+use tidemark_core::identity::{Identity, Key};
+use tidemark_core::ids::StationNumber;
+use tidemark_core::postgres::qualified;
+use tidemark_core::schema::Table;
+use tidemark_core::sqlite::quote;
+use tidemark_core::survey::Range;
+use tidemark_core::timestamp::{FIRST_US, LAST_US};
+use tidemark_core::value::ValueRef;
+use tokio_postgres::types::Type;
+use tokio_postgres::{IsolationLevel, Transaction};
+
+use super::connect::failed;
+use super::pool::PostgresUpstream;
+use super::sql::Connected;
+use super::values::{KeyArray, StampUs, UuidBytes, cell};
+use crate::ledger::CursorLedger as _;
+use crate::survey::{Reading, Scope, Survey};
+use crate::upstream::error::StoreError;
+use crate::upstream::no_cursor;
+
+/// A station waits a minute for a reply.
+const SETTINGS: &str = "SET LOCAL statement_timeout = '50s'; SET LOCAL lock_timeout = '30s'; \
+    SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL TIME ZONE 'UTC'";
+
+type Parameter = (Box<dyn ToSql + Send + Sync>, Type);
+
+impl PostgresUpstream {
+    pub(super) async fn read_station(
+        &self,
+        station: StationNumber,
+        mut survey: Survey,
+    ) -> Result<(Cursor, Survey), StoreError> {
+        let mut client = self.client().await?;
+        let transaction = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
+        let transaction = transaction.start().await.map_err(failed)?;
+        transaction.batch_execute(SETTINGS).await.map_err(failed)?;
+        let number = station.get().cast_signed();
+        let cursor = Connected(&*transaction).cursor(station).await?.ok_or_else(|| no_cursor(station))?;
+        while let Some(reading) = survey.next_reading() {
+            self.read(&transaction, number, &reading, &mut survey).await?;
+        }
+        transaction.commit().await.map_err(failed)?;
+        Ok((cursor, survey))
+    }
+}
+
+impl PostgresUpstream {
+    async fn read(
+        &self,
+        transaction: &Transaction<'_>,
+        station: i32,
+        reading: &Reading,
+        survey: &mut Survey,
+    ) -> Result<(), StoreError> {
+        let table = reading.table();
+        let mut parameters: Vec<Parameter> = vec![(Box::new(station), Type::INT4)];
+        let mut and = String::new();
+        match &reading.scope {
+            Scope::Span(range) => span_condition(table, range, &mut and, &mut parameters),
+            Scope::Rows(rows) => rows_condition(table, rows, &mut and, &mut parameters),
+        }
+        let columns: Vec<String> = table.columns.iter().map(|column| quote(&column.name)).collect();
+        let target = qualified(&self.schema, table);
+        let sql = format!("SELECT {} FROM {target} WHERE \"station\" = $1{and}", columns.join(", "));
+        let parameters = parameters.iter().map(|(value, ty)| (&**value as &(dyn ToSql + Sync), ty.clone()));
+        let rows = transaction.query_typed_raw(&sql, parameters).await.map_err(failed)?;
+        let mut rows = std::pin::pin!(rows);
+        while let Some(row) = rows.try_next().await.map_err(failed)? {
+            let cells = table.columns.iter().enumerate().map(|(at, column)| cell(&row, at, column.ty));
+            let values: Vec<ValueRef<'_>> = cells.collect::<Result<_, _>>().map_err(failed)?;
+            survey.row(&values).map_err(StoreError::Fault)?;
+        }
+        Ok(())
+    }
+}
+
+/// ` AND column op $n`, with its parameter.
+fn compare(column: &str, op: &str, value: Parameter, and: &mut String, parameters: &mut Vec<Parameter>) {
+    parameters.push(value);
+    and.push_str(&format!(" AND {} {op} ${}", quote(column), parameters.len()));
+}
+
+/// Times between `first_us` and `last_us`, so that TimescaleDB reads no chunk for nothing. What lies beyond the years that can be said is
+/// not bounded: there may be rows that somebody wrote by hand.
+fn time_condition(table: &Table, first_us: i64, last_us: i64, and: &mut String, parameters: &mut Vec<Parameter>) {
+    let Some(time) = table.time_column() else { return };
+    let stamp = |us: i64| -> Parameter { (Box::new(StampUs(us)), Type::TIMESTAMPTZ) };
+    if first_us > FIRST_US {
+        compare(&time.name, ">=", stamp(first_us), and, parameters);
+    }
+    if last_us < LAST_US {
+        compare(&time.name, "<=", stamp(last_us), and, parameters);
+    }
+}
+
+/// No less than the rows of a range.
+fn span_condition(table: &Table, range: &Range, and: &mut String, parameters: &mut Vec<Parameter>) {
+    if table.time.is_some() {
+        let bound = |identity: Option<Identity>, none| identity.map_or(none, |identity| identity.time_us);
+        return time_condition(table, bound(range.from, i64::MIN), bound(range.to, i64::MAX), and, parameters);
+    }
+    let key = &table.key_column().name;
+    for (bound, op) in [(range.from, ">="), (range.to, "<")] {
+        let Some(identity) = bound else { continue };
+        let value: Parameter = match identity.key {
+            Key::Integer(id) => (Box::new(id), Type::INT8),
+            Key::Uuid(uuid) => (Box::new(UuidBytes(uuid)), Type::UUID),
+        };
+        compare(key, op, value, and, parameters);
+    }
+}
+
+/// The rows with one of these keys, within their times.
+fn rows_condition(table: &Table, rows: &[Identity], and: &mut String, parameters: &mut Vec<Parameter>) {
+    let keys = KeyArray::new(table.key_column().ty, rows.iter().map(|row| &row.key));
+    let any = format!("= ANY (${}::{})", parameters.len() + 1, keys.sql_type());
+    parameters.push(keys.into_parameter());
+    and.push_str(&format!(" AND {} {any}", quote(&table.key_column().name)));
+    let times = rows.iter().map(|row| row.time_us);
+    time_condition(table, times.clone().min().unwrap_or(i64::MIN), times.max().unwrap_or(i64::MAX), and, parameters);
+}

@@ -1,0 +1,173 @@
+//! Writes of rows: COPY for those that should be new, COPY into a temporary table and an upsert for the others, deletes by
+//! sets. The statements are one per table, whatever the number of rows.
+
+use tidemark_core::batch::Group;
+use tidemark_core::postgres::{primary_key, qualified};
+use tidemark_core::schema::Table;
+use tidemark_core::sqlite::quote;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{ToSql, Type};
+
+use super::connect::failed;
+use super::copy::copy_rows;
+use super::transaction::PostgresTransaction;
+use super::values::{KeyArray, StampUs, key_type, owned_array};
+use crate::ledger::lineage::Lineage;
+use crate::upstream::error::StoreError;
+use crate::upstream::writes::{RowAt, TableWrites};
+
+impl PostgresTransaction<'_> {
+    pub(super) async fn write_tables(
+        &self,
+        lineage: &Lineage,
+        groups: &[Group],
+        writes: &[TableWrites],
+    ) -> Result<(), StoreError> {
+        for write in writes {
+            self.write_rows(lineage, groups, write).await?;
+        }
+        for write in writes.iter().rev().filter(|write| !write.deletes.is_empty()) {
+            self.delete_rows(lineage, write).await?;
+        }
+        Ok(())
+    }
+
+    async fn copy_fresh(
+        &self,
+        lineage: &Lineage,
+        groups: &[Group],
+        table: &Table,
+        rows: &[RowAt],
+    ) -> Result<(), tokio_postgres::Error> {
+        let sql = copy_sql(&qualified(self.schema, table), table);
+        copy_rows(self.inner, &sql, lineage.station.get().cast_signed(), groups, rows.iter().copied()).await?;
+        Ok(())
+    }
+
+    async fn upsert(
+        &self,
+        lineage: &Lineage,
+        groups: &[Group],
+        write: &TableWrites,
+        rows: Vec<RowAt>,
+    ) -> Result<(), StoreError> {
+        let table = &self.schema.tables()[write.table];
+        let target = qualified(self.schema, table);
+        let temporary = format!("pg_temp.\"tidemark_upsert_{}\"", write.table);
+        self.run(&format!(
+            "DROP TABLE IF EXISTS {temporary}; CREATE TEMPORARY TABLE {} (LIKE {target}) ON COMMIT DROP",
+            temporary.trim_start_matches("pg_temp.")
+        ))
+        .await?;
+        let sql = copy_sql(&temporary, table);
+        let number = lineage.station.get().cast_signed();
+        let copied = copy_rows(self.inner, &sql, number, groups, rows.into_iter()).await.map_err(failed)?;
+        let written =
+            self.inner.execute_typed(&upsert_sql(&target, &temporary, table, lineage), &[]).await.map_err(failed)?;
+        if written < copied {
+            return Err(StoreError::Violation("the row belongs to another station".to_owned()));
+        }
+        Ok(())
+    }
+
+    async fn write_rows(&self, lineage: &Lineage, groups: &[Group], write: &TableWrites) -> Result<(), StoreError> {
+        let table = &self.schema.tables()[write.table];
+        let references_itself = table.columns.iter().any(|column| column.references == Some(write.table));
+        let mut upserts = write.upserts.clone();
+        if references_itself && !upserts.is_empty() {
+            // A fresh row may hang on one that is upserted: both go in one statement.
+            upserts.extend(&write.fresh);
+        } else if !write.fresh.is_empty() {
+            self.run("SAVEPOINT tidemark_fresh").await?;
+            match self.copy_fresh(lineage, groups, table, &write.fresh).await {
+                Ok(()) => self.run("RELEASE SAVEPOINT tidemark_fresh").await?,
+                Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
+                    self.run("ROLLBACK TO SAVEPOINT tidemark_fresh; RELEASE SAVEPOINT tidemark_fresh").await?;
+                    if !self.past_unique_violations && !self.is_primary(&error).await? {
+                        return Err(failed(error));
+                    }
+                    upserts.extend(&write.fresh);
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        if upserts.is_empty() { Ok(()) } else { self.upsert(lineage, groups, write, upserts).await }
+    }
+
+    /// Whether a unique violation is the primary key's; of a hypertable, a chunk's.
+    async fn is_primary(&self, error: &tokio_postgres::Error) -> Result<bool, StoreError> {
+        let named = error.as_db_error().and_then(|error| error.schema().zip(error.constraint()));
+        let Some((schema, index)) = named else { return Ok(true) };
+        let sql = "SELECT i.indisprimary FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+            JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2";
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&schema, Type::TEXT), (&index, Type::TEXT)];
+        let row = self.inner.query_typed_opt(sql, &parameters).await.map_err(failed)?;
+        Ok(row.is_none_or(|row| row.get(0)))
+    }
+
+    async fn delete_rows(&self, lineage: &Lineage, write: &TableWrites) -> Result<(), StoreError> {
+        let table = &self.schema.tables()[write.table];
+        let keys = KeyArray::new(key_type(table), write.deletes.iter().map(|identity| &identity.key));
+        let owned = owned_array(lineage);
+        let (target, key) = (qualified(self.schema, table), quote(&table.key_column().name));
+        let Some(time) = table.time_column().map(|time| quote(&time.name)) else {
+            let sql =
+                format!("DELETE FROM {target} WHERE {key} = ANY ($1::{}) AND \"station\" = ANY ($2)", keys.sql_type());
+            self.inner.execute_typed(&sql, &[keys.parameter(), (&owned, Type::INT4_ARRAY)]).await.map_err(failed)?;
+            return Ok(());
+        };
+        // The range lets TimescaleDB leave out every chunk that cannot hold one of the rows.
+        let sql = format!(
+            "DELETE FROM {target} AS t USING unnest($1::{}, $2::timestamptz[]) AS gone (key, time)
+             WHERE t.{key} = gone.key AND t.{time} = gone.time AND t.\"station\" = ANY ($3) AND t.{time} BETWEEN $4 AND $5",
+            keys.sql_type()
+        );
+        let times: Vec<StampUs> = write.deletes.iter().map(|identity| StampUs(identity.time_us)).collect();
+        let range = write.deletes.iter().map(|identity| identity.time_us);
+        let (first, last) = (StampUs(range.clone().min().unwrap_or(0)), StampUs(range.max().unwrap_or(0)));
+        self.inner
+            .execute_typed(
+                &sql,
+                &[
+                    keys.parameter(),
+                    (&times, Type::TIMESTAMPTZ_ARRAY),
+                    (&owned, Type::INT4_ARRAY),
+                    (&first, Type::TIMESTAMPTZ),
+                    (&last, Type::TIMESTAMPTZ),
+                ],
+            )
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+}
+
+pub(super) fn column_list(table: &Table) -> String {
+    let mut columns: Vec<String> = table.columns.iter().map(|column| quote(&column.name)).collect();
+    columns.push("\"station\"".to_owned());
+    columns.join(", ")
+}
+
+pub(super) fn copy_sql(target: &str, table: &Table) -> String {
+    format!("COPY {target} ({}) FROM STDIN (FORMAT BINARY)", column_list(table))
+}
+
+/// The numbers whose rows the station owns, as a list of SQL.
+pub(super) fn owned_list(lineage: &Lineage) -> String {
+    lineage.owned().map(|number| number.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+pub(super) fn upsert_sql(target: &str, from: &str, table: &Table, lineage: &Lineage) -> String {
+    let owned = owned_list(lineage);
+    let columns = column_list(table);
+    let key: Vec<String> = primary_key(table).into_iter().map(quote).collect();
+    let names = table.columns.iter().map(|column| quote(&column.name)).chain(["\"station\"".to_owned()]);
+    let sets: Vec<String> = names.map(|name| format!("{name} = EXCLUDED.{name}")).collect();
+    format!(
+        "INSERT INTO {target} AS t ({columns}) SELECT {columns} FROM {from} \
+         ON CONFLICT ({}) DO UPDATE SET {} WHERE t.\"station\" IN ({})",
+        key.join(", "),
+        sets.join(", "),
+        owned
+    )
+}

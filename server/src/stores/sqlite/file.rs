@@ -1,0 +1,155 @@
+//! The file: three connections to it, and what SQLite's errors mean.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::{Connection, ErrorCode};
+use tidemark_core::schema::Schema;
+
+use super::inspect;
+use crate::upstream::error::{Cause, StoreError};
+
+/// How long a statement waits for another process's lock.
+const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);
+/// Prepared statements kept: every text of a schema's tables, within reason.
+const STATEMENTS_KEPT: usize = 256;
+
+/// The store.
+#[derive(Clone)]
+pub struct SqliteUpstream {
+    pub(super) schema: Arc<Schema>,
+    pub(super) writer: Arc<Mutex<Connection>>,
+    pub(super) reader: Arc<Mutex<Connection>>,
+    /// Reads whole tables, while `reader` answers what is asked in passing.
+    pub(super) surveyor: Arc<Mutex<Connection>>,
+    pub(super) has_reports: bool,
+}
+
+impl SqliteUpstream {
+    /// Opens a file; makes and migrates it when it is new.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or written, is no SQLite file, holds something else, or does not match the schema; lists the
+    /// differences.
+    pub fn open(path: &Path, schema: Arc<Schema>) -> anyhow::Result<Self> {
+        let mut writer = connect(path)?;
+        let done = tidemark_migrations::sqlite::up(&mut writer, &schema)
+            .map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
+        for name in done {
+            tracing::info!(migration = %name, "applied");
+        }
+        let reader = connect(path)?;
+        let differences = inspect::differences(&reader, &schema)?;
+        if !differences.is_empty() {
+            anyhow::bail!(
+                "the database file {} does not match schema {} version {}, although every migration was applied:\n  {}\n\
+                 bring the tables back to what `tidemark-server migrate plan` prints for a new file, or restore a backup",
+                path.display(),
+                schema.name(),
+                schema.version(),
+                differences.join("\n  ")
+            );
+        }
+        let has_reports = has_reports(&reader)?;
+        let surveyor = connect(path)?;
+        let shared = |connection| Arc::new(Mutex::new(connection));
+        Ok(Self { schema, writer: shared(writer), reader: shared(reader), surveyor: shared(surveyor), has_reports })
+    }
+
+    pub(super) async fn with<R: Send + 'static>(
+        connection: &Arc<Mutex<Connection>>,
+        work: impl FnOnce(&mut Connection) -> Result<R, StoreError> + Send + 'static,
+    ) -> Result<R, StoreError> {
+        let connection = Arc::clone(connection);
+        let run = move || {
+            // A panic poisons the lock, and takes the guard with it, which has put the connection in order.
+            let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+            let guard = Untransacted(&mut connection);
+            work(guard.0)
+        };
+        match tokio::task::spawn_blocking(run).await {
+            Ok(result) => result,
+            Err(ended) => match ended.try_into_panic() {
+                // Whoever asked says what it was doing.
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(ended) => Err(StoreError::Fault(format!("the database thread ended: {ended}"))),
+            },
+        }
+    }
+}
+
+/// A shared connection at work. When the work has ended, however it did, by an error or by a panic, no transaction of it is left open.
+struct Untransacted<'c>(&'c mut Connection);
+
+impl Drop for Untransacted<'_> {
+    fn drop(&mut self) {
+        if !self.0.is_autocommit()
+            && let Err(error) = self.0.execute_batch("ROLLBACK")
+        {
+            tracing::error!(
+                "a transaction on the embedded database cannot be undone: {error}; restart the server if it does not go on"
+            );
+        }
+    }
+}
+
+/// Opens a connection with the settings of an upstream.
+///
+/// # Errors
+/// When the file cannot be opened or is no SQLite file; names it.
+pub fn connect(path: &Path) -> anyhow::Result<Connection> {
+    // It holds the hashes of tokens, which seal bundles. What is in the way, SQLite says.
+    if !path.exists() {
+        drop(crate::files::make_private(path, false));
+    }
+    let open = || -> rusqlite::Result<Connection> {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        Ok(connection)
+    };
+    open().map_err(|error| anyhow::anyhow!("database file {}: {error}", path.display()))
+}
+
+/// The first damage that SQLite finds in a database; `None` when every page and index is whole.
+pub(crate) fn damage(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    let found: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    Ok((found != "ok").then_some(found))
+}
+
+pub(super) fn failed(error: rusqlite::Error) -> StoreError {
+    let message = error.to_string();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::ConstraintViolation) => StoreError::Violation(message),
+        Some(
+            ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::DiskFull
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::OutOfMemory
+            | ErrorCode::CannotOpen
+            | ErrorCode::ReadOnly
+            | ErrorCode::PermissionDenied
+            | ErrorCode::OperationInterrupted
+            | ErrorCode::FileLockingProtocolFailed
+            // Damage is the file's, not a row's: nothing is to be concluded from it, and nothing written.
+            | ErrorCode::DatabaseCorrupt
+            | ErrorCode::NotADatabase,
+        ) => StoreError::Unavailable(message),
+        // SQLite itself would not: a trigger of the operator's that names what is not there, a value too long.
+        Some(_) => {
+            let code = error.sqlite_error().map_or(0, |error| error.extended_code);
+            StoreError::Refused { cause: Cause::Sqlite(code), message }
+        }
+        None => StoreError::Fault(message),
+    }
+}
+
+/// Whether the file holds the tables that reports are about.
+fn has_reports(connection: &Connection) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'view' AND name = 'tidemark_reports_products')";
+    connection.query_row(sql, [], |row| row.get(0))
+}

@@ -1,0 +1,82 @@
+//! The embedded upstream: one SQLite file, nothing to install. WAL, every commit synced; one writer, in a thread that may
+//! block.
+//!
+//! | file | what lives there |
+//! |---|---|
+//! | `file` | the file and its connections; what SQLite's errors mean |
+//! | `transaction` | a transaction: rows of the schema's tables |
+//! | `sql` | the ledger's statements |
+//! | `values` | typed values as SQLite holds them |
+//! | `surveyed`, `exported` | a station's rows, and all rows |
+//! | `reports` | what reports are made from |
+//! | `inspect` | what of the schema a file has not |
+
+mod exported;
+mod file;
+mod inspect;
+mod reports;
+mod sql;
+mod surveyed;
+mod transaction;
+mod values;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::FutureExt as _;
+use tidemark_core::decision::Cursor;
+use tidemark_core::ids::StationNumber;
+
+pub(crate) use self::file::damage;
+use self::file::failed;
+pub use self::file::{SqliteUpstream, connect};
+use self::sql::Alone;
+use self::transaction::SqliteTransaction;
+pub(crate) use self::values::Parameter;
+use crate::export::Export;
+use crate::ledger::Ledger;
+use crate::survey::Survey;
+use crate::upstream::error::StoreError;
+use crate::upstream::reports::ReportStore;
+use crate::upstream::{Upstream, Work};
+
+#[async_trait]
+impl Upstream for SqliteUpstream {
+    fn describe(&self) -> String {
+        format!("embedded SQLite {}: tables with a time column are ordinary tables", rusqlite::version())
+    }
+
+    async fn ready(&self) -> Result<Vec<String>, StoreError> {
+        let schema = Arc::clone(&self.schema);
+        Self::with(&self.reader, move |connection| inspect::differences(connection, &schema).map_err(failed)).await
+    }
+
+    async fn transact(&self, work: Work) -> Result<(), StoreError> {
+        let schema = Arc::clone(&self.schema);
+        Self::with(&self.writer, move |connection| {
+            // Not rusqlite's own transaction: it borrows the connection shared, which is not `Send`.
+            connection.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
+            let mut transaction = SqliteTransaction { schema: &schema, connection };
+            // Whatever ends this before COMMIT, the connection's guard undoes it.
+            work(&mut transaction).now_or_never().expect("BUG: SQLite blocks, it never waits")?;
+            transaction.execute("COMMIT")
+        })
+        .await
+    }
+
+    fn ledger(&self) -> Box<dyn Ledger + '_> {
+        Box::new(Alone(self))
+    }
+
+    async fn survey(&self, station: StationNumber, survey: Survey) -> Result<(Cursor, Survey), StoreError> {
+        self.read_station(station, survey).await
+    }
+
+    async fn export(&self, export: Export) -> Result<Export, StoreError> {
+        self.read_all(export).await
+    }
+
+    fn reports(&self) -> Option<&dyn ReportStore> {
+        self.has_reports.then_some(self)
+    }
+}

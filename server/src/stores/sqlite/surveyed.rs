@@ -1,0 +1,79 @@
+//! The survey of rows in the embedded upstream: one read transaction on a connection of its own, so that neither pushes nor tokens wait.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use rusqlite::{Connection, Statement, ToSql};
+use tidemark_core::decision::Cursor;
+use tidemark_core::ids::StationNumber;
+use tidemark_core::schema::Table;
+use tidemark_core::sqlite::quote;
+use tidemark_core::value::ValueRef;
+
+use super::file::{SqliteUpstream, failed};
+use super::transaction::SqliteTransaction;
+use super::values::{Parameter, typed_or_raw};
+use crate::ledger::CursorLedger as _;
+use crate::survey::{Scope, Survey};
+use crate::upstream::error::StoreError;
+use crate::upstream::no_cursor;
+
+impl SqliteUpstream {
+    pub(super) async fn read_station(
+        &self,
+        station: StationNumber,
+        survey: Survey,
+    ) -> Result<(Cursor, Survey), StoreError> {
+        let schema = Arc::clone(&self.schema);
+        Self::with(&self.surveyor, move |connection| {
+            let mut survey = survey.over_whole_tables();
+            // One snapshot, until the connection's guard ends it.
+            connection.execute_batch("BEGIN").map_err(failed)?;
+            let mut ledger = SqliteTransaction { schema: &schema, connection };
+            let cursor = ledger.cursor(station).now_or_never().expect("BUG: SQLite blocks, it never waits")?;
+            let cursor = cursor.ok_or_else(|| no_cursor(station))?;
+            let transaction = &*ledger.connection;
+            while let Some(reading) = survey.next_reading() {
+                let table = reading.table();
+                match &reading.scope {
+                    // The table has no index on time, and a time written by hand may not sort as it should: all rows are read.
+                    Scope::Span(_) => {
+                        let mut select = select(transaction, table, "")?;
+                        visit(&mut select, &[&station.get()], table, &mut survey)?;
+                    }
+                    Scope::Rows(rows) => {
+                        let key = format!(" AND {} = ?2", quote(&table.key_column().name));
+                        let mut select = select(transaction, table, &key)?;
+                        for row in rows {
+                            visit(&mut select, &[&station.get(), &Parameter(row.key.value())], table, &mut survey)?;
+                        }
+                    }
+                }
+            }
+            Ok((cursor, survey))
+        })
+        .await
+    }
+}
+
+fn select<'c>(connection: &'c Connection, table: &Table, and: &str) -> Result<Statement<'c>, StoreError> {
+    let columns: Vec<String> = table.columns.iter().map(|column| quote(&column.name)).collect();
+    let sql = format!("SELECT {} FROM {} WHERE \"station\" = ?1{and}", columns.join(", "), quote(&table.name));
+    connection.prepare(&sql).map_err(failed)
+}
+
+fn visit(
+    select: &mut Statement<'_>,
+    parameters: &[&dyn ToSql],
+    table: &Table,
+    survey: &mut Survey,
+) -> Result<(), StoreError> {
+    let mut rows = select.query(parameters).map_err(failed)?;
+    while let Some(row) = rows.next().map_err(failed)? {
+        let cells = table.columns.iter().enumerate();
+        let values: rusqlite::Result<Vec<ValueRef<'_>>> =
+            cells.map(|(at, column)| Ok(typed_or_raw(column.ty, row.get_ref(at)?))).collect();
+        survey.row(&values.map_err(failed)?).map_err(StoreError::Fault)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! Questions about the rows that are upstream already, as sets, and their answers.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use tidemark_core::identity::Key;
+
+use crate::ledger::rejects::RejectedRow;
+
+/// A column of a table, by indexes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ColumnAt {
+    /// The table.
+    pub table: usize,
+    /// Its column.
+    pub column: usize,
+}
+
+/// The questions of a range of changes. A store answers each set with one query.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Questions {
+    /// Which of these rows are there? By table and key; the answer gives their times too.
+    pub present: BTreeMap<usize, BTreeSet<Key>>,
+    /// Which of these keys belong to another station? Tables keyed by uuid only.
+    pub foreign: BTreeMap<usize, BTreeSet<Key>>,
+    /// How many rows hold this reference? By referencing column and parent key; ordinary tables only.
+    pub children: BTreeMap<ColumnAt, BTreeSet<Key>>,
+    /// What do these rows hold in the referencing columns of `children`? By table and key.
+    pub holders: BTreeMap<usize, BTreeSet<Key>>,
+    /// Of the rows asked about in `present`, those that a number wrote which the station replaced, in tables with a time
+    /// column: that number may have moved them to another time after the histories parted.
+    pub inherited: BTreeSet<(usize, Key)>,
+}
+
+impl Questions {
+    /// The referencing columns asked about in one table, in order.
+    #[must_use]
+    pub fn holder_columns(&self, table: usize) -> Vec<usize> {
+        self.children.keys().filter(|at| at.table == table).map(|at| at.column).collect()
+    }
+}
+
+/// The answers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// The times at which a key is there; ordinary tables say 0.
+    pub present: HashMap<(usize, Key), BTreeSet<i64>>,
+    /// The station each foreign key belongs to.
+    pub foreign: HashMap<(usize, Key), u32>,
+    /// How many rows hold a reference.
+    pub children: HashMap<(ColumnAt, Key), u64>,
+    /// The reference that a row holds in a referencing column; no entry, no row.
+    pub holders: HashMap<(ColumnAt, Key), Option<Key>>,
+    /// Referenced rows that are absent because their change was rejected.
+    pub rejected: HashMap<(usize, Key), RejectedRow>,
+}
