@@ -40,7 +40,7 @@ const THIN_HISTORY: &str = "WITH first AS MATERIALIZED (
     AND applied_at < ?2 AND first_seq + count - 1 <= (SELECT seq FROM tidemark.cursor WHERE station = ?1) - ?4";
 
 fn cursor_of(row: &mut Record) -> Result<Cursor, StoreError> {
-    Ok(Cursor { seq: row.next()?, chain: row.next()? })
+    Ok(Cursor { seq: row.column()?, chain: row.column()? })
 }
 
 #[async_trait]
@@ -97,7 +97,7 @@ impl<T: Sql> CursorLedger for T {
         let mut batches = Vec::new();
         for mut row in self.query(PAGE, params).await? {
             found = Some(cursor_of(&mut row)?);
-            batches.extend(row.next::<Option<u64>>()?.zip(row.next::<Option<Vec<u8>>>()?));
+            batches.extend(row.column::<Option<u64>>()?.zip(row.column::<Option<Vec<u8>>>()?));
         }
         let Some(cursor) = found else { return Ok(None) };
         let (first_seq, prints) = prints_after(batches, after, limit);

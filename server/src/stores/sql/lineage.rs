@@ -10,13 +10,13 @@ use crate::ledger::lineage::{Fork, Former, Lineage, LineageLedger, LineageSummar
 use crate::upstream::error::StoreError;
 
 fn former_of(row: &mut Record) -> Result<Option<Former>, StoreError> {
-    let (number, owned) = (row.next::<Option<StationNumber>>()?, row.next::<Option<bool>>()?);
+    let (number, owned) = (row.column::<Option<StationNumber>>()?, row.column::<Option<bool>>()?);
     Ok(number.map(|number| Former { number, owned: owned.unwrap_or(false) }))
 }
 
 fn summary_of(mut row: Record) -> Result<LineageSummary, StoreError> {
-    let (station, former) = (row.next()?, former_of(&mut row)?);
-    let (seq, seen_at) = (row.next::<Option<u64>>()?, row.next::<Option<Ms>>()?);
+    let (station, former) = (row.column()?, former_of(&mut row)?);
+    let (seq, seen_at) = (row.column::<Option<u64>>()?, row.column::<Option<Ms>>()?);
     Ok(LineageSummary { station, former, fork: seq.zip(seen_at).map(|(seq, Ms(seen_at_ms))| Fork { seq, seen_at_ms }) })
 }
 
@@ -27,7 +27,7 @@ impl<T: Sql> LineageLedger for T {
                    LEFT JOIN tidemark.line AS l ON l.station = s.number WHERE s.number = ?1 ORDER BY l.distance";
         let mut lineage = Lineage::new(station);
         for mut row in self.query(sql, params![station]).await? {
-            lineage.revoked = row.next()?;
+            lineage.revoked = row.column()?;
             lineage.former.extend(former_of(&mut row)?);
         }
         Ok(lineage)

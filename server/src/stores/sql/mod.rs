@@ -48,5 +48,5 @@ async fn value<T: FromCell>(
     text: &str,
     params: Vec<Param>,
 ) -> Result<Option<T>, StoreError> {
-    first(sql, text, params, |mut record| record.next()).await
+    first(sql, text, params, |mut record| record.column()).await
 }

@@ -11,9 +11,9 @@ const READERS: &str = "SELECT name, created_at, revoked_at FROM tidemark.reader"
 
 fn reader_of(mut row: Record) -> Result<Reader, StoreError> {
     Ok(Reader {
-        name: row.next()?,
-        created_at_ms: row.next::<Ms>()?.0,
-        revoked_at_ms: row.next::<Option<Ms>>()?.map(|at| at.0),
+        name: row.column()?,
+        created_at_ms: row.column::<Ms>()?.0,
+        revoked_at_ms: row.column::<Option<Ms>>()?.map(|at| at.0),
     })
 }
 

@@ -76,27 +76,27 @@ const SETTLE: Each = Each {
 
 fn reject_of(mut row: Record) -> Result<Reject, StoreError> {
     Ok(Reject {
-        station: row.next()?,
-        seq: row.next()?,
-        at_ms: row.next::<Ms>()?.0,
-        received_at_ms: row.next::<Ms>()?.0,
-        table: row.next()?,
-        op: row.next()?,
-        code: row.next()?,
-        message: row.next()?,
-        image: row.next()?,
-        origin: row.next()?,
-        state: RejectState::from_text(&row.next::<String>()?).unwrap_or(RejectState::Open),
-        resolved_at_ms: row.next::<Option<Ms>>()?.map(|at| at.0),
-        key: row.next()?,
-        parent: row.next()?,
+        station: row.column()?,
+        seq: row.column()?,
+        at_ms: row.column::<Ms>()?.0,
+        received_at_ms: row.column::<Ms>()?.0,
+        table: row.column()?,
+        op: row.column()?,
+        code: row.column()?,
+        message: row.column()?,
+        image: row.column()?,
+        origin: row.column()?,
+        state: RejectState::from_text(&row.column::<String>()?).unwrap_or(RejectState::Open),
+        resolved_at_ms: row.column::<Option<Ms>>()?.map(|at| at.0),
+        key: row.column()?,
+        parent: row.column()?,
     })
 }
 
 /// A reject's head; `None` of a state that a newer server knows.
 fn head_of(mut row: Record) -> Result<Option<RejectHead>, StoreError> {
-    let (station, seq, state) = (row.next()?, row.next()?, row.next::<String>()?);
-    let image_bytes = row.next()?;
+    let (station, seq, state) = (row.column()?, row.column()?, row.column::<String>()?);
+    let image_bytes = row.column()?;
     Ok(RejectState::from_text(&state).map(|state| RejectHead { station, seq, state, image_bytes }))
 }
 
@@ -165,7 +165,7 @@ async fn rejected_among(
     }
     let mut keys: HashMap<String, HashSet<String>> = HashMap::new();
     for mut row in open {
-        let (table, key) = (row.next()?, row.next::<Option<String>>()?);
+        let (table, key) = (row.column()?, row.column::<Option<String>>()?);
         keys.entry(table).or_default().extend(key);
     }
     let has_open = |row: &&AppliedRow| {
@@ -231,8 +231,8 @@ impl<T: Sql> RejectLedger for T {
             let by_text: HashMap<String, Key> = keys.iter().map(|key| (key.to_string(), *key)).collect();
             let texts = Param::Texts(by_text.keys().cloned().collect());
             for mut row in self.query(sql, params![station, &schema.tables()[table].name, texts]).await? {
-                if let Some(&key) = by_text.get(&row.next::<String>()?) {
-                    rows.insert((table, key), RejectedRow { seq: row.next()?, code: row.next()? });
+                if let Some(&key) = by_text.get(&row.column::<String>()?) {
+                    rows.insert((table, key), RejectedRow { seq: row.column()?, code: row.column()? });
                 }
             }
         }

@@ -10,6 +10,6 @@ use crate::upstream::error::StoreError;
 impl<T: Sql> SchemaLedger for T {
     async fn schemas(&mut self) -> Result<Vec<KnownSchema>, StoreError> {
         let rows = self.query("SELECT fingerprint, toml FROM tidemark.schema", Vec::new()).await?;
-        rows.into_iter().map(|mut row| Ok(KnownSchema { fingerprint: row.next()?, toml: row.next()? })).collect()
+        rows.into_iter().map(|mut row| Ok(KnownSchema { fingerprint: row.column()?, toml: row.column()? })).collect()
     }
 }

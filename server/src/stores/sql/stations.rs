@@ -15,14 +15,14 @@ const STATIONS: &str = "tidemark.station AS s LEFT JOIN tidemark.ended_token AS 
 
 fn station_of(row: &mut Record) -> Result<StationRecord, StoreError> {
     Ok(StationRecord {
-        name: row.next()?,
-        number: row.next()?,
-        uuid: row.next()?,
-        token_hash: row.next()?,
-        code_expires_at_ms: row.next::<Option<Ms>>()?.map_or(0, |at| at.0),
-        joined_at_ms: row.next::<Option<Ms>>()?.map(|at| at.0),
-        revoked_at_ms: row.next::<Option<Ms>>()?.map(|at| at.0),
-        token_ended_at_ms: row.next::<Option<Ms>>()?.map(|at| at.0),
+        name: row.column()?,
+        number: row.column()?,
+        uuid: row.column()?,
+        token_hash: row.column()?,
+        code_expires_at_ms: row.column::<Option<Ms>>()?.map_or(0, |at| at.0),
+        joined_at_ms: row.column::<Option<Ms>>()?.map(|at| at.0),
+        revoked_at_ms: row.column::<Option<Ms>>()?.map(|at| at.0),
+        token_ended_at_ms: row.column::<Option<Ms>>()?.map(|at| at.0),
     })
 }
 
@@ -41,9 +41,9 @@ impl<T: Sql> StationLedger for T {
         let summary = |mut row: Record| {
             Ok(StationSummary {
                 record: station_of(&mut row)?,
-                tidemark: row.next::<Option<u64>>()?.unwrap_or(0),
-                updated_at_ms: row.next::<Option<Ms>>()?.map(|at| at.0),
-                rejects: row.next()?,
+                tidemark: row.column::<Option<u64>>()?.unwrap_or(0),
+                updated_at_ms: row.column::<Option<Ms>>()?.map(|at| at.0),
+                rejects: row.column()?,
             })
         };
         self.query(&sql, Vec::new()).await?.into_iter().map(summary).collect()

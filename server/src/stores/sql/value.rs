@@ -118,7 +118,7 @@ impl Record {
     ///
     /// # Errors
     /// [`StoreError::Fault`] when it is of another kind: the ledger was altered by hand.
-    pub fn next<T: FromCell>(&mut self) -> Result<T, StoreError> {
+    pub fn column<T: FromCell>(&mut self) -> Result<T, StoreError> {
         let cell = self.0.next().expect("BUG: a row is read no further than its query's columns");
         T::from_cell(cell).map_err(|cell| {
             StoreError::Fault(format!("the ledger has {cell:?} where {} belongs", std::any::type_name::<T>()))
