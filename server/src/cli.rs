@@ -16,6 +16,7 @@ mod manual;
 mod migrate;
 mod reader;
 mod rejects;
+mod remedy;
 mod report;
 mod serve;
 mod station;

@@ -54,10 +54,7 @@ pub enum ImportError {
         name: String,
     },
     /// Its token was taken away, and with it the key of its bundles.
-    #[error(
-        "the token of station {name:?} was taken away (`tidemark-server station rotate`), and its bundles are sealed with it: let it take the new \
-         one with `tidemark join CODE`, then export again. Nothing was applied"
-    )]
+    #[error("the token of station {name:?} was taken away, and its bundles are sealed with it. Nothing was applied")]
     TokenEnded {
         /// Its name.
         name: String,

@@ -12,11 +12,11 @@ use tidemark_core::amount::count;
 use tidemark_core::receipt;
 
 use super::window::WindowArgs;
-use super::{Look, print_json};
+use super::{Look, print_json, remedy};
 use crate::clock::SystemClock;
 use crate::files::{folder_of, sync_name};
 use crate::ingest::Ingest;
-use crate::sneakernet::import;
+use crate::sneakernet::{ImportError, import};
 
 #[derive(Args)]
 pub(super) struct ImportArgs {
@@ -47,7 +47,8 @@ pub(super) async fn run(args: ImportArgs) -> anyhow::Result<()> {
     let (config, upstream) = args.look.place.open().await?;
     let ingest = Ingest::new(upstream, config.schema, window, config.limits, Arc::new(SystemClock));
     let mut out = BufWriter::new(written.as_file_mut());
-    let imported = import(&ingest, BufReader::new(bundle), &mut out).await.with_context(|| shown.to_string())?;
+    let imported = import(&ingest, BufReader::new(bundle), &mut out).await;
+    let imported = imported.map_err(|error| refused(error).context(shown.to_string()))?;
     // A receipt is there whole or not at all, also after a power cut.
     out.flush().with_context(unwritable)?;
     drop(out);
@@ -83,6 +84,14 @@ pub(super) async fn run(args: ImportArgs) -> anyhow::Result<()> {
     );
     say!("receipt: {}. On the station: tidemark import-receipt FILE", receipt.display());
     Ok(())
+}
+
+/// Why a bundle was not taken, and what helps.
+fn refused(error: ImportError) -> anyhow::Error {
+    match remedy::of_import(&error) {
+        Some(helps) => anyhow::anyhow!("{error}. {helps}"),
+        None => error.into(),
+    }
 }
 
 /// Why there is no bundle to read. A station with nothing to send makes none.

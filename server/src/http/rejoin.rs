@@ -1,7 +1,7 @@
 //! `GET /v1/history` and `POST /v1/rejoin`: a file finds out where its history parted from its number's, and goes on under another.
 
 use tidemark_core::decision::Cursor;
-use tidemark_core::protocol::{Problem, ProblemCode};
+use tidemark_core::protocol::{Problem, ProblemCode, Remedy};
 use tidemark_core::rejoin::{HISTORY_PRINTS_MAX, HistoryReply, Prints, RejoinReply, RejoinRequest};
 use tidemark_core::schema::Fingerprint;
 use tidemark_core::value::{parse_uuid, unhex};
@@ -89,6 +89,7 @@ pub(super) async fn rejoin(
 
 fn refusal(outcome: RejoinOutcome, ask: &RejoinAsk) -> Problem {
     let (former, old) = (ask.former, &ask.former_name);
+    let mut remedy = None;
     let detail = match outcome {
         RejoinOutcome::Rejoined { .. } => unreachable!("BUG: answered before"),
         RejoinOutcome::Moved(cursor) => {
@@ -104,18 +105,22 @@ fn refusal(outcome: RejoinOutcome, ask: &RejoinAsk) -> Problem {
         RejoinOutcome::ReplacesAnother(other) => format!(
             "this code is for the file of station {other:?}, and this file is station {old:?}: use the code there, or have one made for this file"
         ),
-        RejoinOutcome::MustReplace => format!(
-            "this file's log does not say all that happened, so its rows must be compared with those of station {former}, and only who replaces \
-             that station may correct them: ask the server's operator for a code made with `tidemark-server station add NAME --replaces {old:?}`"
-        ),
-        RejoinOutcome::AlreadyReplaced => format!(
-            "station {old:?} was replaced by another file already: ask for a code without --replaces (`tidemark-server station add NAME`)"
-        ),
+        RejoinOutcome::MustReplace => {
+            remedy = Some(Box::new(Remedy::ReplaceStation { station: old.clone() }));
+            format!(
+                "this file's log does not say all that happened, so its rows must be compared with those of station {former}, and only who \
+                 replaces that station may correct them"
+            )
+        }
+        RejoinOutcome::AlreadyReplaced => {
+            remedy = Some(Box::new(Remedy::ReplaceNone));
+            format!("station {old:?} was replaced by another file already")
+        }
         RejoinOutcome::Continued(other) => format!(
             "the changes of this file after change {} went on already as station {other:?}: this is an older copy of that station's file, and \
              sending them again would double them. Put a newer copy of that file in its place, or insert what only this file has into another file",
             ask.parting.common
         ),
     };
-    Problem::new(ProblemCode::CannotRejoin, detail)
+    Problem { remedy, ..Problem::new(ProblemCode::CannotRejoin, detail) }
 }

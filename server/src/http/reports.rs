@@ -5,7 +5,7 @@ use hyper::body::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Response};
 use percent_encoding::percent_decode_str;
-use tidemark_core::protocol::{Problem, ProblemCode};
+use tidemark_core::protocol::{Problem, ProblemCode, Remedy};
 
 use super::problem::Reply;
 use super::router::token;
@@ -34,9 +34,11 @@ pub(super) async fn report(endpoint: &Endpoint, request: &Request<RequestBody>) 
         return Err(Problem::new(ProblemCode::NotFound, ReportError::OtherSchema.to_string()));
     };
     let reader = store.reader_by_token(secret_hash(&token(request)?)).await.map_err(store_problem)?;
-    let unknown =
-        "the server does not know this token; reports are read with a reader's: `tidemark-server reader add NAME`";
-    let reader = reader.ok_or_else(|| Problem::new(ProblemCode::Unauthorized, unknown))?;
+    let unknown = || {
+        let detail = "the server does not know this token; reports are read with a reader's";
+        Problem::new(ProblemCode::Unauthorized, detail).helped_by(Remedy::AddReader)
+    };
+    let reader = reader.ok_or_else(unknown)?;
     if reader.revoked_at_ms.is_some() {
         return Err(Problem::new(ProblemCode::Revoked, format!("reader {:?} was revoked", reader.name)));
     }

@@ -6,7 +6,7 @@ use http_body_util::Full;
 use hyper::body::Body as _;
 use hyper::header::{ALLOW, AUTHORIZATION, CONNECTION, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
-use tidemark_core::protocol::{Problem, ProblemCode};
+use tidemark_core::protocol::{Problem, ProblemCode, Remedy};
 use tidemark_core::value::unhex;
 
 use super::problem::{Reply, json, problem, text};
@@ -171,10 +171,10 @@ async fn authenticate_former(
 fn token_ended(station: &StationRecord) -> Problem {
     let number = station.number.map_or_else(String::new, |number| format!("{number} "));
     let detail = format!(
-        "the token of station {number}{:?} was taken away by the server's operator, who has a code for a new one: take it with `tidemark join CODE`",
+        "the token of station {number}{:?} was taken away by the server's operator, who has a code for a new one",
         station.name
     );
-    Problem::new(ProblemCode::Revoked, detail)
+    Problem::new(ProblemCode::Revoked, detail).helped_by(Remedy::TakeToken)
 }
 
 /// The station of a request's token, whether it opens anything or not. Looked up by the token's hash, so no comparison leaks how much of it
@@ -186,9 +186,11 @@ async fn station_of_token(
 ) -> Result<StationRecord, Problem> {
     let upstream = endpoint.ingest.upstream();
     let station = upstream.station_by_token(token_hash).await.map_err(store_problem)?;
-    let unknown = "the server does not know this token. If its database was put back to a backup from before the station joined: make a code \
-        (`tidemark-server station add NAME`), then `tidemark rejoin --anew CODE` on the station";
-    let station = station.ok_or_else(|| Problem::new(ProblemCode::Unauthorized, unknown))?;
+    let unknown = || {
+        let detail = "the server does not know this token";
+        Problem::new(ProblemCode::Unauthorized, detail).helped_by(Remedy::RejoinAnew)
+    };
+    let station = station.ok_or_else(unknown)?;
     let caller = station.number.map_or_else(|| station.name.clone(), |number| number.to_string());
     request.extensions_mut().insert(Caller(caller));
     Ok(station)
@@ -197,8 +199,8 @@ async fn station_of_token(
 /// The token that a request carries.
 pub(super) fn token(request: &Request<RequestBody>) -> Result<[u8; 32], Problem> {
     let unauthorized = |detail: &str| Problem::new(ProblemCode::Unauthorized, detail);
-    let none = "the request has no token; let the station join first (`tidemark join CODE`)";
-    let header = request.headers().get(AUTHORIZATION).ok_or_else(|| unauthorized(none))?;
+    let none = || unauthorized("the request has no token").helped_by(Remedy::Join);
+    let header = request.headers().get(AUTHORIZATION).ok_or_else(none)?;
     let token = header.to_str().ok().and_then(|value| value.strip_prefix("Bearer ")).and_then(unhex::<32>);
     token.ok_or_else(|| unauthorized("the token is not of the form `Bearer` and 64 hex digits"))
 }
