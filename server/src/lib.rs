@@ -9,11 +9,12 @@
 //! | [`export`] | the way back: all rows in a SQLite file of the old form |
 //! | [`upstream`] | the databases: PostgreSQL, embedded SQLite, memory |
 //! | [`survey`] | what is gathered from a station's rows for `POST /v1/digest` |
-//! | [`reports`] | reports on the shrinkage tables |
+//! | [`reports`] | the shrinkage domain: reports on its tables |
 //! | [`stations`], [`lines`] | invitations, numbers, tokens; files that go on under another number |
 //! | [`admin`] | what an operator does with the database besides serving |
 //! | [`panics`] | this program's own faults, caught and counted |
-//! | [`config`], [`clock`] | database URLs and bounds; time and randomness |
+//! | [`config`], [`database`], [`bounds`] | the configuration, the URL of a database, what is bounded |
+//! | [`clock`] | time and randomness |
 //! | [`cli`] | the command line |
 
 #![deny(
@@ -23,10 +24,12 @@
 )]
 
 pub mod admin;
+pub mod bounds;
 pub mod cli;
 pub mod clock;
 mod columns;
 pub mod config;
+pub mod database;
 pub mod export;
 mod files;
 pub mod http;
@@ -41,5 +44,6 @@ pub mod survey;
 pub mod upkeep;
 pub mod upstream;
 
-pub use config::{DatabaseUrl, ServerConfig};
+pub use config::ServerConfig;
+pub use database::DatabaseUrl;
 pub use server::{RunningServer, Server};

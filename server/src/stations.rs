@@ -1,7 +1,8 @@
 //! Stations: invited by a code, joined with a number, known by a token. Codes and tokens are kept only as hashes.
 //!
-//! A token that others may know is *rotated*: it ends at once, and the station, which keeps number, log and rows, takes another one with a new
-//! code. Which tokens have ended is remembered, so that a file that still has one is told so.
+//! A token that others may know is *rotated*: it ends at once, and the station, which keeps number, log and rows,
+//! takes another one with a new code. Which tokens have ended is remembered, so that a file that still has one is
+//! told so.
 
 use tidemark_core::chain::Chain;
 use tidemark_core::ids::{STATION_NUMBER_MAX, StationNumber};
@@ -20,7 +21,8 @@ pub struct StationRecord {
     pub uuid: Option<[u8; 16]>,
     /// Hash of its token, once it joined.
     pub token_hash: Option<[u8; 32]>,
-    /// When that token ended, milliseconds since 1970 UTC: the station waits for another one, which it takes with its code.
+    /// When that token ended, milliseconds since 1970 UTC: the station waits for another one, which it takes with its
+    /// code.
     pub token_ended_at_ms: Option<i64>,
     /// When its join code ends, milliseconds since 1970 UTC.
     pub code_expires_at_ms: i64,
@@ -31,7 +33,7 @@ pub struct StationRecord {
 }
 
 impl StationRecord {
-    /// Whether a token opens something: it is the station's, and has not ended.
+    /// The token opens something: it is the station's, and has not ended.
     #[must_use]
     pub fn takes(&self, token_hash: &[u8; 32]) -> bool {
         self.token_hash.as_ref() == Some(token_hash) && self.token_ended_at_ms.is_none()
@@ -47,7 +49,7 @@ pub struct StationSummary {
     pub tidemark: u64,
     /// When its cursor last moved, milliseconds since 1970 UTC.
     pub updated_at_ms: Option<i64>,
-    /// How many of its changes are kept as rejected.
+    /// The number of its changes that are kept as rejected.
     pub rejects: u64,
 }
 
@@ -77,7 +79,7 @@ pub struct JoinAsk {
     pub now_ms: i64,
 }
 
-/// What became of that.
+/// The outcome of a join.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JoinOutcome {
     /// It joined, now or by an earlier request with the same words.
@@ -105,7 +107,7 @@ pub enum JoinOutcome {
     Exhausted,
 }
 
-/// What became of the wish to take a station's token away.
+/// The outcome of the wish to take a station's token away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RotateOutcome {
     /// The token has ended; the file of this number takes another one with the code.
@@ -134,7 +136,8 @@ pub async fn rotate<T: StoreTransaction + ?Sized>(tx: &mut T, code: &NewStation)
     Ok(station.number.map_or(RotateOutcome::Invited, RotateOutcome::Rotated))
 }
 
-/// Gives the file of station `number` the token it made, if the code is for that. Asking again with the same words gives the same answer.
+/// Gives the file of station `number` the token it made, if the code is for that. Asking again with the same words
+/// gives the same answer.
 ///
 /// # Errors
 /// When the store fails.

@@ -1,5 +1,6 @@
 //! The messages around the frame, as JSON. Errors are RFC 9457 problem documents.
 
+pub mod path;
 mod problem;
 mod remedy;
 
@@ -20,7 +21,8 @@ pub const PROBLEM_MEDIA_TYPE: &str = "application/problem+json";
 
 /// `POST /v1/join`: a station asks for its number.
 ///
-/// The station makes its token itself and keeps it before asking, so that a lost reply is repaired by asking again with the same words.
+/// The station makes its token itself and keeps it before asking, so that a lost reply is repaired by asking again
+/// with the same words.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JoinRequest {
@@ -35,8 +37,8 @@ pub struct JoinRequest {
     /// The number the station has already, when it asks for nothing but another token: with a code of `station rotate`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub station: Option<StationNumber>,
-    /// The uuid of the station the file was, canonical text, when it asks for a number because the server does not know its token: a server that
-    /// knows this uuid has the file's rows already.
+    /// The uuid of the station the file was, canonical text, when it asks for a number because the server does not
+    /// know its token: a server that knows this uuid has the file's rows already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub former_uuid: Option<String>,
 }
@@ -80,7 +82,8 @@ pub struct PushReply {
     pub applied: u32,
     /// Changes of this batch that had been applied before.
     pub duplicate: u32,
-    /// Every change of this batch that was rejected, now or before, in seq order. Changes rejected on the station are not repeated.
+    /// Every change of this batch that was rejected, now or before, in seq order. Changes rejected on the station are
+    /// not repeated.
     pub rejected: Vec<RejectedChange>,
     /// The bounds of the next frame.
     pub limits: FrameLimits,
@@ -103,7 +106,8 @@ pub struct RejectedChange {
 pub struct RejectsRequest {
     /// Seqs of rejects that are open on the station; at most [`crate::limits::ASKED_REJECTS_MAX`].
     pub open: Vec<u64>,
-    /// Rejects of the station's own making that are settled there; as many at most. Of them the server knows nothing but the number.
+    /// Rejects of the station's own making that are settled there; as many at most. Of them the server knows nothing
+    /// but the number.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub settled: Vec<SettledReject>,
 }
@@ -118,7 +122,7 @@ pub struct RejectsReply {
     pub forgotten: Vec<u64>,
 }
 
-/// What became of a rejected change.
+/// A rejected change that is settled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SettledReject {
     /// Its seq.
@@ -127,7 +131,7 @@ pub struct SettledReject {
     pub fate: RejectFate,
 }
 
-/// How a rejected change ceased to be open.
+/// The way a rejected change ceased to be open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RejectFate {

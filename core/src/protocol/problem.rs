@@ -22,7 +22,8 @@ pub enum ProblemCode {
     WrongStation,
     /// 403: no such join code.
     JoinCodeUnknown,
-    /// 403: another station used the join code; or, with `joined_before`, the file that asks joined before by another code.
+    /// 403: another station used the join code; or, with `joined_before`, the file that asks joined before by another
+    /// code.
     JoinCodeUsed,
     /// 403: the join code's time is over.
     JoinCodeExpired,
@@ -62,7 +63,7 @@ pub struct Problem {
     pub kind: String,
     /// The HTTP status.
     pub status: u16,
-    /// What happened and where, for people. It names no command: what helps is [`Problem::remedy`].
+    /// Says to people what happened and where. It names no command: what helps is [`Problem::remedy`].
     pub detail: String,
     /// For programs.
     pub code: ProblemCode,
@@ -78,7 +79,7 @@ pub struct Problem {
     /// With [`ProblemCode::JoinCodeUsed`]: it is the file that asks which joined before, by another code.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub joined_before: bool,
-    /// What helps, where somebody must do something. A way out that this build does not know reads as none.
+    /// The remedy, where somebody must do something. A way out that this build does not know reads as none.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "remedy::known")]
     pub remedy: Option<Box<Remedy>>,
 }

@@ -1,8 +1,9 @@
-//! What helps against a problem, as a fact. The sentence is made where it is read: a command line names a command, a page what can be done there.
+//! The remedy of a problem, as a fact. The sentence is made where it is read: a command line names a command, a page
+//! what can be done there.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// What helps against a problem: the `remedy` of a [`super::Problem`], whose `code` programs match on.
+/// The remedy of a [`super::Problem`]; programs match on its `code`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "code", rename_all = "kebab-case")]
 pub enum Remedy {

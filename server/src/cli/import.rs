@@ -11,8 +11,10 @@ use serde_json::json;
 use tidemark_core::amount::count;
 use tidemark_core::receipt;
 
+use super::place::Look;
+use super::remedy;
+use super::terminal::print_json;
 use super::window::WindowArgs;
-use super::{Look, print_json, remedy};
 use crate::clock::SystemClock;
 use crate::files::{folder_of, sync_name};
 use crate::ingest::Ingest;
@@ -86,7 +88,7 @@ pub(super) async fn run(args: ImportArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Why a bundle was not taken, and what helps.
+/// The refusal of a bundle, with what helps.
 fn refused(error: ImportError) -> anyhow::Error {
     match remedy::of_import(&error) {
         Some(helps) => anyhow::anyhow!("{error}. {helps}"),
@@ -94,7 +96,7 @@ fn refused(error: ImportError) -> anyhow::Error {
     }
 }
 
-/// Why there is no bundle to read. A station with nothing to send makes none.
+/// The error of a bundle that cannot be opened. A station with nothing to send makes none.
 fn no_bundle(file: &Path, error: std::io::Error) -> anyhow::Error {
     let hint = match error.kind() {
         std::io::ErrorKind::NotFound => {

@@ -1,10 +1,11 @@
-//! The sentences of the operator's terminal for what would help a station: each names the command to type there or here.
+//! The sentences of the operator's terminal for what would help a station: each names the command to type there or
+//! here.
 
 use tidemark_core::protocol::Remedy;
 
 use crate::sneakernet::ImportError;
 
-/// What helps against a bundle that was not taken, as a sentence without its full stop; `None` where the error says all.
+/// The remedy for a bundle that was not taken, as a sentence without its full stop; `None` where the error says all.
 pub(super) fn of_import(error: &ImportError) -> Option<String> {
     match error {
         ImportError::TokenEnded { .. } => {

@@ -4,15 +4,13 @@ use tidemark_core::protocol::{JoinReply, JoinRequest, Problem, ProblemCode, Reme
 use tidemark_core::schema::Fingerprint;
 use tidemark_core::value::{parse_uuid, unhex};
 
-use super::{Endpoint, RequestBody, body};
+use super::asked::Asked;
 use crate::ingest::store_problem;
 use crate::stations::{JoinAsk, JoinOutcome, StationRecord, secret_hash};
 
-/// Longest request to join, in bytes: four hex words.
-const REQUEST_BYTES_MAX: usize = 4096;
-
-pub(super) async fn join(endpoint: &Endpoint, body: &mut RequestBody) -> Result<JoinReply, Problem> {
-    let held = body::read(endpoint, body, REQUEST_BYTES_MAX).await?;
+pub(super) async fn join(mut asked: Asked<'_>) -> Result<JoinReply, Problem> {
+    let endpoint = asked.endpoint;
+    let held = asked.body().await?;
     let bad =
         |what: &str| Problem::new(ProblemCode::BadRequest, format!("the request to join is not well formed: {what}"));
     // The parser's message would quote the text, which holds secrets.

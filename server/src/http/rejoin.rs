@@ -1,4 +1,5 @@
-//! `GET /v1/history` and `POST /v1/rejoin`: a file finds out where its history parted from its number's, and goes on under another.
+//! `GET /v1/history` and `POST /v1/rejoin`: a file finds out where its history parted from its number's, and goes on
+//! under another.
 
 use tidemark_core::decision::Cursor;
 use tidemark_core::protocol::{Problem, ProblemCode, Remedy};
@@ -6,27 +7,22 @@ use tidemark_core::rejoin::{HISTORY_PRINTS_MAX, HistoryReply, Prints, RejoinRepl
 use tidemark_core::schema::Fingerprint;
 use tidemark_core::value::{parse_uuid, unhex};
 
+use super::asked::Asked;
 use super::join::{exhausted, expired, unknown, used};
 use super::push::number_of;
-use super::{Endpoint, RequestBody, body};
 use crate::ingest::store_problem;
 use crate::lines::{Parting, RejoinAsk, RejoinOutcome};
 use crate::stations::{JoinAsk, StationRecord, secret_hash};
 
-/// Longest request to rejoin, in bytes.
-const REQUEST_BYTES_MAX: usize = 4096;
-
 /// `after=SEQ`, and nothing else.
-pub(super) async fn history(
-    endpoint: &Endpoint,
-    former: &StationRecord,
-    query: Option<&str>,
-) -> Result<HistoryReply, Problem> {
+pub(super) async fn history(asked: Asked<'_>, former: StationRecord) -> Result<HistoryReply, Problem> {
+    let endpoint = asked.endpoint;
+    let query = asked.request.uri().query();
     let after = query.and_then(|query| query.strip_prefix("after=")).and_then(|seq| seq.parse::<u64>().ok());
     let after = after
         .filter(|after| i64::try_from(*after).is_ok_and(|after| after < i64::MAX))
         .ok_or_else(|| Problem::new(ProblemCode::BadRequest, "the history is asked for with ?after=SEQ"))?;
-    let station = number_of(former)?;
+    let station = number_of(&former)?;
     let history =
         endpoint.ingest.upstream().history(station, after, HISTORY_PRINTS_MAX).await.map_err(store_problem)?;
     let replaced_by = match former.revoked_at_ms {
@@ -45,12 +41,9 @@ pub(super) async fn history(
     })
 }
 
-pub(super) async fn rejoin(
-    endpoint: &Endpoint,
-    former: &StationRecord,
-    body: &mut RequestBody,
-) -> Result<RejoinReply, Problem> {
-    let held = body::read(endpoint, body, REQUEST_BYTES_MAX).await?;
+pub(super) async fn rejoin(mut asked: Asked<'_>, former: StationRecord) -> Result<RejoinReply, Problem> {
+    let endpoint = asked.endpoint;
+    let held = asked.body().await?;
     let bad =
         |what: &str| Problem::new(ProblemCode::BadRequest, format!("the request to rejoin is not well formed: {what}"));
     // The parser's message would quote the text, which holds secrets.
@@ -72,7 +65,7 @@ pub(super) async fn rejoin(
             token_hash: secret_hash(&token),
             now_ms: ingest.clock().now_ms(),
         },
-        former: number_of(former)?,
+        former: number_of(&former)?,
         former_name: former.name.clone(),
         cursor: Cursor { seq: request.tidemark, chain: request.chain },
         parting: Parting { common: request.common, next: request.next },

@@ -30,8 +30,8 @@ use tidemark_core::schema::{Fingerprint, Schema};
 use self::apply::{Job, Outcome};
 use self::check::TimeRange;
 use self::patience::Patience;
+use crate::bounds::{CHUNKS_MAX, ClockWindow};
 use crate::clock::Clock;
-use crate::config::{CHUNKS_MAX, ClockWindow};
 use crate::panics::{Panics, fault};
 use crate::upstream::{StoreError, Upstream};
 

@@ -17,7 +17,7 @@ use super::apply::{last_applied, shortened};
 use super::check::TimeRange;
 use super::plan::Refusal;
 use super::write::{Work, Written, write};
-use crate::config::ClockWindow;
+use crate::bounds::ClockWindow;
 use crate::lines::lock_writer;
 use crate::upstream::rejects::{AppliedRow, RejectFilter, RejectHead, Settled};
 use crate::upstream::{Reject, RejectState, StoreError, StoreTransaction, Upstream};

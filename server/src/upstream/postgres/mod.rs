@@ -44,7 +44,7 @@ use self::transaction::{PostgresTransaction, STATION_COLUMNS, StampMs, UuidBytes
 use super::error::of_sql_state;
 use super::reports::ReportStore;
 use super::{KnownSchema, StoreError, Upstream};
-use crate::config::STATEMENT_TIMEOUT;
+use crate::bounds::STATEMENT_TIMEOUT;
 use crate::ingest::apply::{Job, Outcome, Part, apply};
 use crate::stations::{
     JoinAsk, JoinOutcome, NewStation, RotateOutcome, StationRecord, StationSummary, join, renew, rotate,
@@ -140,7 +140,7 @@ pub(crate) fn failed(error: tokio_postgres::Error) -> StoreError {
 /// # Errors
 /// When the server does not answer or refuses; the password is not shown.
 pub async fn connect(config: &tokio_postgres::Config) -> anyhow::Result<tokio_postgres::Client> {
-    let shown = crate::config::DatabaseUrl::Postgres(Box::new(config.clone()));
+    let shown = crate::database::DatabaseUrl::Postgres(Box::new(config.clone()));
     let mut config = config.clone();
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(CONNECT_TIMEOUT);
@@ -163,7 +163,7 @@ impl PostgresUpstream {
     /// # Errors
     /// When the server does not answer or refuses, or the database does not match; lists the differences.
     pub async fn open(config: &tokio_postgres::Config, schema: Arc<Schema>, pool_max: usize) -> anyhow::Result<Self> {
-        let shown = crate::config::DatabaseUrl::Postgres(Box::new(config.clone()));
+        let shown = crate::database::DatabaseUrl::Postgres(Box::new(config.clone()));
         let mut client = connect(config).await?;
         let differences = inspect::differences(&mut client, &schema).await?;
         if !differences.is_empty() {
