@@ -2,8 +2,8 @@
 //! receipt.
 //!
 //! ```text
-//! pass 1  head → whose is it? → every seal, every frame's header, the end     a file that is not whole and authentic stops here
-//!         schema, gap                                                         so does one that cannot be applied from its first frame on
+//! pass 1  head → whose is it? → every seal, every frame's header, the end   stops at a file that is not authentic
+//!         schema, gap                                                       stops at one that cannot be applied
 //! pass 2  frame by frame: proved again, pushed (decide, apply), its verdicts written into the receipt
 //! ```
 //!

@@ -1,7 +1,7 @@
 //! The shrinkage domain: reports on what stations measured. The rest of the server knows schemas and rows, not this.
 //!
 //! ```text
-//! question ─ answer: names matched · rows of the store's roll-ups · means, trend ─▶ report ─ render ─▶ table, CSV, JSON, page
+//! question ─ answer: names matched · the store's roll-ups · means, trend ─▶ report ─ render ─▶ table, CSV, JSON, page
 //! ```
 //!
 //! | file | what lives there |

@@ -4,8 +4,9 @@
 //! A database that was migrated before TimescaleDB was there has plain tables. For each of them:
 //!
 //! ```text
-//! a hypertable beside it ─▶ triggers note what changes ─▶ rows copied in pieces ─▶ what changed is copied again ─▶ swapped under a lock
-//!   (one transaction, writers wait for it)                    (writers go on)                                   (writers wait for it)
+//! a hypertable beside it ─▶ triggers note what changes    one transaction, writers wait for it
+//! rows copied in pieces ─▶ what changed is copied again   writers go on
+//! swapped under a lock                                    writers wait for it
 //! ```
 //!
 //! Every step is a transaction that notes how far it came, so a run that was killed goes on where it was. A table
