@@ -1,6 +1,6 @@
 //! The one place of this program that reads a clock or draws randomness; everything else takes them as arguments.
 
-/// Where the time comes from.
+/// The source of time.
 pub trait Clock: Send + Sync + 'static {
     /// Milliseconds since 1970 UTC.
     fn now_ms(&self) -> i64;

@@ -9,7 +9,8 @@ pub(crate) fn folder_of(file: &Path) -> &Path {
     file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Makes a file that only its owner can read and write, from the beginning; `truncate`: what is there is thrown away, else it is left as it is.
+/// Makes a file that only its owner can read and write, from the beginning; `truncate`: what is there is thrown away,
+/// else it is left as it is.
 pub(crate) fn make_private(file: &Path, truncate: bool) -> io::Result<()> {
     let mut options = File::options();
     options.write(true).create(true).truncate(truncate);

@@ -11,11 +11,12 @@
 //! | [`ledger`] | what it keeps of stations beside their rows: cursors, lineage, rejects, tokens |
 //! | [`stores`] | the databases: PostgreSQL, embedded SQLite |
 //! | [`survey`] | what is gathered from a station's rows for `POST /v1/digest` |
-//! | [`reports`] | reports on the shrinkage tables |
+//! | [`reports`] | the shrinkage domain: reports on its tables |
 //! | [`stations`], [`rejoin`] | invitations, numbers, tokens; files that go on under another number |
 //! | [`admin`] | what an operator does with the database besides serving |
 //! | [`panics`] | this program's own faults, caught and counted |
-//! | [`config`], [`clock`] | database URLs and bounds; time and randomness |
+//! | [`config`], [`database`], [`bounds`] | the configuration, the URL of a database, what is bounded |
+//! | [`clock`] | time and randomness |
 //! | [`cli`] | the command line |
 
 #![deny(
@@ -25,10 +26,12 @@
 )]
 
 pub mod admin;
+pub mod bounds;
 pub mod cli;
 pub mod clock;
 mod columns;
 pub mod config;
+pub mod database;
 pub mod export;
 mod files;
 pub mod http;
@@ -45,5 +48,6 @@ pub mod survey;
 pub mod upkeep;
 pub mod upstream;
 
-pub use config::{DatabaseUrl, ServerConfig};
+pub use config::ServerConfig;
+pub use database::DatabaseUrl;
 pub use server::{RunningServer, Server};

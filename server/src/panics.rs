@@ -11,11 +11,11 @@ use std::task::Poll;
 use tidemark_core::protocol::{Problem, ProblemCode};
 use tokio::task::JoinError;
 
-/// What a future comes to, or the panic that ended it. What it held is dropped by then; whether that leaves anything behind is for guards to
-/// see to.
+/// Runs a future to its end, or to the panic that ended it. What it held is dropped by then; whether that leaves
+/// anything behind is for guards to see to.
 ///
 /// # Errors
-/// What it panicked with.
+/// The message of a panic.
 pub async fn caught<F: Future>(future: F) -> Result<F::Output, Box<dyn Any + Send>> {
     let mut future = pin!(future);
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
@@ -25,18 +25,18 @@ pub async fn caught<F: Future>(future: F) -> Result<F::Output, Box<dyn Any + Sen
     .await
 }
 
-/// How many there were since the program started.
+/// The panics since the program started.
 #[derive(Debug, Default)]
 pub struct Panics(AtomicU64);
 
-/// What a client hears of a panic, and of every other fault. What only the operator may know goes to the log.
+/// The answer to a client for a panic, and for every other fault. What only the operator may know goes to the log.
 #[must_use]
 pub fn fault() -> Problem {
     Problem::new(ProblemCode::Internal, "a fault of the server; its log says more")
 }
 
 impl Panics {
-    /// How many there were.
+    /// Their number.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -52,7 +52,7 @@ impl Panics {
         text
     }
 
-    /// What a task of a request's came to. One that panicked is told here, so that nobody need wait for it.
+    /// The result of a request's task. One that panicked is told here, so that nobody need wait for it.
     ///
     /// # Errors
     /// When it panicked, or the program ends.

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use tidemark_core::schema::Schema;
@@ -16,14 +15,15 @@ use crate::http::{Endpoint, serve};
 use crate::ingest::Ingest;
 use crate::stores::postgres::{self, PostgresUpstream};
 use crate::stores::sqlite::{self, SqliteUpstream};
-use crate::upkeep;
 use crate::upstream::Upstream;
+use crate::{reports, upkeep};
 
 /// Starts servers.
 #[derive(Debug, Clone, Copy)]
 pub struct Server;
 
-/// A server that runs in this process. Dropped without [`RunningServer::shutdown`], it stops without waiting for running requests.
+/// A server that runs in this process. Dropped without [`RunningServer::shutdown`], it stops without waiting for
+/// running requests.
 #[derive(Debug)]
 pub struct RunningServer {
     addr: SocketAddr,
@@ -73,7 +73,7 @@ pub async fn schema_of_database(database: &DatabaseUrl) -> anyhow::Result<Option
     schema.with_context(|| format!("the schema recorded in {database} is not readable"))
 }
 
-/// Why an address cannot be bound, and what to do.
+/// The error of an address that cannot be bound, with what to do.
 fn cannot_listen(listen: &str, error: std::io::Error) -> anyhow::Error {
     use std::io::ErrorKind;
     let hint = match error.kind() {
@@ -111,7 +111,7 @@ impl Server {
     ) -> anyhow::Result<RunningServer> {
         let addr = listener.local_addr()?;
         tracing::info!("upstream: {}", upstream.describe());
-        let refreshing = refresh_reports(&upstream, config.reports_every);
+        let refreshing = reports::refresh::start(&upstream, config.reports_every);
         let thinning = upkeep::start(&upstream, &clock, config.keep);
         let ingest = Ingest::new(upstream, Arc::clone(&config.schema), config.window, config.limits, clock)
             .with_chunks_max(config.chunks_max);
@@ -150,34 +150,4 @@ impl Drop for RunningServer {
             task.abort();
         }
     }
-}
-
-/// Keeps the roll-ups of reports up to date, where there are any. Several servers on one database take turns.
-fn refresh_reports(upstream: &Arc<dyn Upstream>, every: Option<Duration>) -> Option<JoinHandle<()>> {
-    let every = every?;
-    upstream.reports()?;
-    let upstream = Arc::clone(upstream);
-    Some(tokio::spawn(async move {
-        let mut failing = false;
-        loop {
-            let refreshed = match upstream.reports() {
-                Some(reports) => reports.refresh(false).await,
-                None => return,
-            };
-            match refreshed {
-                Ok(0) => failing = false,
-                Ok(notes) => {
-                    failing = false;
-                    tracing::debug!(notes, "the roll-ups of reports are up to date");
-                }
-                // Once is enough: it goes on trying.
-                Err(error) if !failing => {
-                    failing = true;
-                    tracing::warn!("the roll-ups of reports cannot be brought up to date: {error}");
-                }
-                Err(_) => {}
-            }
-            tokio::time::sleep(every).await;
-        }
-    }))
 }

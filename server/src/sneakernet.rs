@@ -1,13 +1,15 @@
-//! Sneakernet: a bundle that a station exported is applied as if its frames had been pushed, and answered with a receipt.
+//! Sneakernet: a bundle that a station exported is applied as if its frames had been pushed, and answered with a
+//! receipt.
 //!
 //! ```text
-//! pass 1  head → whose is it? → every seal, every frame's header, the end     a file that is not whole and authentic stops here
-//!         schema, gap                                                         so does one that cannot be applied from its first frame on
+//! pass 1  head → whose is it? → every seal, every frame's header, the end   stops at a file that is not authentic
+//!         schema, gap                                                       stops at one that cannot be applied
 //! pass 2  frame by frame: proved again, pushed (decide, apply), its verdicts written into the receipt
 //! ```
 //!
-//! The second pass is the ordinary ingest, so cursor, chain, duplicates and rejects are those of online pushes, in any mix with them. Each seal
-//! proves its frame and all before it: a file that changes between the passes stops at the first altered byte.
+//! The second pass is the ordinary ingest, so cursor, chain, duplicates and rejects are those of online pushes, in
+//! any mix with them. Each seal proves its frame and all before it: a file that changes between the passes stops at
+//! the first altered byte.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::time::Duration;
@@ -23,12 +25,13 @@ use tidemark_core::value::format_uuid;
 
 use crate::ingest::{Ingest, store_problem};
 
-/// How often a frame is pushed without its station's cursor moving: enough to come down from the largest batch to one change, twice.
+/// A frame is pushed so often without its station's cursor moving: enough to come down from the largest batch to one
+/// change, twice.
 const TRIES_MAX: u32 = 16;
-/// How long it waits in between.
+/// The time between two pushes.
 const TRY_AGAIN: Duration = Duration::from_millis(200);
 
-/// Why a bundle was not taken, or not to its end.
+/// The reason that a bundle was not taken, or not to its end.
 #[derive(Debug, Error)]
 pub enum ImportError {
     /// It is damaged, or none.
@@ -54,15 +57,12 @@ pub enum ImportError {
         name: String,
     },
     /// Its token was taken away, and with it the key of its bundles.
-    #[error(
-        "the token of station {name:?} was taken away (`tidemark-server station rotate`), and its bundles are sealed with it: let it take the new \
-         one with `tidemark join CODE`, then export again. Nothing was applied"
-    )]
+    #[error("the token of station {name:?} was taken away, and its bundles are sealed with it. Nothing was applied")]
     TokenEnded {
         /// Its name.
         name: String,
     },
-    /// What an online push would be told too.
+    /// The refusal that an online push would get, too.
     #[error("{}. Nothing was applied", .0.detail)]
     Refused(Problem),
     /// Bundles before this one are missing.
@@ -81,7 +81,7 @@ pub enum ImportError {
     Stopped {
         /// The last seq of the last frame that is durable.
         seq: u64,
-        /// What happened.
+        /// The cause.
         why: String,
     },
     /// The receipt cannot be written.
@@ -91,7 +91,7 @@ pub enum ImportError {
     Receipt {
         /// The last seq of the last frame that is durable.
         seq: u64,
-        /// What happened.
+        /// The cause.
         why: io::Error,
     },
 }
@@ -103,14 +103,14 @@ impl From<SealError> for ImportError {
     }
 }
 
-/// What became of a bundle.
+/// A bundle that was applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Imported {
     /// The station's name.
     pub name: String,
-    /// What the bundle says about itself.
+    /// The head of the bundle.
     pub head: BundleHead,
-    /// How many frames it had.
+    /// The number of its frames.
     pub frames: u64,
     /// Changes applied now.
     pub applied: u64,
@@ -122,8 +122,8 @@ pub struct Imported {
     pub cursor: Cursor,
 }
 
-/// Applies a bundle and writes the receipt. Importing it again changes nothing and gives the same receipt, but for its time and a cursor that online pushes
-/// have moved on. Takes no more memory than one frame needs.
+/// Applies a bundle and writes the receipt. Importing it again changes nothing and gives the same receipt, but for
+/// its time and a cursor that online pushes have moved on. Takes no more memory than one frame needs.
 ///
 /// # Errors
 /// See [`ImportError`].
@@ -157,8 +157,8 @@ pub async fn import(
     apply(ingest, reader, &token_hash, receipt, imported).await
 }
 
-/// Pass 1: reads a bundle to its end; returns how many frames it has. They follow one schema up to an upgrade of the station, and the
-/// next one from there on.
+/// Pass 1: reads a bundle to its end; returns how many frames it has. They follow one schema up to an upgrade of the
+/// station, and the next one from there on.
 async fn verify(ingest: &Ingest, mut bundle: BundleReader<impl Read>) -> Result<u64, ImportError> {
     let (mut frame, mut frames, mut accepted) = (Vec::new(), 0, None);
     while let Some(header) = bundle.next_frame(&mut frame)? {
@@ -171,7 +171,8 @@ async fn verify(ingest: &Ingest, mut bundle: BundleReader<impl Read>) -> Result<
     Ok(frames)
 }
 
-/// Pushes a frame. What fails in a way that repeats itself is tried again soon, by then in smaller pieces, as long as that leads somewhere.
+/// Pushes a frame. What fails in a way that repeats itself is tried again soon, by then in smaller pieces, as long as
+/// that leads somewhere.
 async fn push(ingest: &Ingest, station: StationNumber, frame: &[u8]) -> Result<PushReply, Problem> {
     let (mut stood, mut tries) = (None, 0);
     loop {

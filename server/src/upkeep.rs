@@ -1,9 +1,10 @@
 //! Upkeep: what is settled is kept for a stated time, and then thinned out, while stations push.
 //!
-//! What goes: rejects that were settled before that time, and prints of batches that were applied before it. What stays: whatever is open;
-//! what an open reject hangs on; verdicts that the station has not shown to know; and of every station the prints of its newest changes,
-//! whatever their age. What cannot be told without what went is told as such: [`crate::http`] answers a question about such a reject with
-//! *forgotten*, and a file that parted from its number's history among changes without prints is told which they are.
+//! What goes: rejects that were settled before that time, and prints of batches that were applied before it. What
+//! stays: whatever is open; what an open reject hangs on; verdicts that the station has not shown to know; and of
+//! every station the prints of its newest changes, whatever their age. What cannot be told without what went is told
+//! as such: [`crate::http`] answers a question about such a reject with *forgotten*, and a file that parted from its
+//! number's history among changes without prints is told which they are.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +16,13 @@ use crate::ledger::cursors::{Thinned, Thinning};
 use crate::upstream::error::StoreError;
 use crate::upstream::{Upstream, transact};
 
-/// How long what is settled is kept unless told otherwise.
+/// The time for which what is settled is kept unless told otherwise.
 pub const KEEP: Duration = Duration::from_secs(180 * 86_400);
 /// So many of a station's newest changes keep their prints, whatever their age: 80 KB.
 pub const PRINTS_KEPT: u64 = 10_000;
 /// Rejects and batches taken away by one transaction.
 const ROWS_MAX: u32 = 1_000;
-/// How often it is done.
+/// The time between two rounds.
 const EVERY: Duration = Duration::from_secs(3600);
 /// Between two transactions, so that pushes come in between.
 const PAUSE: Duration = Duration::from_millis(20);

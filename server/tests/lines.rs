@@ -6,7 +6,7 @@ use crate::common::{NOON_MS, field};
 use tidemark_core::batch::Op;
 use tidemark_core::chain::Print;
 use tidemark_core::decision::Cursor;
-use tidemark_core::protocol::ProblemCode;
+use tidemark_core::protocol::{ProblemCode, Remedy};
 use tidemark_core::value::Value;
 use tidemark_server::config::ClockWindow;
 use tidemark_server::ingest::replay::replay_all;
@@ -327,7 +327,8 @@ async fn a_replaced_number_writes_nothing_more(store: &Store) {
     // On its way when that happened: the server had let it in.
     let problem = store.push(&station.cut(&[station.site(2)])).await.unwrap_err();
     assert_eq!(problem.code, ProblemCode::Revoked);
-    assert!(problem.detail.contains("\"again\"") && problem.detail.contains("tidemark rejoin"), "{problem:?}");
+    assert!(problem.detail.contains("\"again\""), "{problem:?}");
+    assert_eq!(problem.remedy.as_deref(), Some(&Remedy::RejoinBeside { station: "again".into() }), "{problem:?}");
     store.has(&station, "site", &[station.site(1).values]).await;
 }
 

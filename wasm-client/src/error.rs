@@ -6,7 +6,9 @@ use tidemark_client::bundle::BundleError;
 use tidemark_client::sync::RefusalKind;
 use tidemark_client::sync::join::JoinError;
 use tidemark_core::joincode::JoinCodeError;
+use tidemark_core::protocol::Remedy;
 
+use crate::remedy;
 use crate::words::in_a_page;
 
 /// Names a failure for programs. `web/src/index.d.ts` describes them.
@@ -183,6 +185,14 @@ const fn reason_of(error: &JoinError) -> Option<&'static str> {
     }
 }
 
+fn remedy_of(error: &JoinError) -> Option<&Remedy> {
+    match error {
+        JoinError::Already { remedy, .. } => remedy.as_deref(),
+        JoinError::Refused(refusal) => refusal.stop.remedy.as_deref(),
+        _ => None,
+    }
+}
+
 impl From<JoinError> for Failure {
     fn from(error: JoinError) -> Self {
         match error {
@@ -190,7 +200,10 @@ impl From<JoinError> for Failure {
             JoinError::NotNow(words) => {
                 Self::new(Code::Unreachable, format!("{words}. Nothing is lost: call join again with the same code"))
             }
-            other => Self { reason: reason_of(&other), ..Self::new(Code::Join, in_a_page(&other.to_string())) },
+            other => {
+                let said = remedy::with(&in_a_page(&other.to_string()), remedy_of(&other));
+                Self { reason: reason_of(&other), ..Self::new(Code::Join, said) }
+            }
         }
     }
 }

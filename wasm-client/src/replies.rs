@@ -9,6 +9,7 @@ use tidemark_core::schema::Schema;
 use wasm_bindgen::JsValue;
 
 use crate::js::{bytes, count, from_sqlite, integer, names, number, object, text};
+use crate::remedy;
 use crate::words::in_a_page;
 
 /// A request to perform.
@@ -44,6 +45,10 @@ const fn kind(kind: StopKind) -> &'static str {
     }
 }
 
+fn said(stop: &Stop) -> String {
+    remedy::with(&in_a_page(&stop.message), stop.remedy.as_deref())
+}
+
 /// What to do now.
 pub fn action(action: &Action) -> JsValue {
     match action {
@@ -53,7 +58,7 @@ pub fn action(action: &Action) -> JsValue {
         Action::Stopped(stop) => object([
             ("do", "stopped".into()),
             ("kind", kind(stop.kind).into()),
-            ("message", in_a_page(&stop.message).into()),
+            ("message", said(stop).into()),
             ("final", stop.is_final().into()),
         ]),
     }
@@ -79,8 +84,8 @@ pub fn event(event: &Event) -> JsValue {
             ("message", in_a_page(message).into()),
             ("retryAtMs", number(*retry_at_ms)),
         ]),
-        Event::Stopped(Stop { kind: why, message }) => {
-            object([("event", "stopped".into()), ("kind", kind(*why).into()), ("message", in_a_page(message).into())])
+        Event::Stopped(stop) => {
+            object([("event", "stopped".into()), ("kind", kind(stop.kind).into()), ("message", said(stop).into())])
         }
         Event::Ignored => object([("event", "ignored".into())]),
     }
@@ -89,6 +94,8 @@ pub fn event(event: &Event) -> JsValue {
 /// Where the station stands.
 pub fn status(status: &Status) -> JsValue {
     let member = status.membership.as_ref();
+    let last_error = status.last_error.as_deref().map(in_a_page);
+    let last_error = last_error.map(|message| remedy::with(&message, status.last_remedy.as_ref()));
     object([
         ("state", status.state.as_str().into()),
         ("number", number(member.map(|member| member.number.get().into()))),
@@ -100,7 +107,7 @@ pub fn status(status: &Status) -> JsValue {
         ("oldestPendingMs", number(status.oldest_pending_ms)),
         ("rejects", count(status.rejects)),
         ("lastContactMs", number(status.last_contact_ms)),
-        ("lastError", text(status.last_error.as_deref().map(in_a_page).as_deref())),
+        ("lastError", text(last_error.as_deref())),
         ("lastErrorMs", number(status.last_error_ms)),
         ("forked", text(status.forked.as_deref().map(in_a_page).as_deref())),
     ])

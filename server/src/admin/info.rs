@@ -1,4 +1,4 @@
-//! What is in a database, and how large it is.
+//! The contents of a database, and its size.
 
 use rusqlite::{Connection, OptionalExtension as _};
 use serde::Serialize;
@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 
 use super::timescale::{self, Extension};
 use super::{TableName, connect, failed, open_file, postgres_tables, sqlite_tables};
-use crate::config::DatabaseUrl;
+use crate::database::DatabaseUrl;
 
 /// A database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -63,7 +63,7 @@ pub struct TableInfo {
     pub chunks: Option<u64>,
 }
 
-/// How many stations there are.
+/// The number of stations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Stations {
     /// Joined, and not revoked.
@@ -74,7 +74,8 @@ pub struct Stations {
     pub revoked: u64,
 }
 
-/// Looks at a database. `schema` is the one to compare migrations with: a file's, or the one the database was migrated to.
+/// Looks at a database. `schema` is the one to compare migrations with: a file's, or the one the database was
+/// migrated to.
 ///
 /// # Errors
 /// When it cannot be opened, or does not answer; never shows a password.

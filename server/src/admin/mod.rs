@@ -1,4 +1,4 @@
-//! What an operator does with the database besides serving: look at it, check it, tidy it, copy it and put copies back.
+//! An operator's tools for the database: look at it, check it, tidy it, copy it and put copies back.
 //!
 //! | module | what lives there |
 //! |---|---|
@@ -24,7 +24,7 @@ use tidemark_core::schema::Schema;
 use tidemark_core::sqlite::quote;
 use tokio_postgres::Client;
 
-use crate::config::DatabaseUrl;
+use crate::database::DatabaseUrl;
 use crate::stores::{postgres, sqlite};
 
 /// Opens the file of an embedded database that must be there: looking at one does not make it.
@@ -107,7 +107,7 @@ fn sqlite_tables(connection: &Connection) -> rusqlite::Result<Vec<TableName>> {
     tables.collect()
 }
 
-/// Whether a URL names a database that can be looked at by a file's name.
+/// The URL names a database that can be looked at by a file's name.
 #[must_use]
 pub fn subject(database: &DatabaseUrl) -> String {
     match database {

@@ -6,7 +6,7 @@ use tokio_postgres::Client;
 
 use super::failed;
 
-/// How TimescaleDB comes to a database that has none.
+/// The way to TimescaleDB for a database that has none.
 #[must_use]
 pub fn how_to_get(state: &Timescale) -> String {
     const LOAD: &str = "put shared_preload_libraries = 'timescaledb' into postgresql.conf, restart PostgreSQL, then `tidemark-server optimize`";
@@ -46,7 +46,7 @@ pub struct Hypertable {
     pub schema: String,
     /// Its name.
     pub table: String,
-    /// How it is partitioned, the time first.
+    /// Its dimensions, the time first.
     pub dimensions: Vec<Dimension>,
     /// Its chunks.
     pub chunks: u64,
@@ -61,7 +61,8 @@ pub struct Hypertable {
 pub struct Dimension {
     /// The column.
     pub column: String,
-    /// How much of it one chunk holds, as PostgreSQL prints an interval; nothing for a dimension of numbered parts.
+    /// The span of it that one chunk holds, as PostgreSQL prints an interval; nothing for a dimension of numbered
+    /// parts.
     pub interval: Option<String>,
     /// How many parts, for a dimension of numbered parts.
     pub parts: Option<i32>,

@@ -3,10 +3,10 @@
 use rusqlite::Connection;
 
 use super::{TableName, connect, failed, open_file, postgres_tables};
-use crate::config::DatabaseUrl;
+use crate::database::DatabaseUrl;
 use crate::server::schema_of_database;
 
-/// What it did to the size, bytes.
+/// The size before and after, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sizes {
     /// Before.
@@ -15,8 +15,8 @@ pub struct Sizes {
     pub after: u64,
 }
 
-/// Vacuums. An embedded file is rebuilt: writers wait meanwhile. In PostgreSQL, rows are cleared and statistics renewed while everybody works;
-/// `full` rewrites the tables, and locks each meanwhile. `say` hears of each table.
+/// Vacuums. An embedded file is rebuilt: writers wait meanwhile. In PostgreSQL, rows are cleared and statistics
+/// renewed while everybody works; `full` rewrites the tables, and locks each meanwhile. `say` hears of each table.
 ///
 /// # Errors
 /// When the database cannot be used or a table cannot be locked; what was done before stays.

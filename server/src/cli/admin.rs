@@ -7,7 +7,8 @@ use tidemark_core::amount::{bytes, count};
 use tidemark_core::schema::{Schema, shrinkage};
 use tidemark_migrations::postgres::timescale as timescale_state;
 
-use super::{Look, Place, print_json, print_table};
+use super::place::{Look, Place};
+use super::terminal::{print_json, print_table};
 use crate::admin::check::Point;
 use crate::admin::info::{Info, TableInfo, info};
 use crate::admin::optimize::Plan;
@@ -33,14 +34,16 @@ pub(super) struct OptimizeArgs {
 
 #[derive(Args)]
 pub(super) struct VacuumArgs {
-    /// PostgreSQL: rewrite the tables, which gives the room back to the disk; each is locked meanwhile, and stations wait.
+    /// PostgreSQL: rewrite the tables, which gives the room back to the disk; each is locked meanwhile, and stations
+    /// wait.
     #[arg(long)]
     full: bool,
     #[command(flatten)]
     look: Look,
 }
 
-/// The schema the database was migrated to, and the one to go by: the file's, else the database's, else the shipped one.
+/// The schema the database was migrated to, and the one to go by: the file's, else the database's, else the shipped
+/// one.
 async fn schemas(place: &Place) -> anyhow::Result<(DatabaseUrl, Option<Schema>, Schema)> {
     let database = place.database()?;
     if let DatabaseUrl::Sqlite(path) = &database {

@@ -9,7 +9,9 @@ use serde_json::json;
 use tidemark_core::amount::count;
 use tidemark_core::rotation::{FOLDER, KEEP, parse_hours};
 
-use super::{Look, Place, print_json};
+use super::place::{Look, Place};
+use super::signal::stop_signal;
+use super::terminal::{self, print_json};
 use crate::admin::backup::series::{Schedule, make_folder, series};
 use crate::admin::backup::{Checked, Mode, back_up, restore as put_back};
 use crate::clock::{Clock as _, SystemClock};
@@ -26,7 +28,8 @@ pub(super) struct BackupArgs {
     /// Restore the backup into a database of its own, and compare every row.
     #[arg(long)]
     check: bool,
-    /// Stay, and make a backup every so many hours, 24 without a number; each is checked as with --check, and old ones are taken away.
+    /// Stay, and make a backup every so many hours, 24 without a number; each is checked as with --check, and old
+    /// ones are taken away.
     #[arg(long, value_name = "HOURS", num_args = 0..=1, default_missing_value = "24", value_parser = parse_hours)]
     every: Option<f64>,
     /// How many backups of --every stay.
@@ -50,8 +53,9 @@ pub(super) struct RestoreArgs {
     /// Where what is replaced goes; a name with the time, in this folder, without it.
     #[arg(long, value_name = "FILE", requires = "replace")]
     kept: Option<PathBuf>,
-    /// TimescaleDB's own steps (timescaledb_pre_restore, pg_restore, timescaledb_post_restore), which bring back compressed chunks and continuous
-    /// aggregates as well: into an empty database, as a superuser, in the version of TimescaleDB that was backed up.
+    /// TimescaleDB's own steps (timescaledb_pre_restore, pg_restore, timescaledb_post_restore), which bring back
+    /// compressed chunks and continuous aggregates as well: into an empty database, as a superuser, in the version of
+    /// TimescaleDB that was backed up.
     #[arg(long, conflicts_with = "replace")]
     exact: bool,
     /// Do not ask.
@@ -120,7 +124,7 @@ pub(super) async fn backup(args: BackupArgs) -> anyhow::Result<()> {
         return Ok(());
     };
     make_folder(&schedule.folder)?;
-    let stop = super::serve::stop_signal().context("cannot listen for signals")?;
+    let stop = stop_signal().context("cannot listen for signals")?;
     tracing::info!(
         "backups of {database}: every {} h into {}, {} stay",
         schedule.every_hours,
@@ -176,7 +180,7 @@ fn ask(question: &str) -> anyhow::Result<()> {
     if !std::io::stdin().is_terminal() {
         bail!("--replace asks before it does so, and there is nobody to ask; with --yes it does not ask");
     }
-    super::ask(question);
+    terminal::ask(question);
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     if answer.trim() != "yes" {

@@ -13,7 +13,8 @@ use tidemark_core::amount::count;
 use tidemark_core::ids::StationNumber;
 use tidemark_core::schema::Schema;
 
-use super::{Look, print_json, print_table};
+use super::place::Look;
+use super::terminal::{print_json, print_table};
 use crate::config::DatabaseUrl;
 use crate::export::{Export, Exported};
 use crate::stations::StationSummary;
@@ -24,10 +25,12 @@ pub(super) struct ExportArgs {
     /// The new file: sqlite:///relative.db or sqlite:////absolute.db.
     #[arg(long, value_name = "URL")]
     to: String,
-    /// Only the rows of this station, by name or number, and of those that it replaced; 0 is headquarters. May be given more than once.
+    /// Only the rows of this station, by name or number, and of those that it replaced; 0 is headquarters. May be
+    /// given more than once.
     #[arg(long = "station", value_name = "NAME|N")]
     stations: Vec<String>,
-    /// Writes down which upstream ids became which: table, station, the highest id in the station's block, what is added to it.
+    /// Writes down which upstream ids became which: table, station, the highest id in the station's block, what is
+    /// added to it.
     #[arg(long, value_name = "FILE.csv")]
     map: Option<PathBuf>,
     #[command(flatten)]

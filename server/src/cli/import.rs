@@ -11,12 +11,14 @@ use serde_json::json;
 use tidemark_core::amount::count;
 use tidemark_core::receipt;
 
+use super::place::Look;
+use super::remedy;
+use super::terminal::print_json;
 use super::window::WindowArgs;
-use super::{Look, print_json};
 use crate::clock::SystemClock;
 use crate::files::{folder_of, sync_name};
 use crate::ingest::Ingest;
-use crate::sneakernet::import;
+use crate::sneakernet::{ImportError, import};
 
 #[derive(Args)]
 pub(super) struct ImportArgs {
@@ -47,7 +49,8 @@ pub(super) async fn run(args: ImportArgs) -> anyhow::Result<()> {
     let (config, upstream) = args.look.place.open().await?;
     let ingest = Ingest::new(upstream, config.schema, window, config.limits, Arc::new(SystemClock));
     let mut out = BufWriter::new(written.as_file_mut());
-    let imported = import(&ingest, BufReader::new(bundle), &mut out).await.with_context(|| shown.to_string())?;
+    let imported = import(&ingest, BufReader::new(bundle), &mut out).await;
+    let imported = imported.map_err(|error| refused(error).context(shown.to_string()))?;
     // A receipt is there whole or not at all, also after a power cut.
     out.flush().with_context(unwritable)?;
     drop(out);
@@ -85,7 +88,15 @@ pub(super) async fn run(args: ImportArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Why there is no bundle to read. A station with nothing to send makes none.
+/// The refusal of a bundle, with what helps.
+fn refused(error: ImportError) -> anyhow::Error {
+    match remedy::of_import(&error) {
+        Some(helps) => anyhow::anyhow!("{error}. {helps}"),
+        None => error.into(),
+    }
+}
+
+/// The error of a bundle that cannot be opened. A station with nothing to send makes none.
 fn no_bundle(file: &Path, error: std::io::Error) -> anyhow::Error {
     let hint = match error.kind() {
         std::io::ErrorKind::NotFound => {

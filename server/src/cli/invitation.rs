@@ -1,15 +1,15 @@
-//! How a join code is handed out: in words, as a link to the field notebook, and as a QR code for a phone. The code stays alone on the last
-//! line, where scripts take it.
+//! The ways a join code is handed out: in words, as a link to the field notebook, and as a QR code for a phone. The
+//! code stays alone on the last line, where scripts take it.
 
 use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};
 use serde_json::json;
 use tidemark_core::joincode::JoinCode;
 
-use super::{print_json, shown_ms};
+use super::terminal::{print_json, shown_ms};
 use crate::http::MOUNT;
 
-/// What a code is for.
+/// The purpose of a code.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Purpose<'i> {
     /// A new station.
@@ -26,7 +26,7 @@ pub(super) enum Purpose<'i> {
 pub(super) struct Invitation<'i> {
     /// The station's name.
     pub(super) name: &'i str,
-    /// What it is for.
+    /// Its purpose.
     pub(super) purpose: Purpose<'i>,
     /// The server's URL and the secret.
     pub(super) code: JoinCode,
@@ -35,7 +35,8 @@ pub(super) struct Invitation<'i> {
 }
 
 impl Invitation<'_> {
-    /// The page that takes the code by itself. Only for a station that joins: a browser cannot go on under another number.
+    /// The page that takes the code by itself. Only for a station that joins: a browser cannot go on under another
+    /// number.
     fn link(&self, code: &str) -> Option<String> {
         let joins = matches!(self.purpose, Purpose::Join | Purpose::JoinAfterAll);
         joins.then(|| format!("{}{MOUNT}#join={code}", self.code.url))
@@ -89,13 +90,14 @@ impl Invitation<'_> {
     }
 }
 
-/// A QR code in half blocks, light modules drawn: for a terminal, which is dark as a rule. `None` for a text too long for one.
+/// A QR code in half blocks, light modules drawn: for a terminal, which is dark as a rule. `None` for a text too long
+/// for one.
 fn qr(text: &str) -> Option<String> {
     let code = QrCode::with_error_correction_level(text, EcLevel::L).ok()?;
     Some(code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build())
 }
 
-/// Whether a URL names the machine it is used on.
+/// The URL names the machine it is used on.
 pub(super) fn is_loopback(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use clap::{Args, CommandFactory as _};
+use clap::Args;
 use clap_complete::Shell;
 
-use super::{Cli, print};
+use super::terminal::print;
 
 #[derive(Args)]
 pub(super) struct CompletionsArgs {
@@ -21,20 +21,20 @@ pub(super) struct ManArgs {
     dir: Option<PathBuf>,
 }
 
-pub(super) fn completions(args: &CompletionsArgs) -> anyhow::Result<()> {
+pub(super) fn completions(args: &CompletionsArgs, program: &mut clap::Command) -> anyhow::Result<()> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "tidemark-server", &mut script);
+    clap_complete::generate(args.shell, program, "tidemark-server", &mut script);
     print(&String::from_utf8_lossy(&script))
 }
 
-pub(super) fn man(args: &ManArgs) -> anyhow::Result<()> {
+pub(super) fn man(args: &ManArgs, program: clap::Command) -> anyhow::Result<()> {
     match &args.dir {
         Some(folder) => std::fs::create_dir_all(folder)
-            .and_then(|()| clap_mangen::generate_to(Cli::command(), folder))
+            .and_then(|()| clap_mangen::generate_to(program, folder))
             .with_context(|| format!("cannot write the manual pages into {}", folder.display())),
         None => {
             let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+            clap_mangen::Man::new(program).render(&mut page)?;
             print(&String::from_utf8_lossy(&page))
         }
     }

@@ -8,7 +8,8 @@ use serde_json::json;
 use tidemark_core::amount::count;
 use tidemark_migrations::{Status, postgres, sqlite};
 
-use super::{Look, Place, print_json, print_table};
+use super::place::{Look, Place};
+use super::terminal::{print_json, print_table};
 use crate::admin::open_file;
 use crate::config::DatabaseUrl;
 use crate::stores;
@@ -104,7 +105,7 @@ async fn status(place: &Place) -> anyhow::Result<Status> {
     })
 }
 
-/// Whether this is a folder; the empty path is the one the program runs in.
+/// This is a folder; the empty path is the one the program runs in.
 fn is_folder(path: &Path) -> bool {
     path.as_os_str().is_empty() || path.is_dir()
 }

@@ -7,7 +7,8 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use tidemark_core::value::hex;
 
-use super::{Look, Place, checked_name, print_json, print_table, shown_ms};
+use super::place::{Look, Place, checked_name};
+use super::terminal::{print_json, print_table, shown_ms};
 use crate::clock::{Clock as _, SystemClock, random_bytes};
 use crate::reports::ReportError;
 use crate::stations::secret_hash;

@@ -1,54 +1,15 @@
-//! `report product|models|trend|top`.
+//! `report`: the questions are those of the room of reports.
 
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use clap::{Args, Subcommand};
+use clap::Args;
 
-use super::Place;
+use super::place::Place;
+use super::terminal::print;
 use crate::clock::{Clock as _, SystemClock};
 use crate::reports::words::Lang;
-use crate::reports::{Format, Question, ReportError, ask, render};
-
-#[derive(Subcommand)]
-pub(super) enum ReportCommand {
-    /// Calculations, mean accuracy and validation errors of each product, or of one.
-    Product {
-        /// The product's name.
-        name: Option<String>,
-        #[command(flatten)]
-        common: Common,
-    },
-    /// Mean accuracy, calculations and products of each model, and the best model.
-    Models {
-        #[command(flatten)]
-        common: Common,
-    },
-    /// Coefficients and accuracy of a product over the last days, and whether accuracy is improving.
-    Trend {
-        /// The product's name.
-        product: String,
-        /// How many days, the last one included.
-        #[arg(long, default_value_t = 30, value_name = "N")]
-        days: u32,
-        /// The last day, YYYY-MM-DD, UTC; today without it.
-        #[arg(long, value_name = "DAY")]
-        until: Option<String>,
-        /// Only coefficients of this model.
-        #[arg(long, value_name = "NAME")]
-        model: Option<String>,
-        #[command(flatten)]
-        common: Common,
-    },
-    /// The products with most calculations.
-    Top {
-        /// How many.
-        #[arg(short = 'n', long, default_value_t = 10, value_name = "N")]
-        count: u32,
-        #[command(flatten)]
-        common: Common,
-    },
-}
+use crate::reports::{Format, ReportCommand, ReportError, ask, render};
 
 #[derive(Args)]
 pub(super) struct Common {
@@ -71,15 +32,10 @@ pub(super) struct Common {
     place: Place,
 }
 
-pub(super) async fn run(command: ReportCommand) -> anyhow::Result<()> {
-    let (question, common) = match command {
-        ReportCommand::Product { name, common } => (Question::Product { name }, common),
-        ReportCommand::Models { common } => (Question::Models, common),
-        ReportCommand::Trend { product, days, until, model, common } => {
-            (Question::Trend { product, days, until, model }, common)
-        }
-        ReportCommand::Top { count, common } => (Question::Top { count }, common),
-    };
+pub(super) type Command = ReportCommand<Common>;
+
+pub(super) async fn run(command: Command) -> anyhow::Result<()> {
+    let (question, common) = command.asked();
     let upstream = common.place.upstream().await?;
     let lang = common.lang;
     let told = |error: ReportError| anyhow::Error::msg(lang.error(&error));
@@ -90,6 +46,6 @@ pub(super) async fn run(command: ReportCommand) -> anyhow::Result<()> {
     let text = render(&ask(store, &question, SystemClock.now_ms()).await.map_err(told)?, common.format, lang);
     match common.out {
         Some(file) => std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display())),
-        None => super::print(&text),
+        None => print(&text),
     }
 }

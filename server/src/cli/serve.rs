@@ -10,8 +10,10 @@ use clap::Args;
 use tidemark_core::limits::FrameLimits;
 
 use super::backup::ServeBackups;
+use super::place::{FoundIn, Place};
+use super::signal::stop_signal;
+use super::span::span_ms;
 use super::window::WindowArgs;
-use super::{Origin, Place};
 use crate::config::{CHUNKS_MAX, DEFAULT_LISTEN, REPORTS_EVERY, STATEMENT_TIMEOUT, ServerConfig};
 use crate::http::{self, MOUNT, Site};
 use crate::server::Server;
@@ -28,35 +30,38 @@ pub(super) struct ServeArgs {
     /// Most changes in one batch; stations cut their logs by it.
     #[arg(long, default_value_t = FrameLimits::DEFAULT.rows_max, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch_rows_max: u32,
-    /// Most chunks of hypertables that one transaction touches; a batch with more is applied in several. PostgreSQL keeps a few locks for each
-    /// (max_locks_per_transaction).
+    /// Most chunks of hypertables that one transaction touches; a batch with more is applied in several. PostgreSQL
+    /// keeps a few locks for each (max_locks_per_transaction).
     #[arg(long, default_value_t = CHUNKS_MAX, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch_chunks_max: u32,
-    /// How long a statement may take in PostgreSQL, in seconds. Changes that take longer, also alone, are rejected with PostgreSQL's words.
+    /// How long a statement may take in PostgreSQL, in seconds. Changes that take longer, also alone, are rejected
+    /// with PostgreSQL's words.
     #[arg(long, default_value_t = STATEMENT_TIMEOUT.as_secs(), value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     statement_timeout: u64,
     /// Most connections to PostgreSQL.
     #[arg(long, default_value_t = 30, value_name = "N")]
     pool_max: usize,
-    /// Let the web pages of another origin use this server from a browser, named in full: https://app.example or http://localhost:5173.
-    /// Give it several times, or several with commas. Pages that this server serves itself need none.
+    /// Let the web pages of another origin use this server from a browser, named in full: https://app.example or
+    /// http://localhost:5173. Give it several times, or several with commas. Pages that this server serves itself
+    /// need none.
     #[arg(long, env = "TIDEMARK_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     allow_origin: Vec<String>,
-    /// Serve the field notebook under /notebook/ from this folder, read once at start, instead of the one in this program.
+    /// Serve the field notebook under /notebook/ from this folder, read once at start, instead of the one in this
+    /// program.
     #[arg(long, env = "TIDEMARK_WEB", value_name = "DIR")]
     web: Option<PathBuf>,
     /// How often the roll-ups of reports are brought up to date, in seconds; 0: never, somebody else does it.
     #[arg(long, default_value_t = REPORTS_EVERY.as_secs(), value_name = "S")]
     reports_every: u64,
-    /// How long settled rejects, and what tells a copied or restored file's history from another, are kept at least: 180d, 24h, or `forever`. Beyond
-    /// that a rejoin of an older file may have to be refused.
+    /// How long settled rejects, and what tells a copied or restored file's history from another, are kept at least:
+    /// 180d, 24h, or `forever`. Beyond that a rejoin of an older file may have to be refused.
     #[arg(long, default_value = "180d", value_name = "TIME", value_parser = keep)]
     keep: Keep,
     #[command(flatten)]
     backups: ServeBackups,
 }
 
-/// How long what is settled is kept; `None`: for ever.
+/// The time for which settled rejects and old prints are kept; `None`: for ever.
 #[derive(Debug, Clone, Copy)]
 struct Keep(Option<Duration>);
 
@@ -64,8 +69,8 @@ fn keep(text: &str) -> Result<Keep, String> {
     if text == "forever" {
         return Ok(Keep(None));
     }
-    let span_ms = super::station::span_ms(text).and_then(|ms| u64::try_from(ms).ok()).filter(|ms| *ms > 0);
-    let span_ms = span_ms.ok_or_else(|| "write a time as 180d or 24h, or `forever`".to_owned())?;
+    let span = span_ms(text).and_then(|ms| u64::try_from(ms).ok()).filter(|ms| *ms > 0);
+    let span_ms = span.ok_or_else(|| "write a time as 180d or 24h, or `forever`".to_owned())?;
     Ok(Keep(Some(Duration::from_millis(span_ms))))
 }
 
@@ -73,9 +78,9 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let mut config = ServerConfig::new(args.place.database()?);
     let (schema, origin) = args.place.schema(&config.database).await?;
     let of = match origin {
-        Origin::File(file) => format!("the file {}", file.display()),
-        Origin::Database => "the database, which was migrated to it".to_owned(),
-        Origin::Shipped => "this program".to_owned(),
+        FoundIn::File(file) => format!("the file {}", file.display()),
+        FoundIn::Database => "the database, which was migrated to it".to_owned(),
+        FoundIn::Shipped => "this program".to_owned(),
     };
     tracing::info!("schema: {} version {}, from {of}", schema.name(), schema.version());
     config.schema = Arc::new(schema);
@@ -136,25 +141,4 @@ fn address(text: &str) -> Result<String, String> {
 fn origins(words: &[String]) -> anyhow::Result<Vec<http::Origin>> {
     let words = words.iter().map(|word| word.trim()).filter(|word| !word.is_empty());
     words.map(|word| word.parse().context("--allow-origin")).collect()
-}
-
-/// Ends with the first SIGTERM or SIGINT.
-#[cfg(unix)]
-pub(super) fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
-}
-
-/// Ends with Ctrl-C.
-#[cfg(not(unix))]
-pub(super) fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    Ok(async {
-        let _ = tokio::signal::ctrl_c().await;
-    })
 }

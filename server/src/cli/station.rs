@@ -9,7 +9,9 @@ use tidemark_core::ids::StationNumber;
 use tidemark_core::joincode::JoinCode;
 
 use super::invitation::{Invitation, Purpose, is_loopback};
-use super::{Look, Place, checked_name, print_json, print_table, shown_ms};
+use super::place::{Look, Place, checked_name};
+use super::span::span_ms;
+use super::terminal::{complain, print_json, print_table, shown_ms};
 use crate::clock::{Clock as _, SystemClock, random_bytes};
 use crate::config::DEFAULT_LISTEN;
 use crate::ledger::lineage::LineageSummary;
@@ -21,12 +23,13 @@ const URL_BYTES_MAX: usize = 1000;
 
 #[derive(Subcommand)]
 pub(super) enum StationCommand {
-    /// Invite a station: prints its join code, alone on the last line; before it, as a link and a QR code for the field notebook.
+    /// Invite a station: prints its join code, alone on the last line; before it, as a link and a QR code for the
+    /// field notebook.
     Add(AddArgs),
     /// Every station, how far it is and how many of its changes were rejected.
     List(Look),
-    /// Take a station's token away and give it another one, for a token that others may know, or after `revoke`: prints a code, alone on the
-    /// last line. The station goes on under its number, with its log.
+    /// Take a station's token away and give it another one, for a token that others may know, or after `revoke`:
+    /// prints a code, alone on the last line. The station goes on under its number, with its log.
     Rotate(RotateArgs),
     /// Take a station's access away; its rows stay.
     Revoke(RevokeArgs),
@@ -36,8 +39,8 @@ pub(super) enum StationCommand {
 pub(super) struct AddArgs {
     /// A name for people; each only once.
     name: String,
-    /// The file of this station, whose history parted from the one here, is to go on under the new name: with the code it rejoins, owns the
-    /// rows the old station wrote, and the old station ends.
+    /// The file of this station, whose history parted from the one here, is to go on under the new name: with the
+    /// code it rejoins, owns the rows the old station wrote, and the old station ends.
     #[arg(long, value_name = "OLD")]
     replaces: Option<String>,
     #[command(flatten)]
@@ -87,24 +90,11 @@ pub(super) async fn run(command: StationCommand) -> anyhow::Result<()> {
     }
 }
 
-/// A time span in milliseconds: `7d`, `24h`, `30m`, `10s`, or a bare number of seconds.
-pub(super) fn span_ms(text: &str) -> Option<i64> {
-    let (digits, unit_ms) = match text.char_indices().last()? {
-        (at, 'd') => (&text[..at], 86_400_000),
-        (at, 'h') => (&text[..at], 3_600_000),
-        (at, 'm') => (&text[..at], 60_000),
-        (at, 's') => (&text[..at], 1000),
-        _ => (text, 1000),
-    };
-    let number: u32 = digits.parse().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
-    i64::from(number).checked_mul(unit_ms)
-}
-
 /// A code that was not given out yet.
 struct FreshCode {
-    /// What the database is told.
+    /// The part for the database.
     station: NewStation,
-    /// What the station is told.
+    /// The part for the station.
     code: JoinCode,
 }
 
@@ -166,12 +156,12 @@ async fn add(args: &AddArgs) -> anyhow::Result<()> {
 /// Says, beside the code, for whom its URL is of no use.
 fn warn_about(url: &str, named: bool) {
     if !named {
-        super::complain(&format!(
+        complain(&format!(
             "the code names {url}, which only programs on this machine reach. For a station elsewhere: --public-url URL, the address \
              under which it reaches this server (or there: tidemark join CODE --server URL)"
         ));
     } else if url.starts_with("http://") && !is_loopback(url) {
-        super::complain(&format!(
+        complain(&format!(
             "{url} is plain HTTP: others on the way can read what is pushed, and browsers keep the field notebook's data only for \
              pages from https"
         ));
@@ -206,7 +196,7 @@ struct Listed {
     rejects: u64,
     last_push_ms: Option<i64>,
     rejoined_from: Option<u32>,
-    /// Whether it owns the rows of the number it rejoined from.
+    /// It owns the rows of the number it rejoined from.
     replaced: bool,
     last_fork_ms: Option<i64>,
     last_fork_seq: Option<u64>,
@@ -286,20 +276,4 @@ async fn revoke(args: &RevokeArgs) -> anyhow::Result<()> {
     }
     say!("station {:?} is revoked; its rows stay", args.name);
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::span_ms;
-
-    #[test]
-    fn time_spans_have_units() {
-        assert_eq!(span_ms("7d"), Some(604_800_000));
-        assert_eq!(span_ms("24h"), Some(86_400_000));
-        assert_eq!(span_ms("1s"), Some(1000));
-        assert_eq!(span_ms("90"), Some(90_000));
-        for bad in ["", "d", "-1d", "+1d", "1w", "1.5h", "99999999999d"] {
-            assert_eq!(span_ms(bad), None, "{bad}");
-        }
-    }
 }

@@ -72,8 +72,8 @@ impl OldFile {
         insert.raw_execute().map(|_| ())
     }
 
-    /// Checks every page and that each table has as many rows as were written, and gives the file its name. Returns by table how many
-    /// references name no row.
+    /// Checks every page and that each table has as many rows as were written, and gives the file its name. Returns
+    /// by table how many references name no row.
     pub(super) fn finish(self, schema: &Schema, written: &[u64]) -> anyhow::Result<Vec<u64>> {
         let Self { connection, part, to, .. } = self;
         let shown = to.display();
@@ -114,7 +114,8 @@ const fn type_name(ty: ColumnType) -> &'static str {
     }
 }
 
-/// `CREATE TABLE` in SQLAlchemy's own layout. What the system's models fill in and check they fill in and check themselves.
+/// `CREATE TABLE` in SQLAlchemy's own layout. What the system's models fill in and check they fill in and check
+/// themselves.
 fn create_table(schema: &Schema, table: &Table) -> String {
     let mut lines = Vec::new();
     for (at, column) in table.columns.iter().enumerate() {

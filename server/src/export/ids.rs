@@ -1,10 +1,12 @@
-//! Small ids again. Upstream id = `station << 32 | local id`; programs of the old system want ids as small as they were.
+//! Small ids again. Upstream id = `station << 32 | local id`; programs of the old system want ids as small as they
+//! were.
 //!
-//! In each table the blocks of the stations are laid one behind the other: the lowest station number first, so that a single plant's rows
-//! keep the ids they had; then HQ's own rows, which the plant's programs may have written after their switch; then the other
-//! stations by number. Old id = local id + offset, the offset being the sum of the highest local ids of the blocks before. That is
-//! injective, keeps the order within a block and needs no memory per row. References move with the block of the row they name;
-//! a reference to a row that is not there counts as an id of that row's block, so that it meets no other row.
+//! In each table the blocks of the stations are laid one behind the other: the lowest station number first, so that a
+//! single plant's rows keep the ids they had; then HQ's own rows, which the plant's programs may have written after
+//! their switch; then the other stations by number. Old id = local id + offset, the offset being the sum of the
+//! highest local ids of the blocks before. That is injective, keeps the order within a block and needs no memory per
+//! row. References move with the block of the row they name; a reference to a row that is not there counts as an id
+//! of that row's block, so that it meets no other row.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +29,7 @@ pub(super) fn id_columns(schema: &Schema, table: usize) -> Vec<(usize, usize)> {
         .collect()
 }
 
-/// How far ids go.
+/// The extent of ids.
 pub(super) struct Extents {
     rows: Vec<u64>,
     /// By table: the highest local id of each block.
@@ -38,7 +40,7 @@ pub(super) struct Extents {
     referenced: BTreeMap<u32, String>,
 }
 
-/// Where a block of a table's ids went.
+/// The place a block of a table's ids went to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mapped {
     /// The table, by its index in the schema.
@@ -47,7 +49,7 @@ pub struct Mapped {
     pub station: u32,
     /// The highest local id in it.
     pub highest: i64,
-    /// What is added to a local id.
+    /// The number that is added to a local id.
     pub offset: i64,
 }
 

@@ -5,8 +5,9 @@
 //! | `ids` | small ids again: which block of upstream ids comes where |
 //! | `file` | the SQLite file: there whole or not at all |
 //!
-//! A store reads everything on one snapshot, first how far the ids of each table go ([`Export::extents_sql`], [`Export::extent`]), then,
-//! after [`Export::settle`], the rows ([`Export::rows_sql`], [`Export::row`]). Rows stream: memory does not grow with them.
+//! A store reads everything on one snapshot, first how far the ids of each table go ([`Export::extents_sql`],
+//! [`Export::extent`]), then, after [`Export::settle`], the rows ([`Export::rows_sql`], [`Export::row`]). Rows
+//! stream: memory does not grow with them.
 
 mod file;
 mod ids;
@@ -36,14 +37,14 @@ pub struct Export {
     written: Vec<u64>,
 }
 
-/// What an export came to.
+/// An export that was made.
 #[derive(Debug)]
 pub struct Exported {
     /// Rows by table, in the schema's order.
     pub rows: Vec<u64>,
-    /// How many references, by table, name no row of the file.
+    /// The number of references, by table, that name no row of the file.
     pub orphans: Vec<u64>,
-    /// Which upstream ids became which.
+    /// The upstream ids and what they became.
     pub ids: Ids,
 }
 
@@ -78,7 +79,7 @@ impl Export {
         &self.schema.tables()[table]
     }
 
-    /// Whether rows of this station are wanted.
+    /// Rows of this station are wanted.
     #[must_use]
     pub fn wants(&self, station: u32) -> bool {
         self.stations.as_ref().is_none_or(|stations| stations.contains(&station))
@@ -104,7 +105,7 @@ impl Export {
         format!("SELECT {select} FROM {name}{}{group}", self.condition())
     }
 
-    /// How many columns [`Export::extents_sql`] gives.
+    /// The number of columns that [`Export::extents_sql`] gives.
     #[must_use]
     pub fn extent_cells(&self, table: usize) -> usize {
         1 + self.id_columns[table].len() * 3
@@ -194,7 +195,7 @@ impl Export {
     }
 }
 
-/// Whether SQLite keeps the value as a program of the old system expects it: no NaN (SQLite makes it NULL), no time outside the
+/// SQLite keeps the value as a program of the old system expects it: no NaN (SQLite makes it NULL), no time outside the
 /// years 1 to 9999, nothing of another type.
 fn has_old_form(ty: ColumnType, value: ValueRef<'_>) -> bool {
     match (ty, value) {

@@ -8,7 +8,7 @@ use tidemark_core::limits::FrameLimits;
 use tidemark_core::protocol::{Problem, ProblemCode};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{BODY_UNIT_BYTES, Endpoint, RequestBody};
+use super::endpoint::{BODY_UNIT_BYTES, Endpoint, RequestBody};
 
 /// A body in memory, and its share of what may be.
 pub(super) struct Held {

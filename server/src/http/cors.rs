@@ -1,8 +1,9 @@
-//! What a browser is told about pages of other origins (the Fetch standard, "CORS protocol").
+//! CORS: the headers that tell a browser which pages of other origins may use this server (the Fetch standard).
 //!
-//! The answers only tell the browser what the page may see; they keep nobody out who is not a browser. Whose request it is, is said by the token.
-//! A page of the server's own origin needs none of it. Its browser sends `Origin` with every POST too, and behind a proxy the server does
-//! not know its own origin: so no request is refused for its `Origin`.
+//! The answers only tell the browser what the page may see; they keep nobody out who is not a browser. Whose request
+//! it is, is said by the token. A page of the server's own origin needs none of it. Its browser sends `Origin` with
+//! every POST too, and behind a proxy the server does not know its own origin: so no request is refused for its
+//! `Origin`.
 
 use std::sync::Mutex;
 
@@ -19,7 +20,7 @@ use super::origin::Origin;
 const REQUEST_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
 const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
 
-/// How long a browser may remember the answer to its preflight, in seconds: as long as Chromium does at most.
+/// The time for which a browser may remember the answer to its preflight, in seconds: as long as Chromium does at most.
 const MAX_AGE_S: &str = "7200";
 /// Most refused origins that are told at level info; anybody can make them up.
 const TOLD_MAX: usize = 32;
@@ -39,8 +40,8 @@ impl Cors {
         Self { allowed, told: Mutex::new(Vec::new()) }
     }
 
-    /// What the answer to a preflight carries, besides what [`Cors::mark`] adds to every answer. Nothing for an origin that is not allowed:
-    /// then the browser does not send the request.
+    /// The headers of the answer to a preflight, besides what [`Cors::mark`] adds to every answer. Nothing for an
+    /// origin that is not allowed: then the browser does not send the request.
     pub(super) fn preflight(&self, asked: &HeaderMap) -> HeaderMap {
         let mut answer = HeaderMap::new();
         if self.granted(asked).is_none() {
@@ -56,7 +57,8 @@ impl Cors {
         answer
     }
 
-    /// Adds to any answer what lets the page read it, status and all; an error that the page cannot read would look like no network.
+    /// Adds to any answer what lets the page read it, status and all; an error that the page cannot read would look
+    /// like no network.
     pub(super) fn mark(&self, asked: &HeaderMap, answer: &mut HeaderMap) {
         if self.allowed.is_empty() {
             return;
@@ -93,7 +95,7 @@ impl Cors {
     }
 }
 
-/// Whether a browser asks what a page may do, before it sends the page's own request.
+/// The request is a preflight: a browser asks what a page may do, before it sends the page's own request.
 pub(super) fn is_preflight<B>(request: &Request<B>) -> bool {
     let headers = request.headers();
     request.method() == Method::OPTIONS

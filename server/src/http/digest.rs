@@ -2,24 +2,20 @@
 
 use std::sync::Arc;
 
-use tidemark_core::limits::DIGEST_REQUEST_BYTES_MAX;
 use tidemark_core::protocol::{Problem, ProblemCode};
 use tidemark_core::schema::Fingerprint;
 use tidemark_core::survey::{DigestReply, DigestRequest};
 
+use super::asked::Asked;
 use super::push::number_of;
-use super::{Endpoint, RequestBody, body};
 use crate::ingest::store_problem;
 use crate::stations::StationRecord;
 use crate::survey::Survey;
 
-pub(super) async fn digest(
-    endpoint: &Endpoint,
-    station: &StationRecord,
-    body: &mut RequestBody,
-) -> Result<DigestReply, Problem> {
-    let number = number_of(station)?;
-    let held = body::read(endpoint, body, DIGEST_REQUEST_BYTES_MAX).await?;
+pub(super) async fn digest(mut asked: Asked<'_>, station: StationRecord) -> Result<DigestReply, Problem> {
+    let endpoint = asked.endpoint;
+    let number = number_of(&station)?;
+    let held = asked.body().await?;
     let turn = tokio::time::timeout(endpoint.limits.turn_timeout, Arc::clone(&endpoint.surveys).acquire_owned()).await;
     let Ok(Ok(turn)) = turn else {
         return Err(Problem::new(

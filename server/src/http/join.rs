@@ -1,18 +1,16 @@
 //! `POST /v1/join`: a code in, a number out.
 
-use tidemark_core::protocol::{JoinReply, JoinRequest, Problem, ProblemCode};
+use tidemark_core::protocol::{JoinReply, JoinRequest, Problem, ProblemCode, Remedy};
 use tidemark_core::schema::Fingerprint;
 use tidemark_core::value::{parse_uuid, unhex};
 
-use super::{Endpoint, RequestBody, body};
+use super::asked::Asked;
 use crate::ingest::store_problem;
 use crate::stations::{JoinAsk, JoinOutcome, StationRecord, secret_hash};
 
-/// Longest request to join, in bytes: four hex words.
-const REQUEST_BYTES_MAX: usize = 4096;
-
-pub(super) async fn join(endpoint: &Endpoint, body: &mut RequestBody) -> Result<JoinReply, Problem> {
-    let held = body::read(endpoint, body, REQUEST_BYTES_MAX).await?;
+pub(super) async fn join(mut asked: Asked<'_>) -> Result<JoinReply, Problem> {
+    let endpoint = asked.endpoint;
+    let held = asked.body().await?;
     let bad =
         |what: &str| Problem::new(ProblemCode::BadRequest, format!("the request to join is not well formed: {what}"));
     // The parser's message would quote the text, which holds secrets.
@@ -42,7 +40,6 @@ pub(super) async fn join(endpoint: &Endpoint, body: &mut RequestBody) -> Result<
             return Err(knows_another_token(&station));
         }
     }
-    let refused = |code, detail: String| Err(Problem::new(code, detail));
     let outcome = match renews {
         Some(number) => ingest.upstream().renew(&ask, number).await,
         None => ingest.upstream().join(&ask).await,
@@ -55,22 +52,19 @@ pub(super) async fn join(endpoint: &Endpoint, body: &mut RequestBody) -> Result<
         JoinOutcome::Unknown => Err(unknown()),
         JoinOutcome::Used => Err(used()),
         JoinOutcome::Expired => Err(expired()),
-        JoinOutcome::Revoked => {
-            refused(ProblemCode::Revoked, "the station of this join code was revoked by the server's operator".into())
+        JoinOutcome::Revoked => Err(Problem::new(
+            ProblemCode::Revoked,
+            "the station of this join code was revoked by the server's operator",
+        )),
+        JoinOutcome::ForRejoin(name) => {
+            let detail = format!("this code is for the file of station {name:?}, to go on with under a new number");
+            let remedy = Remedy::RejoinThere { station: name };
+            Err(Problem::new(ProblemCode::CannotRejoin, detail).helped_by(remedy))
         }
-        JoinOutcome::ForRejoin(name) => refused(
-            ProblemCode::CannotRejoin,
-            format!(
-                "this code is for the file of station {name:?}, to go on with under a new number: use it there with `tidemark rejoin CODE`"
-            ),
-        ),
-        JoinOutcome::ForNew(name) => refused(
-            ProblemCode::JoinCodeUsed,
-            format!(
-                "this code is for a new station, {name:?}, and this file is one already; a code that gives it another token is made with \
-                 `tidemark-server station rotate NAME`"
-            ),
-        ),
+        JoinOutcome::ForNew(name) => {
+            let detail = format!("this code is for a new station, {name:?}, and this file is one already");
+            Err(Problem::new(ProblemCode::JoinCodeUsed, detail).helped_by(Remedy::RenewToken))
+        }
         JoinOutcome::JoinedAs(name) => {
             let detail =
                 format!("this file joined before, as station {name:?}, by another code: it needs no second one");
@@ -85,10 +79,10 @@ fn knows_another_token(station: &StationRecord) -> Problem {
     let number = station.number.map_or_else(String::new, |number| format!("{number} "));
     let detail = format!(
         "the server knows this file, as station {number}{:?}, by another token: was its database put back to a backup from before that was changed? \
-         Every row would be there twice. Its operator makes a code with `tidemark-server station rotate`; take it with `tidemark join CODE`",
+         Every row would be there twice",
         station.name
     );
-    Problem::new(ProblemCode::CannotRejoin, detail)
+    Problem::new(ProblemCode::CannotRejoin, detail).helped_by(Remedy::RenewToken)
 }
 
 pub(super) fn unknown() -> Problem {

@@ -1,8 +1,9 @@
 //! The end of a connection whose request was answered before all of it was read.
 //!
-//! A socket that is closed while bytes are on their way to it resets the connection, and the reset may overtake the answer: the client would see a
-//! broken pipe in place of a refusal. So what still comes is taken from the wire and thrown away, for a moment and within bounds, after the answer is
-//! sent and its end is said (RFC 9112, 9.6). A client that hears the answer stops sending; one that does not is cut off at the bound.
+//! A socket that is closed while bytes are on their way to it resets the connection, and the reset may overtake the
+//! answer: the client would see a broken pipe in place of a refusal. So what still comes is taken from the wire and
+//! thrown away, for a moment and within bounds, after the answer is sent and its end is said (RFC 9112, 9.6). A
+//! client that hears the answer stops sending; one that does not is cut off at the bound.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -35,7 +36,8 @@ struct Ending {
 }
 
 impl<S> Lingering<S> {
-    /// `left` says, when the connection ends, whether a part of a request was not read; without one it is closed at once.
+    /// `left` says, when the connection ends, whether a part of a request was not read; without one it is closed at
+    /// once.
     pub(super) const fn new(stream: S, left: Arc<AtomicBool>) -> Self {
         Self { stream, left, time: TIME, ending: None }
     }

@@ -1,7 +1,7 @@
-//! How busy the server is, and how long those wait whom it cannot serve now.
+//! The load of the server, and the time after which a refused client is to come back.
 //!
-//! Whoever is refused is told a time of its own to come back: as many a second as cost the server nothing, one after the other. So the time grows with
-//! how many are refused, and those who were refused together do not come together.
+//! A refused client is told a time of its own to come back: as many a second as cost the server nothing, one after
+//! the other. So the time grows with how many are refused, and those who were refused together do not come together.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,20 +17,20 @@ const LATEST_MS: i64 = 300_000;
 /// Refused clients come back one in this many milliseconds: 20 a second.
 const APART_MS: i64 = 50;
 
-/// How busy the server is.
+/// The load of the server.
 #[derive(Debug, Default)]
 pub(super) struct Load {
-    /// How long the last request waited for its turn, in milliseconds; one that gave up waited as long as one may.
+    /// The time that the last request waited for its turn, in milliseconds; one that gave up waited as long as one may.
     waited_ms: AtomicU64,
     told: Mutex<Told>,
 }
 
-/// Who was told to come back.
+/// The refused clients that were told when to come back.
 #[derive(Debug, Default)]
 struct Told {
     /// When, milliseconds since 1970 UTC.
     at_ms: i64,
-    /// How long those will take who were told so, from then on.
+    /// The time until the last of them comes, from then on.
     queue_ms: i64,
 }
 
@@ -69,8 +69,8 @@ impl Load {
         }
     }
 
-    /// Refuses what would wait for its turn in vain, before its body is read: no turn is free, and the last who waited did so for at least half
-    /// as long as one may.
+    /// Refuses what would wait for its turn in vain, before its body is read: no turn is free, and the last who
+    /// waited did so for at least half as long as one may.
     ///
     /// # Errors
     /// `busy`.

@@ -1,4 +1,5 @@
-//! An origin: where a web page came from, as browsers write it in `Origin` (the HTML standard, "serialization of an origin").
+//! An origin: where a web page came from, as browsers write it in `Origin` (the HTML standard, "serialization of an
+//! origin").
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -6,10 +7,10 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use crate::config::hide_password;
+use crate::database::hide_password;
 
-/// Scheme, host and port of a page: `https://app.example`, `http://localhost:5173`. Kept as browsers send it (lower case, no default port), so
-/// that a request's `Origin` is compared byte for byte.
+/// Scheme, host and port of a page: `https://app.example`, `http://localhost:5173`. Kept as browsers send it (lower
+/// case, no default port), so that a request's `Origin` is compared byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin(String);
 
@@ -17,15 +18,15 @@ pub struct Origin(String);
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{word:?} is not an origin to allow: {wrong}")]
 pub struct OriginError {
-    /// What was written; a password in it is hidden.
+    /// The word as it was written; a password in it is hidden.
     word: String,
-    /// What is wrong, and what to write.
+    /// The mistake, and what to write instead.
     wrong: String,
 }
 
-/// Why `*` is refused, and what to do.
+/// The refusal of `*`, with what to do.
 const NO_WILDCARD: &str = "the list says whose pages may send data to this server, so each is named in full (https://app.example, https://forms.example:8443); there are no wildcards";
-/// Why `null` and what is sent as `null` is refused.
+/// The refusal of `null`.
 const NO_NULL: &str = "browsers send `Origin: null` for pages opened from files and for sandboxed frames of any site, so it says nothing of where a page is from; serve the page over http or https";
 
 impl Origin {

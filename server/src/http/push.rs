@@ -5,26 +5,24 @@ use std::sync::Arc;
 use tidemark_core::ids::StationNumber;
 use tidemark_core::protocol::{Problem, ProblemCode, PushReply};
 
-use super::{Endpoint, RequestBody, body};
+use super::asked::Asked;
+use super::endpoint::Endpoint;
 use crate::stations::StationRecord;
 
-/// What a station hears whose batch cannot be applied soon.
+/// The refusal of a batch that cannot be applied soon.
 const BUSY: &str = "the server applies as many batches as it can; try again soon";
 
-/// Refuses while a batch would wait for its turn in vain; before it is read, and before a station that asks where it stands sends it.
+/// Refuses while a batch would wait for its turn in vain; before it is read, and before a station that asks where it
+/// stands sends it.
 pub(super) fn admit(endpoint: &Endpoint) -> Result<(), Problem> {
     endpoint.load.shed(&endpoint.turns, endpoint.limits.turn_timeout, BUSY)
 }
 
-pub(super) async fn push(
-    endpoint: &Endpoint,
-    station: &StationRecord,
-    body: &mut RequestBody,
-) -> Result<PushReply, Problem> {
-    let number = number_of(station)?;
+pub(super) async fn push(mut asked: Asked<'_>, station: StationRecord) -> Result<PushReply, Problem> {
+    let endpoint = asked.endpoint;
+    let number = number_of(&station)?;
     admit(endpoint)?;
-    let limit = endpoint.ingest.limits().frame_bytes_max as usize;
-    let held = body::read(endpoint, body, limit).await?;
+    let held = asked.body().await?;
     let clock = endpoint.ingest.clock();
     let turn = endpoint.load.turn(&endpoint.turns, endpoint.limits.turn_timeout, &|| clock.now_ms(), BUSY).await?;
     let ingest = Arc::clone(&endpoint.ingest);

@@ -1,24 +1,23 @@
-//! `POST /v1/rejects`: which of a station's rejects the operator, or a later change, has settled upstream, and which the station.
+//! `POST /v1/rejects`: which of a station's rejects the operator, or a later change, has settled upstream, and which
+//! the station.
 
 use std::collections::HashSet;
 
 use tidemark_core::ids::StationNumber;
-use tidemark_core::limits::{ASKED_REJECTS_MAX, REJECTS_REQUEST_BYTES_MAX};
+use tidemark_core::limits::ASKED_REJECTS_MAX;
 use tidemark_core::protocol::{Problem, ProblemCode, RejectFate, RejectsReply, RejectsRequest, SettledReject};
 
+use super::asked::Asked;
+use super::endpoint::Endpoint;
 use super::push::number_of;
-use super::{Endpoint, RequestBody, body};
 use crate::ingest::store_problem;
 use crate::ledger::rejects::{RejectFilter, RejectState};
 use crate::stations::StationRecord;
 
-pub(super) async fn rejects(
-    endpoint: &Endpoint,
-    station: &StationRecord,
-    body: &mut RequestBody,
-) -> Result<RejectsReply, Problem> {
-    let number = number_of(station)?;
-    let held = body::read(endpoint, body, REJECTS_REQUEST_BYTES_MAX).await?;
+pub(super) async fn rejects(mut asked: Asked<'_>, station: StationRecord) -> Result<RejectsReply, Problem> {
+    let endpoint = asked.endpoint;
+    let number = number_of(&station)?;
+    let held = asked.body().await?;
     let bad = |what: String| Problem::new(ProblemCode::BadRequest, format!("the question is not well formed: {what}"));
     let request: RejectsRequest = serde_json::from_slice(&held.bytes).map_err(|error| bad(error.to_string()))?;
     if request.open.len() > ASKED_REJECTS_MAX {

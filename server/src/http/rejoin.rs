@@ -1,32 +1,28 @@
-//! `GET /v1/history` and `POST /v1/rejoin`: a file finds out where its history parted from its number's, and goes on under another.
+//! `GET /v1/history` and `POST /v1/rejoin`: a file finds out where its history parted from its number's, and goes on
+//! under another.
 
 use tidemark_core::decision::Cursor;
-use tidemark_core::protocol::{Problem, ProblemCode};
+use tidemark_core::protocol::{Problem, ProblemCode, Remedy};
 use tidemark_core::rejoin::{HISTORY_PRINTS_MAX, HistoryReply, Prints, RejoinReply, RejoinRequest};
 use tidemark_core::schema::Fingerprint;
 use tidemark_core::value::{parse_uuid, unhex};
 
+use super::asked::Asked;
 use super::join::{exhausted, expired, unknown, used};
 use super::push::number_of;
-use super::{Endpoint, RequestBody, body};
 use crate::ingest::store_problem;
 use crate::rejoin::{Parting, RejoinAsk, RejoinOutcome};
 use crate::stations::{JoinAsk, StationRecord, secret_hash};
 
-/// Longest request to rejoin, in bytes.
-const REQUEST_BYTES_MAX: usize = 4096;
-
 /// `after=SEQ`, and nothing else.
-pub(super) async fn history(
-    endpoint: &Endpoint,
-    former: &StationRecord,
-    query: Option<&str>,
-) -> Result<HistoryReply, Problem> {
+pub(super) async fn history(asked: Asked<'_>, former: StationRecord) -> Result<HistoryReply, Problem> {
+    let endpoint = asked.endpoint;
+    let query = asked.request.uri().query();
     let after = query.and_then(|query| query.strip_prefix("after=")).and_then(|seq| seq.parse::<u64>().ok());
     let after = after
         .filter(|after| i64::try_from(*after).is_ok_and(|after| after < i64::MAX))
         .ok_or_else(|| Problem::new(ProblemCode::BadRequest, "the history is asked for with ?after=SEQ"))?;
-    let station = number_of(former)?;
+    let station = number_of(&former)?;
     let history =
         endpoint.ingest.upstream().history(station, after, HISTORY_PRINTS_MAX).await.map_err(store_problem)?;
     let replaced_by = match former.revoked_at_ms {
@@ -45,12 +41,9 @@ pub(super) async fn history(
     })
 }
 
-pub(super) async fn rejoin(
-    endpoint: &Endpoint,
-    former: &StationRecord,
-    body: &mut RequestBody,
-) -> Result<RejoinReply, Problem> {
-    let held = body::read(endpoint, body, REQUEST_BYTES_MAX).await?;
+pub(super) async fn rejoin(mut asked: Asked<'_>, former: StationRecord) -> Result<RejoinReply, Problem> {
+    let endpoint = asked.endpoint;
+    let held = asked.body().await?;
     let bad =
         |what: &str| Problem::new(ProblemCode::BadRequest, format!("the request to rejoin is not well formed: {what}"));
     // The parser's message would quote the text, which holds secrets.
@@ -72,7 +65,7 @@ pub(super) async fn rejoin(
             token_hash: secret_hash(&token),
             now_ms: ingest.clock().now_ms(),
         },
-        former: number_of(former)?,
+        former: number_of(&former)?,
         former_name: former.name.clone(),
         cursor: Cursor { seq: request.tidemark, chain: request.chain },
         parting: Parting { common: request.common, next: request.next },
@@ -89,6 +82,7 @@ pub(super) async fn rejoin(
 
 fn refusal(outcome: RejoinOutcome, ask: &RejoinAsk) -> Problem {
     let (former, old) = (ask.former, &ask.former_name);
+    let mut remedy = None;
     let detail = match outcome {
         RejoinOutcome::Rejoined { .. } => unreachable!("BUG: answered before"),
         RejoinOutcome::Moved(cursor) => {
@@ -104,18 +98,22 @@ fn refusal(outcome: RejoinOutcome, ask: &RejoinAsk) -> Problem {
         RejoinOutcome::ReplacesAnother(other) => format!(
             "this code is for the file of station {other:?}, and this file is station {old:?}: use the code there, or have one made for this file"
         ),
-        RejoinOutcome::MustReplace => format!(
-            "this file's log does not say all that happened, so its rows must be compared with those of station {former}, and only who replaces \
-             that station may correct them: ask the server's operator for a code made with `tidemark-server station add NAME --replaces {old:?}`"
-        ),
-        RejoinOutcome::AlreadyReplaced => format!(
-            "station {old:?} was replaced by another file already: ask for a code without --replaces (`tidemark-server station add NAME`)"
-        ),
+        RejoinOutcome::MustReplace => {
+            remedy = Some(Box::new(Remedy::ReplaceStation { station: old.clone() }));
+            format!(
+                "this file's log does not say all that happened, so its rows must be compared with those of station {former}, and only who \
+                 replaces that station may correct them"
+            )
+        }
+        RejoinOutcome::AlreadyReplaced => {
+            remedy = Some(Box::new(Remedy::ReplaceNone));
+            format!("station {old:?} was replaced by another file already")
+        }
         RejoinOutcome::Continued(other) => format!(
             "the changes of this file after change {} went on already as station {other:?}: this is an older copy of that station's file, and \
              sending them again would double them. Put a newer copy of that file in its place, or insert what only this file has into another file",
             ask.parting.common
         ),
     };
-    Problem::new(ProblemCode::CannotRejoin, detail)
+    Problem { remedy, ..Problem::new(ProblemCode::CannotRejoin, detail) }
 }

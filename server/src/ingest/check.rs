@@ -9,7 +9,7 @@ use tidemark_core::schema::{Schema, Table};
 use tidemark_core::timestamp;
 use tidemark_core::value::ValueRef;
 
-use crate::config::ClockWindow;
+use crate::bounds::ClockWindow;
 use crate::ledger::lineage::Lineage;
 use crate::upstream::writes::RowAt;
 

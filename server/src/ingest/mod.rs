@@ -24,14 +24,14 @@ use tidemark_core::decision::Span;
 use tidemark_core::frame::{self, FrameError, FrameHeader};
 use tidemark_core::ids::StationNumber;
 use tidemark_core::limits::FrameLimits;
-use tidemark_core::protocol::{Problem, ProblemCode, PushReply};
+use tidemark_core::protocol::{Problem, ProblemCode, PushReply, Remedy};
 use tidemark_core::schema::{Fingerprint, Schema};
 
 use self::apply::{Job, Outcome};
 use self::check::TimeRange;
 use self::patience::Patience;
+use crate::bounds::{CHUNKS_MAX, ClockWindow};
 use crate::clock::Clock;
-use crate::config::{CHUNKS_MAX, ClockWindow};
 use crate::panics::{Panics, fault};
 use crate::upstream::Upstream;
 use crate::upstream::error::StoreError;
@@ -244,14 +244,16 @@ impl Ingest {
             Ok(replaced_by) => replaced_by,
             Err(error) => return store_problem(error),
         };
-        let detail = match replaced_by {
-            Some(other) => format!(
-                "station {station} was replaced by {other:?}: its file, or a copy of it, went on under a new number. If this file is to go on too, \
-                 ask for a code of its own and run `tidemark rejoin CODE`"
+        let (detail, remedy) = match replaced_by {
+            Some(other) => (
+                format!(
+                    "station {station} was replaced by {other:?}: its file, or a copy of it, went on under a new number"
+                ),
+                Some(Box::new(Remedy::RejoinBeside { station: other })),
             ),
-            None => format!("station {station} was revoked by the server's operator; ask them"),
+            None => (format!("station {station} was revoked by the server's operator; ask them"), None),
         };
-        Problem::new(ProblemCode::Revoked, detail)
+        Problem { remedy, ..Problem::new(ProblemCode::Revoked, detail) }
     }
 
     /// All of it: what the endpoint does between a request's body and its reply.

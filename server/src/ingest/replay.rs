@@ -17,7 +17,7 @@ use super::apply::{last_applied, shortened};
 use super::check::TimeRange;
 use super::plan::Refusal;
 use super::write::{Work, Written, write};
-use crate::config::ClockWindow;
+use crate::bounds::ClockWindow;
 use crate::ledger::rejects::{AppliedRow, Reject, RejectFilter, RejectHead, RejectState, Settled};
 use crate::rejoin::lock_writer;
 use crate::upstream::error::StoreError;

@@ -1,5 +1,5 @@
-//! Charts, drawn here: a page with them needs no script and no other file. Lines and bars are SVG that stretches with the page, their labels are text
-//! beside it, so that they keep their size on a telephone.
+//! Charts, drawn here: a page with them needs no script and no other file. Lines and bars are SVG that stretches with
+//! the page, their labels are text beside it, so that they keep their size on a telephone.
 
 use std::fmt::Write as _;
 
@@ -14,7 +14,7 @@ const POINTS_LARGE_MAX: usize = 120;
 /// How many colours the page has for lines.
 pub const COLOURS: usize = 6;
 
-/// How charts look; the page's style holds it.
+/// The style of charts; the page's style holds it.
 pub const STYLE: &str = "
 svg { display: block; width: 100%; overflow: visible }
 .bars { display: grid; grid-template-columns: fit-content(38%) minmax(4rem, 1fr) max-content; gap: .3rem .6rem; align-items: center; font-size: 13px }
@@ -46,11 +46,12 @@ pub struct Bar {
     pub name: String,
     /// Its length; a negative one goes to the left of the axis.
     pub value: f64,
-    /// What is written beside it.
+    /// The words beside it.
     pub shown: String,
 }
 
-/// Text as it may stand in HTML and SVG, in an attribute too; what could disturb the text around it is shown as an escape.
+/// Text as it may stand in HTML and SVG, in an attribute too; what could disturb the text around it is shown as an
+/// escape.
 #[must_use]
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -92,7 +93,7 @@ fn day_label(day: i64) -> String {
     tidemark_core::timestamp::format(us)[..10].to_owned()
 }
 
-/// Where values and days are on a drawing, and what the axes say.
+/// The scale of a drawing: the place of values and days, and what the axes say.
 struct Axes {
     low: f64,
     high: f64,
@@ -127,7 +128,8 @@ impl Axes {
         SIDE * (1.0 - (value - self.low) / (self.high - self.low))
     }
 
-    /// The days that are written below, each once: both ends, and between them what there is room for on a wide page (`more`) or on any.
+    /// The days that are written below, each once: both ends, and between them what there is room for on a wide page
+    /// (`more`) or on any.
     fn days(&self) -> Vec<(i64, &'static str)> {
         let (first, room) = (self.first, self.last - self.first);
         match room {
@@ -280,7 +282,7 @@ mod tests {
         assert!(!bars("t", &huge).contains("NaN") && !bars("t", &huge).contains("inf"), "{}", bars("t", &huge));
     }
 
-    /// Where bars begin and how long they are, and where the axis is.
+    /// The beginning and length of bars, and the place of the axis.
     fn drawn(values: &[f64]) -> (Vec<(f64, f64)>, f64) {
         let all: Vec<Bar> =
             values.iter().map(|&value| Bar { name: "x".into(), value, shown: value.to_string() }).collect();

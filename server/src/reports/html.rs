@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use tidemark_core::timestamp::{self, DAY_US};
 
 use super::chart::{Bar, STYLE as CHART_STYLE, Series, bars, escape, lines};
+use super::report::{Body, Means, Report, TrendReport};
 use super::sheet::{self, Cell};
 use super::words::Lang;
-use super::{Body, Means, Report, TrendReport};
 use crate::upstream::reports::{ModelRow, ProductRow};
 
 /// Most bars of a chart; the table has all rows.
@@ -119,7 +119,7 @@ fn table(sheet: &sheet::Sheet) -> String {
     format!("<table><thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table>")
 }
 
-/// What a page says in large letters: beside which words, and the value.
+/// A value that a page says in large letters, and the words beside it.
 type Figures = Vec<(String, String)>;
 
 fn products_figures(products: &[ProductRow], lang: Lang) -> Figures {

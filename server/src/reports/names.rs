@@ -1,13 +1,14 @@
-//! Names, sorted and matched by the Unicode collation: Cyrillic as a dictionary has it, whichever case, composed or not.
+//! Names, sorted and matched by the Unicode collation: Cyrillic as a dictionary has it, whichever case, composed or
+//! not.
 
 use std::cmp::Ordering;
 
 use icu_collator::options::{CollatorOptions, Strength};
 use icu_collator::{Collator, CollatorBorrowed};
 
-use super::{Noun, ReportError, Unknown};
+use super::question::{Noun, ReportError, Unknown};
 
-/// How many names an error tells.
+/// An error tells so many names.
 const NEAR_MAX: usize = 5;
 
 /// Compares names.
@@ -40,7 +41,8 @@ impl Names {
         self.order.compare(one, other).then_with(|| one.cmp(other))
     }
 
-    /// The name that is meant: the very same, or else the only one that differs from it in nothing but case and composition.
+    /// The name that is meant: the very same, or else the only one that differs from it in nothing but case and
+    /// composition.
     ///
     /// # Errors
     /// When there is none, or more than one; tells the near ones.

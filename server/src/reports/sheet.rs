@@ -2,8 +2,8 @@
 
 use tidemark_core::printable::{csv_cell, one_line};
 
+use super::report::{Body, Means, Report, TrendReport};
 use super::words::{Heading, Lang};
-use super::{Body, Means, Report, TrendReport};
 use crate::columns::columns;
 use crate::upstream::reports::{ModelRow, ProductRow};
 
@@ -29,11 +29,11 @@ pub enum Cell {
 pub struct Sheet {
     /// In which language.
     pub lang: Lang,
-    /// What the columns are.
+    /// The head of each column.
     pub head: Vec<Heading>,
     /// Its rows.
     pub rows: Vec<Vec<Cell>>,
-    /// What is said beside the rows, for people.
+    /// The lines beside the rows, for people.
     pub notes: Vec<String>,
 }
 
@@ -172,14 +172,14 @@ impl Cell {
         }
     }
 
-    /// Whether it is set to the right.
+    /// It is set to the right.
     #[must_use]
     pub const fn is_number(&self) -> bool {
         !matches!(self, Self::Text(_) | Self::Day(_))
     }
 
-    /// For a spreadsheet: numbers without loss, in the unit that the head names, with a decimal point in every language; and no text that it
-    /// would compute.
+    /// For a spreadsheet: numbers without loss, in the unit that the head names, with a decimal point in every
+    /// language; and no text that it would compute.
     fn csv(&self) -> String {
         let exact = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
         match self {

@@ -1,8 +1,8 @@
-//! Whether accuracy is improving.
+//! The trend of accuracy: rising, falling, or neither.
 //!
-//! The rule: a straight line is laid through all values of the time (least squares, by day). From the first day with a value to the last, it rises by
-//! more than 0.01 of R²: improving; it falls by more than that: deteriorating; else stable. With fewer than three values, or with all of them on
-//! one day: unknown.
+//! The rule: a straight line is laid through all values of the time (least squares, by day). From the first day with
+//! a value to the last, it rises by more than 0.01 of R²: improving; it falls by more than that: deteriorating; else
+//! stable. With fewer than three values, or with all of them on one day: unknown.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,12 @@ use serde::Serialize;
 
 use crate::upstream::reports::Total;
 
-/// What R² has to change by between the first day and the last.
+/// The change of R² between the first day and the last that counts as one.
 pub const THRESHOLD: f64 = 0.01;
 /// Fewer values tell nothing.
 pub const VALUES_MIN: u64 = 3;
 
-/// Where accuracy goes.
+/// The direction in which accuracy goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Trend {
@@ -44,7 +44,8 @@ impl Trend {
 
 /// The trend of values by day number, and the line's slope per day.
 ///
-/// Values of one day have one place on the line, so their number and sum are enough: the result is that of all values one by one.
+/// Values of one day have one place on the line, so their number and sum are enough: the result is that of all values
+/// one by one.
 #[must_use]
 pub fn trend_of(days: &BTreeMap<i64, Total>) -> (Trend, Option<f64>) {
     let with_values = || days.iter().filter(|(_, total)| total.count > 0);

@@ -1,10 +1,11 @@
-//! The words of reports, in each language: everything that stands on a page, in a table or at the head of a CSV file. JSON has none: its keys are for
-//! programs, and stay.
+//! The words of reports, in each language: everything that stands on a page, in a table or at the head of a CSV file.
+//! JSON has none: its keys are for programs, and stay.
 
+use std::fmt;
 use std::str::FromStr;
 
+use super::question::{DAYS_MAX, Noun, ReportError, TOP_MAX, Unknown};
 use super::trend::Trend;
-use super::{DAYS_MAX, Noun, ReportError, TOP_MAX, Unknown};
 
 /// A language that reports are written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,7 +29,7 @@ impl FromStr for Lang {
     }
 }
 
-/// What stands over a column: for people, whose cells have their units; and for CSV, whose cells are numbers alone.
+/// The heading of a column: for people, whose cells have their units; and for CSV, whose cells are numbers alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heading {
     /// In a table and on a page.
@@ -50,7 +51,8 @@ pub struct Words {
     pub decimal: char,
     /// The unit of masses.
     pub kg: &'static str,
-    /// Over each product's row: product, stations, calculations, mean accuracy, validation errors, mean rate, mean loss, loss, first day, last day.
+    /// Over each product's row: product, stations, calculations, mean accuracy, validation errors, mean rate, mean
+    /// loss, loss, first day, last day.
     pub product_head: [Heading; 10],
     /// Over each model's row: model, type, calculations, products, mean accuracy.
     pub model_head: [Heading; 5],
@@ -230,7 +232,7 @@ impl Lang {
         }
     }
 
-    /// What a trend is about.
+    /// The subject of a trend.
     #[must_use]
     pub fn trend_of(self, product: &str, since: &str, until: &str) -> String {
         match self {
@@ -254,7 +256,7 @@ impl Lang {
         }
     }
 
-    /// Why there are no kilograms: see `LOSSES` of the PostgreSQL upstream.
+    /// The note that there are no kilograms: see `LOSSES` of the PostgreSQL upstream.
     #[must_use]
     pub const fn no_masses(self) -> &'static str {
         match self {
@@ -272,7 +274,7 @@ impl Lang {
         }
     }
 
-    /// Where accuracy goes, and how much a day.
+    /// The direction in which accuracy goes, and by how much a day.
     #[must_use]
     pub fn goes(self, trend: Trend, slope_per_day: Option<&str>) -> String {
         let word = self.trend(trend);
@@ -307,7 +309,7 @@ impl Lang {
         }
     }
 
-    /// Why there is no report, and what to do.
+    /// The words of an error, with what to do.
     #[must_use]
     pub fn error(self, error: &ReportError) -> String {
         match (self, error) {
@@ -355,6 +357,21 @@ impl Lang {
         match self.words().decimal {
             '.' => text,
             decimal => text.replace('.', decimal.encode_utf8(&mut [0; 4])),
+        }
+    }
+}
+
+impl fmt::Display for ReportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&Lang::En.error(self))
+    }
+}
+
+impl std::error::Error for ReportError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Store(error) => error.source(),
+            _ => None,
         }
     }
 }

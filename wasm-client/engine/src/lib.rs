@@ -33,6 +33,7 @@ mod log;
 #[cfg(not(target_arch = "wasm32"))]
 mod look;
 pub mod meta;
+mod noted;
 mod open;
 pub mod outbox;
 mod parting;

@@ -1,11 +1,13 @@
 //! Where a station stands.
 
 use rusqlite::OptionalExtension as _;
+use tidemark_core::protocol::Remedy;
 use tidemark_core::sqlite::quote;
 
 use crate::error::Result;
 use crate::log::at_ms;
 use crate::meta::{self, Membership};
+use crate::noted;
 use crate::store::{Store, last_seq};
 
 /// In which state the station is.
@@ -57,6 +59,8 @@ pub struct Status {
     pub last_contact_ms: Option<i64>,
     /// What went wrong last, if nothing succeeded since.
     pub last_error: Option<String>,
+    /// What the server says would help against it.
+    pub last_remedy: Option<Remedy>,
     /// When it did.
     pub last_error_ms: Option<i64>,
     /// What was found, when the state is [`State::Forked`].
@@ -89,6 +93,10 @@ impl Store {
         } else {
             State::InSync
         };
+        let (last_error, last_remedy) = match meta.last_error.as_deref().map(noted::read) {
+            Some((message, remedy)) => (Some(message), remedy),
+            None => (None, None),
+        };
         Ok(Status {
             state,
             membership: meta.membership,
@@ -99,7 +107,8 @@ impl Store {
             oldest_pending_ms: oldest,
             rejects,
             last_contact_ms: meta.last_contact_ms,
-            last_error: meta.last_error,
+            last_error,
+            last_remedy,
             last_error_ms: meta.last_error_ms,
             forked: meta.forked,
         })

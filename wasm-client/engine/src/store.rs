@@ -3,6 +3,7 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, Params, Transaction, TransactionBehavior};
 use tidemark_core::ids::StationNumber;
+use tidemark_core::protocol::Remedy;
 use tidemark_core::schema::{Schema, Table};
 use tidemark_core::sqlite::quote;
 
@@ -10,6 +11,7 @@ use crate::capture::{self, Repair};
 use crate::error::{Error, Result};
 use crate::lacking::Lacking;
 use crate::meta::{self, Identity, Meta};
+use crate::noted;
 
 /// A station's open file.
 ///
@@ -240,12 +242,12 @@ impl Store {
         Ok(noted.map_err(self.sqlite("note what is sent"))? == 1)
     }
 
-    /// Notes what went wrong, for `status`.
+    /// Notes what went wrong, and what the server says would help, for `status`.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn note_error(&self, now_ms: i64, message: &str) -> Result<()> {
-        self.update_station("last_error = ?1, last_error_ms = ?2", (message, now_ms))
+    pub fn note_error(&self, now_ms: i64, message: &str, remedy: Option<&Remedy>) -> Result<()> {
+        self.update_station("last_error = ?1, last_error_ms = ?2", (noted::write(message, remedy), now_ms))
     }
 }
 

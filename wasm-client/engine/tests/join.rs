@@ -54,7 +54,7 @@ fn another_code_gets_another_token_and_a_joined_station_stays_what_it_is() {
         let asked = ask_with(&mut world, &other, 2);
         assert_eq!(asked.station.map(|number| number.get()), Some(3));
         match join::finish(&mut world.store, 0, &problem(code)).unwrap_err() {
-            JoinError::Already { server, number: 3, name, said } => {
+            JoinError::Already { server, number: 3, name, said, .. } => {
                 assert_eq!((server.as_str(), name.as_str(), said.as_str()), ("http://127.0.0.1:1", "alpha", "because"))
             }
             error => panic!("{error}"),

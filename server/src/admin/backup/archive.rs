@@ -1,8 +1,10 @@
-//! What a dump holds. pg_restore turns it into SQL; here that is taken apart into statements and the rows of COPY, piece by piece.
+//! A dump, read: pg_restore turns it into SQL; here that is taken apart into statements and the rows of COPY, piece
+//! by piece.
 //!
-//! A dump of TimescaleDB holds hypertables as plain tables, their rows in chunks, and the extension's catalog, which only a superuser may write.
-//! So the catalog is only read: from it come the hypertables to make, and which chunk's rows are whose. That needs no rights beyond those on the
-//! database, and a dump goes into another version of TimescaleDB, or a PostgreSQL without it, as well.
+//! A dump of TimescaleDB holds hypertables as plain tables, their rows in chunks, and the extension's catalog, which
+//! only a superuser may write. So the catalog is only read: from it come the hypertables to make, and which chunk's
+//! rows are whose. That needs no rights beyond those on the database, and a dump goes into another version of
+//! TimescaleDB, or a PostgreSQL without it, as well.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -31,7 +33,7 @@ pub(super) struct Archive {
     pub(super) entries: Vec<Entry>,
     /// Its hypertables.
     pub(super) hypertables: Vec<ArchivedHypertable>,
-    /// Which hypertable's rows a chunk has.
+    /// The hypertable whose rows a chunk has.
     chunks: HashMap<String, usize>,
 }
 
@@ -43,7 +45,7 @@ pub(super) struct Entry {
     pub(super) kind: String,
     /// The schema it is in; `-` where there is none.
     pub(super) schema: String,
-    /// What follows: its name, and its owner.
+    /// The rest of the line: its name, and its owner.
     pub(super) rest: String,
 }
 
@@ -94,7 +96,7 @@ impl Entry {
         Some(Self { line: line.to_owned(), kind, schema: schema.to_owned(), rest: rest.to_owned() })
     }
 
-    /// Whether it is the extension's, or made by it.
+    /// It is the extension's, or made by it.
     fn is_timescale(&self) -> bool {
         let of = |name: &str| TIMESCALE.iter().any(|prefix| name.starts_with(prefix));
         of(&self.schema)
@@ -105,7 +107,7 @@ impl Entry {
             || (self.kind == "TRIGGER" && self.rest.contains(" ts_insert_blocker "))
     }
 
-    /// Whether it is a chunk's rows.
+    /// It is a chunk's rows.
     fn is_chunk_data(&self) -> bool {
         self.kind == "TABLE DATA" && self.schema == "_timescaledb_internal" && !self.rest.starts_with("bgw_")
     }
@@ -202,7 +204,7 @@ impl Archive {
         Ok(())
     }
 
-    /// Whether it holds what only TimescaleDB's own way of restoring brings back: compressed chunks, continuous aggregates.
+    /// It holds what only TimescaleDB's own way of restoring brings back: compressed chunks, continuous aggregates.
     pub(super) fn needs_timescale(&self) -> bool {
         let inner = |entry: &Entry| entry.rest.starts_with("compress_") || entry.rest.starts_with("_materialized_");
         self.entries.iter().any(|entry| entry.schema == "_timescaledb_internal" && inner(entry))
@@ -282,7 +284,7 @@ impl Archive {
 
 /// A dump that is read.
 pub(super) struct Reading {
-    /// What comes next.
+    /// The next piece.
     pub(super) pieces: Receiver<anyhow::Result<Piece>>,
     running: Running,
     _list: tempfile::NamedTempFile,

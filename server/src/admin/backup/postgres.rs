@@ -4,18 +4,21 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use tokio_postgres::{Client, GenericClient, IsolationLevel};
+use tokio_postgres::{Client, IsolationLevel};
 
 use super::archive::{Archive, Piece};
+use super::counted::manifest;
+use super::manifest::{Checked, Manifest};
+use super::part::make_part;
 use super::programs::{Running, command, find};
 use super::restore::{restore, restore_exactly, server_major};
-use super::{Checked, Content, Manifest, make_part};
-use crate::admin::{TableName, connect, failed};
+
+use crate::admin::{connect, failed};
 use crate::clock::{Clock as _, SystemClock, random_bytes};
 
-/// What the names of databases begin with into which a backup is restored to check it.
+/// The beginning of the names of databases into which a backup is restored to check it.
 const SCRATCH: &str = "tidemark_check_";
-/// How often the database of a check is dropped, while something of the server still looks at it.
+/// So often the database of a check is dropped, while something of the server still looks at it.
 const DROP_TRIES: u32 = 20;
 
 /// Copies a database as it is at one moment, and says what it held then.
@@ -41,27 +44,6 @@ pub(super) async fn write(config: &tokio_postgres::Config, part: &Path) -> anyho
     let manifest = manifest(&transaction).await?;
     dump.end().await?;
     transaction.commit().await.map_err(doing)?;
-    Ok(manifest)
-}
-
-/// Rows and digest of every table that is no extension's.
-pub(super) async fn manifest(client: &impl GenericClient) -> anyhow::Result<Manifest> {
-    let doing = |error| failed("count the rows of the database", &error);
-    let sql = "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c
-        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname !~ '^(pg_|information_schema$|_?timescaledb_)'
-            AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-                WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')";
-    let mut manifest = Manifest::default();
-    for row in client.query(sql, &[]).await.map_err(doing)? {
-        let name = TableName { schema: Some(row.get(0)), table: row.get(1) };
-        let sql = format!(
-            "SELECT count(*), coalesce(sum(hashtextextended(tidemark_row::text, 0)::numeric), 0)::text FROM {} tidemark_row",
-            name.sql()
-        );
-        let row = client.query_one(&sql, &[]).await.map_err(doing)?;
-        manifest.0.insert(name.shown(), Content { rows: row.get::<_, i64>(0).unsigned_abs(), digest: row.get(1) });
-    }
     Ok(manifest)
 }
 
@@ -101,7 +83,7 @@ fn scratch_name(now_ms: i64) -> anyhow::Result<String> {
     Ok(format!("{SCRATCH}{:x}_{own}", now_ms / 1000))
 }
 
-/// Whether a database was made for a check a day ago: by a process that was killed.
+/// The database was made for a check a day ago: by a process that was killed.
 fn is_stale(name: &str, now_ms: i64) -> bool {
     let made = name.strip_prefix(SCRATCH).and_then(|rest| rest.split_once('_'));
     let made_s = made.and_then(|(seconds, _)| i64::from_str_radix(seconds, 16).ok());

@@ -1,5 +1,5 @@
-//! PostgreSQL's own programs. What they need to know of the database goes through their environment: a password never stands on a command
-//! line, where everybody on the machine reads it.
+//! PostgreSQL's own programs. What they need to know of the database goes through their environment: a password never
+//! stands on a command line, where everybody on the machine reads it.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -11,13 +11,13 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use tokio_postgres::config::Host;
 
-/// How often it is looked whether a program has ended.
+/// A program is looked at so often, until it has ended.
 const POLL: Duration = Duration::from_millis(20);
-/// How much of what a program says at its end is repeated.
+/// So much of a program's last words is repeated.
 const SAID_BYTES_MAX: usize = 4000;
 
-/// The path of a program that knows servers of this major version: in the folder TIDEMARK_PG_BIN names, else on the PATH, where `pg_config`
-/// says, or where packages put it.
+/// The path of a program that knows servers of this major version: in the folder TIDEMARK_PG_BIN names, else on the
+/// PATH, where `pg_config` says, or where packages put it.
 pub(super) fn find(name: &str, server_major: u32) -> anyhow::Result<PathBuf> {
     let mut seen = Vec::new();
     for folder in folders() {

@@ -1,4 +1,5 @@
-//! A dump put back: in one transaction, so that it is there whole or not at all, and servers go on with what was there until it is committed.
+//! A dump put back: in one transaction, so that it is there whole or not at all, and servers go on with what was
+//! there until it is committed.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -9,8 +10,9 @@ use futures_util::SinkExt as _;
 use tidemark_migrations::postgres::{LOCK, ensure_timescale, timescale as timescale_state};
 use tokio_postgres::{Client, CopyInSink, Transaction};
 
-use super::Restored;
 use super::archive::{Archive, Entry, Piece};
+use super::counted::manifest;
+use super::manifest::Restored;
 use super::programs::Running;
 use crate::admin::timescale::{self, how_to_get};
 use crate::admin::{TableName, connect, failed};
@@ -22,7 +24,7 @@ pub(super) async fn server_major(client: &Client) -> anyhow::Result<u32> {
     Ok(row.get::<_, i32>(0).unsigned_abs())
 }
 
-/// Whether nothing of Tidemark is in a database.
+/// Nothing of Tidemark is in the database.
 pub(super) async fn is_empty(client: &Client) -> anyhow::Result<bool> {
     let sql = "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'tidemark')";
     Ok(client.query_one(sql, &[]).await.map_err(|error| failed("look at the database", &error))?.get(0))
@@ -102,8 +104,8 @@ pub(super) async fn restore(config: &tokio_postgres::Config, file: &Path, replac
     Ok(Restored { kept: None, rows, notes })
 }
 
-/// Puts a dump back into an empty database by TimescaleDB's own steps: the extension's catalog as it was, compressed chunks and continuous
-/// aggregates with it.
+/// Puts a dump back into an empty database by TimescaleDB's own steps: the extension's catalog as it was, compressed
+/// chunks and continuous aggregates with it.
 pub(super) async fn restore_exactly(config: &tokio_postgres::Config, file: &Path) -> anyhow::Result<Restored> {
     let mut client = connect(config).await?;
     let archive = Archive::open(file, server_major(&client).await?).await?;
@@ -126,7 +128,7 @@ pub(super) async fn restore_exactly(config: &tokio_postgres::Config, file: &Path
     let ended = client.batch_execute(&step("post")).await.map_err(|error| failed("end TimescaleDB's restore", &error));
     restored.and(ended)?;
     client.batch_execute("ANALYZE").await.map_err(|error| failed("renew the statistics", &error))?;
-    let rows = super::postgres::manifest(&connect(config).await?).await?.rows();
+    let rows = manifest(&connect(config).await?).await?.rows();
     Ok(Restored { kept: None, rows, notes: Vec::new() })
 }
 

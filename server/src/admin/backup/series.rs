@@ -10,18 +10,18 @@ use tidemark_core::rotation::{FAILED, LOOK_MS, Series, hours_ms, retry_ms};
 use super::{Made, check, extension, part_of, publish, write};
 use crate::admin::subject;
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::DatabaseUrl;
+use crate::database::DatabaseUrl;
 
 /// A series of backups.
 #[derive(Debug, Clone)]
 pub struct Schedule {
-    /// What is backed up.
+    /// The database that is backed up.
     pub database: DatabaseUrl,
-    /// Where to.
+    /// The folder of the backups.
     pub folder: PathBuf,
     /// Hours between two.
     pub every_hours: f64,
-    /// How many stay.
+    /// So many stay.
     pub keep: usize,
 }
 
@@ -49,8 +49,8 @@ impl Schedule {
         hours_ms(self.every_hours)
     }
 
-    /// Makes one backup, restores it to check it, and takes away what is too many. One that does not pass is kept apart, and nothing is taken
-    /// away then.
+    /// Makes one backup, restores it to check it, and takes away what is too many. One that does not pass is kept
+    /// apart, and nothing is taken away then.
     ///
     /// # Errors
     /// When it cannot be made, or does not pass.

@@ -9,11 +9,12 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use tidemark_core::value::hex;
 
-use super::{Checked, Content, Manifest, make_part};
+use super::manifest::{Checked, Content, Manifest};
+use super::part::make_part;
 use crate::admin::{open_file, sqlite_tables};
 use crate::stores::sqlite::{connect, damage};
 
-/// How often a lock of another program is waited for, with a pause between.
+/// So often a lock of another program is waited for, with a pause between.
 const TRIES: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -77,7 +78,7 @@ pub(super) fn check(file: &Path, manifest: &Manifest) -> anyhow::Result<Checked>
     Ok(Checked::Restored)
 }
 
-/// Whether a file is not there, or has no table in it.
+/// The file is not there, or has no table in it.
 pub(super) fn is_empty(path: &Path) -> anyhow::Result<bool> {
     if !path.exists() {
         return Ok(true);

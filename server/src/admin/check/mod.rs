@@ -1,51 +1,25 @@
-//! Whether a server could work with a database, point by point, and what to do where not. A point that fails does not end the list: what can
-//! still be looked at is looked at.
+//! A database looked at, point by point: could a server work with it, and what is to be done where not. A point that
+//! fails does not end the list: what can still be looked at is looked at.
 
+mod point;
 mod postgres;
 mod rights;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
-use serde::Serialize;
 use tidemark_core::amount::count;
 use tidemark_core::schema::{Schema, shrinkage};
 
+pub use self::point::Point;
+use self::point::{ROUND_TRIPS, bad, good, matches, median};
 use super::{connect, open_file};
-use crate::config::DatabaseUrl;
+use crate::database::DatabaseUrl;
 use crate::stores::sqlite::{SqliteUpstream, damage};
 
-/// How often the way to the database and back is taken; the median is told.
-const ROUND_TRIPS: usize = 11;
-
-/// One point.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Point {
-    /// What was looked at.
-    #[serde(rename = "check")]
-    pub name: &'static str,
-    /// Whether a server can work with what was found.
-    #[serde(rename = "ok")]
-    pub good: bool,
-    /// What was found.
-    #[serde(rename = "says")]
-    pub found: String,
-    /// The SQL that mends it, where one statement does.
-    #[serde(rename = "do")]
-    pub sql: Option<String>,
-}
-
-fn good(name: &'static str, found: impl Into<String>) -> Point {
-    Point { name, good: true, found: found.into(), sql: None }
-}
-
-fn bad(name: &'static str, found: impl Into<String>) -> Point {
-    Point { name, good: false, found: found.into(), sql: None }
-}
-
-/// Checks a database by a schema: the `wanted` one, else the one it was migrated to, else the shipped one. Nothing is changed, no password shown.
+/// Checks a database by a schema: the `wanted` one, else the one it was migrated to, else the shipped one. Nothing is
+/// changed, no password shown.
 pub async fn check(database: &DatabaseUrl, wanted: Option<Schema>) -> Vec<Point> {
     match database {
         DatabaseUrl::Sqlite(path) => {
@@ -122,13 +96,4 @@ fn of_file_schema(mut connection: Connection, path: &Path, wanted: Option<Schema
             ),
         ),
     }
-}
-
-fn matches(schema: &Schema) -> String {
-    format!("matches {} version {}", schema.name(), schema.version())
-}
-
-fn median(mut times: Vec<Duration>) -> String {
-    times.sort_unstable();
-    format!("{:.3} ms, median of {}", times[times.len() / 2].as_secs_f64() * 1000.0, times.len())
 }

@@ -7,8 +7,9 @@ use tidemark_migrations::postgres::{Timescale, newest_schema, timescale};
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
+use super::point::{Point, ROUND_TRIPS, bad, good, matches, median};
 use super::rights::Rights;
-use super::{Point, ROUND_TRIPS, bad, good, matches, median};
+
 use crate::admin::optimize;
 use crate::admin::timescale::{extension, how_to_get};
 use crate::config::{DatabaseUrl, ServerConfig};
@@ -65,7 +66,7 @@ async fn recorded(client: &mut Client) -> Result<Option<Schema>, String> {
     toml.map(|toml| Schema::parse(&toml)).transpose().map_err(|error| error.to_string())
 }
 
-/// Whether the database is what the schema needs.
+/// The point on the schema: the database is what it needs.
 async fn fits(database: &DatabaseUrl, schema: Schema) -> Point {
     let mut config = ServerConfig::new(database.clone());
     (config.schema, config.pool_max) = (Arc::new(schema), 1);
@@ -76,7 +77,7 @@ async fn fits(database: &DatabaseUrl, schema: Schema) -> Point {
     }
 }
 
-/// What tables with a time column are, or become.
+/// The point on tables with a time column: what they are, or become.
 async fn partition(client: &Client, schema: &Schema) -> Point {
     const NAME: &str = "timescaledb";
     match timescale(client).await {

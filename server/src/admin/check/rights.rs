@@ -1,11 +1,11 @@
-//! What a role may do, of what a server does, and the GRANT for each thing it may not.
+//! The rights of a role: what a server needs, and the GRANT for each right that is missing.
 //!
 //! All of it is read from the catalogue, which every role may read: a role without any right gets the whole list.
 
 use tidemark_core::schema::Schema;
 use tokio_postgres::Client;
 
-use super::{Point, bad, good};
+use super::point::{Point, bad, good};
 use crate::stores::postgres::message_of;
 
 /// The namespace of Tidemark's own tables.
@@ -40,7 +40,7 @@ impl Table {
     }
 }
 
-/// What the role may do.
+/// The rights of a role.
 pub(super) struct Rights {
     /// The role and the database, quoted as identifiers.
     role: String,
@@ -89,7 +89,7 @@ impl Rights {
         })
     }
 
-    /// Whether what the database was migrated to can be read; also when there is nothing to read yet.
+    /// The record of migrations can be read; also when there is nothing to read yet.
     pub(super) fn records_readable(&self) -> bool {
         let usage =
             self.namespaces.iter().find(|namespace| namespace.name == OWN).is_none_or(|namespace| namespace.usage);

@@ -1,14 +1,17 @@
-//! Plain tables with a time column become hypertables, with their rows, while stations push; planner statistics are renewed.
+//! Plain tables with a time column become hypertables, with their rows, while stations push; planner statistics are
+//! renewed.
 //!
 //! A database that was migrated before TimescaleDB was there has plain tables. For each of them:
 //!
 //! ```text
-//! a hypertable beside it ─▶ triggers note what changes ─▶ rows copied in pieces ─▶ what changed is copied again ─▶ swapped under a lock
-//!   (one transaction, writers wait for it)                    (writers go on)                                   (writers wait for it)
+//! a hypertable beside it ─▶ triggers note what changes    one transaction, writers wait for it
+//! rows copied in pieces ─▶ what changed is copied again   writers go on
+//! swapped under a lock                                    writers wait for it
 //! ```
 //!
-//! Every step is a transaction that notes how far it came, so a run that was killed goes on where it was. A table with something on it that a
-//! copy cannot take over (views, foreign keys, triggers of others) is made a hypertable in place, and locked meanwhile.
+//! Every step is a transaction that notes how far it came, so a run that was killed goes on where it was. A table
+//! with something on it that a copy cannot take over (views, foreign keys, triggers of others) is made a hypertable
+//! in place, and locked meanwhile.
 
 mod online;
 mod table;
@@ -20,13 +23,10 @@ use tidemark_core::schema::{Schema, Table};
 use tidemark_migrations::postgres::{LOCK, ensure_timescale, timescale as timescale_state};
 use tokio_postgres::Client;
 
-use self::table::{OldTable, Way};
+use self::table::{NAMESPACE, OldTable, Way};
 use super::timescale::{self, how_to_get};
 use super::{connect, failed, open_file};
-use crate::config::DatabaseUrl;
-
-/// Where the new tables, the notes and the progress are, as long as it runs.
-const NAMESPACE: &str = "tidemark_optimize";
+use crate::database::DatabaseUrl;
 
 /// Tables with a time column that are plain ones, where the extension is created.
 ///
@@ -56,7 +56,7 @@ async fn plain<'s>(client: &Client, schema: &'s Schema) -> anyhow::Result<Vec<&'
     Ok(tables.filter(|table| table.time.is_some() && names.contains(&table.name)).collect())
 }
 
-/// Whether a run was begun and has not ended.
+/// A run was begun and has not ended.
 ///
 /// # Errors
 /// When the database cannot be asked.
@@ -66,12 +66,12 @@ pub async fn was_broken_off(client: &Client) -> anyhow::Result<bool> {
     Ok(row.get(0))
 }
 
-/// What [`run`] would do.
+/// The work that [`run`] would do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Plan {
-    /// Whether the database can have hypertables at all: PostgreSQL can, the embedded one cannot.
+    /// The database can have hypertables at all: PostgreSQL can, the embedded one cannot.
     pub can_have_hypertables: bool,
-    /// How TimescaleDB comes into a database of PostgreSQL that has none.
+    /// The way to TimescaleDB, for a database of PostgreSQL that has none.
     pub get_timescaledb: Option<String>,
     /// A run before was broken off; it would go on where it was.
     pub was_broken_off: bool,
@@ -84,15 +84,16 @@ pub struct Plan {
 pub struct PlannedTable {
     /// Its name.
     pub table: String,
-    /// What PostgreSQL takes its number of rows for.
+    /// Its number of rows, as PostgreSQL estimates it.
     pub rows_about: u64,
     /// Its size with indexes.
     pub bytes: u64,
-    /// What is on it that a copy cannot take over. None: it is copied in pieces while stations push; else it is locked until it is done.
+    /// The things on it that a copy cannot take over. None: it is copied in pieces while stations push; else it is
+    /// locked until it is done.
     pub in_place_for: Vec<String>,
 }
 
-/// What [`run`] would do; nothing is changed.
+/// Looks at what [`run`] would do; nothing is changed.
 ///
 /// # Errors
 /// When the database cannot be asked.
@@ -121,7 +122,8 @@ pub async fn plan(database: &DatabaseUrl, schema: &Schema) -> anyhow::Result<Pla
     Ok(planned)
 }
 
-/// Makes hypertables of all plain tables with a time column, and renews the statistics. Running it again does what is left.
+/// Makes hypertables of all plain tables with a time column, and renews the statistics. Running it again does what is
+/// left.
 ///
 /// # Errors
 /// When there is no TimescaleDB and it cannot be created, or the database refuses; running it again goes on.

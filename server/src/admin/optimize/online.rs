@@ -1,7 +1,8 @@
 //! A hypertable takes a plain table's place while stations push.
 //!
-//! What is copied is the table at some snapshot; whatever commits after it is noted by triggers, which every writer that began since must fire.
-//! What is noted is copied again in one snapshot of notes and rows, and at last under a lock, when nobody writes: then both are equal.
+//! What is copied is the table at some snapshot; whatever commits after it is noted by triggers, which every writer
+//! that began since must fire. What is noted is copied again in one snapshot of notes and rows, and at last under a
+//! lock, when nobody writes: then both are equal.
 
 use std::time::Duration;
 
@@ -9,8 +10,7 @@ use tidemark_core::amount::count;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, IsolationLevel, Transaction};
 
-use super::NAMESPACE;
-use super::table::{OldTable, shape, written_columns};
+use super::table::{NAMESPACE, OldTable, shape, written_columns};
 use crate::admin::failed;
 use crate::admin::timescale::Extension;
 
@@ -18,13 +18,14 @@ use crate::admin::timescale::Extension;
 const PIECE: i64 = 20_000;
 /// So few notes are worked off under the lock.
 const NOTES_UNDER_LOCK: i64 = 1_000;
-/// How long a lock is waited for, and so how long writers wait behind that; then they get their turn, and it is tried again.
+/// The time a lock is waited for, and so the time writers wait behind that; then they get their turn, and it is tried
+/// again.
 const LOCK_TIMEOUT: &str = "2s";
-/// What writers are given before it is tried again.
+/// The time writers are given before it is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How often a lock is tried for.
+/// A lock is tried for so often.
 const TRIES: u32 = 240;
-/// How many rounds of notes are worked off before the lock is asked for anyway.
+/// So many rounds of notes are worked off before the lock is asked for anyway.
 const ROUNDS: u32 = 20;
 
 type Say<'a> = &'a mut (dyn FnMut(&str) + Send);
@@ -259,7 +260,7 @@ async fn swap(client: &mut Client, old: &OldTable) -> anyhow::Result<Duration> {
     Ok(start.get().elapsed())
 }
 
-/// What a copy of a table does not have by itself: where its numbering stands, its owner, who may use it.
+/// Gives a copy of a table what it does not have by itself: where its numbering stands, its owner, who may use it.
 async fn carried(tx: &Transaction<'_>, old: &OldTable) -> anyhow::Result<Vec<String>> {
     let doing = |error| failed(&format!("read the rights on {}", old.name), &error);
     let mut statements = Vec::new();

@@ -5,16 +5,18 @@ use tidemark_core::schema::{Schema, Table};
 use tidemark_core::sqlite::quote;
 use tokio_postgres::{Client, GenericClient};
 
-use super::NAMESPACE;
 use crate::admin::failed;
 use crate::admin::timescale::Extension;
 
-/// How a table becomes a hypertable.
+/// The schema of the new tables, the notes and the progress, as long as it runs.
+pub(super) const NAMESPACE: &str = "tidemark_optimize";
+
+/// The way a table becomes a hypertable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Way {
     /// A copy takes its place.
     Online,
-    /// Where it is, locked: what is on it stays on it.
+    /// In its place, locked: what is on it stays on it.
     InPlace(Vec<String>),
 }
 
@@ -34,17 +36,17 @@ pub(super) struct OldTable {
     pub(super) time: String,
     /// The key's type in SQL.
     pub(super) key_type: &'static str,
-    /// How much time a chunk holds.
+    /// The time that a chunk holds.
     chunk: String,
-    /// What PostgreSQL takes its number of rows for.
+    /// Its number of rows, as PostgreSQL estimates it.
     pub(super) rows_about: i64,
     /// Its size with indexes.
     pub(super) bytes: u64,
-    /// What a copy cannot take over.
+    /// The things a copy cannot take over.
     holds: Vec<String>,
 }
 
-/// What hangs on a table that a copy would lose. What reports have there is connected again after the swap.
+/// The things on a table that a copy would lose. What reports have there is connected again after the swap.
 const HOLDS: &str = "
     SELECT 'the trigger ' || t.tgname FROM pg_catalog.pg_trigger t
         WHERE t.tgrelid = $1::text::regclass AND NOT t.tgisinternal AND t.tgname NOT LIKE 'tidemark\\_optimize\\_%'
@@ -97,7 +99,7 @@ impl OldTable {
         })
     }
 
-    /// Which way it can go.
+    /// The way it can go.
     pub(super) fn way(&self) -> Way {
         if self.holds.is_empty() { Way::Online } else { Way::InPlace(self.holds.clone()) }
     }

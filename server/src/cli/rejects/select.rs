@@ -1,4 +1,4 @@
-//! Which rejects a command is about.
+//! The choice of rejects that a command is about.
 
 use anyhow::bail;
 use clap::Args;

@@ -4,8 +4,9 @@ use anyhow::bail;
 use clap::Args;
 use serde_json::json;
 
+use super::super::place::Look;
+use super::super::terminal::print_json;
 use super::super::window::WindowArgs;
-use super::super::{Look, print_json};
 use super::select::Chosen;
 use crate::clock::{Clock as _, SystemClock};
 use crate::ingest::replay::replay_all;

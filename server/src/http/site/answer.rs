@@ -11,26 +11,30 @@ use percent_encoding::percent_decode_str;
 use tidemark_core::protocol::{Problem, ProblemCode};
 
 use super::super::problem::Reply;
-use super::{INDEX, JAVASCRIPT, MOUNT, Site, negotiate};
+use super::files::{INDEX, JAVASCRIPT, MOUNT, Site};
+use super::negotiate;
 
-/// What the page may do. Only files of this server run, none of them written into the page, so text that a station shows can never become a
-/// program. `'wasm-unsafe-eval'` lets WebAssembly be compiled, and nothing else. `connect-src` is open: a join code may carry another server's address, and
-/// which one is not known here; it is the one way on which data is meant to leave. It goes with every file, as workers follow
-/// the policy of their own script, not of the page.
+/// The content security policy of the page. Only files of this server run, none of them written into the page, so
+/// text that a station shows can never become a program. `'wasm-unsafe-eval'` lets WebAssembly be compiled, and
+/// nothing else. `connect-src` is open: a join code may carry another server's address, and which one is not known
+/// here; it is the one way on which data is meant to leave. It goes with every file, as workers follow the policy of
+/// their own script, not of the page.
 const POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self' https: http:; worker-src 'self'; style-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Says which addresses a service worker of these scripts may answer for (Service Workers, section 6.5).
 const SERVICE_WORKER_ALLOWED: HeaderName = HeaderName::from_static("service-worker-allowed");
-/// The folder above the script's own: the addresses from which [`redirect`] leads to the notebook lie there. Relative, as that one.
+/// The folder above the script's own: the addresses from which [`redirect`] leads to the notebook lie there.
+/// Relative, as that one.
 const ABOVE: &str = "../";
 
-/// Whether a path is the notebook's.
+/// The path is the notebook's.
 pub(in super::super) fn owns(path: &str) -> bool {
     path.starts_with(MOUNT) || path == MOUNT.trim_end_matches('/')
 }
 
 impl Site {
-    /// Answers GET or HEAD of a path that [`owns`] (its body is left out of an answer to HEAD by hyper), or of `/`, the way there.
+    /// Answers GET or HEAD of a path that [`owns`] (its body is left out of an answer to HEAD by hyper), or of `/`,
+    /// the way there.
     pub(in super::super) fn answer(
         &self,
         path: &str,
@@ -88,8 +92,9 @@ fn redirect(to: &str) -> Reply {
     guarded(reply)
 }
 
-/// What every answer says. The browser asks each time whether a file is still the same, so a page is never made of files of two versions
-/// for longer than a reload; being there without a network is the service worker's part.
+/// Adds the headers of every answer. The browser asks each time whether a file is still the same, so a page is never
+/// made of files of two versions for longer than a reload; being there without a network is the service worker's
+/// part.
 fn guarded(mut reply: Reply) -> Reply {
     let headers = reply.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::Site;
+use super::files::Site;
 
 /// Path below `wasm-client/web/site/notebook`, and the bytes.
 static FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/notebook.rs"));

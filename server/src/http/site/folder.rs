@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 
-use super::{INDEX, Site};
+use super::files::{INDEX, Site};
 
 /// Most bytes of all files.
 const BYTES_MAX: u64 = 64 << 20;
@@ -18,15 +18,17 @@ const BYTES_MAX: u64 = 64 << 20;
 const FILES_MAX: usize = 10_000;
 /// Deepest folder.
 const DEPTH_MAX: usize = 32;
-/// How much older than its file a compressed one may be: copying does not keep the order of a moment.
+/// A compressed file may be older than its original by so much: copying does not keep the order of a moment.
 const SLACK: Duration = Duration::from_secs(2);
 
 impl Site {
-    /// Reads the files of a folder and the folders in it, to serve them instead of [`Site::embedded`]: `index.html` is its first page. Files whose name begins with a dot are
-    /// left out. A compressed file that is older than what it was made of is left out, too, with a warning.
+    /// Reads the files of a folder and the folders in it, to serve them instead of [`Site::embedded`]: `index.html`
+    /// is its first page. Files whose name begins with a dot are left out. A compressed file that is older than what
+    /// it was made of is left out, too, with a warning.
     ///
     /// # Errors
-    /// When there is no `index.html`, a file cannot be read, or is a link to a place outside the folder; when there are more than 10,000 files or 64 MiB.
+    /// When there is no `index.html`, a file cannot be read, or is a link to a place outside the folder; when there
+    /// are more than 10,000 files or 64 MiB.
     pub fn read(folder: &Path) -> anyhow::Result<Arc<Self>> {
         let root = fs::canonicalize(folder).with_context(|| format!("web folder {}", folder.display()))?;
         let mut reading = Reading { root: &root, bytes: 0, files: BTreeMap::new(), changed: BTreeMap::new() };
@@ -79,7 +81,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// What a link leads to. Links to folders could lead round in a circle.
+    /// The file that a link leads to. Links to folders could lead round in a circle.
     fn target(&self, link: &Path) -> anyhow::Result<PathBuf> {
         let target = fs::canonicalize(link).with_context(|| format!("the link {}", link.display()))?;
         if !target.starts_with(self.root) {

@@ -1,10 +1,11 @@
-//! Which coding of a file a client takes, and whether it has it already (RFC 9110, sections 12.5.3 and 13.1.2).
+//! Content negotiation: the coding of a file that a client takes, and the bytes that it has already (RFC 9110,
+//! sections 12.5.3 and 13.1.2).
 
 use hyper::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue, IF_NONE_MATCH};
 
-use super::{Coded, File};
+use super::files::{Coded, File};
 
-/// How much a client likes each coding, in thousandths; 0: it does not take it.
+/// A client's liking for each coding, in thousandths; 0: it does not take it.
 #[derive(Debug, PartialEq, Eq)]
 struct Liking {
     brotli: u16,
@@ -44,7 +45,8 @@ fn thousandths(parameter: &str) -> Option<u16> {
     (name.trim().eq_ignore_ascii_case("q") && (0.0..=1.0).contains(&quality)).then_some((quality * 1000.0) as u16)
 }
 
-/// The coding the client likes best, the smallest of equal ones, and its name. Who takes none that is there gets the plain file.
+/// The coding the client likes best, the smallest of equal ones, and its name. Who takes none that is there gets the
+/// plain file.
 pub(super) fn choose<'a>(file: &'a File, headers: &HeaderMap) -> (&'a Coded, Option<&'static str>) {
     let liking = Liking::of(headers);
     let mut best = (&file.plain, None, liking.plain);
@@ -60,7 +62,7 @@ pub(super) fn choose<'a>(file: &'a File, headers: &HeaderMap) -> (&'a Coded, Opt
     (best.0, best.1)
 }
 
-/// Whether the client has the bytes of this tag. A proxy may have made the tag a weak one.
+/// The client has the bytes of this tag. A proxy may have made the tag a weak one.
 pub(super) fn has(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     let lists = headers.get_all(IF_NONE_MATCH).iter().filter_map(|list| list.to_str().ok());
     let mut tags = lists.flat_map(|list| list.split(',')).map(str::trim);
@@ -69,7 +71,7 @@ pub(super) fn has(headers: &HeaderMap, etag: &HeaderValue) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::site;
+    use super::super::files::tests::site;
     use super::*;
 
     fn header(name: hyper::header::HeaderName, values: &[&str]) -> HeaderMap {

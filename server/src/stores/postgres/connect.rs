@@ -39,7 +39,7 @@ pub(crate) fn failed(error: tokio_postgres::Error) -> StoreError {
 /// # Errors
 /// When the server does not answer or refuses; the password is not shown.
 pub async fn connect(config: &tokio_postgres::Config) -> anyhow::Result<tokio_postgres::Client> {
-    let shown = crate::config::DatabaseUrl::Postgres(Box::new(config.clone()));
+    let shown = crate::database::DatabaseUrl::Postgres(Box::new(config.clone()));
     let mut config = config.clone();
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(CONNECT_TIMEOUT);

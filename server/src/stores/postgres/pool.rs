@@ -10,7 +10,7 @@ use tokio_postgres::NoTls;
 use super::connect::{CONNECT_TIMEOUT, connect, failed, message_of};
 use super::transaction::PostgresTransaction;
 use super::{inspect, touched};
-use crate::config::STATEMENT_TIMEOUT;
+use crate::bounds::STATEMENT_TIMEOUT;
 use crate::upstream::Work;
 use crate::upstream::error::StoreError;
 
@@ -76,7 +76,7 @@ impl PostgresUpstream {
     /// # Errors
     /// When the server does not answer or refuses, or the database does not match; lists the differences.
     pub async fn open(config: &tokio_postgres::Config, schema: Arc<Schema>, pool_max: usize) -> anyhow::Result<Self> {
-        let shown = crate::config::DatabaseUrl::Postgres(Box::new(config.clone()));
+        let shown = crate::database::DatabaseUrl::Postgres(Box::new(config.clone()));
         let mut client = connect(config).await?;
         let differences = inspect::differences(&mut client, &schema).await?;
         if !differences.is_empty() {

@@ -772,7 +772,7 @@ impl Engine {
     fn fail(&mut self, store: &Store, now_ms: i64, message: &str, retry_after_ms: Option<u64>) -> Result<Event> {
         self.outage.failed();
         let retry_at_ms = self.back_off(now_ms, retry_after_ms);
-        store.note_error(now_ms, message)?;
+        store.note_error(now_ms, message, None)?;
         Ok(Event::Failed { message: message.to_owned(), retry_at_ms })
     }
 
@@ -787,7 +787,7 @@ impl Engine {
 
     fn stop(&mut self, store: &Store, now_ms: i64, stop: Stop) -> Result<Event> {
         self.state = State::Stopped(stop.clone());
-        store.note_error(now_ms, &stop.message)?;
+        store.note_error(now_ms, &stop.message, stop.remedy.as_deref())?;
         Ok(Event::Stopped(stop))
     }
 }

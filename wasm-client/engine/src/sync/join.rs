@@ -12,7 +12,7 @@ use rusqlite::{OptionalExtension as _, params};
 use tidemark_core::ids::StationNumber;
 use tidemark_core::joincode::{JoinCode, JoinCodeError};
 use tidemark_core::planted::{Bug, planted};
-use tidemark_core::protocol::{JoinReply, JoinRequest, Problem, ProblemCode};
+use tidemark_core::protocol::{JoinReply, JoinRequest, Problem, ProblemCode, Remedy};
 use tidemark_core::value::{format_uuid, hex};
 
 use super::reply::{Read, read};
@@ -50,6 +50,8 @@ pub enum JoinError {
         name: String,
         /// What the server said.
         said: String,
+        /// What the server says would help.
+        remedy: Option<Box<Remedy>>,
     },
     /// The server refused.
     #[error("{0}")]
@@ -216,8 +218,8 @@ pub fn finish(store: &mut Store, now_ms: i64, reply: &Reply) -> Result<Membershi
             let is_code = matches!(problem.code, ProblemCode::JoinCodeUnknown | ProblemCode::JoinCodeUsed);
             let meta = store.meta()?;
             if let Some(Membership { number, name }) = meta.membership.filter(|_| is_code) {
-                let (server, said) = (meta.server.unwrap_or_default(), problem.detail);
-                return Err(JoinError::Already { server, number: number.get(), name, said });
+                let (server, said, remedy) = (meta.server.unwrap_or_default(), problem.detail, problem.remedy);
+                return Err(JoinError::Already { server, number: number.get(), name, said, remedy });
             }
             return Err(answered(&problem));
         }

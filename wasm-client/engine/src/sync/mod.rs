@@ -32,6 +32,8 @@ pub use pace::Pace;
 pub use refusal::{Refusal, RefusalKind};
 pub use url::{ServerUrl, UrlError};
 
+use tidemark_core::protocol::Remedy;
+
 use crate::error::Secret;
 
 /// How a request is made.
@@ -168,11 +170,13 @@ pub struct Stop {
     pub kind: StopKind,
     /// What happened, where, what to do.
     pub message: String,
+    /// What the server says would help; the sentence is the edge's.
+    pub remedy: Option<Box<Remedy>>,
 }
 
 impl Stop {
     pub(crate) fn new(kind: StopKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), remedy: None }
     }
 
     /// Whether only somebody at this station can repair it. The others may pass when the server is put right.

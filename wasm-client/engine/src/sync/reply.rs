@@ -32,7 +32,8 @@ pub(crate) fn read<T: DeserializeOwned>(reply: &Reply) -> Read<T> {
     }
     match serde_json::from_slice::<Problem>(&reply.body) {
         Ok(problem) if problem.code.status() == reply.status => {
-            Read::Problem(Problem { detail: printable(&problem.detail), ..problem })
+            let remedy = problem.remedy.map(|remedy| Box::new(remedy.map_names(printable)));
+            Read::Problem(Problem { detail: printable(&problem.detail), remedy, ..problem })
         }
         _ => Read::Other(format!("HTTP status {} without a word of a Tidemark server", reply.status)),
     }
@@ -41,7 +42,8 @@ pub(crate) fn read<T: DeserializeOwned>(reply: &Reply) -> Read<T> {
 /// Problems that asking again does not solve. `None`: the others.
 pub(crate) fn stop_of(problem: &Problem) -> Option<Stop> {
     let detail = &problem.detail;
-    let stop = |kind, what_to_do: &str| Some(Stop::new(kind, format!("{detail} — {what_to_do}")));
+    let helped = |stop| Stop { remedy: problem.remedy.clone(), ..stop };
+    let stop = |kind, what_to_do: &str| Some(helped(Stop::new(kind, format!("{detail} — {what_to_do}"))));
     match problem.code {
         ProblemCode::Unauthorized => stop(
             StopKind::Unauthorized,
@@ -67,7 +69,7 @@ pub(crate) fn stop_of(problem: &Problem) -> Option<Stop> {
         | ProblemCode::StationsExhausted
         | ProblemCode::CannotRejoin => {
             // The server's own words say what to do: what helps against one of these makes another worse.
-            Some(Stop::new(StopKind::Refused, detail.clone()))
+            Some(helped(Stop::new(StopKind::Refused, detail.clone())))
         }
         ProblemCode::BadFrame
         | ProblemCode::BadRequest

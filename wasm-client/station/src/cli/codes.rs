@@ -5,6 +5,7 @@ use tidemark_client::sync::rejoin::RejoinError;
 use tidemark_client::sync::{Refusal, RefusalKind};
 use tidemark_core::joincode::JoinCodeError;
 
+use super::remedy;
 use crate::station::StationError;
 
 /// How the operator makes a code.
@@ -22,6 +23,7 @@ pub(super) fn words(error: &StationError) -> Option<String> {
              last, from the last line that {MADE_BY} printed"
         )),
         JoinError::Refused(refusal) => of_refusal(refusal),
+        JoinError::Already { remedy: Some(remedy), .. } => Some(remedy::with(&error.to_string(), Some(remedy))),
         _ => None,
     }
 }
@@ -46,7 +48,7 @@ fn of_refusal(refusal: &Refusal) -> Option<String> {
         | RefusalKind::Revoked
         | RefusalKind::Schema
         | RefusalKind::NumbersExhausted
-        | RefusalKind::Other => None,
+        | RefusalKind::Other => refusal.stop.remedy.is_some().then(|| remedy::of_stop(&refusal.stop)),
     }
 }
 

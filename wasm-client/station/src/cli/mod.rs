@@ -18,6 +18,7 @@ mod prune;
 mod push;
 mod rejects;
 mod rejoin;
+mod remedy;
 mod run;
 mod server;
 mod show;

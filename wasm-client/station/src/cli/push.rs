@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value as Json, json};
 use tidemark_client::sync::{Drained, Event, StopKind, Summary};
 
-use super::{EXIT_UNREACHABLE, Fatal, show};
+use super::{EXIT_UNREACHABLE, Fatal, remedy, show};
 use crate::station::Station;
 use crate::transport::HttpTransport;
 
@@ -60,7 +60,8 @@ pub(super) fn run(db: &Path, as_json: bool) -> Result<(), Fatal> {
         Drained::Stopped { summary, stop } => {
             let pending = station.status()?.pending;
             Err(Fatal::new(format!(
-                "{stop}. {} pushed{}, {pending} pending",
+                "{}. {} pushed{}, {pending} pending",
+                remedy::of_stop(&stop),
                 show::count(summary.changes, "change"),
                 rejected(&summary)
             )))
@@ -73,7 +74,7 @@ fn json_of(drained: &Drained, (resolved, discarded): (u64, u64), pending: u64) -
     let (outcome, summary, message) = match drained {
         Drained::Done(summary) => ("done", summary, None),
         Drained::Unreachable { summary, message } => ("unreachable", summary, Some(message.clone())),
-        Drained::Stopped { summary, stop } => ("stopped", summary, Some(stop.to_string())),
+        Drained::Stopped { summary, stop } => ("stopped", summary, Some(remedy::of_stop(stop))),
     };
     json!({
         "outcome": outcome,

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tidemark_client::sync::Event;
 
-use super::{Fatal, show};
+use super::{Fatal, remedy, show};
 use crate::clock::now_ms;
 use crate::daemon::{self, Ended, News};
 use crate::entropy;
@@ -42,13 +42,13 @@ pub(super) fn run(db: &Path) -> Result<(), Fatal> {
         News::Event(Event::Stopped(_) | Event::Ignored) => {}
         News::Busy(error) => tell(&format!("{error}; trying again")),
         News::Repaired(repair) => tell(&repair.to_string()),
-        News::StoppedForNow(stop) => tell(&format!("{stop}; trying again in 5 min")),
+        News::StoppedForNow(stop) => tell(&format!("{}; trying again in 5 min", remedy::of_stop(stop))),
     })?;
     match ended {
         Ended::Asked => {
             tell("ended");
             Ok(())
         }
-        Ended::Stopped(stop) => Err(Fatal::new(stop.message)),
+        Ended::Stopped(stop) => Err(Fatal::new(remedy::of_stop(&stop))),
     }
 }

@@ -9,7 +9,8 @@ use serde_json::{Value as Json, json};
 use tidemark_core::printable::one_line;
 
 use self::select::{Only, parse_station, state};
-use super::{Place, print_table, shown_ms};
+use super::place::Place;
+use super::terminal::{complain, print_table, shown_ms};
 use crate::ledger::rejects::{Reject, RejectFilter, RejectState};
 
 #[derive(Subcommand)]
@@ -77,7 +78,7 @@ async fn list(args: ListArgs) -> anyhow::Result<()> {
         print_rejects(&rejects);
     }
     if rejects.len() == args.limit as usize {
-        super::complain(&format!("the newest {}; there may be more: --limit N shows them", args.limit));
+        complain(&format!("the newest {}; there may be more: --limit N shows them", args.limit));
     }
     Ok(())
 }

@@ -1,139 +1,12 @@
-//! The messages around the frame, as JSON. Errors are RFC 9457 problem documents.
+//! A refusal: an RFC 9457 problem document, with a code and facts for programs.
 
 use serde::{Deserialize, Serialize};
 
+use super::remedy::{self, Remedy};
 use crate::chain::Chain;
-use crate::ids::StationNumber;
 use crate::limits::FrameLimits;
-use crate::reject::RejectCode;
 
-/// Media type of a frame in a request body.
-pub const FRAME_MEDIA_TYPE: &str = "application/vnd.tidemark.frame";
-/// Media type of an error.
-pub const PROBLEM_MEDIA_TYPE: &str = "application/problem+json";
-
-/// `POST /v1/join`: a station asks for its number.
-///
-/// The station makes its token itself and keeps it before asking, so that a lost reply is repaired by asking again with the same words.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct JoinRequest {
-    /// The secret of the join code, hex of 32 bytes.
-    pub secret: String,
-    /// The station file's uuid, canonical text.
-    pub station_uuid: String,
-    /// The token this station will use from now on, hex of 32 bytes. The server keeps its hash only.
-    pub token: String,
-    /// Fingerprint of the station's schema, hex.
-    pub fingerprint: String,
-    /// The number the station has already, when it asks for nothing but another token: with a code of `station rotate`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub station: Option<StationNumber>,
-    /// The uuid of the station the file was, canonical text, when it asks for a number because the server does not know its token: a server that
-    /// knows this uuid has the file's rows already.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub former_uuid: Option<String>,
-}
-
-/// Reply to a join.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JoinReply {
-    /// The number of the station.
-    pub station: StationNumber,
-    /// The name the server's operator gave it.
-    pub name: String,
-    /// The bounds of one frame.
-    pub limits: FrameLimits,
-}
-
-/// `GET /v1/station`: where the station's log stands upstream.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StationReply {
-    /// The number of the station.
-    pub station: StationNumber,
-    /// The name the server's operator gave it.
-    pub name: String,
-    /// Last seq durable upstream.
-    pub tidemark: u64,
-    /// The chain there.
-    pub chain: Chain,
-    /// The bounds of one frame.
-    pub limits: FrameLimits,
-    /// The server's clock, milliseconds since 1970 UTC.
-    pub server_time_ms: i64,
-}
-
-/// Reply to `POST /v1/push` when the changes are durable, whether by this request or an earlier one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PushReply {
-    /// Last seq durable upstream.
-    pub tidemark: u64,
-    /// The chain there.
-    pub chain: Chain,
-    /// Changes of this batch applied now.
-    pub applied: u32,
-    /// Changes of this batch that had been applied before.
-    pub duplicate: u32,
-    /// Every change of this batch that was rejected, now or before, in seq order. Changes rejected on the station are not repeated.
-    pub rejected: Vec<RejectedChange>,
-    /// The bounds of the next frame.
-    pub limits: FrameLimits,
-}
-
-/// One rejected change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RejectedChange {
-    /// Its seq.
-    pub seq: u64,
-    /// Why.
-    pub code: RejectCode,
-    /// What, where, what to do.
-    pub message: String,
-}
-
-/// `POST /v1/rejects`: a station asks what became of its rejects upstream, and says what became of them there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RejectsRequest {
-    /// Seqs of rejects that are open on the station; at most [`crate::limits::ASKED_REJECTS_MAX`].
-    pub open: Vec<u64>,
-    /// Rejects of the station's own making that are settled there; as many at most. Of them the server knows nothing but the number.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub settled: Vec<SettledReject>,
-}
-
-/// Reply to [`RejectsRequest`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RejectsReply {
-    /// Those of them that are not open any more upstream.
-    pub settled: Vec<SettledReject>,
-    /// Those of them that ceased to be open so long ago that how is not kept any more.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub forgotten: Vec<u64>,
-}
-
-/// What became of a rejected change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SettledReject {
-    /// Its seq.
-    pub seq: u64,
-    /// How.
-    pub fate: RejectFate,
-}
-
-/// How a rejected change ceased to be open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RejectFate {
-    /// Its image was applied after all.
-    Replayed,
-    /// A later change of its row took its place.
-    Superseded,
-    /// Somebody gave it up.
-    Discarded,
-}
-
-/// What went wrong with a request, as programs match on it: the `code` of a [`Problem`].
+/// The cause of a problem, as programs match on it: the `code` of a [`Problem`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProblemCode {
@@ -149,7 +22,8 @@ pub enum ProblemCode {
     WrongStation,
     /// 403: no such join code.
     JoinCodeUnknown,
-    /// 403: another station used the join code; or, with `joined_before`, the file that asks joined before by another code.
+    /// 403: another station used the join code; or, with `joined_before`, the file that asks joined before by another
+    /// code.
     JoinCodeUsed,
     /// 403: the join code's time is over.
     JoinCodeExpired,
@@ -189,7 +63,7 @@ pub struct Problem {
     pub kind: String,
     /// The HTTP status.
     pub status: u16,
-    /// What, where and what to do.
+    /// Says to people what happened and where. It names no command: what helps is [`Problem::remedy`].
     pub detail: String,
     /// For programs.
     pub code: ProblemCode,
@@ -205,6 +79,9 @@ pub struct Problem {
     /// With [`ProblemCode::JoinCodeUsed`]: it is the file that asks which joined before, by another code.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub joined_before: bool,
+    /// The remedy, where somebody must do something. A way out that this build does not know reads as none.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "remedy::known")]
+    pub remedy: Option<Box<Remedy>>,
 }
 
 impl ProblemCode {
@@ -248,6 +125,7 @@ impl Problem {
             chain: None,
             limits: None,
             joined_before: false,
+            remedy: None,
         }
     }
 
@@ -263,6 +141,13 @@ impl Problem {
     #[must_use]
     pub const fn joined_before(mut self) -> Self {
         self.joined_before = true;
+        self
+    }
+
+    /// Adds what helps.
+    #[must_use]
+    pub fn helped_by(mut self, remedy: Remedy) -> Self {
+        self.remedy = Some(Box::new(remedy));
         self
     }
 
@@ -287,5 +172,31 @@ mod tests {
             r#"{"type":"urn:tidemark:problem:bad-frame","status":400,"detail":"the frame ends at byte 7 of 152","code":"bad-frame"}"#
         );
         assert_eq!(serde_json::from_str::<Problem>(&json).unwrap(), problem);
+    }
+
+    #[test]
+    fn a_remedy_travels_and_one_of_another_version_is_passed_over() {
+        let remedy = Remedy::RejoinBeside { station: "north".into() };
+        let problem = Problem::new(ProblemCode::Revoked, "replaced").helped_by(remedy);
+        let json = serde_json::to_string(&problem).unwrap();
+        assert!(json.ends_with(r#","remedy":{"code":"rejoin-beside","station":"north"}}"#), "{json}");
+        assert_eq!(serde_json::from_str::<Problem>(&json).unwrap(), problem);
+        let unhelped = Problem::new(ProblemCode::Revoked, "replaced");
+        for other in [
+            r#"{"code":"turn-it-off","times":[2]}"#,
+            r#"{"code":"rejoin-beside"}"#,
+            r#"{"code":"join","more":{"a":1}}"#,
+            r#""join""#,
+            "7",
+            "null",
+        ] {
+            let json = json.replace(r#"{"code":"rejoin-beside","station":"north"}"#, other);
+            let read = serde_json::from_str::<Problem>(&json).unwrap();
+            let known = other.contains("more").then(|| Box::new(Remedy::Join));
+            assert_eq!(read, Problem { remedy: known, ..unhelped.clone() }, "{other}");
+        }
+        let older = serde_json::to_string(&unhelped).unwrap();
+        assert!(!older.contains("remedy"), "{older}");
+        assert_eq!(serde_json::from_str::<Problem>(&older).unwrap(), unhelped);
     }
 }

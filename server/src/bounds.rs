@@ -1,0 +1,68 @@
+//! The bounds a server keeps: of times in tables, statements, transactions and requests.
+
+use std::time::Duration;
+
+use tidemark_core::timestamp::DAY_US;
+
+/// The time a statement may take in PostgreSQL unless told otherwise.
+pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(120);
+/// The number of chunks that one transaction may touch unless told otherwise. PostgreSQL locks a handful of things
+/// for each chunk, in a table that holds 64 for each connection it allows (`max_locks_per_transaction`) and that all
+/// of them share.
+pub const CHUNKS_MAX: u32 = 128;
+
+/// 2000-01-01, microseconds since 1970 UTC.
+const YEAR_2000_US: i64 = 10_957 * DAY_US;
+
+/// The times that the server takes in a table's time column: a wrong clock would make stray chunks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockWindow {
+    /// Earliest, microseconds since 1970 UTC.
+    pub floor_us: i64,
+    /// The lead over the server's clock that is taken, microseconds.
+    pub skew_us: i64,
+}
+
+impl ClockWindow {
+    /// From 2000 to 7 days ahead: a clock whose battery is empty says 1970, 1980 or the year of its firmware.
+    pub const DEFAULT: Self = Self { floor_us: YEAR_2000_US, skew_us: 7 * DAY_US };
+}
+
+/// The bounds of the HTTP side.
+#[derive(Debug, Clone, Copy)]
+pub struct HttpLimits {
+    /// Most connections at once; further ones wait to be accepted.
+    pub connections_max: usize,
+    /// Most bytes of bodies in memory at once, over all connections.
+    pub body_bytes_total: usize,
+    /// Most batches decoded and applied at once.
+    pub applies_max: usize,
+    /// Most surveys of rows (`POST /v1/digest`) at once.
+    pub surveys_max: usize,
+    /// The time the head of a request may take.
+    pub head_timeout: Duration,
+    /// The time a body may stand still.
+    pub body_idle_timeout: Duration,
+    /// The time a body may take in all.
+    pub body_timeout: Duration,
+    /// The time a request may wait for its turn to be applied, or to survey rows.
+    pub turn_timeout: Duration,
+    /// The time running requests may take after the signal to stop.
+    pub drain_timeout: Duration,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self {
+            connections_max: 4096,
+            body_bytes_total: 256 << 20,
+            applies_max: 16,
+            surveys_max: 4,
+            head_timeout: Duration::from_secs(10),
+            body_idle_timeout: Duration::from_secs(20),
+            body_timeout: Duration::from_secs(300),
+            turn_timeout: Duration::from_secs(20),
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}

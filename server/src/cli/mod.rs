@@ -1,0 +1,150 @@
+//! The command line of `tidemark-server`.
+
+#[macro_use]
+mod terminal;
+
+mod admin;
+mod backup;
+mod export;
+mod import;
+mod invitation;
+mod log;
+mod manual;
+mod migrate;
+mod place;
+mod reader;
+mod rejects;
+mod remedy;
+mod report;
+mod serve;
+mod signal;
+mod span;
+mod station;
+mod window;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use self::place::Look;
+use self::terminal::complain;
+
+#[derive(Parser)]
+#[command(name = "tidemark-server", version, about = "Takes what field stations recorded, exactly once and in order.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve stations.
+    Serve(serve::ServeArgs),
+    /// Make, check or take away the database's tables.
+    #[command(subcommand)]
+    Migrate(migrate::MigrateCommand),
+    /// Invite, list and revoke stations.
+    #[command(subcommand)]
+    Station(station::StationCommand),
+    /// Apply a bundle that a station exported, and write the receipt for it.
+    Import(import::ImportArgs),
+    /// Write all rows into a new SQLite file, as the system without Tidemark keeps them.
+    Export(export::ExportArgs),
+    /// Changes that could not be applied.
+    #[command(subcommand)]
+    Rejects(rejects::RejectsCommand),
+    /// Reports on the shrinkage tables, as a table, JSON, CSV or a page with charts.
+    #[command(subcommand)]
+    Report(report::Command),
+    /// Let programs read reports over HTTP.
+    #[command(subcommand)]
+    Reader(reader::ReaderCommand),
+    /// What is in the database, and how large it is.
+    Info(Look),
+    /// Whether a server could work with the database, point by point; exits 1 when not.
+    Test(Look),
+    /// The extension, hypertables with their dimensions, chunks.
+    #[command(alias = "timescaledb")]
+    Timescale(Look),
+    /// Make hypertables of plain tables, with their rows and while stations push; renew statistics.
+    Optimize(admin::OptimizeArgs),
+    /// Give back room that deleted rows left; renew statistics.
+    Vacuum(admin::VacuumArgs),
+    /// Copy the database to a file while it is written to, once or every so many hours, and check the copy.
+    Backup(backup::BackupArgs),
+    /// Put a backup back: whole or not at all.
+    Restore(backup::RestoreArgs),
+    /// Print a shell's completions of this program.
+    Completions(manual::CompletionsArgs),
+    /// Print the manual page of this program, or write those of all its commands into a folder.
+    Man(manual::ManArgs),
+}
+
+/// Runs the program: 0 when it did what was asked, 1 when not, 2 when it was asked wrongly.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log::start();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&format!("cannot start its threads: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(async {
+        match cli.command {
+            Command::Serve(args) => serve::run(args).await,
+            Command::Migrate(command) => migrate::run(command).await,
+            Command::Station(command) => station::run(command).await,
+            Command::Import(args) => import::run(args).await,
+            Command::Export(args) => export::run(args).await,
+            Command::Rejects(command) => rejects::run(command).await,
+            Command::Report(command) => report::run(command).await,
+            Command::Reader(command) => reader::run(command).await,
+            Command::Info(look) => admin::show_info(look).await,
+            Command::Test(look) => admin::test(look).await,
+            Command::Timescale(look) => admin::timescale(look).await,
+            Command::Optimize(args) => admin::optimize(args).await,
+            Command::Vacuum(args) => admin::vacuum(args).await,
+            Command::Backup(args) => backup::backup(args).await,
+            Command::Restore(args) => backup::restore(args).await,
+            Command::Completions(args) => manual::completions(&args, &mut Cli::command()),
+            Command::Man(args) => manual::man(&args, Cli::command()),
+        }
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    /// The commands that print JSON, as a reader types them.
+    fn with_json(command: &clap::Command, path: &str, found: &mut Vec<String>) {
+        if command.get_arguments().any(|argument| argument.get_long() == Some("json")) {
+            found.push(format!("{path} --json"));
+        }
+        for verb in command.get_subcommands() {
+            with_json(verb, format!("{path} {}", verb.get_name()).trim_start(), found);
+        }
+    }
+
+    #[test]
+    fn every_command_that_prints_json_is_documented() {
+        let mut found = Vec::new();
+        with_json(&super::Cli::command(), "", &mut found);
+        assert!(found.len() >= 10, "{found:?}");
+        let page = include_str!("../../../docs/SCRIPTING.md");
+        let (_, page) = page.split_once("| `tidemark-server` | prints | keys |").unwrap();
+        for command in found {
+            assert!(page.contains(&format!("`{command}`")), "docs/SCRIPTING.md does not tell what {command} prints");
+        }
+    }
+}

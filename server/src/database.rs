@@ -1,0 +1,177 @@
+//! Database URLs. One is the only secret of a configuration: its password is never shown.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+/// The database when none is named.
+pub const DEFAULT_DATABASE: &str = "sqlite:///tidemark-upstream.db";
+
+/// The place of an upstream database.
+#[derive(Clone)]
+pub enum DatabaseUrl {
+    /// The embedded one: `sqlite:///relative.db`, `sqlite:////absolute.db`.
+    Sqlite(PathBuf),
+    /// `postgresql://…` or `postgres://…`.
+    Postgres(Box<tokio_postgres::Config>),
+}
+
+/// A word that names no database this server can use.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum DatabaseUrlError {
+    /// Another scheme, or none.
+    #[error(
+        "{0} names no database: use sqlite:///relative.db, sqlite:////absolute/path.db or postgresql://user:password@host:port/database"
+    )]
+    Scheme(String),
+    /// `sqlite://` without a path.
+    #[error(
+        "{0} names no file: write sqlite:///relative.db or sqlite:////absolute/path.db (three slashes, then the path)"
+    )]
+    SqlitePath(String),
+    /// Not a connection string.
+    #[error("{url} is not a PostgreSQL URL: {message}; its form is postgresql://user:password@host:port/database")]
+    Postgres {
+        /// The URL, its password hidden.
+        url: String,
+        /// The mistake.
+        message: String,
+    },
+}
+
+impl FromStr for DatabaseUrl {
+    type Err = DatabaseUrlError;
+
+    fn from_str(url: &str) -> Result<Self, Self::Err> {
+        if let Some(rest) = url.strip_prefix("sqlite://") {
+            let path = rest.strip_prefix('/').filter(|path| !path.is_empty() && !path.ends_with('/'));
+            return path
+                .map(|path| Self::Sqlite(PathBuf::from(path)))
+                .ok_or_else(|| DatabaseUrlError::SqlitePath(hide_password(url)));
+        }
+        if url.starts_with("postgresql://") || url.starts_with("postgres://") {
+            let bad =
+                |message: &str| DatabaseUrlError::Postgres { url: hide_password(url), message: message.to_owned() };
+            // The driver's own words could quote the text; that it is wrong is enough.
+            let config: tokio_postgres::Config =
+                url.parse().map_err(|_| bad("host, port or an option is not well formed"))?;
+            let cut = |host: &tokio_postgres::config::Host| match host {
+                tokio_postgres::config::Host::Tcp(name) => name.contains('@'),
+                tokio_postgres::config::Host::Unix(_) => false,
+            };
+            if config.get_hosts().iter().any(cut) {
+                return Err(bad("an @ in the password is written %40"));
+            }
+            return Ok(Self::Postgres(Box::new(config)));
+        }
+        Err(DatabaseUrlError::Scheme(hide_password(url)))
+    }
+}
+
+/// The URL with everything that may be a password replaced by `***`: between user and the last `@`, and in options.
+#[must_use]
+pub fn hide_password(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (before, after) = rest.rsplit_once('@').map_or((None, rest), |(user, host)| (Some(user), host));
+    let mut shown = String::new();
+    if !scheme.is_empty() {
+        shown.push_str(scheme);
+        shown.push_str("://");
+    }
+    if let Some(before) = before {
+        let user = before.split_once(':').map_or(before, |(user, _)| user);
+        shown.push_str(user);
+        if user.len() < before.len() {
+            shown.push_str(":***");
+        }
+        shown.push('@');
+    }
+    let (path, options) = after.split_once('?').map_or((after, None), |(path, options)| (path, Some(options)));
+    shown.push_str(path);
+    if let Some(options) = options {
+        let options: Vec<String> = options
+            .split('&')
+            .map(|option| match option.split_once('=') {
+                Some((name, _)) if name.contains("pass") => format!("{name}=***"),
+                _ => option.to_owned(),
+            })
+            .collect();
+        shown.push('?');
+        shown.push_str(&options.join("&"));
+    }
+    shown
+}
+
+impl fmt::Display for DatabaseUrl {
+    /// Shows what may be shown: no password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:///{}", path.display()),
+            Self::Postgres(config) => {
+                let host = config.get_hosts().first().map(|host| match host {
+                    tokio_postgres::config::Host::Tcp(name) => name.clone(),
+                    tokio_postgres::config::Host::Unix(path) => path.display().to_string(),
+                });
+                let port = config.get_ports().first().copied().unwrap_or(5432);
+                let user = config.get_user().unwrap_or_default();
+                let database = config.get_dbname().unwrap_or(user);
+                write!(f, "postgresql://{user}@{}:{port}/{database}", host.as_deref().unwrap_or("localhost"))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn sqlite_urls_follow_sqlalchemy() {
+        let path = |url: &str| match url.parse() {
+            Ok(DatabaseUrl::Sqlite(path)) => path,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(path("sqlite:///a/b.db"), Path::new("a/b.db"));
+        assert_eq!(path("sqlite:////a/b.db"), Path::new("/a/b.db"));
+        for bad in ["sqlite://", "sqlite:///", "sqlite://a.db", "sqlite:///dir/"] {
+            assert!(matches!(bad.parse::<DatabaseUrl>(), Err(DatabaseUrlError::SqlitePath(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn other_schemes_are_refused() {
+        for bad in ["", "x.db", "mysql://u:secret@h/d", "http://h", "sqlite:/x", "file:secret"] {
+            let error = bad.parse::<DatabaseUrl>().unwrap_err();
+            assert!(matches!(error, DatabaseUrlError::Scheme(_)), "{bad}");
+            assert!(!error.to_string().contains("u:secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        for url in [
+            "postgresql://u:s3cr3t@h:1/d",
+            "postgres://u:s3cr3t@h:x/d",
+            "postgres://u:s3:cr3t@s3cr3t@h/d?password=s3cr3t",
+            "postgres://h/d?password=s3cr3t&bogus=1",
+            "mysql://u:s3cr3t@h/d",
+            "postgres://u:s3cr3t@[::1/d",
+        ] {
+            let shown = match url.parse::<DatabaseUrl>() {
+                Ok(url) => format!("{url} {url:?}"),
+                Err(error) => format!("{error} {error:?}"),
+            };
+            assert!(!shown.contains("cr3t"), "{shown}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The one who asks: the station whose token a request carries.
+
+use std::fmt::{self, Display};
+
+use hyper::Request;
+use hyper::header::AUTHORIZATION;
+use tidemark_core::protocol::{Problem, ProblemCode, Remedy};
+use tidemark_core::value::unhex;
+
+use super::endpoint::{Endpoint, RequestBody};
+use crate::ingest::store_problem;
+use crate::stations::{StationRecord, secret_hash};
+
+/// The name of the one who asks, noted in a request once it is known.
+#[derive(Debug, Clone)]
+pub(super) struct Caller(String);
+
+impl Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The station whose token the request carries.
+pub(super) async fn authenticate(
+    endpoint: &Endpoint,
+    request: &mut Request<RequestBody>,
+) -> Result<StationRecord, Problem> {
+    let token_hash = secret_hash(&token(request)?);
+    let station = station_of_token(endpoint, request, token_hash).await?;
+    match (station.revoked_at_ms, station.number) {
+        (Some(_), Some(number)) => Err(endpoint.ingest.revoked(number).await),
+        _ if !station.takes(&token_hash) => Err(token_ended(&station)),
+        _ => Ok(station),
+    }
+}
+
+/// The station that a file was before: as [`authenticate`], but a token that ended, or whose station did, is still
+/// good to prove where a file comes from. What the file may become says the code.
+pub(super) async fn authenticate_former(
+    endpoint: &Endpoint,
+    request: &mut Request<RequestBody>,
+) -> Result<StationRecord, Problem> {
+    let token_hash = secret_hash(&token(request)?);
+    station_of_token(endpoint, request, token_hash).await
+}
+
+/// The refusal of a token that was taken away for another one.
+fn token_ended(station: &StationRecord) -> Problem {
+    let number = station.number.map_or_else(String::new, |number| format!("{number} "));
+    let detail = format!(
+        "the token of station {number}{:?} was taken away by the server's operator, who has a code for a new one",
+        station.name
+    );
+    Problem::new(ProblemCode::Revoked, detail).helped_by(Remedy::TakeToken)
+}
+
+/// The station of a request's token, whether it opens anything or not. Looked up by the token's hash, so no
+/// comparison leaks how much of it was right.
+async fn station_of_token(
+    endpoint: &Endpoint,
+    request: &mut Request<RequestBody>,
+    token_hash: [u8; 32],
+) -> Result<StationRecord, Problem> {
+    let upstream = endpoint.ingest.upstream();
+    let station = upstream.station_by_token(token_hash).await.map_err(store_problem)?;
+    let unknown = || {
+        let detail = "the server does not know this token";
+        Problem::new(ProblemCode::Unauthorized, detail).helped_by(Remedy::RejoinAnew)
+    };
+    let station = station.ok_or_else(unknown)?;
+    let caller = station.number.map_or_else(|| station.name.clone(), |number| number.to_string());
+    request.extensions_mut().insert(Caller(caller));
+    Ok(station)
+}
+
+/// The token that a request carries.
+pub(super) fn token(request: &Request<RequestBody>) -> Result<[u8; 32], Problem> {
+    let unauthorized = |detail: &str| Problem::new(ProblemCode::Unauthorized, detail);
+    let none = || unauthorized("the request has no token").helped_by(Remedy::Join);
+    let header = request.headers().get(AUTHORIZATION).ok_or_else(none)?;
+    let token = header.to_str().ok().and_then(|value| value.strip_prefix("Bearer ")).and_then(unhex::<32>);
+    token.ok_or_else(|| unauthorized("the token is not of the form `Bearer` and 64 hex digits"))
+}

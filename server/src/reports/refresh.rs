@@ -1,0 +1,38 @@
+//! The roll-ups of reports, brought up to date while the server runs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use crate::upstream::Upstream;
+
+/// Keeps the roll-ups of reports up to date, where there are any. Several servers on one database take turns.
+pub(crate) fn start(upstream: &Arc<dyn Upstream>, every: Option<Duration>) -> Option<JoinHandle<()>> {
+    let every = every?;
+    upstream.reports()?;
+    let upstream = Arc::clone(upstream);
+    Some(tokio::spawn(async move {
+        let mut failing = false;
+        loop {
+            let refreshed = match upstream.reports() {
+                Some(reports) => reports.refresh(false).await,
+                None => return,
+            };
+            match refreshed {
+                Ok(0) => failing = false,
+                Ok(notes) => {
+                    failing = false;
+                    tracing::debug!(notes, "the roll-ups of reports are up to date");
+                }
+                // Once is enough: it goes on trying.
+                Err(error) if !failing => {
+                    failing = true;
+                    tracing::warn!("the roll-ups of reports cannot be brought up to date: {error}");
+                }
+                Err(_) => {}
+            }
+            tokio::time::sleep(every).await;
+        }
+    }))
+}
