@@ -1,8 +1,8 @@
 //! The contract of lines of stations, run against every store: history, forks, and files that go on under another number.
 
 use crate::common::station::{Change, Station, day, text};
-use crate::common::stores::{Kind, POISON, Store};
-use crate::common::{NOON_MS, field};
+use crate::common::stores::{POISON, Store};
+use crate::common::{NOON_MS, contract};
 use tidemark_core::batch::Op;
 use tidemark_core::chain::Print;
 use tidemark_core::decision::Cursor;
@@ -13,23 +13,6 @@ use tidemark_server::ingest::replay::replay_all;
 use tidemark_server::lines::{Former, Parting, RejoinAsk, RejoinOutcome, ReplacementOutcome};
 use tidemark_server::stations::{JoinAsk, JoinOutcome, NewStation, RotateOutcome};
 use tidemark_server::upstream::{RejectFilter, RejectState};
-
-macro_rules! contract {
-    ($($case:ident),* $(,)?) => {
-        contract!(@store memory, super::Kind::Memory, $($case),*);
-        contract!(@store embedded, super::Kind::Sqlite, $($case),*);
-        contract!(@store plain_postgres, super::Kind::PlainPostgres, $($case),*);
-        contract!(@store timescale, super::Kind::Timescale, $($case),*);
-    };
-    (@store $module:ident, $kind:expr, $($case:ident),*) => {
-        mod $module {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $case() {
-                super::$case(&super::Store::open($kind, &[super::field()]).await).await;
-            })*
-        }
-    };
-}
 
 contract! {
     every_applied_change_leaves_its_print_once,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::common::station::{Change, Station, day, text};
 use crate::common::stores::{Kind, POISON, Store};
-use crate::common::{NOON_MS, field};
+use crate::common::{NOON_MS, contract, field};
 use proptest::prelude::RngExt as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use tidemark_core::batch::Op;
@@ -13,23 +13,6 @@ use tidemark_core::value::Value;
 use tidemark_server::config::ClockWindow;
 use tidemark_server::ingest::replay::{ReplayOutcome, replay_all};
 use tidemark_server::upstream::{Reject, RejectFilter, RejectState};
-
-macro_rules! contract {
-    ($($case:ident),* $(,)?) => {
-        contract!(@store memory, super::Kind::Memory, $($case),*);
-        contract!(@store embedded, super::Kind::Sqlite, $($case),*);
-        contract!(@store plain_postgres, super::Kind::PlainPostgres, $($case),*);
-        contract!(@store timescale, super::Kind::Timescale, $($case),*);
-    };
-    (@store $module:ident, $kind:expr, $($case:ident),*) => {
-        mod $module {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $case() {
-                super::$case(&super::Store::open($kind, &[super::field()]).await).await;
-            })*
-        }
-    };
-}
 
 contract! {
     children_of_a_rejected_row_are_rejected_as_such_over_batches_and_generations,

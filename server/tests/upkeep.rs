@@ -1,29 +1,12 @@
 //! The contract of upkeep, run against every store: what is settled goes after its time, and nothing else.
 
 use crate::common::station::{Change, Station, day, text};
-use crate::common::stores::{Kind, POISON, Store};
-use crate::common::{NOON_MS, field};
+use crate::common::stores::{POISON, Store};
+use crate::common::{NOON_MS, contract};
 use tidemark_core::batch::Op;
 use tidemark_server::upkeep::thin_all;
 use tidemark_server::upstream::RejectState;
 use tidemark_server::upstream::upkeep::{Thinned, Thinning};
-
-macro_rules! contract {
-    ($($case:ident),* $(,)?) => {
-        contract!(@store memory, super::Kind::Memory, $($case),*);
-        contract!(@store embedded, super::Kind::Sqlite, $($case),*);
-        contract!(@store plain_postgres, super::Kind::PlainPostgres, $($case),*);
-        contract!(@store timescale, super::Kind::Timescale, $($case),*);
-    };
-    (@store $module:ident, $kind:expr, $($case:ident),*) => {
-        mod $module {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $case() {
-                super::$case(&super::Store::open($kind, &[super::field()]).await).await;
-            })*
-        }
-    };
-}
 
 contract! {
     settled_rejects_go_after_their_time_and_the_rest_stays,

@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod cluster;
+pub mod site;
 pub mod station;
 pub mod stores;
 
@@ -81,3 +82,20 @@ body       = { type = "text" }
 pub fn field() -> Arc<Schema> {
     Arc::new(Schema::parse(FIELD_TOML).unwrap())
 }
+
+/// Each case as a test of its own against each store.
+macro_rules! contract {
+    ($($case:ident),* $(,)?) => {
+        tidemark_testkit::contract!(
+            [
+                memory = crate::common::stores::Kind::Memory,
+                embedded = crate::common::stores::Kind::Sqlite,
+                plain_postgres = crate::common::stores::Kind::PlainPostgres,
+                timescale = crate::common::stores::Kind::Timescale,
+            ],
+            crate::common::stores::Store::of_field,
+            { $($case),* }
+        );
+    };
+}
+pub(crate) use contract;
