@@ -1,4 +1,5 @@
-//! The contract of what happens at once, run against each store: batches, stations and servers meet, and a panic leaves nothing.
+//! The contract of what happens at once, run against each store: batches, stations and servers meet, and a panic leaves
+//! nothing.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! The contract of lines of stations, run against every store: history, forks, and files that go on under another number.
+//! The contract of lines of stations, run against every store: history, forks, and files that go on under another
+//! number.
 
 use crate::common::station::{Change, Station, day, text};
 use crate::common::stores::{POISON, Store};
@@ -285,7 +286,8 @@ async fn a_row_the_lost_life_moved_stays_whole_beside_rows_that_are_refused(stor
     let mut new = rejoined(store, &station, "north", "again", true).await;
     let poisoned = |n| station.reading(n, day(1), &[("note", text(POISON))]);
     let edited = station.reading(1, day(1), &[("count", Value::Integer(5))]);
-    // Beside a row that the database refuses, the moved one comes back to its place; refused itself, it stays where it was moved.
+    // Beside a row that the database refuses, the moved one comes back to its place; refused itself, it stays where it
+    // was moved.
     let batch = new.cut(&[
         Change { op: Op::Update, ..edited.clone() },
         new.reading(9, day(2), &[("note", text(POISON))]),
@@ -376,7 +378,8 @@ async fn what_a_successor_wrote_makes_its_lines_rejects_old(store: &Store) {
     let codes = [(5, "constraint"), (6, "constraint"), (7, "constraint"), (8, "constraint"), (9, "reference")];
     assert_eq!(store.pushed(&refused).await, codes);
     let mut second = rejoined(store, &north, "north", "second", true).await;
-    // The second deletes one, and moves another in time; the third, in its place, writes a third one and deletes the tag.
+    // The second deletes one, and moves another in time; the third, in its place, writes a third one and deletes the
+    // tag.
     let moved = maker.reading(2, day(-40), &[]);
     let changes = [maker.delete_at("reading", 1, day(1)), maker.delete_at("reading", 2, day(1)), moved.clone()];
     assert!(store.pushed(&second.cut(&changes)).await.is_empty());

@@ -71,7 +71,8 @@ async fn bodies_in_memory_are_bounded() {
     assert_eq!(reply(&site.push(1, &frame(&station.cut(&[station.site(1)]))).await).applied, 1);
 }
 
-/// Sends the head of a request and goes on sending its body until the server has closed; returns the answer, and how many bytes of the body went.
+/// Sends the head of a request and goes on sending its body until the server has closed; returns the answer, and how
+/// many bytes of the body went.
 async fn send_on(addr: SocketAddr, head: &str, length: usize) -> (Answer, usize) {
     let mut stream = tokio::net::TcpStream::connect(addr).await.unwrap();
     stream.write_all(head.as_bytes()).await.unwrap();

@@ -1,4 +1,5 @@
-//! The contract of references, run against each store: rows, parents and owners are judged one by one, in the order of the log.
+//! The contract of references, run against each store: rows, parents and owners are judged one by one, in the order of
+//! the log.
 
 use crate::common::contract;
 use crate::common::station::{Change, day, text};
@@ -36,7 +37,8 @@ async fn rows_that_reference_their_own_table(store: &Store) {
     store.has(&station, "site", &rows).await;
 }
 
-/// So many that a database is asked for them otherwise than one by one: keys side by side, with holes, in islands, and far apart.
+/// So many that a database is asked for them otherwise than one by one: keys side by side, with holes, in islands, and
+/// far apart.
 async fn many_references_are_judged_one_by_one(store: &Store) {
     let mut station = store.join("north").await;
     let maker = station.clone();

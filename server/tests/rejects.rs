@@ -112,7 +112,8 @@ async fn a_family_is_replayed_together_and_in_order(store: &Store) {
     // The reason is still there: nothing changes but what is said.
     assert_eq!(replayed(store, &one(&station, 1)).await.0, 0);
     store.allow_poison().await;
-    // The update alone would leave its older image behind as superseded; with the family comes the child, which hangs on either.
+    // The update alone would leave its older image behind as superseded; with the family comes the child, which hangs
+    // on either.
     let (applied, superseded, left) = replayed(store, &one(&station, 1)).await;
     assert_eq!((applied, superseded, left), (4, 0, vec![]));
     let wanted = [(1, "replayed"), (2, "replayed"), (3, "replayed"), (4, "open"), (5, "replayed")];
@@ -348,7 +349,8 @@ async fn replays_and_pushes_at_once_leave_the_newest_image() {
     }
 }
 
-/// A second unique value, a CHECK and a trigger of the operator's: each is isolated, in the order of the log, whatever way finds it.
+/// A second unique value, a CHECK and a trigger of the operator's: each is isolated, in the order of the log, whatever
+/// way finds it.
 #[tokio::test(flavor = "multi_thread")]
 async fn constraints_of_the_operator_are_isolated_in_the_order_of_the_log() {
     for kind in [Kind::Timescale, Kind::PlainPostgres] {
@@ -439,8 +441,9 @@ fn in_turn<'c>(
     (rows, refused)
 }
 
-/// Batches of readings that come, change their unique values and go. A batch whose net effect can be written as sets (new rows, changed rows,
-/// deletes, each by identity) is; of any other, PostgreSQL refuses exactly those that find their value taken when their turn comes.
+/// Batches of readings that come, change their unique values and go. A batch whose net effect can be written as sets
+/// (new rows, changed rows, deletes, each by identity) is; of any other, PostgreSQL refuses exactly those that find
+/// their value taken when their turn comes.
 #[tokio::test(flavor = "multi_thread")]
 async fn unique_values_that_change_hands_are_judged_in_the_order_of_the_log() {
     const ROWS: i64 = 12;

@@ -1,4 +1,5 @@
-//! The contract of surveys, run against each store: every store gives the same rows to the same questions, whatever stands in the database.
+//! The contract of surveys, run against each store: every store gives the same rows to the same questions, whatever
+//! stands in the database.
 
 use std::sync::Arc;
 

@@ -120,7 +120,8 @@ async fn old_prints_go_and_the_newest_stay(store: &Store) {
     assert_eq!((thin(2, 0).await, first().await), (1, 7));
     assert_eq!((thin(100, 3).await, first().await), (3, 16));
     assert_eq!((thin(100, 3).await, first().await), (0, 16));
-    // What was sent before and is sent again is still told from another history where there are prints, and harmless where not.
+    // What was sent before and is sent again is still told from another history where there are prints, and harmless
+    // where not.
     assert!(store.pushed(&batches[5]).await.is_empty());
     let reply = store.push(&batches[0]).await.unwrap();
     assert_eq!((reply.duplicate, reply.tidemark), (3, 18));

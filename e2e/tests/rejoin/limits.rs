@@ -120,7 +120,8 @@ fn a_server_put_back_to_an_older_state_gets_the_rows_again() -> Result<()> {
     Ok(())
 }
 
-/// What the server kept of changes for as long as it was told, and no longer: a rejoin is exact as far as that goes, and says where it ends.
+/// What the server kept of changes for as long as it was told, and no longer: a rejoin is exact as far as that goes,
+/// and says where it ends.
 #[test]
 fn an_older_file_is_told_what_cannot_be_told_any_more() -> Result<()> {
     let mut world = World::new(None)?;
@@ -130,7 +131,8 @@ fn an_older_file_is_told_what_cannot_be_told_any_more() -> Result<()> {
     let late = world.station("lena")?;
     world.record(&late, 5)?;
     world.push(&late)?;
-    // One copy has changes that its original pushes, too, after it was made; the other was made when everything was pushed.
+    // One copy has changes that its original pushes, too, after it was made; the other was made when everything was
+    // pushed.
     world.record(&station, 5)?;
     let (old, level) = (world.copy(&station)?, world.copy(&late)?);
     let many = |station: &Station| -> Result<()> {

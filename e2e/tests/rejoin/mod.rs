@@ -1,4 +1,5 @@
-//! Copied, restored and tampered files go on under a new number: no row lost, none doubled. Real programs, real copies of real files.
+//! Copied, restored and tampered files go on under a new number: no row lost, none doubled. Real programs, real copies
+//! of real files.
 
 mod fates;
 mod limits;
@@ -126,7 +127,8 @@ fn add(station: &Station, name: &str, count: u32) -> Result<()> {
     Ok(())
 }
 
-/// A station whose file was put back and written to, ready to rejoin as `one again`; the lost life and the copy where they part.
+/// A station whose file was put back and written to, ready to rejoin as `one again`; the lost life and the copy where
+/// they part.
 fn forked(world: &mut World) -> Result<(Station, PathBuf, PathBuf)> {
     let station = world.station("one")?;
     world.record(&station, 10)?;

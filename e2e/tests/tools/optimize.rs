@@ -11,7 +11,8 @@ use tidemark_e2e::world::{Dice, wait_for};
 
 use super::{Kind, World, push};
 
-/// A cluster whose database was migrated before TimescaleDB was there, with a station's rows in it, and TimescaleDB since.
+/// A cluster whose database was migrated before TimescaleDB was there, with a station's rows in it, and TimescaleDB
+/// since.
 fn migrated_too_early() -> Result<World> {
     let mut world = World::new(Kind::Plain)?;
     let cluster = world.cluster.as_mut().context("a cluster")?;

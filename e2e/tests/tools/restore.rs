@@ -17,7 +17,8 @@ fn restarted(world: &World, server: ServerProcess) -> Result<ServerProcess> {
     world.field.serve_on(address)
 }
 
-/// The drill: the database is lost, an older backup is put back; what was pushed since, and trimmed from the station's log, comes again.
+/// The drill: the database is lost, an older backup is put back; what was pushed since, and trimmed from the station's
+/// log, comes again.
 fn a_lost_database_is_made_whole_again(kind: Kind) -> Result<()> {
     let mut world = World::new(kind)?;
     let mut server = world.field.serve()?;
@@ -70,7 +71,8 @@ fn a_lost_database_is_made_whole_again(kind: Kind) -> Result<()> {
     }
     let rejects: i64 = station.open()?.query_row("SELECT count(*) FROM tidemark_rejects", [], |row| row.get(0))?;
     ensure!(rejects == 0);
-    // The one thing that the station cannot say again: that it deleted a row since the backup. It is upstream again, and only that.
+    // The one thing that the station cannot say again: that it deleted a row since the backup. It is upstream again,
+    // and only that.
     let number_one = 1_i64 << 32;
     let back = world.upstream_has(&format!("forecasts WHERE id = {}", number_one + 2))?;
     ensure!(back == 1, "the deleted row is back");

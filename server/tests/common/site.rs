@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tidemark_core::limits::FrameLimits;
 use tidemark_core::protocol::{JoinReply, JoinRequest, PushReply};
+use tidemark_core::schema::Schema;
 use tidemark_core::value::{format_uuid, hex};
 use tidemark_server::config::{DatabaseUrl, HttpLimits};
 use tidemark_server::stations::{NewStation, secret_hash};
@@ -22,17 +23,21 @@ pub struct Site {
     pub addr: SocketAddr,
 }
 
-pub async fn site_with(kind: Kind, http: HttpLimits, limits: FrameLimits) -> Site {
-    let store = Store::open(kind, &[field()]).await;
+/// A server with a store of this kind, by a configuration that `adapt` made different.
+pub async fn site_of(kind: Kind, schema: &Arc<Schema>, adapt: impl FnOnce(&mut ServerConfig)) -> Site {
+    let store = Store::open(kind, &[Arc::clone(schema)]).await;
     let mut config = ServerConfig::new(DatabaseUrl::Sqlite("unused.db".into()));
-    config.schema = Arc::clone(&store.schema);
-    config.http = http;
-    config.limits = limits;
+    config.schema = Arc::clone(schema);
+    adapt(&mut config);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let clock: Arc<dyn tidemark_server::clock::Clock> = Arc::<TestClock>::clone(&store.clock);
     let server = Server::serve(listener, Arc::clone(&store.upstream), &config, clock).unwrap();
     let addr = server.addr();
     Site { store, server, addr }
+}
+
+pub async fn site_with(kind: Kind, http: HttpLimits, limits: FrameLimits) -> Site {
+    site_of(kind, &field(), |config| (config.http, config.limits) = (http, limits)).await
 }
 
 pub async fn site() -> Site {
