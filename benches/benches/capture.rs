@@ -1,4 +1,5 @@
-//! What capture costs a writer: the same inserts into the same table without triggers, with them, and with those a UNIQUE index needs.
+//! The cost of capture to a writer: the same inserts into the same table without triggers, with them, and with those a
+//! UNIQUE index needs.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};

@@ -1,4 +1,5 @@
-//! Amounts as people read them: how many of what, how fast, how large. Every program says them by these, so that none says «1 rows».
+//! Amounts as people read them: how many of what, how fast, how large. Every program says them by these, so that none
+//! says «1 rows».
 
 /// `1 row`, `2 rows`, `0 copies`: a number and its noun, given in the singular.
 ///

@@ -11,7 +11,7 @@ use crate::reject::{RejectCode, Rejection};
 use crate::schema::{Fingerprint, Schema, Table};
 use crate::value::{ColumnType, SqliteValue, ValueRef};
 
-/// What a change does.
+/// The operation of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Op {
@@ -21,7 +21,8 @@ pub enum Op {
     Update = 2,
     /// A row that is gone; carries key and time.
     Delete = 3,
-    /// A marker that keeps the numbering gapless: the change was rejected on the station (code and message travel), or is void.
+    /// A marker that keeps the numbering gapless: the change was rejected on the station (code and message travel), or
+    /// is void.
     Void = 4,
 }
 
@@ -72,9 +73,9 @@ pub const NO_TABLE: u32 = u32::MAX;
 pub struct Group {
     /// The table's number in the schema; [`NO_TABLE`] only with [`Op::Void`].
     pub table: u32,
-    /// What the changes do.
+    /// The operation of all its changes.
     pub op: Op,
-    /// How many there are.
+    /// The number of changes.
     pub rows: usize,
     /// The columns [`group_columns`] names.
     pub columns: Vec<ColumnBlock>,
@@ -137,7 +138,7 @@ pub struct Batch {
     pub at_ms: Vec<i64>,
 }
 
-/// Where one change of a batch is.
+/// The place of one change in a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChangeRef {
     /// Its seq.
@@ -151,7 +152,7 @@ pub struct ChangeRef {
 }
 
 impl Batch {
-    /// Which part of the log it is.
+    /// The part of the log that it is.
     #[must_use]
     pub fn span(&self) -> Span {
         Span {
@@ -173,7 +174,8 @@ impl Batch {
         })
     }
 
-    /// The largest local id among the inserted and updated rows of each table that is keyed by integers, by the table's name.
+    /// The largest local id among the inserted and updated rows of each table that is keyed by integers, by the table's
+    /// name.
     #[must_use]
     pub fn largest_ids(&self, schema: &Schema) -> Vec<(String, i64)> {
         let rows = self.groups.iter().filter(|group| matches!(group.op, Op::Insert | Op::Update));
@@ -251,6 +253,26 @@ pub struct LogRow<'a> {
 }
 
 /// Cuts a batch out of a log: converts each row, keeps the chain, notes what had to be rejected.
+///
+/// ```
+/// use tidemark_core::batch::{BatchBuilder, LogRow};
+/// use tidemark_core::chain::Chain;
+/// use tidemark_core::ids::StationNumber;
+/// use tidemark_core::schema::Schema;
+/// use tidemark_core::value::SqliteValue::{Integer, Text};
+/// let toml = "name = 'w'\nversion = 1\n[tables.site.columns]\nid = { type = 'integer' }\nheight = { type = 'real' }";
+/// let schema = Schema::parse(toml)?;
+/// let mut builder = BatchBuilder::new(&schema, StationNumber::new(3)?, 1, Chain::start([7; 16]));
+/// for (seq, height) in [(1, Integer(4)), (2, Text(b"tall"))] {
+///     let values = [Integer(seq), height];
+///     builder.push(&LogRow { seq: seq as u64, at_ms: 0, table: b"site", op: b"I", values: &values });
+/// }
+/// // Text where a number belongs does not travel; its number does.
+/// assert_eq!(builder.rejected()[0].0, 2);
+/// let batch = builder.finish(0);
+/// assert_eq!((batch.span().first_seq, batch.span().last_seq()), (1, 2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct BatchBuilder<'s> {
     schema: &'s Schema,
@@ -264,8 +286,8 @@ pub struct BatchBuilder<'s> {
 }
 
 impl<'s> BatchBuilder<'s> {
-    /// Begins a batch after `first_seq - 1`, where the chain is `chain_before`. `ids` is the map of the station's file, or its number
-    /// where the file has had no other.
+    /// Begins a batch after `first_seq - 1`, where the chain is `chain_before`. `ids` is the map of the station's file,
+    /// or its number where the file has had no other.
     #[must_use]
     pub fn new(schema: &'s Schema, ids: impl Into<IdMap>, first_seq: u64, chain_before: Chain) -> Self {
         let ids = ids.into();
@@ -291,7 +313,8 @@ impl<'s> BatchBuilder<'s> {
         }
     }
 
-    /// Appends the log's next row. A row that cannot travel becomes a void change, and is listed in [`BatchBuilder::rejected`].
+    /// Appends the log's next row. A row that cannot travel becomes a void change, and is listed in
+    /// [`BatchBuilder::rejected`].
     ///
     /// # Panics
     /// BUG: when `row.seq` is not the next one; the reader of the log checks for gaps.
@@ -374,19 +397,19 @@ impl<'s> BatchBuilder<'s> {
         self.batch.chain_after
     }
 
-    /// How many changes were pushed.
+    /// The number of changes pushed.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.batch.order.len()
     }
 
-    /// How many bytes the canonical form of what was pushed has: no less than the body will have before compression.
+    /// The bytes that the canonical form of what was pushed has: no less than the body will have before compression.
     #[must_use]
     pub const fn body_bytes(&self) -> usize {
         self.body_bytes
     }
 
-    /// How many cells were pushed.
+    /// The number of cells pushed.
     #[must_use]
     pub const fn cells(&self) -> usize {
         self.cells

@@ -1,5 +1,6 @@
-//! The bundle: a station's pending log as a file, for a server that no network reaches. A sealed file ([`crate::sealed`]) whose items
-//! are the frames a push would send. Every byte is in docs/FORMAT.md, "Bundle"; golden files pin it.
+//! The bundle: a station's pending log as a file, for a server that no network reaches. A sealed file
+//! ([`crate::sealed`]) whose items are the frames a push would send. Every byte is in docs/FORMAT.md, "Bundle"; golden
+//! files pin it.
 
 use std::io::{self, Read, Write};
 
@@ -10,14 +11,14 @@ use crate::limits::FrameLimits;
 use crate::schema::Fingerprint;
 use crate::sealed::{self, Key, Next, Purpose, SealError};
 
-/// What a bundle is sealed for.
+/// The purpose that bundles are sealed for.
 pub const PURPOSE: Purpose =
     Purpose { magic: *b"TDMB", context: "tidemark bundle 1: key of the seals", noun: "bundle" };
 
 const HEAD_BYTES: usize = 16 + 4 + 32 + 8 + 8 + 32 + 8;
 const END_BYTES: usize = 8;
 
-/// What a bundle says about itself.
+/// The head of a bundle: its claims about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BundleHead {
     /// The uuid of the station's file.
@@ -76,7 +77,7 @@ impl<W: Write> BundleWriter<W> {
     /// Begins a bundle.
     ///
     /// # Errors
-    /// What `out` says.
+    /// Those of `out`.
     pub fn begin(out: W, token_hash: &[u8; 32], head: &BundleHead) -> io::Result<Self> {
         let key = Key::derive(&PURPOSE, token_hash);
         Ok(Self { file: sealed::Writer::begin(out, &PURPOSE, key, &head.encode())?, frames: 0 })
@@ -85,7 +86,7 @@ impl<W: Write> BundleWriter<W> {
     /// Appends a frame; frames follow each other without a gap.
     ///
     /// # Errors
-    /// What the output says.
+    /// Those of the output.
     pub fn frame(&mut self, frame: &[u8]) -> io::Result<()> {
         self.frames += 1;
         self.file.item(frame)
@@ -94,7 +95,7 @@ impl<W: Write> BundleWriter<W> {
     /// Ends the bundle. Without this it is a truncated one.
     ///
     /// # Errors
-    /// What the output says.
+    /// Those of the output.
     pub fn finish(self) -> io::Result<W> {
         self.file.end(&self.frames.to_le_bytes())
     }
@@ -118,7 +119,7 @@ impl<R: Read> UnprovedBundle<R> {
         Ok(Self { file, head })
     }
 
-    /// What it says about itself; anybody may have written that.
+    /// Its claims about itself; anybody may have written that.
     #[must_use]
     pub const fn head(&self) -> &BundleHead {
         &self.head
@@ -147,17 +148,17 @@ pub struct BundleReader<R> {
 }
 
 impl<R: Read> BundleReader<R> {
-    /// What the bundle says about itself, proved.
+    /// The bundle's claims about itself, proved.
     #[must_use]
     pub const fn head(&self) -> &BundleHead {
         &self.head
     }
 
-    /// Reads the next frame into `frame`, and checks that it is the station's and goes on where the one before ended. `None` at the
-    /// bundle's end, where everything was there; do not ask again then.
+    /// Reads the next frame into `frame`, and checks that it is the station's and goes on where the one before ended.
+    /// `None` at the bundle's end, where everything was there; do not ask again then.
     ///
     /// # Errors
-    /// What is wrong, and where. Memory stays within the frame limits.
+    /// Says what is wrong, and where. Memory stays within the frame limits.
     pub fn next_frame(&mut self, frame: &mut Vec<u8>) -> Result<Option<FrameHeader>, SealError> {
         let bytes_max = (self.limits.frame_bytes_max as usize).max(HEADER_BYTES);
         match self.file.next_record(frame, bytes_max)? {

@@ -8,10 +8,11 @@
 //! ```
 //!
 //! `INSERT OR REPLACE` and `UPDATE OR REPLACE` oust rows without firing delete triggers (unless a connection sets
-//! `recursive_triggers`, which is not ours to set). So a BEFORE trigger notes the rows that share the new row's key or a unique
-//! column, and the AFTER trigger, which fires only when the row was really written, logs a delete for those that are gone.
-//! When the statement is ignored or turned into an upsert's update, the note is stale and the next one clears it.
-//! A table whose only unique thing is its key and which has no time column needs no note: its `I` over an existing key replaces.
+//! `recursive_triggers`, which is not ours to set). So a BEFORE trigger notes the rows that share the new row's key or
+//! a unique column, and the AFTER trigger, which fires only when the row was really written, logs a delete for those
+//! that are gone. When the statement is ignored or turned into an upsert's update, the note is stale and the next one
+//! clears it. A table whose only unique thing is its key and which has no time column needs no note: its `I` over an
+//! existing key replaces.
 //!
 //! Only built-ins of SQLite 3.35 are used, no custom functions, so any program is captured.
 
@@ -23,7 +24,8 @@ pub const LOG_TABLE: &str = "tidemark_log";
 /// Notes of rows a statement is about to oust; empty between statements but for stale notes.
 pub const OUSTED_TABLE: &str = "tidemark_ousted";
 
-/// The writer's clock in milliseconds since 1970 UTC, with built-ins of SQLite 3.35 (`unixepoch('subsec')` came with 3.42).
+/// The writer's clock in milliseconds since 1970 UTC, with built-ins of SQLite 3.35 (`unixepoch('subsec')` came with
+/// 3.42).
 const NOW_MS: &str = "CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER)";
 
 /// The columns of a unique index of a table besides its key, by name.
@@ -71,8 +73,8 @@ pub fn column_list(table: &Table, prefix: &str, absent: &[usize]) -> String {
     columns.collect::<Vec<_>>().join(", ")
 }
 
-/// The triggers of one table. `unique` are its unique indexes besides the key, `absent` the places of columns that the file has not; tables made
-/// by `tidemark init` have none of either.
+/// The triggers of one table. `unique` are its unique indexes besides the key, `absent` the places of columns that the
+/// file has not; tables made by `tidemark init` have none of either.
 #[must_use]
 pub fn create_triggers(table: &Table, unique: &[UniqueColumns], absent: &[usize]) -> Vec<String> {
     let name = quote(&table.name);
@@ -92,7 +94,8 @@ pub fn create_triggers(table: &Table, unique: &[UniqueColumns], absent: &[usize]
     };
     let notes_inserts = table.time.is_some() || !unique.is_empty();
 
-    // Rows that share the new row's key, or all columns of a unique index: NULL never equals NULL there, as in the index.
+    // Rows that share the new row's key, or all columns of a unique index: NULL never equals NULL there, as in the
+    // index.
     let mut same: Vec<String> = vec![format!("{key} = NEW.{key}")];
     same.extend(
         unique.iter().map(|columns| {
@@ -121,7 +124,8 @@ pub fn create_triggers(table: &Table, unique: &[UniqueColumns], absent: &[usize]
         let clash = same.join(" OR ");
         triggers.push(trigger("before_insert", "BEFORE INSERT", &noted_or(&clash), &note(&clash)));
     }
-    // A row of the same key was replaced: upstream it may lie in another chunk, so its delete is logged before the insert.
+    // A row of the same key was replaced: upstream it may lie in another chunk, so its delete is logged before the
+    // insert.
     let ousted_by_insert = if notes_inserts { gone(&format!("{key_c} = NEW.{key} OR ")) } else { String::new() };
     triggers.push(trigger("after_insert", "AFTER INSERT", "", &format!("{ousted_by_insert}{}", log("I", "NEW"))));
 
@@ -153,14 +157,15 @@ pub fn create_triggers(table: &Table, unique: &[UniqueColumns], absent: &[usize]
         &moved,
         &format!("{ousted_by_move}{}{}", log("D", "OLD"), log("I", "NEW")),
     ));
-    // With `recursive_triggers` on, REPLACE fires this trigger for what it ousts: the delete is logged here, the note is done with.
+    // With `recursive_triggers` on, REPLACE fires this trigger for what it ousts: the delete is logged here, the note
+    // is done with.
     let forget = format!("    DELETE FROM {OUSTED_TABLE} WHERE tbl = '{}' AND {key_c} = OLD.{key};\n", table.name);
     triggers.push(trigger("after_delete", "AFTER DELETE", "", &format!("{}{forget}", log("D", "OLD"))));
     triggers
 }
 
-/// Logs, as if just written, rows that were there before they were captured; `of` picks them, and may hold parameters. In key order, so that
-/// a parent in the same table mostly comes first. `absent` as of [`create_triggers`].
+/// Logs, as if just written, rows that were there before they were captured; `of` picks them, and may hold parameters.
+/// In key order, so that a parent in the same table mostly comes first. `absent` as of [`create_triggers`].
 #[must_use]
 pub fn log_rows(table: &Table, op: char, of: &str, absent: &[usize]) -> String {
     format!(
@@ -176,8 +181,8 @@ pub fn log_rows(table: &Table, op: char, of: &str, absent: &[usize]) -> String {
 /// The function without arguments that [`log_rows_numbered`] takes each row's seq from, in turn.
 pub const PLACE_FUNCTION: &str = "tidemark_place";
 
-/// The same for at most `?2` rows with a rowid above `?1`, in the order of the rowid, each under the next number of [`PLACE_FUNCTION`], which the
-/// connection must have.
+/// The same for at most `?2` rows with a rowid above `?1`, in the order of the rowid, each under the next number of
+/// [`PLACE_FUNCTION`], which the connection must have.
 #[must_use]
 pub fn log_rows_numbered(table: &Table, of: &str, absent: &[usize]) -> String {
     format!(
@@ -196,7 +201,8 @@ pub fn log_row(table: &Table, absent: &[usize]) -> String {
     log_rows(table, 'U', &format!("{} = ?1", quote(&table.key_column().name)), absent)
 }
 
-/// Logs the delete of a row that this file does not have: `?1` is its key and, in a table with a time column, `?2` its time.
+/// Logs the delete of a row that this file does not have: `?1` is its key and, in a table with a time column, `?2` its
+/// time.
 #[must_use]
 pub fn log_delete(table: &Table) -> String {
     let columns: Vec<String> = table.identity().map(|at| format!("c{at}")).collect();

@@ -1,7 +1,7 @@
 //! The chain: a running hash over a station's log.
 //!
-//! `chain₀ = blake3(station uuid)`, `chainₙ = blake3(chainₙ₋₁ ‖ canonical bytes of change n)`. Two logs with the same chain at n
-//! hold the same changes 1 … n; a copied or rewound file shows as the same seq with another chain.
+//! `chain₀ = blake3(station uuid)`, `chainₙ = blake3(chainₙ₋₁ ‖ canonical bytes of change n)`. Two logs with the same
+//! chain at n hold the same changes 1 … n; a copied or rewound file shows as the same seq with another chain.
 
 use crate::value::{ValueRef, hex, unhex};
 
@@ -9,6 +9,14 @@ use crate::value::{ValueRef, hex, unhex};
 pub type Print = [u8; 8];
 
 /// The chain's value at some seq.
+///
+/// ```
+/// use tidemark_core::chain::Chain;
+/// let start = Chain::start([7; 16]);
+/// let (one, other) = (start.then(b"a change"), start.then(b"another change"));
+/// assert_ne!(one.print(), other.print()); // two histories are told apart by the first bytes
+/// assert_eq!(Chain::from_hex(&one.to_hex()), Some(one));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Chain(pub [u8; 32]);
 

@@ -108,25 +108,25 @@ impl ColumnBlock {
         self.nulls.push(null);
     }
 
-    /// How many rows there are.
+    /// The number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
         self.nulls.len()
     }
 
-    /// Whether there are no rows.
+    /// True without rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.nulls.is_empty()
     }
 
-    /// Whether any row is NULL.
+    /// True when any row is NULL.
     #[must_use]
     pub const fn has_nulls(&self) -> bool {
         self.any_null
     }
 
-    /// Whether the row is NULL.
+    /// True when the row is NULL.
     #[must_use]
     pub fn is_null(&self, row: usize) -> bool {
         self.nulls[row]

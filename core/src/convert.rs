@@ -1,8 +1,8 @@
 //! Strict conversion of SQLite's untyped values to the schema's types, and the checks every value passes on both sides.
 //!
-//! SQLite keeps whatever a program writes. Nothing is guessed here: a value either is of its column's type or the change is
-//! rejected with a code and a message that names the column. The conversion is a pure function of the row and the schema, so cutting
-//! the same log twice gives the same batch.
+//! SQLite keeps whatever a program writes. Nothing is guessed here: a value either is of its column's type or the
+//! change is rejected with a code and a message that names the column. The conversion is a pure function of the row and
+//! the schema, so cutting the same log twice gives the same batch.
 
 use crate::idmap::IdMap;
 use crate::limits::{JSON_DEPTH_MAX, ROW_BYTES_MAX, VALUE_BYTES_MAX};
@@ -10,8 +10,8 @@ use crate::reject::{RejectCode, Rejection};
 use crate::schema::{Bound, Column, Schema, Table};
 use crate::value::{ColumnType, SqliteValue, ValueRef};
 
-/// Converts the columns `wanted` of a captured row of the schema's table `own` to what travels upstream: typed, with keys and references as
-/// upstream ids. `out` is cleared first.
+/// Converts the columns `wanted` of a captured row of the schema's table `own` to what travels upstream: typed, with
+/// keys and references as upstream ids. `out` is cleared first.
 ///
 /// # Errors
 /// The first value that does not convert, with its column; or that the row as a whole is too large to travel.
@@ -111,7 +111,7 @@ fn to_upstream<'a>(
 /// The checks a typed value passes before it travels and again before it is applied.
 ///
 /// # Errors
-/// What is wrong with it; the message does not name the column.
+/// Says what is wrong with it; the message does not name the column.
 pub fn check_value(table: &Table, index: usize, value: ValueRef<'_>) -> Result<(), Rejection> {
     let column = &table.columns[index];
     match value {
@@ -159,7 +159,7 @@ pub fn check_value(table: &Table, index: usize, value: ValueRef<'_>) -> Result<(
 /// [`check_value`] with the column named in the message.
 ///
 /// # Errors
-/// What is wrong with the value, and in which column.
+/// Says what is wrong with the value, and in which column.
 pub fn check_column(table: &Table, index: usize, value: ValueRef<'_>) -> Result<(), Rejection> {
     check_value(table, index, value).map_err(|rejection| at_column(table, index, rejection))
 }

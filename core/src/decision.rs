@@ -3,7 +3,7 @@
 use crate::chain::Chain;
 use crate::planted::{Bug, planted};
 
-/// How far a station's log is durable upstream: its tidemark, with the chain there.
+/// The place up to which a station's log is durable upstream: its tidemark, with the chain there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
     /// Last seq applied; 0 before the first.
@@ -12,7 +12,7 @@ pub struct Cursor {
     pub chain: Chain,
 }
 
-/// Which part of a log a batch is.
+/// The part of a log that a batch is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
     /// First seq, from 1.
@@ -33,12 +33,27 @@ impl Span {
     }
 }
 
-/// What to do with a batch.
+/// The server's decision on a batch.
+///
+/// ```
+/// use tidemark_core::chain::Chain;
+/// use tidemark_core::decision::{Cursor, Decision, Span, decide};
+/// let [start, one, two, three] = [[0; 32], [1; 32], [2; 32], [3; 32]].map(Chain);
+/// // Changes 1 and 2 are upstream; changes 2 and 3 arrive.
+/// let cursor = Cursor { seq: 2, chain: two };
+/// let span = Span { first_seq: 2, count: 2, chain_before: one, chain_after: three };
+/// assert_eq!(decide(&cursor, &span, |_| two), Decision::Apply { skip: 1 });
+/// // Another history of the same numbers.
+/// assert_eq!(decide(&cursor, &span, |_| start), Decision::Forked { at: 2 });
+/// // Change 3 is missing.
+/// let span = Span { first_seq: 4, count: 1, chain_before: three, chain_after: start };
+/// assert_eq!(decide(&cursor, &span, |_| start), Decision::Gap { expected: 3 });
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     /// Apply it, without its first `skip` changes, which are applied already.
     Apply {
-        /// How many changes at its head are applied already.
+        /// The number of changes at its head that are applied already.
         skip: u32,
     },
     /// All of it is applied: acknowledge again with the cursor.
@@ -57,9 +72,9 @@ pub enum Decision {
 
 /// Decides. `chain_at(seq)` is the batch's own chain after change `seq` of it.
 ///
-/// A batch that lies wholly before the cursor is a [`Decision::Duplicate`] although its chain cannot be checked any more (only the
-/// chain at the cursor is kept): the acknowledgement carries the cursor with its chain, and the station checks its own log
-/// against that before it trims anything.
+/// A batch that lies wholly before the cursor is a [`Decision::Duplicate`] although its chain cannot be checked any
+/// more (only the chain at the cursor is kept): the acknowledgement carries the cursor with its chain, and the station
+/// checks its own log against that before it trims anything.
 #[must_use]
 pub fn decide(cursor: &Cursor, span: &Span, chain_at: impl FnOnce(u64) -> Chain) -> Decision {
     let expected = cursor.seq + 1;

@@ -22,7 +22,8 @@ impl RowHash {
     }
 }
 
-/// The first 8 bytes of the hash of one value's canonical bytes: tells which columns of a row differ without sending them.
+/// The first 8 bytes of the hash of one value's canonical bytes: tells which columns of a row differ without sending
+/// them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CellHash(pub [u8; 8]);
 
@@ -38,6 +39,16 @@ impl CellHash {
 }
 
 /// The digest of a set of rows of one table.
+///
+/// ```
+/// use tidemark_core::digest::{RowDigest, RowHash};
+/// use tidemark_core::value::ValueRef;
+/// let row = |id| RowHash::of(&mut Vec::new(), "site", [ValueRef::Integer(id), ValueRef::Null].into_iter());
+/// let (mut here, mut there) = (RowDigest::default(), RowDigest::default());
+/// [1, 2, 3].iter().for_each(|&id| here.add(&row(id)));
+/// [3, 1, 2].iter().for_each(|&id| there.add(&row(id)));
+/// assert_eq!((here, here.rows()), (there, 3)); // whatever the order
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RowDigest {
     lanes: [u64; 4],
@@ -61,7 +72,7 @@ impl RowDigest {
         self.rows = self.rows.wrapping_add(other.rows);
     }
 
-    /// How many rows went in.
+    /// The number of rows that went in.
     #[must_use]
     pub const fn rows(&self) -> u64 {
         self.rows

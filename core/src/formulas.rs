@@ -1,8 +1,8 @@
-//! The shrinkage formulas: what one inventory record means, the three models, forecasts. The same as the functions of migration
-//! `0007_shrinkage_reports`, which a test compares with these.
+//! The shrinkage formulas: what one inventory record means, the three models, forecasts. The same as the functions of
+//! migration `0007_shrinkage_reports`, which a test compares with these.
 //!
-//! Masses are kilograms, rates and S(t) are fractions of the initial mass, days are days. Every result is `None` where a value it needs is missing,
-//! no number, or past 1e100; nearer to zero than 1e-100 is zero.
+//! Masses are kilograms, rates and S(t) are fractions of the initial mass, days are days. Every result is `None` where
+//! a value it needs is missing, no number, or past 1e100; nearer to zero than 1e-100 is zero.
 
 /// Past this, a number is taken for nonsense.
 const USABLE_MAX: f64 = 1e100;
@@ -32,20 +32,20 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// What should be in store: initial + incoming − outgoing, kg.
+    /// The balance that should be in store: initial + incoming − outgoing, kg.
     #[must_use]
     pub fn theoretical_balance(&self) -> Option<f64> {
         let moved = |value: Option<f64>| usable(Some(value.unwrap_or(0.0)));
         Some(usable(self.initial_balance)? + moved(self.incoming)? - moved(self.outgoing)?)
     }
 
-    /// What was lost: theoretical − final balance, kg.
+    /// The loss: theoretical − final balance, kg.
     #[must_use]
     pub fn shrinkage_mass(&self) -> Option<f64> {
         Some(self.theoretical_balance()? - usable(self.final_balance)?)
     }
 
-    /// What was lost, as a fraction of the initial balance.
+    /// The loss as a fraction of the initial balance.
     ///
     /// ```
     /// use tidemark_core::formulas::Inventory;
@@ -105,7 +105,7 @@ pub struct ForecastDay {
     pub shrinkage: f64,
     /// Its mass, kg.
     pub shrinkage_mass: f64,
-    /// What remains, kg.
+    /// The rest, kg.
     pub balance: f64,
 }
 
@@ -131,7 +131,8 @@ impl Model {
         }
     }
 
-    /// The forecast for each of the next `days` of a mass of `initial_balance` kg; ends where the model gives no number.
+    /// The forecast for each of the next `days` of a mass of `initial_balance` kg; ends where the model gives no
+    /// number.
     pub fn forecast(&self, initial_balance: f64, days: u32) -> impl Iterator<Item = ForecastDay> {
         let model = *self;
         (1..=days).map_while(move |day| {

@@ -38,7 +38,7 @@ const MAGIC: [u8; 4] = *b"TDMK";
 const SENT_AT: usize = 64;
 const CHECK_AT: usize = 136;
 
-/// How a body is compressed.
+/// The compression of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Compression {
@@ -82,9 +82,9 @@ pub enum FrameError {
     /// Over a receiver's limit.
     #[error("the frame has {what} {have}, the receiver takes {max}")]
     TooLarge {
-        /// What there is too much of.
+        /// The thing that there is too much of.
         what: &'static str,
-        /// How much.
+        /// The amount.
         have: u64,
         /// The limit.
         max: u64,
@@ -121,7 +121,7 @@ pub struct FrameHeader {
     pub fingerprint: Fingerprint,
     /// Whose log it is of.
     pub station: StationNumber,
-    /// How many changes, at least 1.
+    /// The number of changes, at least 1.
     pub count: u32,
     /// First seq, from 1.
     pub first_seq: u64,
@@ -144,7 +144,8 @@ fn check_of(header: &[u8], body: &[u8]) -> [u8; 16] {
 }
 
 impl FrameHeader {
-    /// Reads a frame's header and checks the whole frame: lengths, limits and the check over its bytes. The body is not unpacked.
+    /// Reads a frame's header and checks the whole frame: lengths, limits and the check over its bytes. The body is not
+    /// unpacked.
     ///
     /// # Errors
     /// Everything that can be wrong before the schema is known.
@@ -208,7 +209,8 @@ impl FrameHeader {
 /// Turns a batch into a frame.
 ///
 /// ```
-/// use tidemark_core::{batch::{BatchBuilder, LogRow}, chain::Chain, frame, ids::StationNumber, limits::FrameLimits, schema, value::SqliteValue};
+/// use tidemark_core::batch::{BatchBuilder, LogRow};
+/// use tidemark_core::{chain::Chain, frame, ids::StationNumber, limits::FrameLimits, schema, value::SqliteValue};
 /// let schema = schema::shrinkage();
 /// let mut builder = BatchBuilder::new(&schema, StationNumber::new(1).unwrap(), 1, Chain::start([0; 16]));
 /// let row = [SqliteValue::Integer(1), SqliteValue::Text("СИНЕЦ ВЯЛЕНЫЙ".as_bytes())];
@@ -219,7 +221,8 @@ impl FrameHeader {
 /// ```
 ///
 /// # Errors
-/// [`FrameError::Compression`] when this build has no zstd, [`FrameError::TooLarge`] when the body does not fit 32 bits.
+/// [`FrameError::Compression`] when this build has no zstd, [`FrameError::TooLarge`] when the body does not fit 32
+/// bits.
 pub fn encode(batch: &Batch, compression: Compression) -> Result<Vec<u8>, FrameError> {
     let raw = encode_body(batch);
     let raw_bytes = u32::try_from(raw.len()).map_err(|_| FrameError::TooLarge {
@@ -266,7 +269,8 @@ fn put_check(frame: &mut [u8]) {
     frame[CHECK_AT..HEADER_BYTES].copy_from_slice(&check);
 }
 
-/// Sets the station's clock in the header of a frame that [`encode`] made: one that waited after it was cut tells when it is sent.
+/// Sets the station's clock in the header of a frame that [`encode`] made: one that waited after it was cut tells when
+/// it is sent.
 ///
 /// # Panics
 /// When the frame is shorter than a header.
@@ -278,7 +282,7 @@ pub fn restamp(frame: &mut [u8], sent_at_ms: i64) {
 /// Turns a frame into a batch: unpacked, decoded by `schema`, its chain recomputed and compared with the header's.
 ///
 /// # Errors
-/// Whatever is wrong with the bytes; nothing is taken on trust.
+/// Says what is wrong with the bytes; nothing is taken on trust.
 pub fn decode(frame: &[u8], schema: &Schema, limits: &FrameLimits) -> Result<Batch, FrameError> {
     decode_with_prints(frame, schema, limits).map(|(batch, _)| batch)
 }
@@ -316,15 +320,16 @@ pub fn decode_with_prints(
     Ok((batch, prints))
 }
 
-/// The largest window that zstd may take memory for, as a power of two: what holds the largest body, within zstd's own bounds. A frame
-/// says itself how large a window it wants, up to 128 MiB for a body of nothing.
+/// The largest window that zstd may take memory for, as a power of two: what holds the largest body, within zstd's own
+/// bounds. A frame says itself how large a window it wants, up to 128 MiB for a body of nothing.
 #[cfg(feature = "zstd")]
 fn window_log_max(limits: &FrameLimits) -> u32 {
     let largest = limits.body_bytes_max.clamp(1 << 10, 1 << 27);
     largest.next_power_of_two().ilog2()
 }
 
-/// Unpacks a body; memory grows with what is really produced and stops at what the header said, which is within the limit.
+/// Unpacks a body; memory grows with what is really produced and stops at what the header said, which is within the
+/// limit.
 #[cfg_attr(not(feature = "zstd"), allow(unused_variables))] // only zstd takes memory for a window
 fn decompress(header: &FrameHeader, body: &[u8], limits: &FrameLimits) -> Result<Vec<u8>, FrameError> {
     let expected = header.raw_bytes as usize;

@@ -1,4 +1,4 @@
-//! What identifies a row upstream: its key, and its time where the table has a time column.
+//! The identity of a row upstream: its key, and its time where the table has a time column.
 
 use std::fmt;
 
@@ -37,7 +37,7 @@ impl Key {
         }
     }
 
-    /// Whether a table's key column can hold it.
+    /// True when a table's key column can hold it.
     #[must_use]
     pub fn fits(self, table: &Table) -> bool {
         matches!(
@@ -99,8 +99,8 @@ impl<'de> Deserialize<'de> for Key {
     }
 }
 
-/// What identifies a row upstream: its key and, in a table with a time column, its time (else 0). Ordered by time first, so that
-/// sorted writes and ranges of rows go chunk by chunk.
+/// The identity of a row upstream: its key and, in a table with a time column, its time (else 0). Ordered by time
+/// first, so that sorted writes and ranges of rows go chunk by chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
@@ -117,7 +117,8 @@ const fn is_zero(time_us: &i64) -> bool {
 }
 
 impl Identity {
-    /// The identity of a whole row, its values in the schema's column order; `None` when key or time are of another type.
+    /// The identity of a whole row, its values in the schema's column order; `None` when key or time are of another
+    /// type.
     #[must_use]
     pub fn of_row(table: &Table, values: &[ValueRef<'_>]) -> Option<Self> {
         let time_us = match table.time {

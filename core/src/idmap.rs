@@ -1,7 +1,8 @@
-//! Which upstream id a local id means in a file that has been more than one station.
+//! The map from local ids to upstream ids in a file that has been more than one station.
 //!
-//! A file that rejoins under a new number keeps its rows, and upstream keeps theirs: what the old number wrote before the histories
-//! parted stays in the old number's block, everything else is the new number's. Which local ids those are is kept in the file.
+//! A file that rejoins under a new number keeps its rows, and upstream keeps theirs: what the old number wrote before
+//! the histories parted stays in the old number's block, everything else is the new number's. Which local ids those are
+//! is kept in the file.
 
 use std::sync::Arc;
 
@@ -33,7 +34,8 @@ impl IdMap {
         Self { station, former: Vec::new() }
     }
 
-    /// The map of a file that was other stations before: for each table of the schema in turn, its ranges in ascending order.
+    /// The map of a file that was other stations before: for each table of the schema in turn, its ranges in ascending
+    /// order.
     #[must_use]
     pub fn with_former(station: StationNumber, former: impl Iterator<Item = Arc<[FormerIds]>>) -> Self {
         let former: Vec<_> = former.collect();
@@ -56,7 +58,8 @@ impl IdMap {
         ranges.get(at).filter(|range| range.first <= local).map_or(self.station, |range| range.number)
     }
 
-    /// The upstream id of row `local` of a table, by the table's index in the schema; `None` when `local` is outside 1 … 2³² − 1.
+    /// The upstream id of row `local` of a table, by the table's index in the schema; `None` when `local` is outside 1
+    /// … 2³² − 1.
     ///
     /// ```
     /// use tidemark_core::{idmap::{FormerIds, IdMap}, ids::StationNumber};

@@ -11,6 +11,15 @@ pub const LOCAL_ID_MAX: i64 = (1 << 32) - 1;
 pub const STATION_NUMBER_MAX: u32 = (1 << 21) - 1;
 
 /// The number the server gave a station, 1 … 2²¹ − 1.
+///
+/// ```
+/// use tidemark_core::ids::StationNumber;
+/// let station = StationNumber::new(3)?;
+/// let id = station.upstream_id(7).expect("local ids begin at 1");
+/// assert!(station.owns(id) && !StationNumber::new(4)?.owns(id));
+/// assert!(StationNumber::new(0).is_err(), "that is HQ");
+/// # Ok::<(), tidemark_core::ids::StationNumberOutOfRange>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 pub struct StationNumber(u32);
@@ -54,7 +63,7 @@ impl StationNumber {
         Some(((self.0 as i64) << 32) | local)
     }
 
-    /// Whether `upstream` lies in this station's block.
+    /// True when `upstream` lies in this station's block.
     #[must_use]
     pub const fn owns(self, upstream: i64) -> bool {
         upstream >> 32 == self.0 as i64 && upstream & LOCAL_ID_MAX != 0

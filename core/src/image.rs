@@ -3,7 +3,7 @@
 //! | type | as JSON |
 //! |---|---|
 //! | integer | number |
-//! | real | number in its shortest form that reads back to the same bits (−0.0 keeps its sign); `"inf"`, `"-inf"` and `"NaN"` as text |
+//! | real | number in its shortest form that reads back to the same bits, −0.0 too; text `"inf"`, `"-inf"` and `"NaN"` |
 //! | text, json | text: json stays to the letter |
 //! | boolean | `true`, `false` |
 //! | timestamp | text `YYYY-MM-DD HH:MM:SS.ffffff`, UTC; one outside the years 1 to 9999 as a number of microseconds |
@@ -66,7 +66,8 @@ impl Value {
     }
 }
 
-/// The columns of `table` whose values an image of `op` holds, by index: as a group of the batch does. None for [`Op::Void`].
+/// The columns of `table` whose values an image of `op` holds, by index: as a group of the batch does. None for
+/// [`Op::Void`].
 fn columns(table: &Table, op: Op) -> Vec<usize> {
     match op {
         Op::Insert | Op::Update => (0..table.columns.len()).collect(),
@@ -84,11 +85,11 @@ pub fn image(table: &Table, group: &Group, row: usize) -> String {
     Json::Object(named).to_string()
 }
 
-/// Reads an image back: the values of a group's row, in the group's order. A column the image does not have, because it came with a later
-/// version of the schema, is NULL.
+/// Reads an image back: the values of a group's row, in the group's order. A column the image does not have, because it
+/// came with a later version of the schema, is NULL.
 ///
 /// # Errors
-/// What is wrong with the image, in words.
+/// The words say what is wrong with the image.
 pub fn parse_image(table: &Table, op: Op, image: &str) -> Result<Vec<Value>, String> {
     let mut named: Map<String, Json> =
         serde_json::from_str(image).map_err(|error| format!("the image is not a JSON object: {error}"))?;

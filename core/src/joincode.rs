@@ -1,4 +1,5 @@
-//! Join codes: what an operator hands to a station. One word that carries the server's URL, a secret, and a check against slips.
+//! Join codes: what an operator hands to a station. One word that carries the server's URL, a secret, and a check
+//! against slips.
 //!
 //! `tide1-` and the lower-case hex of: 32 bytes secret, the URL's bytes, 4 bytes of blake3 over both.
 
@@ -11,6 +12,15 @@ const SECRET_BYTES: usize = 32;
 const CHECK_BYTES: usize = 4;
 
 /// A parsed join code.
+///
+/// ```
+/// use tidemark_core::joincode::{JoinCode, JoinCodeError};
+/// let code = JoinCode { url: "https://tide.example".into(), secret: [9; 32] };
+/// let word = code.encode();
+/// assert_eq!(JoinCode::decode(&format!(" {word}\n"))?.url, "https://tide.example");
+/// assert_eq!(JoinCode::decode(&word[..word.len() - 2]).err(), Some(JoinCodeError::Damaged));
+/// # Ok::<(), JoinCodeError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct JoinCode {
     /// The server's public URL, `http://…` or `https://…`.

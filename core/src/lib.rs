@@ -24,6 +24,42 @@
 //! | [`printable`] | text from outside, fit for a terminal and a spreadsheet |
 //! | `rotation` | a series of backups: names, which go, when the next is due; not in a browser |
 //! | [`planted`] | bugs on purpose, absent from every ordinary build: the simulation's test of itself |
+//!
+//! # The way of one change
+//!
+//! ```
+//! use tidemark_core::batch::{BatchBuilder, LogRow};
+//! use tidemark_core::chain::Chain;
+//! use tidemark_core::decision::{Cursor, Decision, decide};
+//! use tidemark_core::frame::{Compression, decode, encode};
+//! use tidemark_core::ids::StationNumber;
+//! use tidemark_core::limits::FrameLimits;
+//! use tidemark_core::schema::Schema;
+//! use tidemark_core::value::SqliteValue;
+//!
+//! let schema = Schema::parse(
+//!     r#"
+//!     name = "weather"
+//!     version = 1
+//!     [tables.site.columns]
+//!     id = { type = "integer" }
+//!     name = { type = "text", required = true }
+//!     "#,
+//! )?;
+//! // Station 3 cuts the first change of its log as a batch, and sends it as a frame.
+//! let start = Chain::start([7; 16]);
+//! let mut builder = BatchBuilder::new(&schema, StationNumber::new(3)?, 1, start);
+//! let values = [SqliteValue::Integer(1), SqliteValue::Text(b"pond")];
+//! builder.push(&LogRow { seq: 1, at_ms: 0, table: b"site", op: b"I", values: &values });
+//! let frame = encode(&builder.finish(0), Compression::Deflate)?;
+//!
+//! // The server decodes it, which proves its chain, and decides by the station's cursor.
+//! let batch = decode(&frame, &schema, &FrameLimits::DEFAULT)?;
+//! let cursor = Cursor { seq: 0, chain: start };
+//! let decision = decide(&cursor, &batch.span(), |seq| batch.chain_at(&schema, seq));
+//! assert_eq!(decision, Decision::Apply { skip: 0 });
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod amount;
 pub mod batch;

@@ -11,8 +11,8 @@ pub const SCHEMA_BYTES_MAX: usize = 1 << 20;
 
 /// Largest single text, JSON or bytes value that travels, in bytes; a larger one is rejected on the station.
 pub const VALUE_BYTES_MAX: usize = 16 << 20;
-/// Largest row that travels, in canonical bytes; a larger one is rejected on the station. With it, any single change fits into a
-/// frame of [`FrameLimits::DEFAULT`], compressed or not, so no change can block those behind it.
+/// Largest row that travels, in canonical bytes; a larger one is rejected on the station. With it, any single change
+/// fits into a frame of [`FrameLimits::DEFAULT`], compressed or not, so no change can block those behind it.
 pub const ROW_BYTES_MAX: usize = 24 << 20;
 /// Deepest nesting of a JSON value.
 pub const JSON_DEPTH_MAX: usize = 100;
@@ -26,12 +26,13 @@ pub struct FrameLimits {
     pub frame_bytes_max: u32,
     /// Most bytes of one body after decompression.
     pub body_bytes_max: u32,
-    /// Most cells (rows × columns, over all groups) a body may unfold to: NULLs cost a bit on the wire and 8 bytes here.
+    /// Most cells (rows × columns, over all groups) a body may unfold to: NULLs cost a bit on the wire and 8 bytes
+    /// here.
     pub cells_max: u32,
 }
 
 impl FrameLimits {
-    /// What a server accepts unless told otherwise.
+    /// The limits of a server that is not told otherwise.
     pub const DEFAULT: Self =
         Self { rows_max: 50_000, frame_bytes_max: 32 << 20, body_bytes_max: 64 << 20, cells_max: 8 << 20 };
 }

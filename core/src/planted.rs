@@ -1,7 +1,7 @@
 //! Bugs planted on purpose, with which the simulation proves that it would see them.
 //!
-//! Only the cargo feature `planted-bugs` brings them in, and only one test asks for it. Without the feature [`planted`] is the constant
-//! `false`, and what stands behind it compiles to nothing.
+//! Only the cargo feature `planted-bugs` brings them in, and only one test asks for it. Without the feature [`planted`]
+//! is the constant `false`, and what stands behind it compiles to nothing.
 
 macro_rules! bugs {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
@@ -107,14 +107,14 @@ pub fn plant(bug: Option<Bug>) {
     ACTIVE.store(bug.map_or(u8::MAX, |bug| bug as u8), std::sync::atomic::Ordering::SeqCst);
 }
 
-/// Whether this bug is active.
+/// True when this bug is active.
 #[cfg(feature = "planted-bugs")]
 #[must_use]
 pub fn planted(bug: Bug) -> bool {
     ACTIVE.load(std::sync::atomic::Ordering::Relaxed) == bug as u8
 }
 
-/// Whether this bug is active: never, in this build.
+/// True when this bug is active: never, in this build.
 #[cfg(not(feature = "planted-bugs"))]
 #[must_use]
 #[inline(always)]

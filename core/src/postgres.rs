@@ -4,7 +4,7 @@ use crate::schema::{Column, DefaultValue, Schema, Table};
 use crate::sqlite::quote;
 use crate::value::ColumnType;
 
-/// How a table with a time column is partitioned upstream: the one seam through which another engine's way enters.
+/// The way a table with a time column is partitioned upstream: the one seam through which another engine's way enters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimePartitioning {
     /// TimescaleDB hypertables.
@@ -151,8 +151,8 @@ pub fn create_table(schema: &Schema, table: &Table) -> String {
     format!("CREATE TABLE {} (\n    {}\n)", qualified(schema, table), lines.join(",\n    "))
 }
 
-/// The references PostgreSQL itself enforces: between ordinary tables. A hypertable cannot be referenced, and foreign-key triggers on
-/// one cut COPY from 540k to 189k rows/s; the server checks those set by set.
+/// The references PostgreSQL itself enforces: between ordinary tables. A hypertable cannot be referenced, and
+/// foreign-key triggers on one cut COPY from 540k to 189k rows/s; the server checks those set by set.
 pub fn foreign_keys<'s>(schema: &'s Schema, table: &'s Table) -> impl Iterator<Item = (&'s Column, &'s Table)> {
     let ordinary = table.time.is_none();
     table
@@ -235,7 +235,8 @@ pub fn create_comments(schema: &Schema, table: &Table) -> Vec<String> {
     comment_on_table(schema, table).into_iter().chain(columns).collect()
 }
 
-/// What makes a table with a time column a hypertable; `None` for ordinary tables and without TimescaleDB.
+/// The statement that makes a table with a time column a hypertable; `None` for ordinary tables and without
+/// TimescaleDB.
 #[must_use]
 pub fn partition_by_time(schema: &Schema, table: &Table, partitioning: TimePartitioning) -> Option<String> {
     let (time, chunk) = (table.time_column()?, table.chunk?);

@@ -1,15 +1,16 @@
-//! Text that came from a station, a peer, a file or a database, made fit to be shown: what would move a terminal's cursor, change its colours or its
-//! title, write its clipboard, run text from right to left or hide it is shown as `\u001b` instead; and cells that a spreadsheet would compute.
+//! Text that came from a station, a peer, a file or a database, made fit to be shown: what would move a terminal's
+//! cursor, change its colours or its title, write its clipboard, run text from right to left or hide it is shown as
+//! `\u001b` instead; and cells that a spreadsheet would compute.
 //!
-//! The escapes are those of JSON, whose strings are the only place of a JSON text where such characters can stand: so JSON goes through
-//! [`printable`] and says the same to whoever parses it.
+//! The escapes are those of JSON, whose strings are the only place of a JSON text where such characters can stand: so
+//! JSON goes through [`printable`] and says the same to whoever parses it.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Whether a character does something to the text around it instead of being seen: C0 and C1 controls with DEL, the marks, overrides and isolates
-/// of bidirectional text (Unicode TR 36, 2.2), separators of lines and paragraphs, spaces and joiners without width, annotations and tags. The joiners of
-/// Persian and of emoji, U+200C and U+200D, are text.
+/// True when a character does something to the text around it instead of being seen: C0 and C1 controls with DEL, the
+/// marks, overrides and isolates of bidirectional text (Unicode TR 36, 2.2), separators of lines and paragraphs, spaces
+/// and joiners without width, annotations and tags. The joiners of Persian and of emoji, U+200C and U+200D, are text.
 #[must_use]
 pub fn is_harmful(c: char) -> bool {
     c.is_control()
@@ -68,7 +69,8 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, |c, next| matches!(c, '\n' | '\t') || (c == '\r' && next == Some('\n')))
 }
 
-/// Text that is part of a line: line breaks and tabs are shown as escapes, too, so that no text can pass for a line of its own.
+/// Text that is part of a line: line breaks and tabs are shown as escapes, too, so that no text can pass for a line of
+/// its own.
 ///
 /// ```
 /// assert_eq!(tidemark_core::printable::one_line("a\ntidemark: ok"), "a\\ntidemark: ok");
@@ -78,11 +80,13 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
     escaped(text, |_, _| false)
 }
 
-/// What a spreadsheet takes for the beginning of a formula, or skips before one; the wide forms are those of East Asian input.
+/// The characters that a spreadsheet takes for the beginning of a formula, or skips before one; the wide forms are
+/// those of East Asian input.
 const FORMULA: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
 
-/// Text as a cell of a CSV file that people open in a spreadsheet: what would be computed there begins with an apostrophe, and what would
-/// disturb a terminal is escaped as [`printable`] does. A number is no text: write it as it is.
+/// Text as a cell of a CSV file that people open in a spreadsheet: what would be computed there begins with an
+/// apostrophe, and what would disturb a terminal is escaped as [`printable`] does. A number is no text: write it as it
+/// is.
 ///
 /// ```
 /// use tidemark_core::printable::csv_cell;

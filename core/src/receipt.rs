@@ -1,5 +1,5 @@
-//! The receipt: a server's answer to a bundle, carried back by hand. A sealed file ([`crate::sealed`]) whose items are the verdicts on the
-//! bundle's frames. Every byte is in docs/FORMAT.md, "Receipt"; golden files pin it.
+//! The receipt: a server's answer to a bundle, carried back by hand. A sealed file ([`crate::sealed`]) whose items are
+//! the verdicts on the bundle's frames. Every byte is in docs/FORMAT.md, "Receipt"; golden files pin it.
 
 use std::io::{self, Read, Write};
 
@@ -12,14 +12,14 @@ use crate::limits::MESSAGE_BYTES_MAX;
 use crate::protocol::RejectedChange;
 use crate::sealed::{self, Key, Next, Purpose, SealError};
 
-/// What a receipt is sealed for.
+/// The purpose that receipts are sealed for.
 pub const PURPOSE: Purpose =
     Purpose { magic: *b"TDMR", context: "tidemark receipt 1: key of the seals", noun: "receipt" };
 
 const HEAD_BYTES: usize = 16 + 4 + 8 + 8;
 const END_BYTES: usize = 8 + 32 + 8;
 
-/// What a receipt is for.
+/// The head of a receipt: the bundle that it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReceiptHead {
     /// The uuid of the station's file.
@@ -55,7 +55,7 @@ impl ReceiptHead {
     }
 }
 
-/// What became of one frame.
+/// The outcome of one frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdicts {
     /// The frame's last seq.
@@ -64,10 +64,11 @@ pub struct Verdicts {
     pub rejected: Vec<RejectedChange>,
 }
 
-/// How a receipt ends.
+/// The end of a receipt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReceiptEnd {
-    /// How far the station's log is durable upstream: the bundle's last seq or, by online pushes, beyond it.
+    /// The last seq of the station's log that is durable upstream: the bundle's last seq or, by online pushes, beyond
+    /// it.
     pub cursor: Cursor,
     /// The server's clock, milliseconds since 1970 UTC.
     pub server_time_ms: i64,
@@ -81,7 +82,7 @@ impl<W: Write> ReceiptWriter<W> {
     /// Begins a receipt.
     ///
     /// # Errors
-    /// What `out` says.
+    /// Those of `out`.
     pub fn begin(out: W, token_hash: &[u8; 32], head: &ReceiptHead) -> io::Result<Self> {
         let key = Key::derive(&PURPOSE, token_hash);
         sealed::Writer::begin(out, &PURPOSE, key, &head.encode()).map(Self)
@@ -90,7 +91,7 @@ impl<W: Write> ReceiptWriter<W> {
     /// Appends the verdicts on the next frame.
     ///
     /// # Errors
-    /// What the output says.
+    /// Those of the output.
     pub fn verdicts(&mut self, verdicts: &Verdicts) -> io::Result<()> {
         self.0.item(&serde_json::to_vec(verdicts).expect("BUG: numbers and texts serialise"))
     }
@@ -98,7 +99,7 @@ impl<W: Write> ReceiptWriter<W> {
     /// Ends the receipt.
     ///
     /// # Errors
-    /// What the output says.
+    /// Those of the output.
     pub fn finish(self, end: &ReceiptEnd) -> io::Result<W> {
         let mut bytes = Vec::with_capacity(END_BYTES);
         bytes.extend_from_slice(&end.cursor.seq.to_le_bytes());
@@ -126,7 +127,7 @@ impl<R: Read> UnprovedReceipt<R> {
         Ok(Self { file, head })
     }
 
-    /// What it says about itself; anybody may have written that.
+    /// Its claims about itself; anybody may have written that.
     #[must_use]
     pub const fn head(&self) -> &ReceiptHead {
         &self.head
@@ -142,7 +143,7 @@ impl<R: Read> UnprovedReceipt<R> {
     }
 }
 
-/// What comes next in a receipt.
+/// The next thing in a receipt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReceiptPart {
     /// The verdicts on the next frame.
@@ -161,7 +162,7 @@ pub struct ReceiptReader<R> {
 }
 
 impl<R: Read> ReceiptReader<R> {
-    /// What the receipt says about itself, proved.
+    /// The receipt's claims about itself, proved.
     #[must_use]
     pub const fn head(&self) -> &ReceiptHead {
         &self.head
@@ -170,7 +171,7 @@ impl<R: Read> ReceiptReader<R> {
     /// Reads on; do not ask again after the end.
     ///
     /// # Errors
-    /// What is wrong, and where. Memory stays within [`MESSAGE_BYTES_MAX`] and what that unfolds to.
+    /// Says what is wrong, and where. Memory stays within [`MESSAGE_BYTES_MAX`] and what that unfolds to.
     pub fn next_part(&mut self) -> Result<ReceiptPart, SealError> {
         match self.file.next_record(&mut self.buffer, MESSAGE_BYTES_MAX)? {
             Next::Item => {

@@ -78,7 +78,7 @@ impl std::fmt::Display for RejectCode {
 pub struct Rejection {
     /// Why.
     pub code: RejectCode,
-    /// What, where and what to do; names the column.
+    /// The words: what is wrong, where, and what to do; they name the column.
     pub message: String,
 }
 

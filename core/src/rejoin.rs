@@ -19,14 +19,15 @@ pub struct HistoryReply {
     pub tidemark: u64,
     /// The chain there.
     pub chain: Chain,
-    /// The number was revoked and not replaced: nothing is pushed under it any more, so its file may go on under another one, also where both
-    /// histories agree.
+    /// The number was revoked and not replaced: nothing is pushed under it any more, so its file may go on under
+    /// another one, also where both histories agree.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub revoked: bool,
-    /// The seq of the first print; at least `after` + 1, and more where the server has no prints: of batches that it applied before it kept
-    /// any, or so long ago that it keeps them no more.
+    /// The seq of the first print; at least `after` + 1, and more where the server has no prints: of batches that it
+    /// applied before it kept any, or so long ago that it keeps them no more.
     pub first_seq: u64,
-    /// The prints of contiguous changes from `first_seq` on, at most [`HISTORY_PRINTS_MAX`]. Empty: there are none after `after`.
+    /// The prints of contiguous changes from `first_seq` on, at most [`HISTORY_PRINTS_MAX`]. Empty: there are none
+    /// after `after`.
     pub prints: Prints,
 }
 
@@ -55,7 +56,8 @@ impl<'de> Deserialize<'de> for Prints {
 
 /// `POST /v1/rejoin`, with the token of the number the file had: the file asks for another number.
 ///
-/// As with a join, uuid and token are made and kept before asking, so that a lost reply is repaired by asking again with the same words.
+/// As with a join, uuid and token are made and kept before asking, so that a lost reply is repaired by asking again
+/// with the same words.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RejoinRequest {
@@ -67,7 +69,8 @@ pub struct RejoinRequest {
     pub token: String,
     /// Fingerprint of the file's schema, hex.
     pub fingerprint: String,
-    /// Where the server stood when the file compared histories: if it stands elsewhere by now, they must be compared again.
+    /// The server's place when the file compared histories: if it stands elsewhere by now, they must be compared
+    /// again.
     pub tidemark: u64,
     /// The chain there.
     pub chain: Chain,
@@ -86,7 +89,7 @@ pub struct RejoinReply {
     pub station: StationNumber,
     /// The name the server's operator gave it.
     pub name: String,
-    /// Whether the new number replaces the old one, and may write the old one's rows.
+    /// True when the new number replaces the old one, and may write the old one's rows.
     pub replaces: bool,
     /// The bounds of one frame.
     pub limits: FrameLimits,

@@ -1,25 +1,26 @@
-//! A series of backups in one folder: what they are called, which of them go, when the next one is due. Pure: the names in the folder come in.
+//! A series of backups in one folder: what they are called, which of them go, when the next one is due. Pure: the names
+//! in the folder come in.
 //!
-//! A backup carries its name only once it was checked. While it is written, and when the check failed, it has another suffix, so what is
-//! counted and kept here is always one that restores.
+//! A backup carries its name only once it was checked. While it is written, and when the check failed, it has another
+//! suffix, so what is counted and kept here is always one that restores.
 
 use crate::timestamp;
 
-/// What a backup that is being written or checked has behind its name.
+/// The suffix of a backup that is being written or checked.
 pub const PART: &str = ".part";
-/// What a backup that did not pass its check has behind its name.
+/// The suffix of a backup that did not pass its check.
 pub const FAILED: &str = ".failed";
-/// How often a backup is made unless told otherwise, hours: `database_backup_interval`.
+/// The hours between backups unless told otherwise: `database_backup_interval`.
 pub const INTERVAL_HOURS: f64 = 24.0;
-/// How many are kept unless told otherwise.
+/// The number that is kept unless told otherwise.
 pub const KEEP: usize = 7;
-/// Where they go unless told otherwise: `database_backup_path`.
+/// The folder that they go to unless told otherwise: `database_backup_path`.
 pub const FOLDER: &str = "backups";
 
 /// The clock is looked at so often: a machine that slept makes up for it at once.
 pub const LOOK_MS: i64 = 30_000;
 
-/// How long until a backup that failed is tried again, unless the next one is due earlier.
+/// The wait until a backup that failed is tried again, unless the next one is due earlier.
 const RETRY_MS: i64 = 10 * 60_000;
 /// Longest part of a name that is taken from what is backed up.
 const SUBJECT_BYTES_MAX: usize = 64;
@@ -27,7 +28,7 @@ const SUBJECT_BYTES_MAX: usize = 64;
 /// Reads a time span in hours, up to ten years.
 ///
 /// # Errors
-/// What to write instead.
+/// Says what to write instead.
 pub fn parse_hours(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(hours) if hours > 0.0 && hours <= 87_600.0 => Ok(hours),
@@ -41,7 +42,7 @@ pub const fn hours_ms(hours: f64) -> i64 {
     (hours * 3_600_000.0) as i64
 }
 
-/// How long until a backup that failed is tried again, where one is made every `every_ms`.
+/// The wait until a backup that failed is tried again, where one is made every `every_ms`.
 #[must_use]
 pub fn retry_ms(every_ms: i64) -> i64 {
     RETRY_MS.min(every_ms).max(1000)
@@ -91,8 +92,9 @@ impl Series {
         timestamp::parse(text.as_bytes()).ok().map(|us| us / 1000)
     }
 
-    /// Which of these names go so that the `keep` newest backups stay, at least one; and of those that failed their check all but the newest.
-    /// Names of others are never among them. What claims to be of the future, by a clock that was wrong, counts as the oldest.
+    /// Those of these names that go so that the `keep` newest backups stay, at least one; and of those that failed
+    /// their check all but the newest. Names of others are never among them. What claims to be of the future, by a
+    /// clock that was wrong, counts as the oldest.
     #[must_use]
     pub fn surplus<'n>(&self, names: &[&'n str], keep: usize, now_ms: i64) -> Vec<&'n str> {
         let oldest = |suffix: &str, keep: usize| {

@@ -1,14 +1,15 @@
-//! Sealed files: what a station and its server send each other on a stick. Every byte is in docs/FORMAT.md, "Sealed files".
+//! Sealed files: what a station and its server send each other on a stick. Every byte is in docs/FORMAT.md, "Sealed
+//! files".
 //!
 //! ```text
 //! file   := magic (4 bytes) · u16 version · u16 flags, 0 · record …
 //! record := u8 kind · u32 length · payload · 32 bytes seal          kinds: 0 head (the first), 1 item, 2 end (the last)
 //! ```
 //!
-//! A record's seal is keyed BLAKE3 over the seal before it and the record; the head's over the file's first 8 bytes and the head. So
-//! each record proves itself and everything before it when it is read: nothing of a file has to be trusted before its end is seen,
-//! and a file that changes between two readings is noticed at the first altered record. The key derives from the hash of the
-//! station's token, which station and server both have and nobody else.
+//! A record's seal is keyed BLAKE3 over the seal before it and the record; the head's over the file's first 8 bytes and
+//! the head. So each record proves itself and everything before it when it is read: nothing of a file has to be trusted
+//! before its end is seen, and a file that changes between two readings is noticed at the first altered record. The key
+//! derives from the hash of the station's token, which station and server both have and nobody else.
 //!
 //! Readers take no more memory than the longest record they are told to take.
 
@@ -24,18 +25,18 @@ pub const RECORD_BYTES: usize = 5 + SEAL_BYTES;
 pub const PRELUDE_BYTES: usize = 8;
 const SEAL_BYTES: usize = 32;
 
-/// What a sealed file is for: its magic, the context of its key, and its name in messages.
+/// The purpose of a sealed file: its magic, the context of its key, and its name in messages.
 #[derive(Debug, Clone, Copy)]
 pub struct Purpose {
     /// First bytes of the file.
     pub magic: [u8; 4],
     /// Context of the key's derivation: a seal of one purpose is none of another.
     pub context: &'static str,
-    /// What people call such a file.
+    /// The word that people use for such a file.
     pub noun: &'static str,
 }
 
-/// What a record is.
+/// The kind of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum Kind {
@@ -50,15 +51,15 @@ pub enum SealError {
     /// It is something else.
     #[error("not a Tidemark {noun}: it begins with {begins:02x?}")]
     Magic {
-        /// What was wanted.
+        /// The kind of file that was wanted.
         noun: &'static str,
-        /// What is there.
+        /// The kind of file that is there.
         begins: [u8; 4],
     },
     /// Of a later version.
     #[error("the {noun} is of version {version}, this program reads up to {VERSION}; upgrade this program")]
     Version {
-        /// What it is.
+        /// The kind of file.
         noun: &'static str,
         /// Its version.
         version: u16,
@@ -66,17 +67,17 @@ pub enum SealError {
     /// It ends too early.
     #[error("the {noun} is cut off after {at} bytes; copy it again, whole")]
     Truncated {
-        /// What it is.
+        /// The kind of file.
         noun: &'static str,
-        /// How many bytes there are.
+        /// The number of bytes there.
         at: u64,
     },
     /// It goes on after its end.
     #[error("bytes follow the end of the {noun} at byte {at}; copy it again, alone")]
     Trailing {
-        /// What it is.
+        /// The kind of file.
         noun: &'static str,
-        /// Where it ended.
+        /// The byte at which it ended.
         at: u64,
     },
     /// A seal does not fit.
@@ -84,19 +85,19 @@ pub enum SealError {
         "the {noun} was altered, or is not of this station and this server: its seal at byte {at} does not match. Copy it again from where it was made"
     )]
     Seal {
-        /// What it is.
+        /// The kind of file.
         noun: &'static str,
-        /// Where the record begins.
+        /// The byte at which the record begins.
         at: u64,
     },
     /// Its contents are not what such a file holds.
     #[error("the {noun} is wrong at byte {at}: {detail}")]
     Content {
-        /// What it is.
+        /// The kind of file.
         noun: &'static str,
-        /// Where the record begins.
+        /// The byte at which the record begins.
         at: u64,
-        /// What is wrong.
+        /// The fault.
         detail: String,
     },
     /// It cannot be read or written.
@@ -238,7 +239,7 @@ impl<R: Read> Unproved<R> {
     }
 }
 
-/// What comes next in a file.
+/// The next thing in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
     /// An item; its payload is in the buffer.
@@ -297,7 +298,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Whether a head's range can be one of a log: seq counts from 1, and fits SQLite's integers.
+/// True when a head's range can be one of a log: seq counts from 1, and fits SQLite's integers.
 pub(crate) fn check_range(first_seq: u64, last_seq: u64) -> Result<(), String> {
     if first_seq == 0 || last_seq < first_seq || last_seq >= i64::MAX as u64 {
         return Err(format!("changes {first_seq} to {last_seq} are none"));

@@ -9,7 +9,8 @@ pub fn quote(name: &str) -> String {
     format!("\"{name}\"")
 }
 
-/// The declared type of a station's column. They are the names SQLAlchemy knows, so that reflected models read times as times.
+/// The declared type of a station's column. They are the names SQLAlchemy knows, so that reflected models read times as
+/// times.
 #[must_use]
 pub const fn declared_type(ty: ColumnType) -> &'static str {
     match ty {
@@ -71,8 +72,8 @@ pub fn create_table(schema: &Schema, table: &Table) -> String {
     format!("CREATE TABLE {} (\n{}\n)", quote(&table.name), lines.join(",\n"))
 }
 
-/// `ALTER TABLE … ADD COLUMN` of a nullable column on a station. Without its default: SQLite would give it to the rows that are there,
-/// which upstream are NULL.
+/// `ALTER TABLE … ADD COLUMN` of a nullable column on a station. Without its default: SQLite would give it to the rows
+/// that are there, which upstream are NULL.
 #[must_use]
 pub fn add_column(schema: &Schema, table: &Table, index: usize) -> String {
     let column = &table.columns[index];
@@ -89,8 +90,8 @@ fn rules_sql(schema: &Schema, column: &Column) -> String {
     rules
 }
 
-/// One column of the embedded upstream, as `CREATE TABLE` and `ADD COLUMN` take it; without its default, which only HQ's own
-/// statements use.
+/// One column of the embedded upstream, as `CREATE TABLE` and `ADD COLUMN` take it; without its default, which only
+/// HQ's own statements use.
 #[must_use]
 pub fn upstream_column_definition(table: &Table, index: usize) -> String {
     let column = &table.columns[index];
@@ -129,7 +130,8 @@ pub fn create_upstream_table(table: &Table) -> String {
     format!("CREATE TABLE {} (\n{}\n) STRICT", quote(&table.name), lines.join(",\n"))
 }
 
-/// An index on every column that references an ordinary table from one, upstream: what the check before a parent's delete reads.
+/// An index on every column that references an ordinary table from one, upstream: what the check before a parent's
+/// delete reads.
 #[must_use]
 pub fn create_upstream_indexes(schema: &Schema, table: &Table) -> Vec<String> {
     if table.time.is_some() {

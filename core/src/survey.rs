@@ -1,8 +1,8 @@
 //! `POST /v1/digest`: what a station asks about its rows upstream, and the answers.
 //!
-//! Rows of a table are ordered by their [`Identity`] (time, then key). A range of that order is asked for its digest; where the digests of
-//! both sides differ, for those of smaller ranges, and at last for the rows themselves. Every reply says at which change of the
-//! station's log the rows stood that way.
+//! Rows of a table are ordered by their [`Identity`] (time, then key). A range of that order is asked for its digest;
+//! where the digests of both sides differ, for those of smaller ranges, and at last for the rows themselves. Every
+//! reply says at which change of the station's log the rows stood that way.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,13 +28,13 @@ impl Range {
     /// Every row.
     pub const ALL: Self = Self { from: None, to: None };
 
-    /// Whether a row lies in it.
+    /// True when a row lies in it.
     #[must_use]
     pub fn contains(&self, identity: &Identity) -> bool {
         self.from.is_none_or(|from| *identity >= from) && self.to.is_none_or(|to| *identity < to)
     }
 
-    /// Which of these ranges, sorted and disjoint, a row lies in.
+    /// The place, among sorted and disjoint ranges, of the one that a row lies in.
     #[must_use]
     pub fn find(ranges: &[Self], identity: &Identity) -> Option<usize> {
         let after = ranges.partition_point(|range| range.from.is_none_or(|from| from <= *identity));
@@ -49,11 +49,11 @@ impl Range {
 pub struct DigestRequest {
     /// Fingerprint of the station's schema, hex: digests are over its columns, in its order.
     pub fingerprint: String,
-    /// What is asked. A reply may answer only the first ones; the others are asked again.
+    /// The questions. A reply may answer only the first ones; the others are asked again.
     pub asks: Vec<Ask>,
 }
 
-/// What is asked about one table.
+/// A question about one table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ask {
@@ -75,7 +75,7 @@ pub enum Question {
     Find {
         /// The identities.
         rows: Vec<Identity>,
-        /// Whether their cells are wanted too.
+        /// True when their cells are wanted, too.
         cells: bool,
     },
 }
@@ -101,7 +101,7 @@ pub enum Answer {
     Rows {
         /// Identity and hash of each.
         rows: Vec<ListedRow>,
-        /// Whether rows that come after the last one listed were left out.
+        /// True when rows that come after the last one listed were left out.
         more: bool,
     },
     /// The rows that are there.
@@ -111,7 +111,7 @@ pub enum Answer {
 /// A row by its hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ListedRow {
-    /// Which row.
+    /// The row.
     pub id: Identity,
     /// Its hash.
     pub hash: RowHash,
@@ -120,7 +120,7 @@ pub struct ListedRow {
 /// A row that was looked up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FoundRow {
-    /// Which row.
+    /// The row.
     pub id: Identity,
     /// Its hash.
     pub hash: RowHash,
@@ -142,7 +142,7 @@ impl DigestRequest {
     /// Checks what was asked against the station's schema and the bounds.
     ///
     /// # Errors
-    /// What is wrong with it, and with which ask (counted from 0).
+    /// Says what is wrong with it, and with which ask (counted from 0).
     pub fn check(&self, schema: &Schema) -> Result<(), String> {
         if self.asks.is_empty() {
             return Err("`asks` is empty".to_owned());

@@ -55,6 +55,12 @@ pub fn parse(text: &[u8]) -> Result<i64, NotATimestamp> {
 }
 
 /// The text Tidemark writes: `YYYY-MM-DD HH:MM:SS.ffffff`, UTC. Instants outside the years 1 to 9999 are shown clamped.
+///
+/// ```
+/// use tidemark_core::timestamp::{format, parse};
+/// assert_eq!(format(1_500_000), "1970-01-01 00:00:01.500000");
+/// assert_eq!(parse(format(-1).as_bytes()), Ok(-1));
+/// ```
 #[must_use]
 pub fn format(us: i64) -> String {
     let us = us.clamp(FIRST_US, LAST_US);
@@ -169,7 +175,8 @@ fn days_in_month(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Days from 1970-01-01 of a date in the proleptic Gregorian calendar, counting years from March so that the leap day is last.
+/// Days from 1970-01-01 of a date in the proleptic Gregorian calendar, counting years from March so that the leap day
+/// is last.
 fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);

@@ -115,7 +115,7 @@ impl Value {
 }
 
 impl ValueRef<'_> {
-    /// Whether it is NULL.
+    /// True for NULL.
     #[must_use]
     pub const fn is_null(self) -> bool {
         matches!(self, Self::Null)
@@ -137,7 +137,7 @@ impl ValueRef<'_> {
         }
     }
 
-    /// How many canonical bytes the value has.
+    /// The number of canonical bytes of the value.
     #[must_use]
     pub const fn canonical_len(self) -> usize {
         match self {

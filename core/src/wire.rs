@@ -1,7 +1,7 @@
 //! The body of a frame: bytes ↔ groups of columns. The layout is docs/FORMAT.md, "Body".
 //!
-//! Structure is bincode's standard configuration (little-endian, variable-length integers, lengths as such integers); the blocks
-//! inside are ours: a null bitmap, and values without the NULLs.
+//! Structure is bincode's standard configuration (little-endian, variable-length integers, lengths as such integers);
+//! the blocks inside are ours: a null bitmap, and values without the NULLs.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,8 @@ use crate::limits::{COLUMNS_MAX, FrameLimits, TABLES_MAX};
 use crate::schema::Schema;
 use crate::value::{ColumnType, ValueRef};
 
-/// The most that decoding may claim at once, whatever a length says: over the largest body a receiver can be told to accept.
+/// The most that decoding may claim at once, whatever a length says: over the largest body a receiver can be told to
+/// accept.
 const CLAIM_BYTES_MAX: usize = 1 << 30;
 
 #[derive(Encode, BorrowDecode)]
@@ -40,8 +41,8 @@ struct WireColumn<'a> {
     values: Cow<'a, [u8]>,
 }
 
-/// A list of at most MAX elements, as bincode writes a `Vec`. bincode itself would take memory for as many as the length claims; here
-/// memory grows with what is there.
+/// A list of at most MAX elements, as bincode writes a `Vec`. bincode itself would take memory for as many as the
+/// length claims; here memory grows with what is there.
 struct List<T, const MAX: usize>(Vec<T>);
 
 impl<T: Encode, const MAX: usize> Encode for List<T, MAX> {
@@ -61,7 +62,7 @@ impl<'de, C, T: BorrowDecode<'de, C>, const MAX: usize> BorrowDecode<'de, C> for
     }
 }
 
-/// What is wrong with a body, in words; a frame with one is refused whole.
+/// The words say what is wrong with a body; a frame with one is refused whole.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BodyError(pub(crate) String);

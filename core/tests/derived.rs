@@ -1,5 +1,5 @@
-//! The SQL derived from a schema, to the letter. The files beside this one are what a reader checks; a change of them is a change
-//! of every user's database.
+//! The SQL derived from a schema, to the letter. The files beside this one are what a reader checks; a change of them
+//! is a change of every user's database.
 
 use tidemark_core::capture::{create_log, create_ousted, create_triggers};
 use tidemark_core::postgres::{self, TimePartitioning};

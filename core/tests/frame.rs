@@ -53,7 +53,8 @@ fn what_cannot_travel_becomes_a_marker_and_keeps_its_number() {
     assert_eq!(batch.changes().map(|change| change.seq).collect::<Vec<_>>(), (1..=11).collect::<Vec<_>>());
 }
 
-/// The bytes of format version 1 are fixed for ever. zstd's output may change with its version, so its golden frame is decoded only.
+/// The bytes of format version 1 are fixed for ever. zstd's output may change with its version, so its golden frame is
+/// decoded only.
 #[test]
 fn golden_frames_are_read_and_written_to_the_byte() {
     let schema = crate::common::schema();
@@ -102,7 +103,8 @@ fn every_flipped_bit_is_an_error() {
     }
 }
 
-/// Behind a forged check the decoder itself must hold: no panic, and no frame that means something else with the same chain.
+/// Behind a forged check the decoder itself must hold: no panic, and no frame that means something else with the same
+/// chain.
 #[test]
 fn every_flipped_bit_of_a_resealed_body_is_an_error_or_the_same_batch() {
     let schema = crate::common::schema();
@@ -301,7 +303,8 @@ impl Owned {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
-    /// Whatever stands in a log, it is cut into a batch, and comes back from the frame as the same batch with the same chain.
+    /// Whatever stands in a log, it is cut into a batch, and comes back from the frame as the same batch with the same
+    /// chain.
     #[test]
     fn any_log_travels(rows in proptest::collection::vec((0..4_usize, 0..4_usize, any::<i64>(), proptest::collection::vec(any_value(), 9)), 1..40)) {
         let schema = crate::common::schema();

@@ -1,8 +1,8 @@
 //! Stations against upstream, cell by cell.
 //!
-//! Both sides are read with plain SQL and compared as what they mean: integers as integers, reals by their bits, times and texts
-//! as text. The move of keys and references into a station's id block is undone here with arithmetic of this file's own, and
-//! nothing of the product's conversion, digest or chain is used: a mistake there cannot hide itself.
+//! Both sides are read with plain SQL and compared as what they mean: integers as integers, reals by their bits, times
+//! and texts as text. The move of keys and references into a station's id block is undone here with arithmetic of this
+//! file's own, and nothing of the product's conversion, digest or chain is used: a mistake there cannot hide itself.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -191,7 +191,8 @@ pub struct Seen {
     pub cells: u64,
 }
 
-/// Checks that upstream holds exactly the rows of these stations (their numbers and files), each once and with equal cells.
+/// Checks that upstream holds exactly the rows of these stations (their numbers and files), each once and with equal
+/// cells.
 ///
 /// # Errors
 /// The first differences, with table, station and row.

@@ -1,4 +1,5 @@
-//! An export of `tidemark-server` against the upstream it was made of, cell by cell, with arithmetic of this file's own.
+//! An export of `tidemark-server` against the upstream it was made of, cell by cell, with arithmetic of this file's
+//! own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -23,8 +24,8 @@ pub fn map_of(file: &Path) -> Result<BTreeMap<(String, u32), i64>> {
     Ok(offsets)
 }
 
-/// Checks that an export has exactly the rows of these stations that are upstream, ids and references moved as its map says, no two
-/// rows to one id. Returns how many rows.
+/// Checks that an export has exactly the rows of these stations that are upstream, ids and references moved as its map
+/// says, no two rows to one id. Returns how many rows.
 ///
 /// # Errors
 /// What differs.

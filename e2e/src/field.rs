@@ -216,7 +216,8 @@ impl Station {
         Running::start("tidemark", &[args, &["--db", file]].concat(), &self.folder, &self.env)
     }
 
-    /// Pushes until the log is drained, as often as the server cannot be reached meanwhile; returns how often it was run.
+    /// Pushes until the log is drained, as often as the server cannot be reached meanwhile; returns how often it was
+    /// run.
     ///
     /// # Errors
     /// When it fails in another way, or 50 runs were not enough.

@@ -11,8 +11,7 @@
 //! | [`torture`] | a world of real processes that are killed at random moments |
 //! | [`divergence`] | changes an upstream database behind the server's back, and knows what must be found |
 //! | [`record`] | what a station of the shrinkage system writes, with plain SQL |
-//! | [`varied`] | a schema with every type, and random rows of it |
-//! | [`postgres`], [`world`] | clusters, clock and chance, of the test kit |
+//! | [`postgres`], [`schemas`], [`varied`], [`world`] | of the test kit: clusters, schemas, random rows, clock and chance |
 //!
 //! Nothing here is used by the product. A test that needs a program which the machine lacks fails and says which script
 //! brings it; none is skipped.
@@ -26,6 +25,5 @@ pub mod process;
 pub mod proxy;
 pub mod record;
 pub mod torture;
-pub mod varied;
 
-pub use tidemark_testkit::{postgres, world};
+pub use tidemark_testkit::{postgres, schemas, varied, world};

@@ -1,7 +1,7 @@
 //! Files that have been several stations, against upstream: every row once, under the right number, with equal cells.
 //!
-//! Which row is whose is said here by copies of the files, taken by the test where the histories parted, and not by what the product
-//! keeps about it: a row that is in the copy is the old number's, any other the new one's.
+//! Which row is whose is said here by copies of the files, taken by the test where the histories parted, and not by
+//! what the product keeps about it: a row that is in the copy is the old number's, any other the new one's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -47,8 +47,9 @@ impl<'a> Life<'a> {
         Self { file, number, former: Vec::new() }
     }
 
-    /// Puts what this file's life did, as it should be upstream, over what is expected so far. Rows of a number that goes on elsewhere are
-    /// that file's business. Rows of a replaced number stay as that left them, unless this life wrote or deleted them.
+    /// Puts what this file's life did, as it should be upstream, over what is expected so far. Rows of a number that
+    /// goes on elsewhere are that file's business. Rows of a replaced number stay as that left them, unless this life
+    /// wrote or deleted them.
     fn lay_over(&self, schema: &Schema, expected: &mut Rows) -> Result<u64> {
         let mut held = Vec::new();
         for former in &self.former {
@@ -116,8 +117,8 @@ fn row_upstream(schema: &Schema, table: &Table, row: &Cells, number: impl Fn(usi
     Ok(cells.collect())
 }
 
-/// Checks that upstream holds exactly the rows of these files, each once. Where one file replaced another, the dead one comes first, as it
-/// was when it last pushed.
+/// Checks that upstream holds exactly the rows of these files, each once. Where one file replaced another, the dead one
+/// comes first, as it was when it last pushed.
 ///
 /// # Errors
 /// The first differences.

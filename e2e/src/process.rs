@@ -1,4 +1,5 @@
-//! The built programs `tidemark` and `tidemark-server`, and others, as child processes, which a test may kill at any moment.
+//! The built programs `tidemark` and `tidemark-server`, and others, as child processes, which a test may kill at any
+//! moment.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -11,6 +12,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, anyhow, bail};
+
+pub use tidemark_testkit::python::python;
 
 use crate::world::wait_for;
 
@@ -85,23 +88,6 @@ fn newest(rooms: &[PathBuf]) -> Option<SystemTime> {
         }
     }
     newest
-}
-
-/// The Python with SQLAlchemy 2: `TIDEMARK_TEST_PYTHON`, else the one scripts/setup-python makes.
-///
-/// # Errors
-/// When neither is there.
-pub fn python() -> Result<PathBuf> {
-    if let Some(python) = std::env::var_os("TIDEMARK_TEST_PYTHON") {
-        return Ok(python.into());
-    }
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
-    let python = cache.context("neither XDG_CACHE_HOME nor HOME is set")?.join("tidemark/venv/bin/python");
-    if python.is_file() {
-        return Ok(python);
-    }
-    bail!("no Python with SQLAlchemy 2 at {}; run scripts/setup-python, or set TIDEMARK_TEST_PYTHON", python.display())
 }
 
 /// A script of the folder `tests/python`.

@@ -1,7 +1,8 @@
 //! A network that fails on purpose: an HTTP proxy on loopback that does to each exchange what a script says.
 //!
-//! Only requests to one path (`/v1/push` unless told otherwise) take an act from the script; the others pass. When the script
-//! is empty everything passes. Each exchange has its own connection to the server, so a fault concerns nothing else.
+//! Only requests to one path (`/v1/push` unless told otherwise) take an act from the script; the others pass. When the
+//! script is empty everything passes. Each exchange has its own connection to the server, so a fault concerns nothing
+//! else.
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -1,8 +1,8 @@
-//! What a field station of the shrinkage system records: files, products, inventory records, coefficients, forecasts, and later
-//! corrections. Written with plain SQL into a plain SQLite file, as any program would.
+//! What a field station of the shrinkage system records: files, products, inventory records, coefficients, forecasts,
+//! and later corrections. Written with plain SQL into a plain SQLite file, as any program would.
 //!
-//! An inventory record says that of `initial` kilograms, with `incoming` and `outgoing`, `final` were left after some days:
-//! theoretical = initial + incoming − outgoing, shrinkage = theoretical − final, rate = shrinkage ÷ initial.
+//! An inventory record says that of `initial` kilograms, with `incoming` and `outgoing`, `final` were left after some
+//! days: theoretical = initial + incoming − outgoing, shrinkage = theoretical − final, rate = shrinkage ÷ initial.
 //! Three models are fitted to the rate: exponential S(t) = a·(1 − e^(−b·t)) + c·t, linear S(t) = a·t + b,
 //! polynomial S(t) = a·t² + b·t + c, each a fraction of the initial mass after t days.
 
@@ -35,7 +35,8 @@ pub struct Plan {
     pub records_per_commit: u32,
 }
 
-/// Records a season: catalogue first, then the inventory, then corrections. `progress` hears how many records are written.
+/// Records a season: catalogue first, then the inventory, then corrections. `progress` hears how many records are
+/// written.
 ///
 /// # Errors
 /// SQLite's.

@@ -1,4 +1,5 @@
-//! A push of nothing asks the server all the same; and a server that refuses is heard while the batch is still being sent.
+//! A push of nothing asks the server all the same; and a server that refuses is heard while the batch is still being
+//! sent.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -192,7 +193,8 @@ fn a_server_that_refuses_does_not_take_the_batch_and_the_station_hears_why() -> 
         "{} bytes before, {taken} bytes taken in the end, {refused} while the server refused",
         counted.load(Ordering::Relaxed)
     );
-    // Four tries, two of them with the first batch as a whole: more than all batches together, were they read. What was taken lay in sockets' buffers.
+    // Four tries, two of them with the first batch as a whole: more than all batches together, were they read. What was
+    // taken lay in sockets' buffers.
     ensure!(taken > 10 << 20, "{taken}: the batches are too small to show anything");
     ensure!(refused < taken, "{refused} bytes were taken and thrown away");
     field.assert_upstream_equals(&[&station])?;

@@ -1,4 +1,5 @@
-//! The shrinkage system moves in: its own database, made and written by SQLAlchemy, is attached in place, and arrives upstream.
+//! The shrinkage system moves in: its own database, made and written by SQLAlchemy, is attached in place, and arrives
+//! upstream.
 
 use std::collections::BTreeSet;
 use std::path::Path;

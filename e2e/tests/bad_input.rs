@@ -1,4 +1,5 @@
-//! Mistakes that concern both sides: each ends with exit code 1 (or 75), a sentence that says what to do, and nothing lost.
+//! Mistakes that concern both sides: each ends with exit code 1 (or 75), a sentence that says what to do, and nothing
+//! lost.
 
 use anyhow::{Result, ensure};
 use rusqlite::Connection;

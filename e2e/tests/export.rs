@@ -11,7 +11,8 @@ use tidemark_e2e::exported::{assert_export_equals, map_of};
 use tidemark_e2e::field::{Field, Station};
 use tidemark_e2e::postgres::{Flavour, PgClient, PostgresCluster};
 use tidemark_e2e::process::{Ended, Running, run, start_python};
-use tidemark_e2e::varied::{Amounts, VARIED_TOML, insert};
+use tidemark_e2e::schemas::VARIED;
+use tidemark_e2e::varied::{Amounts, insert};
 use tidemark_e2e::world::{Dice, pause};
 
 const SYSTEM: &str = "shrinkage_system.py";
@@ -189,7 +190,7 @@ fn several_stations_of_timescaledb_make_one_database() -> Result<()> {
 }
 
 fn every_type_comes_back(upstream: Option<String>) -> Result<()> {
-    let field = Field::new(VARIED_TOML, upstream)?;
+    let field = Field::new(VARIED, upstream)?;
     field.migrate()?;
     let server = field.serve()?;
     let station = field.join_station("varied", &server.url())?;

@@ -74,6 +74,22 @@ fn programs(folder: &Path, found: &mut Vec<std::path::PathBuf>) -> Result<()> {
     Ok(())
 }
 
+/// Checks that `parent`, the text of a module, names the modules in its folder, and these theirs.
+fn named_in(parent: &str, folder: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+        let is_file = path.extension().is_some_and(|extension| extension == "rs") && name != "main" && name != "mod";
+        let inner = std::fs::read_to_string(path.join("mod.rs")).ok();
+        let named = parent.lines().any(|line| line == format!("mod {name};") || line == format!("pub mod {name};"));
+        ensure!(named || !(is_file || inner.is_some()), "{} is never compiled: name it above it", path.display());
+        if let Some(inner) = inner {
+            named_in(&inner, &path)?;
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn every_file_of_tests_is_part_of_its_packages_program() -> Result<()> {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("a package has a workspace")?;
@@ -82,13 +98,7 @@ fn every_file_of_tests_is_part_of_its_packages_program() -> Result<()> {
     ensure!(folders.len() >= 7, "{} test programs only: are they elsewhere now?", folders.len());
     for folder in folders {
         let main = std::fs::read_to_string(folder.join("main.rs"))?;
-        for entry in std::fs::read_dir(&folder)? {
-            let path = entry?.path();
-            let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-            let is_module = path.extension().is_some_and(|extension| extension == "rs") && name != "main";
-            let named = main.lines().any(|line| line == format!("mod {name};"));
-            ensure!(!is_module || named, "{} is never compiled: name it in main.rs", path.display());
-        }
+        named_in(&main, &folder)?;
     }
     Ok(())
 }

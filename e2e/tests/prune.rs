@@ -1,4 +1,5 @@
-//! `tidemark prune` with real programs: killed, while another program writes, and all that can happen to a file that was pruned.
+//! `tidemark prune` with real programs: killed, while another program writes, and all that can happen to a file that
+//! was pruned.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,7 +14,8 @@ use tidemark_e2e::postgres::{Flavour, PostgresCluster};
 use tidemark_e2e::process::{python, python_script};
 use tidemark_e2e::world::{Dice, pause};
 
-/// Records of 20 hours each, back from now; each with a coefficient, every third with a forecast, some with what keeps them.
+/// Records of 20 hours each, back from now; each with a coefficient, every third with a forecast, some with what keeps
+/// them.
 fn old_records(file: &Connection, count: u32) -> Result<()> {
     let first: i64 = file.query_row("SELECT coalesce(max(id), 0) FROM calculation_data", [], |row| row.get(0))?;
     let time = "strftime('%Y-%m-%d %H:%M:%f000', 'now', '-' || (n * 20) || ' hours')";

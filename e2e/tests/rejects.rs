@@ -1,4 +1,5 @@
-//! Rejects from end to end, with the programs: set aside on both sides, shown, repaired on the station, replayed on the server.
+//! Rejects from end to end, with the programs: set aside on both sides, shown, repaired on the station, replayed on the
+//! server.
 
 use anyhow::{Result, ensure};
 use tidemark_e2e::field::{Field, Station};
@@ -103,7 +104,8 @@ fn a_time_that_was_taken_for_wrong_is_released_by_the_operator() -> Result<()> {
     ensure!(heard.contains("1 rejected change: discarded by the server's operator"), "{heard}");
     ensure!(station.status()?["rejects"] == 0);
 
-    // The other way round: of what could not travel the server knows the number only, until the station says that it is repaired.
+    // The other way round: of what could not travel the server knows the number only, until the station says that it is
+    // repaired.
     station.open()?.execute(
         "INSERT INTO picture (uuid, extra) VALUES ('0192f0c1-2e4a-7c4e-8a51-3f1d2c9b7e60', '{not json')",
         [],

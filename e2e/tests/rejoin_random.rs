@@ -1,5 +1,5 @@
-//! Random histories, copies, restores and rejoins, several in a row, against a naive model: copies of the files say whose each row is.
-//! A failing seed is printed; `TIDEMARK_TEST_SEED=N` repeats it alone.
+//! Random histories, copies, restores and rejoins, several in a row, against a naive model: copies of the files say
+//! whose each row is. A failing seed is printed; `TIDEMARK_TEST_SEED=N` repeats it alone.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

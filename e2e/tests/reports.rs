@@ -1,4 +1,5 @@
-//! Reports: the same numbers as an independent computation in Python makes from the stations' files, however the rows came.
+//! Reports: the same numbers as an independent computation in Python makes from the stations' files, however the rows
+//! came.
 
 use std::process::Command;
 
@@ -101,7 +102,8 @@ fn play(field: &Field, mut between: impl FnMut() -> Result<()>) -> Result<()> {
     let names = assert_reports(field, &both)?;
     println!("products in the report's order: {names:?}");
     between()?;
-    // A record moves to another product after its coefficients are rolled up; one goes, with all that hangs on it; a product is renamed; an error is resolved away.
+    // A record moves to another product after its coefficients are rolled up; one goes, with all that hangs on it; a
+    // product is renamed; an error is resolved away.
     north.open()?.execute_batch(
         "UPDATE calculation_data SET nomenclature_id = 3 WHERE id % 7 = 0;
          UPDATE coefficients SET accuracy_r2 = accuracy_r2 / 2, coefficient_c = NULL WHERE id % 5 = 0;

@@ -1,4 +1,5 @@
-//! Bundles and receipts carried between real programs, in any mix with online pushes, and everything that can happen to them on the way.
+//! Bundles and receipts carried between real programs, in any mix with online pushes, and everything that can happen to
+//! them on the way.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! The system's own models on the PostgreSQL upstream, as headquarters: they read everything and write rows of their own.
+//! The system's own models on the PostgreSQL upstream, as headquarters: they read everything and write rows of their
+//! own.
 
 use anyhow::{Result, ensure};
 use tidemark_e2e::field::Field;

@@ -1,5 +1,5 @@
-//! The switch without downtime, and the way back: the system's program writes all the while it moves, goes on against PostgreSQL, and can
-//! go back to a file of its own.
+//! The switch without downtime, and the way back: the system's program writes all the while it moves, goes on against
+//! PostgreSQL, and can go back to a file of its own.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! Text that stations, servers, files and databases hold reaches nobody's terminal as a command, nobody's spreadsheet as a formula, and programs whole.
+//! Text that stations, servers, files and databases hold reaches nobody's terminal as a command, nobody's spreadsheet
+//! as a formula, and programs whole.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -13,7 +14,8 @@ use tidemark_e2e::process::Ended;
 /// Clears the screen, writes the clipboard, runs text from right to left, begins another line.
 const EVIL: &str = "a\u{1b}[2J\u{1b}]52;c;cm0=\u{7}\u{9b}31m\u{202e}b\u{2066}\rc\ntidemark: all is well\u{200b}";
 
-/// It printed no control but line breaks, and those are its own: no line is the one that [`EVIL`] makes up. `told`: it did print the text, made harmless.
+/// It printed no control but line breaks, and those are its own: no line is the one that [`EVIL`] makes up. `told`: it
+/// did print the text, made harmless.
 fn assert_harmless(ended: &Ended, told: bool) -> Result<()> {
     let output = ended.output();
     let harmful = output.chars().find(|&c| is_harmful(c) && c != '\n');

@@ -123,7 +123,8 @@ fn the_file_of_a_revoked_station_goes_on_in_its_place() -> Result<()> {
     Ok(())
 }
 
-/// The server's database comes back from before the token was changed: the file is known by another one, and must not send all rows again.
+/// The server's database comes back from before the token was changed: the file is known by another one, and must not
+/// send all rows again.
 #[test]
 fn a_server_put_back_to_before_a_rotation_takes_no_row_twice() -> Result<()> {
     let field = Field::shrinkage(None)?;
@@ -225,7 +226,8 @@ fn what_holds_a_token_is_its_owners_alone_from_the_first_byte() -> Result<()> {
     let found = watcher.join().expect("the watcher ends");
     ensure!(found.is_empty(), "others could read {found:?}");
 
-    // A file that others made: it is closed before the token is written to it, with what SQLite has beside it; its group keeps what it has.
+    // A file that others made: it is closed before the token is written to it, with what SQLite has beside it; its
+    // group keeps what it has.
     for (mode, closed) in [(0o644, 0o600), (0o666, 0o660), (0o664, 0o660), (0o640, 0o600)] {
         let name = format!("plant-{mode:o}");
         let plant = folder.join(format!("{name}.db"));

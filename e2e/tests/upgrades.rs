@@ -1,5 +1,5 @@
-//! Upgrades never wipe: files of every format open, migrate and push; a station follows a newer schema with changes still unsent; old
-//! stations push to upgraded servers; a file of the future is left alone.
+//! Upgrades never wipe: files of every format open, migrate and push; a station follows a newer schema with changes
+//! still unsent; old stations push to upgraded servers; a file of the future is left alone.
 
 use std::path::{Path, PathBuf};
 
@@ -56,7 +56,8 @@ fn formats() -> Result<Vec<PathBuf>> {
     Ok(formats)
 }
 
-/// The pair of a station and its upstream, with the programs of today: migrates, opens, pushes, and nothing is lost or doubled.
+/// The pair of a station and its upstream, with the programs of today: migrates, opens, pushes, and nothing is lost or
+/// doubled.
 fn golden_files_migrate_and_push(field: &Field, golden: &Path) -> Result<()> {
     field.migrate()?;
     let server = field.serve()?;
@@ -157,7 +158,8 @@ fn record(station: &Station, n: i64) -> Result<()> {
     Ok(())
 }
 
-/// Both orders in which station and server are upgraded, with changes that wait, and one batch whose acknowledgement is lost in between.
+/// Both orders in which station and server are upgraded, with changes that wait, and one batch whose acknowledgement is
+/// lost in between.
 fn unsent_changes_survive_a_schema_upgrade(database: Option<String>) -> Result<()> {
     let mut field = Field::new(VERSION_1, database)?;
     field.migrate()?;
@@ -237,7 +239,8 @@ fn unsent_changes_survive_a_schema_upgrade_on_timescale() -> Result<()> {
     unsent_changes_survive_a_schema_upgrade(Some(cluster.create_database("upgrades")?))
 }
 
-/// The log of two schemas as one bundle: refused whole by a server that knows the first only, taken whole by one that knows both.
+/// The log of two schemas as one bundle: refused whole by a server that knows the first only, taken whole by one that
+/// knows both.
 #[test]
 fn a_bundle_holds_what_was_captured_before_and_after_an_upgrade() -> Result<()> {
     let mut field = Field::new(VERSION_1, None)?;

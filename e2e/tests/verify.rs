@@ -10,7 +10,8 @@ use serde_json::Value as Json;
 use tidemark_e2e::divergence::{Deed, Found, Plan, RowId, Vandal};
 use tidemark_e2e::field::{EXIT_UNREACHABLE, Field, Station};
 use tidemark_e2e::postgres::{Flavour, PostgresCluster};
-use tidemark_e2e::varied::{Amounts, VARIED_TOML, edit, insert, spoil};
+use tidemark_e2e::schemas::VARIED;
+use tidemark_e2e::varied::{Amounts, edit, insert, spoil};
 use tidemark_e2e::world::{Dice, now, pause};
 
 /// Divergences planted.
@@ -76,7 +77,7 @@ fn vandal(field: &Field, cluster: Option<&PostgresCluster>) -> Result<Vandal> {
 
 fn every_planted_divergence_is_found_and_repaired(cluster: Option<&PostgresCluster>) -> Result<()> {
     let mut dice = Dice::from_env();
-    let field = Field::new(VARIED_TOML, cluster.map(|cluster| cluster.create_database("verify")).transpose()?)?;
+    let field = Field::new(VARIED, cluster.map(|cluster| cluster.create_database("verify")).transpose()?)?;
     field.migrate()?;
     let server = field.serve()?;
     let (one, two) = (field.join_station("one", &server.url())?, field.join_station("two", &server.url())?);
@@ -174,7 +175,7 @@ fn while_busy<R>(station: &Station, seed: u64, work: impl FnOnce() -> Result<R>)
 
 fn clean_runs_raise_no_alarm(cluster: Option<&PostgresCluster>) -> Result<()> {
     let mut dice = Dice::from_env();
-    let field = Field::new(VARIED_TOML, cluster.map(|cluster| cluster.create_database("verify")).transpose()?)?;
+    let field = Field::new(VARIED, cluster.map(|cluster| cluster.create_database("verify")).transpose()?)?;
     field.migrate()?;
     let server = field.serve()?;
     let mut stations = Vec::new();
@@ -225,7 +226,7 @@ fn clean_runs_raise_no_alarm_on_the_embedded_upstream() -> Result<()> {
 #[test]
 fn what_verify_cannot_do_it_says() -> Result<()> {
     let cluster = PostgresCluster::shared(Flavour::Timescale)?;
-    let field = Field::new(VARIED_TOML, Some(cluster.create_database("verify")?))?;
+    let field = Field::new(VARIED, Some(cluster.create_database("verify")?))?;
     field.migrate()?;
     let server = field.serve()?;
     let station = field.init_station("one")?;

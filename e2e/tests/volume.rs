@@ -56,7 +56,8 @@ fn measure(station: &Station, server: &ServerProcess, args: &[&str], code: i32, 
     Ok((here, there))
 }
 
-/// What the database does with the same rows by itself: one binary COPY into a hypertable of the same form. Printed, not judged.
+/// What the database does with the same rows by itself: one binary COPY into a hypertable of the same form. Printed,
+/// not judged.
 fn copy_of_the_same_rows(cluster: &PostgresCluster, expected: u64) -> Result<()> {
     let admin = cluster.admin("volume")?;
     let file = cluster.folder().join("forecasts.copy");

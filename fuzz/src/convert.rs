@@ -1,4 +1,5 @@
-//! Conversion: whatever a program wrote either is of its column's type and within its bounds, or is rejected; twice the same.
+//! Conversion: whatever a program wrote either is of its column's type and within its bounds, or is rejected; twice the
+//! same.
 
 use arbitrary::{Arbitrary, Unstructured};
 use tidemark_core::convert::{check_value, convert_row};

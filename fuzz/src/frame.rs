@@ -17,7 +17,8 @@ const SMALL: FrameLimits =
 /// Limits that no input of a fuzzer's size reaches honestly, and small enough to show who takes memory on a claim.
 const WIDE: FrameLimits = FrameLimits { body_bytes_max: 1 << 20, cells_max: 1 << 17, ..FrameLimits::DEFAULT };
 
-/// The first byte says how the others are taken: as a frame, as a frame whose check a forger has mended, or as rows of a log.
+/// The first byte says how the others are taken: as a frame, as a frame whose check a forger has mended, or as rows of
+/// a log.
 pub fn run(data: &[u8]) {
     let Some((&how, data)) = data.split_first() else { return };
     let schema = schema();
@@ -40,7 +41,7 @@ fn answered(frame: &[u8], schema: &Schema) {
     }
 }
 
-/// What was decoded encodes to a frame that decodes to the same.
+/// Checks that what was decoded encodes to a frame that decodes to the same.
 fn same_again(batch: &Batch, schema: &Schema, limits: &FrameLimits) {
     let again = encode(batch, Compression::None).expect("a decoded batch encodes");
     match decode(&again, schema, limits) {

@@ -1,4 +1,4 @@
-//! What Tidemark does with bytes from outside, one function per kind of input.
+//! The fuzz targets: bytes from outside, one function per kind of input.
 //!
 //! | target | what comes from outside |
 //! |---|---|
@@ -10,8 +10,8 @@
 //! | [`replies`] | what a server, or whoever sits between, answers to a push |
 //! | [`verify`] | and to questions about rows |
 //!
-//! A target takes any bytes and panics when a promise is broken. `scripts/fuzz` runs the targets under libFuzzer with bounds of time and
-//! memory; `cargo test -p tidemark-fuzz` runs the kept corpus through the same functions.
+//! A target takes any bytes and panics when a promise is broken. `scripts/fuzz` runs the targets under libFuzzer with
+//! bounds of time and memory; `cargo test -p tidemark-fuzz` runs the kept corpus through the same functions.
 
 pub mod bundle;
 pub mod convert;

@@ -8,7 +8,8 @@ use tidemark_core::receipt::PURPOSE;
 use crate::seal::mended;
 use crate::station::{chains, check_tidemark, with};
 
-/// The bytes are a receipt; then the same with seals that fit. A hole in it is filled with the station's own chain, which no fuzzer guesses.
+/// The bytes are a receipt; then the same with seals that fit. A hole in it is filled with the station's own chain,
+/// which no fuzzer guesses.
 pub fn run(data: &[u8]) {
     let chains = chains();
     let attempts =

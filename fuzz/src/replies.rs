@@ -1,4 +1,5 @@
-//! Replies: whatever a server, or whoever sits between, answers, nothing is trimmed that its chain does not prove to be upstream.
+//! Replies: whatever a server, or whoever sits between, answers, nothing is trimmed that its chain does not prove to be
+//! upstream.
 
 use arbitrary::{Arbitrary, Unstructured};
 use tidemark_client::sync::join::{self, Begin};
@@ -10,7 +11,7 @@ use tidemark_core::protocol::JoinRequest;
 
 use crate::station::{PENDING, TOKEN, chains, check_tidemark, code, with};
 
-/// What happens to a request.
+/// The fate of a request.
 #[derive(Debug, Arbitrary)]
 enum Answer {
     Lost { timeout: bool },

@@ -1,4 +1,5 @@
-//! Schema files: any text is answered; from any schema that is taken, all SQL derives, and SQLite takes its share of it.
+//! Schema files: any text is answered; from any schema that is taken, all SQL derives, and SQLite takes its share of
+//! it.
 
 use tidemark_client::Store;
 use tidemark_client::rusqlite::Connection;

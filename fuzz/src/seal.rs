@@ -8,8 +8,8 @@ pub fn token_hash() -> [u8; 32] {
     tidemark_core::secret::secret_hash(&crate::station::TOKEN)
 }
 
-/// Gives a file its magic and version, and every record that is whole its length's worth of payload and a seal that fits. What follows
-/// the last whole record stays as it is.
+/// Gives a file its magic and version, and every record that is whole its length's worth of payload and a seal that
+/// fits. What follows the last whole record stays as it is.
 pub fn mended(data: &[u8], purpose: &Purpose) -> Vec<u8> {
     const HEAD: usize = 5;
     const SEAL: usize = 32;

@@ -20,7 +20,7 @@ use crate::rows::schema;
 pub const UUID: [u8; 16] = [7; 16];
 /// The station's token.
 pub const TOKEN: [u8; 32] = [5; 32];
-/// How many changes wait in its log.
+/// The number of changes that wait in its log.
 pub const PENDING: u64 = 12;
 
 /// The number the server gave it.

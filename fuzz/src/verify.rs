@@ -1,4 +1,5 @@
-//! `tidemark verify`: whatever a server answers to questions about rows, the search ends, and changes nothing at the station.
+//! `tidemark verify`: whatever a server answers to questions about rows, the search ends, and changes nothing at the
+//! station.
 
 use arbitrary::{Arbitrary, Unstructured};
 use serde_json::{Value, json};
@@ -104,7 +105,7 @@ pub fn run(data: &[u8]) {
     });
 }
 
-/// How many of the log's changes the station knows to be upstream.
+/// The number of the log's changes that the station knows to be upstream.
 const UPSTREAM: u64 = 5;
 
 /// Gives the station rows without a log of them, and a tidemark in the middle of its log.

@@ -1,4 +1,5 @@
-//! The kept corpus, and every input that once broke something, through every target: no panic, and no more memory than the limits allow.
+//! The kept corpus, and every input that once broke something, through every target: no panic, and no more memory than
+//! the limits allow.
 
 #![allow(clippy::unwrap_used, reason = "a panic is a test's way to fail")]
 

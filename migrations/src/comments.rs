@@ -1,7 +1,8 @@
 //! Comments in PostgreSQL: what a schema says of its tables and columns, brought up to date behind the migrations.
 //!
-//! The derived DDL has them for new tables. Here they reach the tables that migration files make, tables that an older Tidemark made,
-//! and a schema of which only `doc` or `unit` changed, since its fingerprint stays the same and no migration is pending.
+//! The derived DDL has them for new tables. Here they reach the tables that migration files make, tables that an older
+//! Tidemark made, and a schema of which only `doc` or `unit` changed, since its fingerprint stays the same and no
+//! migration is pending.
 
 use std::collections::HashMap;
 
@@ -20,7 +21,8 @@ const THERE: &str = "SELECT c.relname::text, '', pg_catalog.obj_description(c.oi
         WHERE c.relnamespace = to_regnamespace(quote_ident($1)) AND a.attnum > 0 AND NOT a.attisdropped
         AND c.relkind IN ('r', 'p') AND pg_catalog.pg_has_role(c.relowner, 'USAGE')";
 
-/// Writes the comments that differ, and the schema file they came from. Where the schema says nothing, a comment that is there stays.
+/// Writes the comments that differ, and the schema file they came from. Where the schema says nothing, a comment that
+/// is there stays.
 pub(crate) async fn describe(transaction: &Transaction<'_>, schema: &Schema) -> Result<(), MigrateError> {
     let rows = transaction.query(THERE, &[&schema.name()]).await?;
     let there: HashMap<(String, String), Option<String>> =
@@ -43,8 +45,8 @@ pub(crate) async fn describe(transaction: &Transaction<'_>, schema: &Schema) -> 
         let failed = |error| MigrateError::Step { name: "comments".to_owned(), message: postgres_message(&error) };
         transaction.batch_execute(&statements.join(";\n")).await.map_err(failed)?;
     }
-    // A later `up` without a file reads this text, and must not take the comments back. It is asked for first because even an UPDATE of no
-    // row needs the right to update.
+    // A later `up` without a file reads this text, and must not take the comments back. It is asked for first because
+    // even an UPDATE of no row needs the right to update.
     let (fingerprint, source) = (schema.fingerprint().to_hex(), schema.source());
     let stale = "SELECT EXISTS (SELECT FROM tidemark.schema WHERE fingerprint = $1 AND toml <> $2)";
     if transaction.query_one(stale, &[&fingerprint, &source]).await?.get(0) {

@@ -9,9 +9,9 @@ use crate::plan::Dialect;
 /// The two texts of a migration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sql {
-    /// What makes it.
+    /// The SQL that makes it.
     pub up: String,
-    /// What takes it away.
+    /// The SQL that takes it away.
     pub down: String,
 }
 

@@ -1,4 +1,4 @@
-//! What can go wrong with a migration.
+//! The errors of migrations.
 
 use thiserror::Error;
 
@@ -71,9 +71,9 @@ pub enum MigrateError {
     /// A wrong argument of `down`.
     #[error("the database has {applied} migrations; --to takes 0 … {applied}, not {to}")]
     NoSuchStep {
-        /// How many are applied.
+        /// The number of migrations applied.
         applied: usize,
-        /// What was asked for.
+        /// The number that was asked for.
         to: usize,
     },
     /// A schema in the database that does not parse any more.
@@ -83,7 +83,7 @@ pub enum MigrateError {
         name: String,
         /// Its version.
         version: u32,
-        /// What is wrong.
+        /// The fault.
         message: String,
     },
     /// The file is a station's.
@@ -94,7 +94,7 @@ pub enum MigrateError {
     Step {
         /// Its name.
         name: String,
-        /// What the database said.
+        /// The database's own error.
         message: String,
     },
     /// The database cannot be used.
@@ -115,7 +115,7 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
     message
 }
 
-/// What a PostgreSQL error says, with the server's own words.
+/// A PostgreSQL error in words, the server's own among them.
 pub(crate) fn postgres_message(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(db) => {

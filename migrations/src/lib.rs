@@ -1,8 +1,9 @@
 //! The tables of the upstream databases: made, checked and taken away step by step.
 //!
-//! A migration is a pair of SQL texts. Tidemark's own tables and those of the shipped schema are files (`sql/NNNN_name/{up,down}.sql`,
-//! `sqlite/NNNN_name/…`), embedded in the program; the tables of any other schema are derived from it. They are applied in order, each in
-//! a transaction of its own, under a lock, and recorded with a checksum: a file edited after it was applied is refused.
+//! A migration is a pair of SQL texts. Tidemark's own tables and those of the shipped schema are files
+//! (`sql/NNNN_name/{up,down}.sql`, `sqlite/NNNN_name/…`), embedded in the program; the tables of any other schema are
+//! derived from it. They are applied in order, each in a transaction of its own, under a lock, and recorded with a
+//! checksum: a file edited after it was applied is refused.
 //!
 //! | module | what lives there |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! Which migrations a database still needs. Pure: what was applied comes in, what is pending goes out.
+//! The plan: the migrations that a database still needs. Pure: what was applied comes in, what is pending goes out.
 
 use tidemark_core::schema::{Fingerprint, Schema, not_additions, shrinkage};
 use tidemark_core::value::hex;
@@ -7,7 +7,7 @@ use crate::derive::{create, evolve};
 use crate::error::MigrateError;
 use crate::shipped::{File, POSTGRES_REPORTS, POSTGRES_SHRINKAGE, POSTGRES_SYSTEM, SQLITE_REPORTS, SQLITE_SYSTEM};
 
-/// What the names of derived migrations begin with.
+/// The prefix of the names of derived migrations.
 const DERIVED: &str = "derived:";
 
 /// Whose SQL.
@@ -24,9 +24,9 @@ pub enum Dialect {
 pub struct Migration {
     /// `NNNN_name` of a file, `derived:NAME:vVERSION` otherwise.
     pub name: String,
-    /// What makes it.
+    /// The SQL that makes it.
     pub up: String,
-    /// What takes it away.
+    /// The SQL that takes it away.
     pub down: String,
     /// The schema that is complete once it is applied.
     pub registers: Option<Fingerprint>,
@@ -76,20 +76,20 @@ pub struct Registered {
     pub partitioning: String,
 }
 
-/// Where a database stands.
+/// The place where a database stands.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Status {
-    /// What was applied, in order.
+    /// The migrations that were applied, in order.
     pub applied: Vec<Applied>,
-    /// What `up` would apply, in order.
+    /// The migrations that `up` would apply, in order.
     pub pending: Vec<Migration>,
 }
 
-/// What `up` would apply.
+/// The migrations that `up` would apply.
 ///
 /// # Errors
-/// When an applied file was edited, the database is newer than this program or holds another schema, or the step to this
-/// schema is not additive.
+/// When an applied file was edited, the database is newer than this program or holds another schema, or the step to
+/// this schema is not additive.
 pub fn pending(
     dialect: Dialect,
     applied: &[Applied],
@@ -120,7 +120,8 @@ pub fn pending(
     if has_shrinkage_tables(schema) {
         pending.extend(reports.iter().filter(|file| !is_applied(file.name)).map(|file| from_file(file, None)));
     }
-    // Files in the order of their numbers, in which they were written. What is derived has no number: it stands before the reports on its tables.
+    // Files in the order of their numbers, in which they were written. What is derived has no number: it stands before
+    // the reports on its tables.
     let (derived, mut pending): (Vec<_>, Vec<_>) = pending.into_iter().partition(|step| step.name.starts_with(DERIVED));
     pending.sort_by(|a, b| a.name.cmp(&b.name));
     let is_report = |step: &Migration| reports.iter().any(|file| file.name == step.name);
@@ -129,7 +130,7 @@ pub fn pending(
     Ok(pending)
 }
 
-/// Whether a schema is the shipped one, or one that adds to it: its tables are what the reports are about.
+/// True when a schema is the shipped one, or one that adds to it: its tables are what the reports are about.
 fn has_shrinkage_tables(schema: &Schema) -> bool {
     let shipped = shrinkage();
     schema.name() == shipped.name() && not_additions(&shipped, schema).is_empty()

@@ -1,7 +1,7 @@
 //! The runner for PostgreSQL.
 //!
-//! Every step is one transaction that first takes an advisory lock and then reads where the database stands, so any number of
-//! runners may start at once, through a transaction-pooling proxy too.
+//! Every step is one transaction that first takes an advisory lock and then reads where the database stands, so any
+//! number of runners may start at once, through a transaction-pooling proxy too.
 
 use tidemark_core::schema::Schema;
 use tidemark_core::value::hex;
@@ -14,7 +14,7 @@ use crate::plan::{Applied, Dialect, Migration, Registered, Status, pending};
 /// Advisory lock of the runners, and of whatever must not meet one: "tidemark" in ASCII.
 pub const LOCK: i64 = 0x7469_6465_6d61_726b;
 
-/// How far TimescaleDB is from a database.
+/// The distance of TimescaleDB from a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Timescale {
     /// The extension is created there, in this version.
@@ -23,7 +23,7 @@ pub enum Timescale {
     Creatable {
         /// The version that would be created.
         version: String,
-        /// Whether the role may create it.
+        /// True when the role may create it.
         may: bool,
     },
     /// It is installed for this server, and not among its `shared_preload_libraries`.
@@ -32,7 +32,7 @@ pub enum Timescale {
     NotInstalled,
 }
 
-/// How far TimescaleDB is from a database.
+/// The distance of TimescaleDB from a database.
 ///
 /// # Errors
 /// When the database cannot be asked.
@@ -40,8 +40,8 @@ pub async fn timescale(client: &Client) -> Result<Timescale, MigrateError> {
     if let Some(version) = timescale_version(client).await? {
         return Ok(Timescale::Created(version));
     }
-    // Who may not read shared_preload_libraries still sees the setting that the preloaded library brings. (One that only stands in the
-    // configuration file is a placeholder, which pg_settings leaves out.)
+    // Who may not read shared_preload_libraries still sees the setting that the preloaded library brings. (One that
+    // only stands in the configuration file is a placeholder, which pg_settings leaves out.)
     let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_settings WHERE name = 'timescaledb.max_background_workers'), e.default_version,
             r.rolsuper OR (v.trusted AND pg_catalog.has_database_privilege(current_database(), 'CREATE'))
         FROM pg_catalog.pg_available_extensions e
@@ -55,7 +55,7 @@ pub async fn timescale(client: &Client) -> Result<Timescale, MigrateError> {
     })
 }
 
-/// Which TimescaleDB a database has: the version of the created extension.
+/// The TimescaleDB that a database has: the version of the created extension.
 ///
 /// # Errors
 /// When the database cannot be asked.
@@ -64,7 +64,8 @@ pub async fn timescale_version(client: &Client) -> Result<Option<String>, Migrat
     Ok(client.query_opt(sql, &[]).await?.map(|row| row.get(0)))
 }
 
-/// Brings a database to `schema`, its comments too; returns the names of what was applied. `say` hears one line about the partitioning.
+/// Brings a database to `schema`, its comments too; returns the names of what was applied. `say` hears one line about
+/// the partitioning.
 ///
 /// # Errors
 /// See [`MigrateError`]. Steps before the one that failed stay.
@@ -123,7 +124,7 @@ pub async fn down(client: &mut Client, to: usize, drop_data: bool) -> Result<Vec
     Ok(done)
 }
 
-/// Where the database stands on the way to `schema`.
+/// The place of the database on the way to `schema`.
 ///
 /// # Errors
 /// See [`MigrateError`].

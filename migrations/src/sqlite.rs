@@ -60,7 +60,7 @@ pub fn down(connection: &mut Connection, to: usize, drop_data: bool) -> Result<V
     Ok(done)
 }
 
-/// Where the database stands on the way to `schema`.
+/// The place of the database on the way to `schema`.
 ///
 /// # Errors
 /// See [`MigrateError`].

@@ -2,31 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::common::station::{Change, Station, day, frame, text};
+use crate::common::station::{Change, Station, day, text};
 use crate::common::stores::{Kind, POISON, Store};
-use crate::common::{NOON_MS, field};
+use crate::common::{NOON_MS, contract, field};
 use tidemark_core::batch::Op;
 use tidemark_core::protocol::ProblemCode;
 use tidemark_core::schema::Schema;
 use tidemark_core::value::Value;
 use tidemark_server::stations::{JoinAsk, JoinOutcome, NewStation};
-
-macro_rules! contract {
-    ($($case:ident),* $(,)?) => {
-        contract!(@store memory, super::Kind::Memory, $($case),*);
-        contract!(@store embedded, super::Kind::Sqlite, $($case),*);
-        contract!(@store plain_postgres, super::Kind::PlainPostgres, $($case),*);
-        contract!(@store timescale, super::Kind::Timescale, $($case),*);
-    };
-    (@store $module:ident, $kind:expr, $($case:ident),*) => {
-        mod $module {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $case() {
-                super::$case(&super::Store::open($kind, &[super::field()]).await).await;
-            })*
-        }
-    };
-}
 
 contract! {
     the_next_batch_is_applied_and_a_replay_is_a_duplicate,
@@ -41,16 +24,8 @@ contract! {
     verdicts_follow_the_order_of_the_log,
     poison_is_isolated_and_kept,
     extremes_arrive_bit_for_bit,
-    rows_that_reference_their_own_table,
-    many_references_are_judged_one_by_one,
-    a_parent_goes_only_after_its_children,
-    a_uuid_belongs_to_who_wrote_it_first,
     changes_rejected_on_the_station_are_kept,
     joining_is_idempotent_and_a_code_is_used_once,
-    one_batch_sent_many_times_at_once_is_applied_once,
-    stations_push_at_once,
-    two_stations_race_for_one_uuid,
-    a_panic_in_the_middle_of_a_batch_leaves_nothing_behind,
 }
 
 async fn the_next_batch_is_applied_and_a_replay_is_a_duplicate(store: &Store) {
@@ -333,112 +308,6 @@ async fn extremes_arrive_bit_for_bit(store: &Store) {
     store.has(&station, "reading", &rows).await;
 }
 
-async fn rows_that_reference_their_own_table(store: &Store) {
-    let mut station = store.join("north").await;
-    let maker = station.clone();
-    let under = |n: i64, parent: i64| maker.insert("site", n, &[("name", text("s")), ("parent_id", maker.id(parent))]);
-    // A row under itself, a chain whose keys go down, and a fresh row under one that is upserted.
-    let changes = [under(5, 5), station.site(4), under(3, 4), under(2, 3), under(1, 9)];
-    assert_eq!(store.pushed(&station.cut(&changes)).await, [(5, "reference")]);
-    let upserted = [Change { op: Op::Update, ..station.site(9) }, under(1, 9), under(8, 1)];
-    assert!(store.pushed(&station.cut(&upserted)).await.is_empty());
-    let rows: Vec<_> = changes[..4].iter().chain(&upserted).map(|change| change.values.clone()).collect();
-    store.has(&station, "site", &rows).await;
-    let deletes = [
-        station.delete("site", 4), // 9: 3 is under it
-        station.delete("site", 2),
-        station.delete("site", 3),
-        station.delete("site", 4),
-        station.delete("site", 5), // only itself is under it
-    ];
-    assert_eq!(store.pushed(&station.cut(&deletes)).await, [(9, "referenced")]);
-    let rows: Vec<_> = upserted.iter().map(|change| change.values.clone()).collect();
-    store.has(&station, "site", &rows).await;
-}
-
-/// So many that a database is asked for them otherwise than one by one: keys side by side, with holes, in islands, and far apart.
-async fn many_references_are_judged_one_by_one(store: &Store) {
-    let mut station = store.join("north").await;
-    let maker = station.clone();
-    let week = 7 * 86_400_000_000;
-    let side_by_side: Vec<i64> = (1..=600).collect();
-    let with_holes: Vec<i64> = (1..=100).map(|n| n * 5).collect();
-    let islands: Vec<i64> = (0..4).flat_map(|island| (1..=20).map(move |n| island * 1_000_000 + n)).collect();
-    let far_apart: Vec<i64> = (1..=60).map(|n| n * 1_000_000).collect();
-    let mut there: Vec<i64> = [side_by_side.clone(), islands.clone(), far_apart.clone()].concat();
-    there.sort_unstable();
-    there.dedup();
-    // Every third is not there.
-    there.retain(|n| n % 3 > 0);
-    let readings: Vec<Change> = there.iter().map(|&n| maker.reading(n, day(1) - n % 4 * week, &[])).collect();
-    let sites: Vec<Change> = there.iter().map(|&n| maker.site(n)).collect();
-    assert!(store.pushed(&station.cut(&[sites, readings].concat())).await.is_empty());
-    let (mut seq, mut local) = (2 * there.len() as u64, 0);
-    for keys in [side_by_side, with_holes, islands, far_apart] {
-        let (mut changes, mut wanted) = (Vec::new(), Vec::new());
-        for key in keys {
-            local += 1;
-            let reading = [("reading_id", maker.id(key))];
-            let site = [("name", text("s")), ("parent_id", maker.id(key))];
-            for change in [maker.insert("remark", local, &reading), maker.insert("site", 900_000_000 + local, &site)] {
-                changes.push(change);
-                seq += 1;
-                if key % 3 == 0 {
-                    wanted.push((seq, "reference"));
-                }
-            }
-        }
-        assert_eq!(store.pushed(&station.cut(&changes)).await, wanted);
-    }
-}
-
-async fn a_parent_goes_only_after_its_children(store: &Store) {
-    let mut station = store.join("north").await;
-    let maker = station.clone();
-    let tag = |op: Op, uid: u8, site: Option<i64>| {
-        let mut change = maker.tag(op, [uid; 16], "t");
-        if op != Op::Delete {
-            change.values[2] = site.map_or(Value::Null, |site| maker.id(site));
-        }
-        change
-    };
-    let first = [station.site(1), station.site(2), tag(Op::Insert, 1, Some(1)), tag(Op::Insert, 2, Some(1))];
-    assert!(store.pushed(&station.cut(&first)).await.is_empty());
-    let changes = [
-        station.delete("site", 1),   // 5: two tags
-        tag(Op::Delete, 1, None),    // 6
-        station.delete("site", 1),   // 7: one tag
-        tag(Op::Update, 2, Some(2)), // 8: moved away
-        station.delete("site", 1),   // 9
-        station.delete("site", 2),   // 10: the tag moved here
-        tag(Op::Insert, 3, Some(1)), // 11: no such site any more
-        station.site(1),             // 12
-        tag(Op::Insert, 3, Some(1)), // 13
-        station.delete("site", 1),   // 14
-    ];
-    let wanted = [(5, "referenced"), (7, "referenced"), (10, "referenced"), (11, "reference"), (14, "referenced")];
-    assert_eq!(store.pushed(&station.cut(&changes)).await, wanted);
-    store.has(&station, "site", &[station.site(1).values, station.site(2).values]).await;
-    store.has(&station, "tag", &[tag(Op::Insert, 2, Some(2)).values, tag(Op::Insert, 3, Some(1)).values]).await;
-}
-
-async fn a_uuid_belongs_to_who_wrote_it_first(store: &Store) {
-    let (mut north, mut south) = (store.join("north").await, store.join("south").await);
-    let uid = [7; 16];
-    assert!(store.pushed(&north.cut(&[north.tag(Op::Insert, uid, "north")])).await.is_empty());
-    let changes = [
-        south.tag(Op::Insert, uid, "south"),
-        south.tag(Op::Update, uid, "south"),
-        south.tag(Op::Delete, uid, ""),
-        south.tag(Op::Insert, [8; 16], "south"),
-        south.reading(1, day(1), &[("tag_uid", Value::Uuid(uid))]),
-    ];
-    assert_eq!(store.pushed(&south.cut(&changes)).await, [(1, "owner"), (2, "owner"), (3, "owner")]);
-    store.has(&north, "tag", &[north.tag(Op::Insert, uid, "north").values]).await;
-    store.has(&south, "tag", &[changes[3].values.clone()]).await;
-    store.has(&south, "reading", &[changes[4].values.clone()]).await;
-}
-
 async fn changes_rejected_on_the_station_are_kept(store: &Store) {
     let mut station = store.join("north").await;
     let long = "x".repeat(5000);
@@ -506,78 +375,6 @@ async fn joining_is_idempotent_and_a_code_is_used_once(store: &Store) {
     assert_eq!((cursor.seq, cursor.chain), (0, tidemark_core::chain::Chain::start([1; 16])));
     let names: Vec<String> = upstream.stations().await.unwrap().into_iter().map(|s| s.record.name).collect();
     assert_eq!(names, ["a", "b", "c"]);
-}
-
-async fn one_batch_sent_many_times_at_once_is_applied_once(store: &Store) {
-    let mut station = store.join("north").await;
-    let changes: Vec<Change> = (1..=200).map(|n| station.reading(n, day(n % 20 + 1), &[])).collect();
-    let batch = Arc::new(station.cut(&changes));
-    let tries = (0..8).map(|_| {
-        let (ingest, batch) = (Arc::clone(&store.ingest), Arc::clone(&batch));
-        tokio::spawn(async move { ingest.push(batch.station, &crate::common::station::frame(&batch)).await.unwrap() })
-    });
-    let mut applied = 0;
-    for reply in tries.collect::<Vec<_>>() {
-        let reply = reply.await.unwrap();
-        assert_eq!(reply.tidemark, 200);
-        applied += reply.applied;
-    }
-    assert_eq!(applied, 200);
-    let rows: Vec<_> = changes.into_iter().map(|change| change.values).collect();
-    store.has(&station, "reading", &rows).await;
-}
-
-async fn stations_push_at_once(store: &Store) {
-    let mut running = Vec::new();
-    for name in ["a", "b", "c", "d"] {
-        let mut station = store.join(name).await;
-        let ingest = Arc::clone(&store.ingest);
-        running.push(tokio::spawn(async move {
-            let mut rows = Vec::new();
-            for round in 0..5 {
-                let new = (0..50).map(|n| station.reading(round * 50 + n + 1, day(round + 1) + n, &[]));
-                let mut changes: Vec<Change> = new.collect();
-                rows.extend(changes.iter().map(|change| change.values.clone()));
-                changes.extend((0..10).map(|n| {
-                    let change = station.reading(n + 1, day(1) + n, &[]);
-                    Change { op: Op::Update, ..change }
-                }));
-                let batch = station.cut(&changes);
-                ingest.push(station.number, &crate::common::station::frame(&batch)).await.unwrap();
-            }
-            (station, rows)
-        }));
-    }
-    for station in running {
-        let (station, rows) = station.await.unwrap();
-        store.has(&station, "reading", &rows).await;
-    }
-}
-
-async fn two_stations_race_for_one_uuid(store: &Store) {
-    let mut stations = [store.join("north").await, store.join("south").await];
-    for round in 0..5_u8 {
-        let pushes = stations.each_mut().map(|station| {
-            let tags = (0..40).map(|n| station.tag(Op::Insert, [round * 40 + n + 1; 16], "x"));
-            let batch = station.cut(&tags.collect::<Vec<_>>());
-            let ingest = Arc::clone(&store.ingest);
-            tokio::spawn(
-                async move { ingest.push(batch.station, &crate::common::station::frame(&batch)).await.unwrap() },
-            )
-        });
-        let mut refused = 0;
-        for push in pushes {
-            let reply = push.await.unwrap();
-            assert!(reply.rejected.iter().all(|rejected| rejected.code.as_str() == "owner"), "{:?}", reply.rejected);
-            refused += reply.rejected.len();
-        }
-        assert_eq!(refused, 40, "each uuid has one owner");
-    }
-    let mut there = 0;
-    for station in &stations {
-        there += store.digest(station, "tag").await.rows();
-    }
-    assert_eq!(there, 200);
 }
 
 const NEWER: &str = r#"
@@ -653,7 +450,6 @@ async fn older_schema_into_timescale() {
     batches_of_an_older_schema_are_taken(Kind::Timescale).await;
 }
 
-/// What only hypertables can show: the chunks are there, and no stray ones.
 #[tokio::test]
 async fn rows_lie_in_the_chunks_of_their_weeks() {
     let store = Store::open(Kind::Timescale, &[field()]).await;
@@ -687,66 +483,4 @@ async fn a_large_batch_that_fails_at_its_first_row_is_taken_all_the_same() {
     assert_eq!(store.pushed(&station.cut(&poisoned)).await, [(30_001, "constraint")]);
     let rows: Vec<_> = again.iter().chain(&poisoned[1..]).map(|change| change.values.clone()).collect();
     store.has(&station, "reading", &rows).await;
-}
-
-/// Two servers, each with its own pool, before one database.
-#[tokio::test(flavor = "multi_thread")]
-async fn two_servers_on_one_database_apply_everything_once() {
-    let store = Store::open(Kind::Timescale, &[field()]).await;
-    let other: Arc<dyn tidemark_server::upstream::Upstream> =
-        Arc::new(crate::common::stores::open_postgres(store.url.as_deref().unwrap(), &store.schema).await.unwrap());
-    let other = crate::common::stores::ingest(&other, &store.schema, &store.clock);
-    let servers = [Arc::clone(&store.ingest), other];
-    let mut running = Vec::new();
-    for name in ["a", "b", "c"] {
-        let mut station = store.join(name).await;
-        let servers = servers.clone();
-        running.push(tokio::spawn(async move {
-            let (mut rows, mut applied) = (Vec::new(), 0);
-            for round in 0..8_i64 {
-                let changes: Vec<Change> =
-                    (0..60).map(|n| station.reading(round * 60 + n + 1, day(round + 1) + n, &[])).collect();
-                rows.extend(changes.iter().map(|change| change.values.clone()));
-                let bytes = Arc::new(crate::common::station::frame(&station.cut(&changes)));
-                let number = station.number;
-                // The same frame to both, twice each, at once.
-                let sends = (0..4).map(|n| {
-                    let (server, bytes) = (Arc::clone(&servers[n % 2]), Arc::clone(&bytes));
-                    tokio::spawn(async move { server.push(number, &bytes).await.unwrap() })
-                });
-                for send in sends.collect::<Vec<_>>() {
-                    let reply = send.await.unwrap();
-                    assert_eq!(reply.tidemark, station.seq);
-                    applied += reply.applied;
-                }
-            }
-            (station, rows, applied)
-        }));
-    }
-    for station in running {
-        let (station, rows, applied) = station.await.unwrap();
-        assert_eq!(applied as usize, rows.len());
-        store.has(&station, "reading", &rows).await;
-    }
-}
-
-async fn a_panic_in_the_middle_of_a_batch_leaves_nothing_behind(store: &Store) {
-    let mut station = store.join("north").await;
-    let before = station.clone();
-    store.pushed(&station.cut(&[station.site(1)])).await;
-    let whole = before.peek(&[station.site(1), station.site(2)]);
-    let decode = || store.ingest.decode(Arc::clone(&store.schema), &frame(&whole)).unwrap();
-    // The rows are written when the prints turn out to be missing.
-    let mut broken = decode();
-    broken.prints.clear();
-    let problem = store.ingest.apply(broken).await.unwrap_err();
-    assert_eq!(problem.code, ProblemCode::Internal);
-    assert!(!problem.detail.contains("range"), "what only the operator may know goes to the log: {}", problem.detail);
-    store.has(&station, "site", &[station.site(1).values]).await;
-    // No lock is left, and no transaction: for this station and for others, at once.
-    let reply = store.ingest.apply(decode()).await.unwrap();
-    assert_eq!((reply.tidemark, reply.applied, reply.duplicate), (2, 1, 1));
-    let mut south = store.join("south").await;
-    store.pushed(&south.cut(&[south.site(1)])).await;
-    store.has(&station, "site", &[1, 2].map(|n| station.site(n).values)).await;
 }

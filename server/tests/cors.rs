@@ -1,18 +1,18 @@
 //! A browser station: which pages may use the server, and that they can read every answer of it.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::common::client::{Answer, raw, request_with};
+use crate::common::site::{Site, site_of};
 use crate::common::station::{Station, frame};
 use crate::common::stores::{Kind, Store};
-use crate::common::{NOON_MS, TestClock, field};
+use crate::common::{NOON_MS, field};
 use tidemark_core::protocol::{JoinReply, JoinRequest};
 use tidemark_core::value::{format_uuid, hex};
-use tidemark_server::config::{DatabaseUrl, HttpLimits};
+use tidemark_server::RunningServer;
+use tidemark_server::config::HttpLimits;
 use tidemark_server::stations::{NewStation, secret_hash};
-use tidemark_server::{RunningServer, Server, ServerConfig};
 
 const APP: &str = "https://app.example";
 const EVIL: &str = "https://evil.example";
@@ -24,15 +24,10 @@ struct Place {
 }
 
 async fn place_with(http: HttpLimits, origins: &[&str]) -> Place {
-    let store = Store::open(Kind::Memory, &[field()]).await;
-    let mut config = ServerConfig::new(DatabaseUrl::Sqlite("unused.db".into()));
-    config.schema = Arc::clone(&store.schema);
-    config.http = http;
-    config.origins = origins.iter().map(|origin| origin.parse().unwrap()).collect();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let clock: Arc<dyn tidemark_server::clock::Clock> = Arc::<TestClock>::clone(&store.clock);
-    let server = Server::serve(listener, Arc::clone(&store.upstream), &config, clock).unwrap();
-    Place { store, addr: server.addr(), _server: server }
+    let origins = origins.iter().map(|origin| origin.parse().unwrap()).collect();
+    let Site { store, server, addr } =
+        site_of(Kind::Memory, &field(), |config| (config.http, config.origins) = (http, origins)).await;
+    Place { store, addr, _server: server }
 }
 
 async fn place() -> Place {

@@ -1,8 +1,9 @@
-//! The contract of lines of stations, run against every store: history, forks, and files that go on under another number.
+//! The contract of lines of stations, run against every store: history, forks, and files that go on under another
+//! number.
 
 use crate::common::station::{Change, Station, day, text};
-use crate::common::stores::{Kind, POISON, Store};
-use crate::common::{NOON_MS, field};
+use crate::common::stores::{POISON, Store};
+use crate::common::{NOON_MS, contract};
 use tidemark_core::batch::Op;
 use tidemark_core::chain::Print;
 use tidemark_core::decision::Cursor;
@@ -14,23 +15,6 @@ use tidemark_server::ledger::lineage::{Former, Parting};
 use tidemark_server::ledger::rejects::{RejectFilter, RejectState};
 use tidemark_server::rejoin::{RejoinAsk, RejoinOutcome, ReplacementOutcome};
 use tidemark_server::stations::{JoinAsk, JoinOutcome, NewStation, RotateOutcome};
-
-macro_rules! contract {
-    ($($case:ident),* $(,)?) => {
-        contract!(@store memory, super::Kind::Memory, $($case),*);
-        contract!(@store embedded, super::Kind::Sqlite, $($case),*);
-        contract!(@store plain_postgres, super::Kind::PlainPostgres, $($case),*);
-        contract!(@store timescale, super::Kind::Timescale, $($case),*);
-    };
-    (@store $module:ident, $kind:expr, $($case:ident),*) => {
-        mod $module {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $case() {
-                super::$case(&super::Store::open($kind, &[super::field()]).await).await;
-            })*
-        }
-    };
-}
 
 contract! {
     every_applied_change_leaves_its_print_once,
@@ -303,7 +287,8 @@ async fn a_row_the_lost_life_moved_stays_whole_beside_rows_that_are_refused(stor
     let mut new = rejoined(store, &station, "north", "again", true).await;
     let poisoned = |n| station.reading(n, day(1), &[("note", text(POISON))]);
     let edited = station.reading(1, day(1), &[("count", Value::Integer(5))]);
-    // Beside a row that the database refuses, the moved one comes back to its place; refused itself, it stays where it was moved.
+    // Beside a row that the database refuses, the moved one comes back to its place; refused itself, it stays where it
+    // was moved.
     let batch = new.cut(&[
         Change { op: Op::Update, ..edited.clone() },
         new.reading(9, day(2), &[("note", text(POISON))]),
@@ -395,7 +380,8 @@ async fn what_a_successor_wrote_makes_its_lines_rejects_old(store: &Store) {
     let codes = [(5, "constraint"), (6, "constraint"), (7, "constraint"), (8, "constraint"), (9, "reference")];
     assert_eq!(store.pushed(&refused).await, codes);
     let mut second = rejoined(store, &north, "north", "second", true).await;
-    // The second deletes one, and moves another in time; the third, in its place, writes a third one and deletes the tag.
+    // The second deletes one, and moves another in time; the third, in its place, writes a third one and deletes the
+    // tag.
     let moved = maker.reading(2, day(-40), &[]);
     let changes = [maker.delete_at("reading", 1, day(1)), maker.delete_at("reading", 2, day(1)), moved.clone()];
     assert!(store.pushed(&second.cut(&changes)).await.is_empty());

@@ -1,18 +1,23 @@
-//! The tests of this package as one program, a module per subject: a program per file would link the same code again and again.
+//! The tests of this package as one program, a module per subject: a program per file would link the same code again
+//! and again.
 
 #![allow(clippy::unwrap_used, reason = "a panic is a test's way to fail")]
 
+mod at_once;
 mod common;
 mod contract;
 mod cors;
 mod http;
 mod lines;
+mod load;
 mod migrations;
 mod notebook;
 mod planner;
 mod program;
+mod references;
 mod rejects;
 mod reports;
+mod running;
 mod sneakernet;
 mod stuck;
 mod survey;

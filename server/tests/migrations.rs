@@ -524,7 +524,8 @@ fn in_dialect(sql: &str, dialect: Dialect) -> String {
     }
 }
 
-/// Of rows that a successor may have written or deleted before it was noted, nothing is guessed; a token that ended stays ended.
+/// Of rows that a successor may have written or deleted before it was noted, nothing is guessed; a token that ended
+/// stays ended.
 #[tokio::test]
 async fn upkeep_keeps_what_was_there_and_guesses_nothing() {
     let url = Cluster::plain().database().await;

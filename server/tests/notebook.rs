@@ -6,21 +6,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::common::client::{Answer, request_with};
-use crate::common::stores::{Kind, Store};
-use crate::common::{TestClock, field};
-use tidemark_server::config::DatabaseUrl;
+use crate::common::field;
+use crate::common::site::site_of;
+use crate::common::stores::Kind;
+use tidemark_server::RunningServer;
 use tidemark_server::http::Site;
-use tidemark_server::{RunningServer, Server, ServerConfig};
 
 async fn serve(site: Arc<Site>, origins: &[&str]) -> RunningServer {
-    let store = Store::open(Kind::Memory, &[field()]).await;
-    let mut config = ServerConfig::new(DatabaseUrl::Sqlite("unused.db".into()));
-    config.schema = Arc::clone(&store.schema);
-    config.site = site;
-    config.origins = origins.iter().map(|origin| origin.parse().unwrap()).collect();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let clock: Arc<dyn tidemark_server::clock::Clock> = Arc::<TestClock>::clone(&store.clock);
-    Server::serve(listener, Arc::clone(&store.upstream), &config, clock).unwrap()
+    let origins = origins.iter().map(|origin| origin.parse().unwrap()).collect();
+    site_of(Kind::Memory, &field(), |config| (config.site, config.origins) = (site, origins)).await.server
 }
 
 fn site() -> Arc<Site> {

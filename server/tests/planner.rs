@@ -1,5 +1,5 @@
-//! The planner against a naive model: whatever the changes, wherever the batches are cut, verdicts and rows are as if every change came
-//! alone.
+//! The planner against a naive model: whatever the changes, wherever the batches are cut, verdicts and rows are as if
+//! every change came alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -171,8 +171,9 @@ impl Model {
     }
 }
 
-/// Gives every poisoned row a key of its own: an image that a later change of the batch replaces is never written, so a constraint
-/// beyond the schema does not see it, which the model knows nothing of. Remarks that reference nothing reference the last of them.
+/// Gives every poisoned row a key of its own: an image that a later change of the batch replaces is never written, so a
+/// constraint beyond the schema does not see it, which the model knows nothing of. Remarks that reference nothing
+/// reference the last of them.
 fn lone_poison(mut steps: Vec<Step>) -> Vec<Step> {
     let mut last = None;
     for (at, step) in (100..).zip(&mut steps) {
@@ -188,7 +189,8 @@ fn lone_poison(mut steps: Vec<Step>) -> Vec<Step> {
     steps
 }
 
-/// A station's changes make rows as SQLite would: one row per key, whatever its time. What a station cannot log is left out.
+/// A station's changes make rows as SQLite would: one row per key, whatever its time. What a station cannot log is left
+/// out.
 fn honest(steps: Vec<Step>) -> Vec<Step> {
     let mut at: BTreeMap<i64, i64> = BTreeMap::new();
     let mut log = Vec::new();

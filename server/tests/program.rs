@@ -2,33 +2,12 @@
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use crate::common::client::{Answer, request_with};
 use crate::common::cluster::{Cluster, PASSWORD};
+use crate::common::program::{run, server, works};
 use tidemark_core::joincode::JoinCode;
-
-fn server(folder: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidemark-server"));
-    command.args(args).current_dir(folder);
-    for variable in ["TIDEMARK_DATABASE_URL", "TIDEMARK_LOG", "TIDEMARK_ALLOW_ORIGIN", "TIDEMARK_WEB"] {
-        command.env_remove(variable);
-    }
-    command
-}
-
-struct Ran {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-fn run(folder: &Path, args: &[&str]) -> Ran {
-    let Output { status, stdout, stderr } = server(folder, args).output().unwrap();
-    let (out, err) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
-    assert!(!out.contains(PASSWORD) && !err.contains(PASSWORD), "the password is shown: {out}{err}");
-    Ran { code: status.code(), out, err }
-}
 
 #[track_caller]
 fn fails(folder: &Path, args: &[&str], said: &str) {
@@ -36,13 +15,6 @@ fn fails(folder: &Path, args: &[&str], said: &str) {
     assert_eq!(ran.code, Some(1), "{args:?}: {}{}", ran.out, ran.err);
     assert!(ran.err.contains(said), "{args:?}: {}", ran.err);
     assert!(ran.err.starts_with("tidemark-server: ") || ran.err.contains("\ntidemark-server: "), "{}", ran.err);
-}
-
-#[track_caller]
-fn works(folder: &Path, args: &[&str]) -> String {
-    let ran = run(folder, args);
-    assert_eq!(ran.code, Some(0), "{args:?}: {}{}", ran.out, ran.err);
-    ran.out
 }
 
 #[test]

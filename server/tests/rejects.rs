@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::common::station::{Change, Station, day, text};
 use crate::common::stores::{Kind, POISON, Store};
-use crate::common::{NOON_MS, field};
+use crate::common::{NOON_MS, contract, field};
 use proptest::prelude::RngExt as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use tidemark_core::batch::Op;
@@ -13,23 +13,6 @@ use tidemark_core::value::Value;
 use tidemark_server::config::ClockWindow;
 use tidemark_server::ingest::replay::{ReplayOutcome, replay_all};
 use tidemark_server::ledger::rejects::{Reject, RejectFilter, RejectState};
-
-macro_rules! contract {
-    ($($case:ident),* $(,)?) => {
-        contract!(@store memory, super::Kind::Memory, $($case),*);
-        contract!(@store embedded, super::Kind::Sqlite, $($case),*);
-        contract!(@store plain_postgres, super::Kind::PlainPostgres, $($case),*);
-        contract!(@store timescale, super::Kind::Timescale, $($case),*);
-    };
-    (@store $module:ident, $kind:expr, $($case:ident),*) => {
-        mod $module {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $case() {
-                super::$case(&super::Store::open($kind, &[super::field()]).await).await;
-            })*
-        }
-    };
-}
 
 contract! {
     children_of_a_rejected_row_are_rejected_as_such_over_batches_and_generations,
@@ -129,7 +112,8 @@ async fn a_family_is_replayed_together_and_in_order(store: &Store) {
     // The reason is still there: nothing changes but what is said.
     assert_eq!(replayed(store, &one(&station, 1)).await.0, 0);
     store.allow_poison().await;
-    // The update alone would leave its older image behind as superseded; with the family comes the child, which hangs on either.
+    // The update alone would leave its older image behind as superseded; with the family comes the child, which hangs
+    // on either.
     let (applied, superseded, left) = replayed(store, &one(&station, 1)).await;
     assert_eq!((applied, superseded, left), (4, 0, vec![]));
     let wanted = [(1, "replayed"), (2, "replayed"), (3, "replayed"), (4, "open"), (5, "replayed")];
@@ -365,7 +349,8 @@ async fn replays_and_pushes_at_once_leave_the_newest_image() {
     }
 }
 
-/// A second unique value, a CHECK and a trigger of the operator's: each is isolated, in the order of the log, whatever way finds it.
+/// A second unique value, a CHECK and a trigger of the operator's: each is isolated, in the order of the log, whatever
+/// way finds it.
 #[tokio::test(flavor = "multi_thread")]
 async fn constraints_of_the_operator_are_isolated_in_the_order_of_the_log() {
     for kind in [Kind::Timescale, Kind::PlainPostgres] {
@@ -456,8 +441,9 @@ fn in_turn<'c>(
     (rows, refused)
 }
 
-/// Batches of readings that come, change their unique values and go. A batch whose net effect can be written as sets (new rows, changed rows,
-/// deletes, each by identity) is; of any other, PostgreSQL refuses exactly those that find their value taken when their turn comes.
+/// Batches of readings that come, change their unique values and go. A batch whose net effect can be written as sets
+/// (new rows, changed rows, deletes, each by identity) is; of any other, PostgreSQL refuses exactly those that find
+/// their value taken when their turn comes.
 #[tokio::test(flavor = "multi_thread")]
 async fn unique_values_that_change_hands_are_judged_in_the_order_of_the_log() {
     const ROWS: i64 = 12;

@@ -1,4 +1,5 @@
-//! Reports over HTTP and on the command line, and the formulas in SQL. That the numbers are right is tested end to end, beside Python.
+//! Reports over HTTP and on the command line, and the formulas in SQL. That the numbers are right is tested end to end,
+//! beside Python.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -8,17 +9,16 @@ use std::sync::Arc;
 use crate::common::client::request;
 use crate::common::cluster::{Cluster, connect};
 use crate::common::stores::{Kind, Store};
-use crate::common::{NOON_MS, TestClock, field};
+use crate::common::{NOON_MS, field, site};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use tidemark_core::formulas::{Inventory, Model, ModelType};
 use tidemark_core::schema::{Schema, shrinkage};
 use tidemark_core::value::hex;
-use tidemark_server::config::DatabaseUrl;
+use tidemark_server::RunningServer;
 use tidemark_server::reports::words::Lang;
 use tidemark_server::reports::{Format, Question, ask, render};
 use tidemark_server::stations::secret_hash;
-use tidemark_server::{RunningServer, Server, ServerConfig};
 
 /// What headquarters writes by hand: names that mean no good, too. The same on both kinds of upstream.
 const ROWS: &str = "
@@ -41,13 +41,7 @@ struct Site {
 
 impl Site {
     async fn open(kind: Kind, schema: &Arc<Schema>) -> Self {
-        let store = Store::open(kind, &[Arc::clone(schema)]).await;
-        let mut config = ServerConfig::new(DatabaseUrl::Sqlite("unused.db".into()));
-        config.schema = Arc::clone(schema);
-        config.reports_every = None;
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let clock: Arc<dyn tidemark_server::clock::Clock> = Arc::<TestClock>::clone(&store.clock);
-        let server = Server::serve(listener, Arc::clone(&store.upstream), &config, clock).unwrap();
+        let site::Site { store, server, .. } = site::site_of(kind, schema, |config| config.reports_every = None).await;
         Self { store, server }
     }
 

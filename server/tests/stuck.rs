@@ -1,5 +1,5 @@
-//! Failures that repeat themselves, on a real PostgreSQL: a batch that fails in the same way twice is worked on in pieces, down to the change
-//! that is at fault, and the rest goes on. A database that is away is waited for instead.
+//! Failures that repeat themselves, on a real PostgreSQL: a batch that fails in the same way twice is worked on in
+//! pieces, down to the change that is at fault, and the rest goes on. A database that is away is waited for instead.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,11 +1,12 @@
-//! The contract of surveys, run against each store: every store gives the same rows to the same questions, whatever stands in the database.
+//! The contract of surveys, run against each store: every store gives the same rows to the same questions, whatever
+//! stands in the database.
 
 use std::sync::Arc;
 
 use crate::common::cluster::connect;
-use crate::common::field;
 use crate::common::station::{Station, day, text};
 use crate::common::stores::{Kind, Store};
+use crate::common::{contract, field};
 use tidemark_core::batch::Op;
 use tidemark_core::digest::{CellHash, RowDigest, RowHash};
 use tidemark_core::identity::{Identity, Key};
@@ -14,23 +15,6 @@ use tidemark_core::survey::{Answer, Ask, FoundRow, ListedRow, Question, Range};
 use tidemark_core::timestamp::{FIRST_US, LAST_US, month_of, month_start_us};
 use tidemark_core::value::Value;
 use tidemark_server::survey::Survey;
-
-macro_rules! contract {
-    ($($case:ident),* $(,)?) => {
-        contract!(@store memory, super::Kind::Memory, $($case),*);
-        contract!(@store embedded, super::Kind::Sqlite, $($case),*);
-        contract!(@store plain_postgres, super::Kind::PlainPostgres, $($case),*);
-        contract!(@store timescale, super::Kind::Timescale, $($case),*);
-    };
-    (@store $module:ident, $kind:expr, $($case:ident),*) => {
-        mod $module {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $case() {
-                super::$case(&super::Store::open($kind, &[super::field()]).await).await;
-            })*
-        }
-    };
-}
 
 contract! {
     digests_of_ranges_add_up_and_are_the_stations_own,

@@ -1,29 +1,12 @@
 //! The contract of upkeep, run against every store: what is settled goes after its time, and nothing else.
 
 use crate::common::station::{Change, Station, day, text};
-use crate::common::stores::{Kind, POISON, Store};
-use crate::common::{NOON_MS, field};
+use crate::common::stores::{POISON, Store};
+use crate::common::{NOON_MS, contract};
 use tidemark_core::batch::Op;
 use tidemark_server::ledger::cursors::{Thinned, Thinning};
 use tidemark_server::ledger::rejects::RejectState;
 use tidemark_server::upkeep::thin_all;
-
-macro_rules! contract {
-    ($($case:ident),* $(,)?) => {
-        contract!(@store memory, super::Kind::Memory, $($case),*);
-        contract!(@store embedded, super::Kind::Sqlite, $($case),*);
-        contract!(@store plain_postgres, super::Kind::PlainPostgres, $($case),*);
-        contract!(@store timescale, super::Kind::Timescale, $($case),*);
-    };
-    (@store $module:ident, $kind:expr, $($case:ident),*) => {
-        mod $module {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $case() {
-                super::$case(&super::Store::open($kind, &[super::field()]).await).await;
-            })*
-        }
-    };
-}
 
 contract! {
     settled_rejects_go_after_their_time_and_the_rest_stays,
@@ -137,7 +120,8 @@ async fn old_prints_go_and_the_newest_stay(store: &Store) {
     assert_eq!((thin(2, 0).await, first().await), (1, 7));
     assert_eq!((thin(100, 3).await, first().await), (3, 16));
     assert_eq!((thin(100, 3).await, first().await), (0, 16));
-    // What was sent before and is sent again is still told from another history where there are prints, and harmless where not.
+    // What was sent before and is sent again is still told from another history where there are prints, and harmless
+    // where not.
     assert!(store.pushed(&batches[5]).await.is_empty());
     let reply = store.push(&batches[0]).await.unwrap();
     assert_eq!((reply.duplicate, reply.tidemark), (3, 18));

@@ -5,40 +5,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::common::cluster::{Cluster, PASSWORD, connect};
+use crate::common::program::{run, server, works};
 use serde_json::Value as Json;
 use tidemark_core::joincode::JoinCode;
+use tidemark_testkit::words::completions_and_manual_pages;
 
 const WEATHER: &str =
     "name = 'weather'\nversion = 1\n[tables.site.columns]\nid = { type = 'integer' }\nname = { type = 'text' }\n";
-
-fn server(folder: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidemark-server"));
-    command.args(args).current_dir(folder);
-    for (variable, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDEMARK_")) {
-        command.env_remove(variable);
-    }
-    command
-}
-
-struct Ran {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-fn run(folder: &Path, args: &[&str]) -> Ran {
-    let output = server(folder, args).output().unwrap();
-    let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
-    assert!(!out.contains(PASSWORD) && !err.contains(PASSWORD), "the password is shown: {out}{err}");
-    Ran { code: output.status.code(), out, err }
-}
-
-#[track_caller]
-fn works(folder: &Path, args: &[&str]) -> String {
-    let ran = run(folder, args);
-    assert_eq!(ran.code, Some(0), "{args:?}: {}{}", ran.out, ran.err);
-    ran.out
-}
 
 #[track_caller]
 fn json(folder: &Path, args: &[&str]) -> Json {
@@ -336,43 +309,15 @@ fn one_is_not_many() {
 fn completions_and_manual_pages_are_printed() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
-    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let script = works(here, &["completions", shell]);
-        assert!(script.contains("tidemark-server") && script.contains("optimize"), "{shell}: {script}");
-    }
-    let script = here.join("script");
-    std::fs::write(&script, works(here, &["completions", "bash"])).unwrap();
-    assert!(Command::new("bash").arg("-n").arg(&script).status().unwrap().success(), "bash reads it");
-    let page = works(here, &["man"]);
-    assert!(page.contains(".TH tidemark-server 1"), "{page}");
-    works(here, &["man", "--dir", "man"]);
-    for name in ["tidemark-server.1", "tidemark-server-serve.1", "tidemark-server-station-add.1"] {
-        let page = std::fs::read_to_string(here.join("man").join(name)).unwrap();
-        assert!(page.contains(".SH OPTIONS"), "{name}: {page}");
-    }
+    let pages = ["tidemark-server.1", "tidemark-server-serve.1", "tidemark-server-station-add.1"];
+    completions_and_manual_pages(("tidemark-server", "optimize", &pages), here, |args| works(here, args));
     assert_eq!(run(here, &["completions", "cmd"]).code, Some(2));
 }
 
 /// No command counts by itself: plurals and rates come from one place, `tidemark_core::amount`.
 #[test]
 fn plurals_and_rates_come_from_one_place() {
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli")];
-    let mut lines = 0;
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            for line in std::fs::read_to_string(&path).unwrap().lines() {
-                lines += 1;
-                let nouns =
-                    ["rows", "changes", "tables", "stations", "migrations", "chunks", "points", "files", "frames"];
-                let counted = nouns.iter().any(|noun| line.contains(&format!("}} {noun}")));
-                assert!(!counted && !line.contains("{per_sec}"), "{}: {line}", path.display());
-            }
-        }
-    }
-    assert!(lines > 1000, "only {lines} lines");
+    tidemark_testkit::words::plurals_and_rates_come_from_one_place(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli"),
+    );
 }

@@ -1,8 +1,8 @@
 //! The whole way of a row beside COPY of the same rows, on the same PostgreSQL with TimescaleDB, in one run.
 //!
 //! `cargo run --release -p tidemark-benches --bin compare [-- ROWS [ROUNDS]]`, default 1,000,000 rows, 3 rounds.
-//! It prints rows/s from `tidemark push` started to ended, COPY's rows/s (binary, from a file on the server, one transaction), their
-//! ratio, and the most memory that station and server held. Medians of the rounds.
+//! It prints rows/s from `tidemark push` started to ended, COPY's rows/s (binary, from a file on the server, one
+//! transaction), their ratio, and the most memory that station and server held. Medians of the rounds.
 #![allow(clippy::disallowed_methods)] // measures real time
 
 use std::time::{Duration, Instant};

@@ -1,9 +1,10 @@
-//! The move of the shrinkage system beside the way it is done by hand, on the same PostgreSQL with TimescaleDB, in one run.
+//! The move of the shrinkage system beside the way it is done by hand, on the same PostgreSQL with TimescaleDB, in one
+//! run.
 //!
-//! `scripts/compare-move [ROWS [--multi]]`, default 1,050,000 rows asked of the generator, which leaves a million over the 18 tables. From
-//! `tidemark attach` to all rows upstream, beside 18 CSV files, `pandas.read_csv` and `to_sql`; with `--multi` also beside
-//! `to_sql` with method="multi", which is slower with this driver. It fails when a cell differs between the
-//! file and PostgreSQL, when `tidemark verify` finds a difference, or when the ratio is below 10.
+//! `scripts/compare-move [ROWS [--multi]]`, default 1,050,000 rows asked of the generator, which leaves a million over
+//! the 18 tables. From `tidemark attach` to all rows upstream, beside 18 CSV files, `pandas.read_csv` and `to_sql`;
+//! with `--multi` also beside `to_sql` with method="multi", which is slower with this driver. It fails when a cell
+//! differs between the file and PostgreSQL, when `tidemark verify` finds a difference, or when the ratio is below 10.
 #![allow(clippy::disallowed_methods)] // measures real time
 
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use tidemark_e2e::field::Field;
 use tidemark_e2e::postgres::{Flavour, PostgresCluster};
 use tidemark_e2e::process::{Running, python_script};
 
-/// What is promised.
+/// The promise.
 const RATIO_MIN: f64 = 10.0;
 
 fn main() -> Result<()> {

@@ -1,7 +1,9 @@
-//! What poison costs: batches of 10,000 changes with 1 % that cannot be applied, beside clean ones, on PostgreSQL with TimescaleDB.
+//! The cost of poison: batches of 10,000 changes with 1 % that cannot be applied, beside clean ones, on PostgreSQL with
+//! TimescaleDB.
 //!
-//! `cargo run --release -p tidemark-benches --bin poison [-- ROUNDS]`, default 9 rounds. Each case has two stations, one clean and one
-//! poisoned, whose batches take turns on the same table. It prints the medians and their ratio, and fails when a ratio is 2 or more.
+//! `cargo run --release -p tidemark-benches --bin poison [-- ROUNDS]`, default 9 rounds. Each case has two stations,
+//! one clean and one poisoned, whose batches take turns on the same table. It prints the medians and their ratio, and
+//! fails when a ratio is 2 or more.
 #![allow(clippy::disallowed_methods)] // measures real time
 
 use std::sync::Arc;
@@ -46,7 +48,7 @@ probe = { type = "integer" }
 note = { type = "text" }
 "#;
 
-/// What is wrong with a poisoned row.
+/// The fault of a poisoned row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Poison {
     /// The planner sees it: a time beyond the clock's window.

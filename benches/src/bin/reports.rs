@@ -1,9 +1,11 @@
-//! Reports over millions of rows: how long each takes from the roll-ups, by what plan, and how long the same answer takes from the rows.
+//! Reports over millions of rows: how long each takes from the roll-ups, by what plan, and how long the same answer
+//! takes from the rows.
 //!
-//! `cargo run --release -p tidemark-benches --bin reports [-- ROWS]`, default 5,000,000 rows (half records, half coefficients) of 20 stations with 50
-//! products of the same 50 names and three models each, over two years, on PostgreSQL with TimescaleDB. It prints the time of the first refresh,
-//! of one after a day's new rows, and for each report the median of nine answers in milliseconds with the store's own code, the time
-//! of the same numbers from the rows, and the plan. It ends with 1 when an answer takes 200 ms or more, or when roll-ups and rows differ.
+//! `cargo run --release -p tidemark-benches --bin reports [-- ROWS]`, default 5,000,000 rows (half records, half
+//! coefficients) of 20 stations with 50 products of the same 50 names and three models each, over two years, on
+//! PostgreSQL with TimescaleDB. It prints the time of the first refresh, of one after a day's new rows, and for each
+//! report the median of nine answers in milliseconds with the store's own code, the time of the same numbers from the
+//! rows, and the plan. It ends with 1 when an answer takes 200 ms or more, or when roll-ups and rows differ.
 #![allow(clippy::disallowed_methods)] // measures real time
 
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 use super::Table;
 use crate::limits::NAME_BYTES_MAX;
 
-/// What a name names, for its message and its reserved words.
+/// The kind of thing a name names, for its message and its reserved words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NameOf {
     Schema,

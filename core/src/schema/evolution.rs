@@ -1,8 +1,9 @@
-//! How a schema may grow: by tables and by nullable columns. Then old batches, old rows and old programs stay good.
+//! A schema grows by tables and by nullable columns only: then old batches, old rows and old programs stay good.
 
 use super::{Schema, Table};
 
-/// What an older version has that the newer one has not, or has otherwise. Empty: batches of the older one can still be taken.
+/// Lists what an older version has that the newer one has not, or has otherwise. Empty: batches of the older one can
+/// still be taken.
 #[must_use]
 pub fn not_additions(old: &Schema, new: &Schema) -> Vec<String> {
     let mut reasons = Vec::new();

@@ -1,7 +1,7 @@
 //! The schema: declared once, as data. A TOML file, read at run time by server, station and browser alike.
 //!
-//! [`Schema::parse`] reads and checks a file; SQL for both databases, the frame's columns and all validation derive from the
-//! result. [`shrinkage`] is the schema this crate ships.
+//! [`Schema::parse`] reads and checks a file; SQL for both databases, the frame's columns and all validation derive
+//! from the result. [`shrinkage`] is the schema this crate ships.
 
 mod check;
 mod column;
@@ -78,13 +78,13 @@ pub struct Schema {
 pub struct Table {
     /// Its name, the same on both sides.
     pub name: String,
-    /// What a row is.
+    /// Says what a row is.
     pub doc: Option<String>,
     /// The columns, in file order.
     pub columns: Vec<Column>,
-    /// Which column is the key.
+    /// The place of the key column.
     pub key: usize,
-    /// Which column partitions the table by time upstream; `None` makes it an ordinary table.
+    /// The place of the column that partitions the table by time upstream; `None` makes it an ordinary table.
     pub time: Option<usize>,
     /// Width of a chunk, with `time`.
     pub chunk: Option<Chunk>,
@@ -120,9 +120,9 @@ pub struct Column {
     pub name: String,
     /// Its type.
     pub ty: ColumnType,
-    /// Whether NULL is refused.
+    /// True when NULL is refused.
     pub required: bool,
-    /// What SQLite and PostgreSQL fill in when a statement leaves it out.
+    /// The value that SQLite and PostgreSQL fill in when a statement leaves it out.
     pub default: Option<DefaultValue>,
     /// The table whose key this column holds, by index.
     pub references: Option<usize>,
@@ -134,7 +134,7 @@ pub struct Column {
     pub max: Option<Bound>,
     /// Most bytes allowed (text, json and bytes).
     pub max_bytes: Option<u32>,
-    /// What it means, for people.
+    /// The meaning, for people.
     pub doc: Option<String>,
 }
 
@@ -308,7 +308,7 @@ impl Table {
         [Some(self.key), self.time].into_iter().flatten()
     }
 
-    /// Whether upstream refuses NULL in the column: required, the key, or the time.
+    /// True when upstream refuses NULL in the column: required, the key, or the time.
     #[must_use]
     pub fn is_not_null(&self, column: usize) -> bool {
         self.columns[column].required || column == self.key || Some(column) == self.time

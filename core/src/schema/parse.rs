@@ -19,9 +19,9 @@ use crate::value::ColumnType;
 pub struct SchemaIssue {
     /// The line, from 1.
     pub line: usize,
-    /// Where in the file's structure, such as `tables.reading.columns.note`; empty for the file as a whole.
+    /// The place in the file's structure, such as `tables.reading.columns.note`; empty for the file as a whole.
     pub path: String,
-    /// What is wrong and what to do.
+    /// The words: what is wrong and what to do.
     pub message: String,
 }
 
@@ -85,7 +85,8 @@ impl Draft {
 
 pub(super) struct Collector<'t> {
     text: &'t str,
-    /// By line, and those of one line as they were found. Kept so from the start: sorting is code that a browser would download for this alone.
+    /// By line, and those of one line as they were found. Kept so from the start: sorting is code that a browser would
+    /// download for this alone.
     issues: Vec<SchemaIssue>,
 }
 

@@ -1,9 +1,10 @@
-//! A decimal number as the nearest `f64`, exactly rounded, half to even. As `str::parse` does; but that brings tables and code for speed, which a
-//! schema's few bounds do not need and every browser would download (15 KB compressed).
+//! A decimal number as the nearest `f64`, exactly rounded, half to even. As `str::parse` does; but that brings tables
+//! and code for speed, which a schema's few bounds do not need and every browser would download (15 KB compressed).
 
 use std::cmp::Ordering;
 
-/// Digits that are looked at; the rest only matters when the number lies exactly between two, which takes 767 digits at most.
+/// Digits that are looked at; the rest only matters when the number lies exactly between two, which takes 767 digits at
+/// most.
 const DIGITS_MAX: usize = 800;
 /// Beyond these powers of ten everything is infinite or zero.
 const EXPONENT_MAX: i64 = 1_200;

@@ -8,36 +8,7 @@ use tidemark_core::ids::StationNumber;
 use tidemark_core::schema::Schema;
 use tidemark_core::value::SqliteValue::{self, Blob, Integer, Null, Real, Text};
 
-/// A schema with every type, a reference, a uuid key, a time column.
-pub const SCHEMA: &str = r#"
-name = "golden"
-version = 1
-
-[tables.site.columns]
-id   = { type = "integer" }
-name = { type = "text", required = true, max_bytes = 100 }
-
-[tables.reading]
-doc = "Every type there is."
-time = "measured_at"
-chunk = "7 days"
-[tables.reading.columns]
-id          = { type = "integer" }
-site_id     = { type = "integer", references = "site", required = true }
-measured_at = { type = "timestamp", default = "now" }
-temperature = { type = "real", unit = "°C", min = -90, max = 60 }
-count       = { type = "integer" }
-note        = { type = "text" }
-ok          = { type = "boolean", default = true }
-extra       = { type = "json" }
-raw         = { type = "bytes" }
-
-[tables.tag]
-key = "uid"
-[tables.tag.columns]
-uid   = { type = "uuid" }
-label = { type = "text", default = "it's" }
-"#;
+pub use tidemark_testkit::schemas::GOLDEN as SCHEMA;
 
 pub fn schema() -> Schema {
     Schema::parse(SCHEMA).expect("the schema of the tests is valid")

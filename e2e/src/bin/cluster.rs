@@ -1,7 +1,7 @@
 //! A private PostgreSQL cluster with TimescaleDB, for tests that are not written in Rust.
 //!
-//! Prints one line, the URL of a database whose role may create others, and lives until its standard input closes: when the
-//! program that started it ends, however it ends, the cluster and its folder are gone.
+//! Prints one line, the URL of a database whose role may create others, and lives until its standard input closes: when
+//! the program that started it ends, however it ends, the cluster and its folder are gone.
 
 use std::io::{Read as _, Write as _};
 

@@ -1,5 +1,6 @@
-//! Makes the golden files of the format that is current: pairs of a station's file and its upstream, embedded and PostgreSQL, in the
-//! states an upgrade can meet. Run once per format version, by the programs that write it, before the format moves on:
+//! Makes the golden files of the format that is current: pairs of a station's file and its upstream, embedded and
+//! PostgreSQL, in the states an upgrade can meet. Run once per format version, by the programs that write it, before
+//! the format moves on:
 //!
 //! ```text
 //! cargo run -p tidemark-e2e --bin golden -- e2e/golden/v1

@@ -17,8 +17,8 @@ use tidemark_e2e::world;
 /// What a shell says of a program that Ctrl-C ended.
 const EXIT_INTERRUPTED: u8 = 130;
 
-/// Kills servers, stations, writers and PostgreSQL at random moments, breaks their connections, and checks after every round that
-/// nothing is lost, stuck or doubled.
+/// Kills servers, stations, writers and PostgreSQL at random moments, breaks their connections, and checks after every
+/// round that nothing is lost, stuck or doubled.
 #[derive(Debug, Parser)]
 #[command(name = "torture", version, args_conflicts_with_subcommands = true)]
 struct Args {

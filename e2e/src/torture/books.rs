@@ -107,7 +107,8 @@ pub fn upstream_cursor(upstream: &Upstream, station: u32) -> Result<Option<Curso
     cursor.map(|(seq, chain)| Ok(Cursor { seq: seq.try_into()?, chain })).transpose()
 }
 
-/// The rejects upstream keeps of a station, by number. The row is JSON text; none where the station refused the change and has it.
+/// The rejects upstream keeps of a station, by number. The row is JSON text; none where the station refused the change
+/// and has it.
 ///
 /// # Errors
 /// The database's.

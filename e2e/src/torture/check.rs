@@ -136,7 +136,8 @@ fn note_unlike<I>(
     place: &str,
     note: &mut impl FnMut(String),
 ) {
-    // The ledger has one word for a row that is not there; the product says too when that row's own change was rejected.
+    // The ledger has one word for a row that is not there; the product says too when that row's own change was
+    // rejected.
     let code = if kept.code == "parent" { "reference" } else { kept.code.as_str() };
     if (code, kept.origin.as_str()) != (expected.code, expected.origin) || kept.table != expected.table {
         note(format!("{what} was rejected {place} as {} of {} by the {}", kept.code, kept.table, kept.origin));
@@ -146,7 +147,8 @@ fn note_unlike<I>(
     }
 }
 
-/// Whether a reject's JSON is the row: its key, and of every column it has the value. Only a delete may leave columns out.
+/// Whether a reject's JSON is the row: its key, and of every column it has the value. Only a delete may leave columns
+/// out.
 fn has_image(schema: &Schema, station: u32, expected: &Rejected, image: Option<&str>) -> Result<bool> {
     let Some(image) = image else { return Ok(false) };
     let table = schema.table(&expected.table).context("BUG: the ledger knows its tables")?;

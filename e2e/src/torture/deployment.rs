@@ -140,7 +140,8 @@ impl Deployment {
             Ok(Subject { number, file: &victim.station.file, ledger: &victim.ledger })
         });
         let subjects = subjects.collect::<Result<Vec<_>>>()?;
-        // The last blow may have hit a database that nobody needed any more: on a busy disk its recovery outlasts the round.
+        // The last blow may have hit a database that nobody needed any more: on a busy disk its recovery outlasts the
+        // round.
         let mut failure = None;
         let upstream = wait_for("the database to be through its recovery", RECOVERY, || {
             Ok(Upstream::open(&self.field.database).map_err(|error| failure = Some(error)).ok())
@@ -206,7 +207,8 @@ fn ride_database(cluster: &mut PostgresCluster, strikes: &[Strike], round: &Roun
     while round.goes_on() {
         match strikes.due(round) {
             Some(strike) if strike.blow == Blow::KillBackend => {
-                // Any of them: the time is as good as a throw of dice. While it recovers it cannot be asked whom to kill.
+                // Any of them: the time is as good as a throw of dice. While it recovers it cannot be asked whom to
+                // kill.
                 let killed = cluster.kill_backend(strike.at_ms).ok().flatten();
                 tally.add(Hit::Backend, killed.is_some().into());
             }

@@ -9,8 +9,9 @@
 //! {"rolled_back":2}                                                       or ROLLBACK has
 //! ```
 //!
-//! A writer killed between the last two leaves open whether it committed. So every transaction also inserts a row that names it
-//! ([`MARKER_TABLE`], column [`MARKER_COLUMN`], text [`marker`]) and never touches it again: the row is there or the transaction is not.
+//! A writer killed between the last two leaves open whether it committed. So every transaction also inserts a row that
+//! names it ([`MARKER_TABLE`], column [`MARKER_COLUMN`], text [`marker`]) and never touches it again: the row is there
+//! or the transaction is not.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;

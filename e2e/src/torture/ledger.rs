@@ -1,7 +1,9 @@
-//! The ledger of a station: what its file and its part of upstream must hold, worked out from the writers' journals alone.
+//! The ledger of a station: what its file and its part of upstream must hold, worked out from the writers' journals
+//! alone.
 //!
-//! Changes are taken in the order of their numbers. Each is judged by rules of this file's own, which know only the schema and the
-//! faults that the writers make on purpose; what fits is applied, what does not must be among the rejects, with the code expected here.
+//! Changes are taken in the order of their numbers. Each is judged by rules of this file's own, which know only the
+//! schema and the faults that the writers make on purpose; what fits is applied, what does not must be among the
+//! rejects, with the code expected here.
 
 use std::collections::BTreeMap;
 

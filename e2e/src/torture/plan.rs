@@ -1,4 +1,5 @@
-//! The plan of a round: who is struck, when, how. A pure function of seed and round; when a blow really falls depends on the machine.
+//! The plan of a round: who is struck, when, how. A pure function of seed and round; when a blow really falls depends
+//! on the machine.
 
 use crate::world::Dice;
 

@@ -46,7 +46,8 @@ impl<'a> Round<'a> {
         self.elapsed().saturating_sub(self.length)
     }
 
-    /// Waits a moment. `false` when there is nothing more to wait for: every log is empty, somebody failed, or Ctrl-C was pressed.
+    /// Waits a moment. `false` when there is nothing more to wait for: every log is empty, somebody failed, or Ctrl-C
+    /// was pressed.
     pub(super) fn goes_on(&self) -> bool {
         pause(TICK);
         !self.drained.load(Ordering::Relaxed) && !self.failed.load(Ordering::Relaxed) && !self.is_interrupted()

@@ -1,5 +1,5 @@
-//! The wire between stations and a server: a proxy that passes bytes and knows nothing of HTTP, so that it can break a connection
-//! at any of them. What each connection meets is drawn from the round's plan.
+//! The wire between stations and a server: a proxy that passes bytes and knows nothing of HTTP, so that it can break a
+//! connection at any of them. What each connection meets is drawn from the round's plan.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};

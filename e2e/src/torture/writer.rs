@@ -1,8 +1,9 @@
-//! A program of the field that writes to a station's file with plain SQL, and notes in its journal what it has committed. It knows nothing
-//! of Tidemark but that it asks, before a commit, how many changes the log has numbered: the journal's claim for the checks.
+//! A program of the field that writes to a station's file with plain SQL, and notes in its journal what it has
+//! committed. It knows nothing of Tidemark but that it asks, before a commit, how many changes the log has numbered:
+//! the journal's claim for the checks.
 //!
-//! References never change, and a row goes only when no other of the file references it (but for products with a surplus specification,
-//! on purpose): so upstream must never hold a row whose parent is missing.
+//! References never change, and a row goes only when no other of the file references it (but for products with a
+//! surplus specification, on purpose): so upstream must never hold a row whose parent is missing.
 
 use std::path::Path;
 use std::time::Duration;

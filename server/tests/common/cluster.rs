@@ -5,9 +5,8 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use tidemark_testkit::postgres::{Flavour, PostgresCluster, program};
-use tidemark_testkit::shared::TESTER;
-pub use tidemark_testkit::shared::TESTER_PASSWORD as PASSWORD;
+pub use tidemark_testkit::postgres::TESTER_PASSWORD as PASSWORD;
+use tidemark_testkit::postgres::{Flavour, PostgresCluster, TESTER, program};
 
 pub struct Cluster(PostgresCluster);
 
@@ -18,13 +17,13 @@ impl Cluster {
         CLUSTER.get_or_init(|| Self(PostgresCluster::shared(Flavour::Timescale).unwrap()))
     }
 
-    /// One of its own with TimescaleDB preloaded, and with hardly any room for locks: for as many as 10 in each of 40 connections.
+    /// One of its own with TimescaleDB preloaded, and with hardly any room for locks: for as many as 10 in each of 40
+    /// connections.
     pub fn short_of_locks() -> Self {
         // In a thread of its own: the tests' runtimes do not let anything block on another.
         let started = std::thread::spawn(|| {
             let mut cluster = PostgresCluster::start(Flavour::Timescale).unwrap();
             let admin = cluster.admin("postgres").unwrap();
-            admin.batch(&format!("CREATE ROLE {TESTER} SUPERUSER LOGIN PASSWORD '{PASSWORD}'")).unwrap();
             for setting in ["max_locks_per_transaction = 10", "max_connections = 40"] {
                 admin.batch(&format!("ALTER SYSTEM SET {setting}")).unwrap();
             }

@@ -1,8 +1,11 @@
-//! What the server's tests share: private PostgreSQL clusters, stations that cut batches, stores to run a contract against.
+//! The server's tests share these: databases, stations that cut batches, stores to run a contract against, servers over
+//! them.
 #![allow(dead_code, reason = "every test program uses a part")]
 
 pub mod client;
 pub mod cluster;
+pub mod program;
+pub mod site;
 pub mod station;
 pub mod stores;
 
@@ -41,43 +44,25 @@ impl Clock for TestClock {
     }
 }
 
-/// Every type, both kinds of key, both kinds of table, references of every kind, a reference to itself.
-pub const FIELD_TOML: &str = r#"
-name = "field"
-version = 1
-[tables.site.columns]
-id        = { type = "integer" }
-name      = { type = "text", required = true, max_bytes = 100 }
-parent_id = { type = "integer", references = "site" }
-[tables.reading]
-time = "measured_at"
-chunk = "7 days"
-[tables.reading.columns]
-id          = { type = "integer" }
-site_id     = { type = "integer", references = "site" }
-measured_at = { type = "timestamp" }
-temperature = { type = "real", min = -90, max = 60, unit = "°C" }
-level       = { type = "real" }
-count       = { type = "integer" }
-note        = { type = "text" }
-ok          = { type = "boolean" }
-extra       = { type = "json" }
-raw         = { type = "bytes" }
-tag_uid     = { type = "uuid", references = "tag" }
-checked_at  = { type = "timestamp" }
-[tables.tag]
-key = "uid"
-[tables.tag.columns]
-uid     = { type = "uuid" }
-label   = { type = "text" }
-site_id = { type = "integer", references = "site" }
-[tables.remark]
-[tables.remark.columns]
-id         = { type = "integer" }
-reading_id = { type = "integer", references = "reading" }
-body       = { type = "text" }
-"#;
+pub use tidemark_testkit::schemas::FIELD as FIELD_TOML;
 
 pub fn field() -> Arc<Schema> {
     Arc::new(Schema::parse(FIELD_TOML).unwrap())
 }
+
+/// Each case as a test of its own against each store.
+macro_rules! contract {
+    ($($case:ident),* $(,)?) => {
+        tidemark_testkit::contract!(
+            [
+                memory = crate::common::stores::Kind::Memory,
+                embedded = crate::common::stores::Kind::Sqlite,
+                plain_postgres = crate::common::stores::Kind::PlainPostgres,
+                timescale = crate::common::stores::Kind::Timescale,
+            ],
+            crate::common::stores::Store::of_field,
+            { $($case),* }
+        );
+    };
+}
+pub(crate) use contract;

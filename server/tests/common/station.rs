@@ -1,5 +1,5 @@
-//! A station's log as a test sees it: changes in, batches out, the chain kept. Values are written as they travel, so that what no honest
-//! station would send can be sent too.
+//! A station's log as a test sees it: changes in, batches out, the chain kept. Values are written as they travel, so
+//! that what no honest station would send can be sent too.
 
 use std::sync::Arc;
 

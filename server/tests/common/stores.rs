@@ -22,7 +22,7 @@ use tidemark_server::upstream::Upstream;
 
 use super::cluster::{Cluster, connect};
 use super::station::{Station, frame};
-use super::{NOON_MS, TestClock};
+use super::{NOON_MS, TestClock, field};
 
 /// Which store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +80,11 @@ pub fn ingest(upstream: &Arc<dyn Upstream>, schema: &Arc<Schema>, clock: &Arc<Te
 }
 
 impl Store {
+    /// One that serves the tests' own schema.
+    pub async fn of_field(kind: Kind) -> Self {
+        Self::open(kind, &[field()]).await
+    }
+
     /// Schemas are applied in order; the last is served.
     pub async fn open(kind: Kind, schemas: &[Arc<Schema>]) -> Self {
         let schema = Arc::clone(schemas.last().unwrap());

@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 use tempfile::TempDir;
 use tidemark_client::rusqlite::Connection;
 use tidemark_core::joincode::JoinCode;
+use tidemark_testkit::words::completions_and_manual_pages;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tidemark");
 
@@ -424,42 +425,17 @@ fn one_is_not_many() {
 fn completions_and_manual_pages_are_printed() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
-    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let script = ok(here, &["completions", shell]);
-        assert!(script.contains("tidemark") && script.contains("import-receipt"), "{shell}: {script}");
-    }
-    std::fs::write(here.join("script"), ok(here, &["completions", "bash"])).unwrap();
-    assert!(Command::new("bash").arg("-n").arg(here.join("script")).status().unwrap().success(), "bash reads it");
+    let pages = ["tidemark.1", "tidemark-status.1", "tidemark-rejects-repair.1"];
+    completions_and_manual_pages(("tidemark", "import-receipt", &pages), here, |args| ok(here, args));
     let page = ok(here, &["man"]);
-    assert!(page.contains(".TH tidemark 1") && page.contains("TIDEMARK_DB"), "{page}");
-    ok(here, &["man", "--dir", "man"]);
-    for name in ["tidemark.1", "tidemark-status.1", "tidemark-rejects-repair.1"] {
-        let page = std::fs::read_to_string(here.join("man").join(name)).unwrap();
-        assert!(page.contains(".SH OPTIONS"), "{name}: {page}");
-    }
+    assert!(page.contains("TIDEMARK_DB"), "{page}");
     assert!(!here.join("tidemark.db").exists(), "no file is made");
 }
 
 /// No command counts by itself: plurals and rates come from one place, `tidemark_core::amount`.
 #[test]
 fn plurals_and_rates_come_from_one_place() {
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli")];
-    let mut lines = 0;
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            for line in std::fs::read_to_string(&path).unwrap().lines() {
-                lines += 1;
-                let nouns =
-                    ["rows", "changes", "tables", "stations", "migrations", "chunks", "points", "files", "frames"];
-                let counted = nouns.iter().any(|noun| line.contains(&format!("}} {noun}")));
-                assert!(!counted && !line.contains("{per_sec}"), "{}: {line}", path.display());
-            }
-        }
-    }
-    assert!(lines > 1000, "only {lines} lines");
+    tidemark_testkit::words::plurals_and_rates_come_from_one_place(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli"),
+    );
 }

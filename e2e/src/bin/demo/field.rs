@@ -22,7 +22,8 @@ pub struct FieldStation {
 }
 
 impl FieldStation {
-    /// Makes the station's file and records a season with plain SQL through a connection of its own, as another program would.
+    /// Makes the station's file and records a season with plain SQL through a connection of its own, as another program
+    /// would.
     pub fn record(folder: &Path, name: &str, seed: u64, records: u32) -> Result<Self> {
         let start = world::now();
         let path = folder.join(format!("{name}.db"));

@@ -1,5 +1,5 @@
-//! `cargo demo`: three field stations record a season without a network, a server appears, the network breaks in the middle of the push,
-//! and every row is upstream once. Exits non-zero if anything differs.
+//! `cargo demo`: three field stations record a season without a network, a server appears, the network breaks in the
+//! middle of the push, and every row is upstream once. Exits non-zero if anything differs.
 //!
 //! | module | what lives there |
 //! |---|---|
@@ -25,7 +25,8 @@ use crate::hq::Headquarters;
 #[derive(Debug, Parser)]
 #[command(name = "cargo demo --", version)]
 struct Args {
-    /// Apply to this database instead of an embedded one: postgresql://user:password@host:port/database, or sqlite:///file.db
+    /// Apply to this database instead of an embedded one: postgresql://user:password@host:port/database, or
+    /// sqlite:///file.db
     // Not from TIDEMARK_DATABASE_URL: a demo must not end up in the database that the environment names for real work.
     #[arg(long, value_name = "URL")]
     database: Option<String>,

@@ -1,4 +1,4 @@
-//! A schema with every type, both kinds of key and tables with and without time, and programs that write random rows into it.
+//! Programs that write random rows of the schema [`VARIED`](crate::schemas::VARIED) into a station's file.
 
 use anyhow::Result;
 use rusqlite::types::Value;
@@ -6,52 +6,12 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params, params_from
 
 use crate::world::Dice;
 
-/// The schema.
-pub const VARIED_TOML: &str = r#"
-name = "varied"
-version = 1
-[tables.site.columns]
-id        = { type = "integer" }
-name      = { type = "text", required = true, max_bytes = 200 }
-parent_id = { type = "integer", references = "site" }
-height    = { type = "real" }
-[tables.reading]
-time = "measured_at"
-chunk = "7 days"
-[tables.reading.columns]
-id          = { type = "integer" }
-site_id     = { type = "integer", references = "site" }
-measured_at = { type = "timestamp" }
-temperature = { type = "real" }
-count       = { type = "integer" }
-note        = { type = "text" }
-ok          = { type = "boolean" }
-extra       = { type = "json" }
-raw         = { type = "bytes" }
-tag_uid     = { type = "uuid" }
-checked_at  = { type = "timestamp" }
-[tables.tag]
-key = "uid"
-[tables.tag.columns]
-uid     = { type = "uuid" }
-label   = { type = "text" }
-site_id = { type = "integer", references = "site" }
-raw     = { type = "bytes" }
-[tables.event]
-time = "at"
-key = "uid"
-[tables.event.columns]
-uid  = { type = "uuid" }
-at   = { type = "timestamp" }
-what = { type = "text" }
-"#;
-
 /// Months that the rows lie in.
 const MONTHS: u64 = 20;
 /// 2024-01-03 04:05:06 UTC, where they begin, in seconds.
 const FIRST_S: i64 = 1_704_254_706;
 
-/// How many rows of each table are written.
+/// The number of rows of each table to write.
 #[derive(Debug, Clone, Copy)]
 pub struct Amounts {
     /// Rows of `site`.
@@ -182,7 +142,8 @@ pub fn edit(file: &mut Connection, dice: &mut Dice, edits: u64) -> Result<()> {
     Ok(tx.commit()?)
 }
 
-/// Writes some rows that cannot be applied: the station refuses some, the server the others. Also breaks rows that are upstream.
+/// Writes some rows that cannot be applied: the station refuses some, the server the others. Also breaks rows that are
+/// upstream.
 ///
 /// # Errors
 /// SQLite's.

@@ -19,12 +19,13 @@
 //! | [`tally`] | numbers, and the lines that show them |
 //! | `round`, `server`, `station`, `deployment` | the world and its actors, a thread each |
 //!
-//! A round: for a second or so the plan's blows fall while everything runs; what was killed is started again, as a service manager
-//! would; then all is left in peace, and every log must become empty by itself within bounded time. The world stays from round to
-//! round, gets further stations, which join in the middle of it, and gives way to a new one after [`ROUNDS_PER_WORLD`] rounds.
+//! A round: for a second or so the plan's blows fall while everything runs; what was killed is started again, as a
+//! service manager would; then all is left in peace, and every log must become empty by itself within bounded time. The
+//! world stays from round to round, gets further stations, which join in the middle of it, and gives way to a new one
+//! after [`ROUNDS_PER_WORLD`] rounds.
 //!
-//! The plan of a round can be repeated; on which instruction a blow falls cannot. SIGKILL is not a power cut: the system keeps what was
-//! written and not yet on disk.
+//! The plan of a round can be repeated; on which instruction a blow falls cannot. SIGKILL is not a power cut: the
+//! system keeps what was written and not yet on disk.
 
 pub mod books;
 pub mod check;
@@ -106,7 +107,8 @@ impl Database {
     }
 }
 
-/// Runs the rounds, printing a line for each. Whoever raises `interrupted` gets the totals so far, and every process is ended.
+/// Runs the rounds, printing a line for each. Whoever raises `interrupted` gets the totals so far, and every process is
+/// ended.
 ///
 /// # Errors
 /// The first round that went wrong: what was found, where the logs are, and how to follow the same plan again.

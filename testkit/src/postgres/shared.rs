@@ -1,29 +1,25 @@
 //! One PostgreSQL cluster of each kind for a whole run of tests, because to make one takes longer than most tests.
 //!
-//! `clusters`, the program of this package, starts both and prints where they are in the form that [`VARIABLE`] takes; scripts/test runs it and
-//! passes that on. Where the variable is not set (`cargo test` by hand), a test program starts what it asks for by itself. Either way the server
-//! ends with the program that started it, however that ends: a shell waits for the end of its standard input.
+//! `clusters`, the program of this package, starts both and prints where they are in the form that [`VARIABLE`] takes;
+//! scripts/test runs it and passes that on. Where the variable is not set (`cargo test` by hand), a test program starts
+//! what it asks for by itself. Either way the server ends with the program that started it, however that ends: a shell
+//! waits for the end of its standard input.
 //!
-//! A test that stops, kills or configures its server takes a private one, [`PostgresCluster::start`].
+//! A test that stops, kills or configures its server takes a private one,
+//! [`PostgresCluster::start`](super::PostgresCluster::start).
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 
-#[cfg(doc)]
-use crate::postgres::PostgresCluster;
-use crate::postgres::{ADMIN, Flavour, OWNER, PASSWORD, PgClient, find_bin, is_root};
+use super::install::{Flavour, find_bin, is_root};
+use super::roles::{ADMIN, PASSWORD, make_roles};
 
 /// Names the ports of the clusters that a whole run shares: `plain=40001,timescale=40002`.
 pub const VARIABLE: &str = "TIDEMARK_TEST_CLUSTERS";
-/// A superuser with a password that needs no escapes in a URL.
-pub const TESTER: &str = "tester";
-/// Its password. A test may look for it in output.
-pub const TESTER_PASSWORD: &str = "s3cr3t-pass";
-
 /// Nothing here survives the run, so nothing waits for the disk; connections for several test programs at once.
 const SCRIPT: &str = r#"
 set -u
@@ -92,18 +88,8 @@ pub fn start(flavour: Flavour) -> Result<Started> {
         );
     }
     let started = Started { port, shell };
-    // In a thread of its own: the caller may be inside a runtime, where nothing may block on another.
-    let made = std::thread::scope(|scope| scope.spawn(|| make_roles(port)).join());
-    made.map_err(|_| anyhow!("BUG: making the roles of a cluster panicked"))??;
+    make_roles(port)?;
     Ok(started)
-}
-
-/// Makes the roles that tests use.
-fn make_roles(port: u16) -> Result<()> {
-    let admin = PgClient::connect(port, ADMIN, "postgres")?;
-    admin.batch(&format!(
-        "CREATE ROLE {OWNER} LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE {TESTER} SUPERUSER LOGIN PASSWORD '{TESTER_PASSWORD}'"
-    ))
 }
 
 /// The port of the run's cluster of this kind.
@@ -127,7 +113,7 @@ pub(crate) fn port(flavour: Flavour) -> Result<u16> {
     Ok(port)
 }
 
-/// What the databases of one user of a shared cluster end with, so that no two tests meet.
+/// The suffix of the databases of one user of a shared cluster, so that no two tests meet.
 pub(crate) fn suffix() -> String {
     use std::sync::atomic::{AtomicU32, Ordering};
     static NEXT: AtomicU32 = AtomicU32::new(0);
