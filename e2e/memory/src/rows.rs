@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use tidemark_core::batch::Group;
 use tidemark_core::identity::Key;
 use tidemark_core::value::{Value, ValueRef};
-use tidemark_server::ingest::questions::identity_of;
+use tidemark_server::ingest::resolve::identity_of;
 use tidemark_server::ledger::lineage::Lineage;
 use tidemark_server::upstream::rows::one_by_one;
 use tidemark_server::upstream::writes::Isolated;

@@ -1,102 +1,25 @@
-//! The one transaction that takes a batch: lock the cursor, decide, write, keep the rejects, move the cursor. The same over every store; who
-//! calls it begins and commits.
+//! The one transaction that takes a part of a batch: lock the cursor, decide, resolve, write, keep the rejects, move the
+//! cursor. The same over every store; [`transact`](crate::upstream::transact) begins and commits.
 
-use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
-
-use tidemark_core::batch::{Batch, ChangeRef, Group, Op, VOID_CODE};
-use tidemark_core::chain::{Chain, Print};
+use tidemark_core::batch::Op;
+use tidemark_core::chain::Print;
 use tidemark_core::decision::{Cursor, Decision, decide};
 use tidemark_core::ids::StationNumber;
-use tidemark_core::image::image;
 use tidemark_core::planted::{Bug, planted};
 use tidemark_core::protocol::RejectedChange;
 use tidemark_core::reject::{RejectCode, Rejection};
-use tidemark_core::schema::Schema;
-use tidemark_core::value::ValueRef;
 
-use super::check::TimeRange;
-use super::chunks::fitting;
+use super::decoded::{Decoded, Part};
 use super::plan::Refusal;
-use super::questions::Key;
-use super::write::{Work, Written, row_of, write};
+use super::rejected::{last_applied, server_reject, shortened, station_rejects};
+use super::resolve::Change;
+use super::write::{Work, Written, write};
 use crate::ledger::cursors::Advance;
-use crate::ledger::rejects::{AppliedRow, Reject, RejectState};
+use crate::ledger::rejects::AppliedRow;
 use crate::upstream::Transaction;
 use crate::upstream::error::StoreError;
 
-/// Longest message of a reject, in bytes: a reply with every change of the largest batch rejected still fits a message.
-const MESSAGE_BYTES_MAX: usize = 240;
-/// Longest code of a change that was rejected on its station, in bytes: it may be a newer station's.
-const CODE_BYTES_MAX: usize = 64;
-
-/// A batch and everything that is needed to apply it.
-#[derive(Debug)]
-pub struct Job {
-    /// The batch as it came.
-    pub batch: Batch,
-    /// The print of the chain after each of its changes.
-    pub prints: Vec<Print>,
-    /// The schema it follows.
-    pub schema: Arc<Schema>,
-    /// The schema that is served.
-    pub current: Arc<Schema>,
-    /// The batch's groups by the served schema, when the batch follows an older one.
-    pub projected: Option<Vec<Group>>,
-    /// Which times are taken.
-    pub times: TimeRange,
-    /// The server's clock, milliseconds since 1970 UTC.
-    pub now_ms: i64,
-    /// The chain after each of its changes, once it is needed.
-    pub chains: OnceLock<Vec<Chain>>,
-}
-
-/// How much of a batch one transaction takes, counted from the station's cursor on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
-    /// Most changes.
-    pub rows_max: u32,
-    /// Most chunks that they touch. One change is always taken.
-    pub chunks_max: u32,
-    /// Up to which seq whoever asks knows what became of the changes: of those nothing is told again. 0: of none.
-    pub known_to: u64,
-    /// The change that is kept as rejected, with these words, instead of being written; if it is not the next one, nothing is refused.
-    pub refuse: Option<(u64, String)>,
-}
-
-impl Part {
-    /// All of it.
-    pub const WHOLE: Self = Self { rows_max: u32::MAX, chunks_max: u32::MAX, known_to: 0, refuse: None };
-}
-
-impl Job {
-    /// The chain after a change of the batch.
-    #[must_use]
-    pub fn chain_at(&self, seq: u64) -> Chain {
-        let chains = self.chains.get_or_init(|| self.batch.chain_after_each(&self.schema));
-        let place = seq.checked_sub(self.batch.first_seq).and_then(|place| usize::try_from(place).ok());
-        place.and_then(|place| chains.get(place)).copied().unwrap_or(self.batch.chain_before)
-    }
-
-    /// The changes of a part that begins after the batch's first `skip` changes.
-    #[must_use]
-    pub fn changes(&self, skip: u32, part: &Part) -> Vec<ChangeRef> {
-        let changes = self.batch.changes().skip(skip as usize).take(part.rows_max.max(1) as usize);
-        let mut changes: Vec<ChangeRef> = changes.collect();
-        if part.chunks_max < u32::MAX && !planted(Bug::ChunksUncapped) {
-            changes.truncate(fitting(&self.current, self.groups(), &changes, part.chunks_max));
-        }
-        changes
-    }
-
-    /// The groups by the served schema.
-    #[must_use]
-    pub fn groups(&self) -> &[Group] {
-        self.projected.as_deref().unwrap_or(&self.batch.groups)
-    }
-}
-
-/// What became of a batch.
+/// The outcome of a part of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The part is durable once the transaction commits.
@@ -130,7 +53,7 @@ pub enum Outcome {
 ///
 /// # Errors
 /// When the store fails; the transaction is to be rolled back.
-pub async fn apply(tx: &mut dyn Transaction, job: &Job, part: &Part) -> Result<Outcome, StoreError> {
+pub async fn apply(tx: &mut dyn Transaction, job: &Decoded, part: &Part) -> Result<Outcome, StoreError> {
     let batch = &job.batch;
     let span = batch.span();
     let locked = tx.lock_cursor(batch.station).await.map_err(StoreError::before_all)?;
@@ -167,7 +90,7 @@ pub async fn apply(tx: &mut dyn Transaction, job: &Job, part: &Part) -> Result<O
         _ => tx.rejected_between(batch.station, untold, cursor.seq).await?,
     };
     let groups = job.groups();
-    let changes = job.changes(skip, part);
+    let changes = job.resolve(skip, part);
     let has_open_rejects = tx.has_open_rejects(&lineage).await?;
     let work = Work {
         schema: &job.current,
@@ -241,96 +164,11 @@ fn refused_unwritten(work: &Work<'_>, part: &Part) -> Option<Written> {
     if !blamed || work.changes.len() != 1 && !planted(Bug::PieceRejected) {
         return None;
     }
-    let rejectable = |(_, change): &(usize, &ChangeRef)| work.groups[change.group].op != Op::Void;
+    let rejectable = |(_, change): &(usize, &Change)| change.op != Op::Void;
     let refused = work.changes.iter().enumerate().filter(rejectable).map(|(place, _)| Refusal {
         place,
         rejection: Rejection::new(RejectCode::Constraint, message.clone()),
         parent: None,
     });
     Some(Written { applied: 0, refused: refused.collect() })
-}
-
-/// Changes that were rejected on the station: kept here too, so that the operator sees all in one place.
-fn station_rejects<'a>(
-    job: &'a Job,
-    groups: &'a [Group],
-    changes: &'a [ChangeRef],
-) -> impl Iterator<Item = Reject> + Send + 'a {
-    changes.iter().filter(|change| groups[change.group].op == Op::Void).filter_map(move |change| {
-        let group = &groups[change.group];
-        let text = |column: usize| match group.columns.get(column).map(|block| block.get(change.row)) {
-            Some(ValueRef::Text(text)) => text,
-            _ => "",
-        };
-        let (code, message) = (text(0), text(1));
-        let nothing = code.is_empty() || code == VOID_CODE;
-        (!nothing).then(|| reject(job, change, group, &cut(code, CODE_BYTES_MAX), message, "station"))
-    })
-}
-
-fn reject(job: &Job, change: &ChangeRef, group: &Group, code: &str, message: &str, origin: &str) -> Reject {
-    let table = job.current.tables().get(group.table as usize);
-    Reject {
-        station: job.batch.station,
-        seq: change.seq,
-        at_ms: change.at_ms,
-        received_at_ms: job.now_ms,
-        table: table.map_or_else(String::new, |table| table.name.clone()),
-        op: group.op.as_str().to_owned(),
-        code: code.to_owned(),
-        message: shortened(message),
-        image: None,
-        origin: origin.to_owned(),
-        state: RejectState::Open,
-        resolved_at_ms: None,
-        key: None,
-        parent: None,
-    }
-}
-
-/// A refused change as it is kept. What a later change of the same batch healed is superseded from the beginning.
-fn server_reject(job: &Job, work: &Work<'_>, refusal: &Refusal, last: &HashMap<(usize, Key), u64>) -> Reject {
-    let change = &work.changes[refusal.place];
-    let group = &work.groups[change.group];
-    let row = row_of(work.schema, group, change.row);
-    let healed = row.and_then(|row| last.get(&row)).is_some_and(|&seq| seq > change.seq);
-    let code = refusal.rejection.code.as_str();
-    Reject {
-        image: Some(image(&work.schema.tables()[group.table as usize], group, change.row)),
-        state: if healed { RejectState::Superseded } else { RejectState::Open },
-        resolved_at_ms: healed.then_some(job.now_ms),
-        key: row.map(|(_, key)| key.to_string()),
-        parent: refusal.parent,
-        ..reject(job, change, group, code, &refusal.rejection.message, "server")
-    }
-}
-
-/// The last change of each row that was applied, by its seq.
-pub(super) fn last_applied(work: &Work<'_>, refused: &[Refusal]) -> HashMap<(usize, Key), u64> {
-    let mut refused = refused.iter().map(|refusal| refusal.place).peekable();
-    let mut last = HashMap::new();
-    for (place, change) in work.changes.iter().enumerate() {
-        if refused.next_if_eq(&place).is_none()
-            && let Some(row) = row_of(work.schema, &work.groups[change.group], change.row)
-        {
-            last.insert(row, change.seq);
-        }
-    }
-    last
-}
-
-/// A message as it is kept and told.
-pub(super) fn shortened(message: &str) -> String {
-    cut(message, MESSAGE_BYTES_MAX)
-}
-
-/// At most `bytes_max` bytes of a text, without NUL, which no upstream text can hold.
-fn cut(text: &str, bytes_max: usize) -> String {
-    let mut short = text.replace('\0', "\u{fffd}");
-    if short.len() > bytes_max {
-        let end = (0..=bytes_max - '…'.len_utf8()).rev().find(|&at| short.is_char_boundary(at)).unwrap_or(0);
-        short.truncate(end);
-        short.push('…');
-    }
-    short
 }

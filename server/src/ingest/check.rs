@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
-use tidemark_core::batch::{ChangeRef, Group, Op};
+use tidemark_core::batch::{Group, Op};
 use tidemark_core::convert::check_column;
 use tidemark_core::reject::{RejectCode, Rejection};
 use tidemark_core::schema::{Schema, Table};
 use tidemark_core::timestamp;
 use tidemark_core::value::ValueRef;
 
+use super::resolve::Change;
 use crate::bounds::ClockWindow;
 use crate::ledger::lineage::Lineage;
 use crate::upstream::writes::RowAt;
@@ -38,16 +39,15 @@ pub type Refused = HashMap<RowAt, Rejection>;
 
 /// Checks changes of a batch, which follows `schema`.
 #[must_use]
-pub fn check(schema: &Schema, lineage: &Lineage, groups: &[Group], changes: &[ChangeRef], times: TimeRange) -> Refused {
+pub fn check(schema: &Schema, lineage: &Lineage, groups: &[Group], changes: &[Change], times: TimeRange) -> Refused {
     let columns: Vec<Vec<usize>> = groups.iter().map(|group| columns_of(schema, group)).collect();
     let mut refused = Refused::new();
     for change in changes {
-        let group = &groups[change.group];
-        let Some(table) = schema.tables().get(group.table as usize) else { continue };
-        let times = (group.op != Op::Delete).then_some(times);
-        for (block, &column) in group.columns.iter().zip(&columns[change.group]) {
-            if let Err(rejection) = check_cell(table, column, lineage, block.get(change.row), times) {
-                refused.insert(RowAt { group: change.group as u32, row: change.row as u32 }, rejection);
+        let Some(table) = schema.tables().get(change.table) else { continue };
+        let times = (change.op != Op::Delete).then_some(times);
+        for (block, &column) in columns[change.at.group as usize].iter().enumerate() {
+            if let Err(rejection) = check_cell(table, column, lineage, change.value(groups, block), times) {
+                refused.insert(change.at, rejection);
                 break;
             }
         }

@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use tidemark_core::batch::{ChangeRef, Group};
+use tidemark_core::identity::Identity;
 use tidemark_core::schema::{Schema, Table};
 
-use super::questions::{Identity, identity_of};
+use super::resolve::Change;
 
 /// The number of the chunk that holds a row, counted from 1970; `None` for rows of ordinary tables.
 ///
@@ -18,17 +18,13 @@ pub fn chunk_of(table: &Table, identity: Identity) -> Option<i64> {
 
 /// How many of these changes, from the first on, touch at most `chunks_max` chunks together. The first one always fits.
 #[must_use]
-pub fn fitting(schema: &Schema, groups: &[Group], changes: &[ChangeRef], chunks_max: u32) -> usize {
+pub fn fitting(schema: &Schema, changes: &[Change], chunks_max: u32) -> usize {
     let mut seen = HashSet::new();
     let mut last = None;
     for (count, change) in changes.iter().enumerate() {
-        let group = &groups[change.group];
-        let index = group.table as usize;
-        let Some(table) = schema.tables().get(index) else { continue };
-        let identity = identity_of(table, group, change.row);
-        let Some(chunk) = identity.and_then(|identity| chunk_of(table, identity)).map(|chunk| (index, chunk)) else {
-            continue;
-        };
+        let Some(table) = schema.tables().get(change.table) else { continue };
+        let chunk = change.identity.and_then(|identity| chunk_of(table, identity));
+        let Some(chunk) = chunk.map(|chunk| (change.table, chunk)) else { continue };
         // Rows come in the order of their times more often than not.
         if last != Some(chunk) && seen.insert(chunk) && seen.len() > (chunks_max as usize).max(1) {
             return count;

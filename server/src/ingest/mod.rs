@@ -1,19 +1,31 @@
-//! From a frame to rows: decoded, judged, applied.
+//! From a frame to rows, in stages. Each has a type of its own, and knows nothing of those after it.
 //!
-//! ```text
-//! frame ─ decode (bytes → batch) ─ project (older schema → served one) ─ pieces ─ apply: lock cursor · decide ·
-//!                                                                                     write: check · questions → facts · plan · write
-//! ```
+//! | stage | file | what comes out |
+//! |---|---|---|
+//! | decode | `decoded`, `project` | [`Decoded`]: a batch by the schema that is served, whatever older one it followed |
+//! | in pieces | `pieces`, `patience`, `chunks` | [`decoded::Part`]s: how much of it one transaction takes |
+//! | apply | `apply` | in one transaction: cursor locked, [decided](tidemark_core::decision), and the stages below |
+//! | resolve | `resolve` | [`resolve::Change`]s: row, table and operation of each, worked out once |
+//! | check | `check` | [`check::Refused`]: verdicts that need nothing but the change itself |
+//! | ask | `questions` | [`Questions`](crate::upstream::Questions), answered by the store as [`Facts`](crate::upstream::Facts) |
+//! | plan | `plan` | [`plan::Plan`]: a verdict for each change, and the net effect as steps |
+//! | write | `write` | [`write::Written`]: what the database took; what it refused is isolated |
+//! | keep | `rejected` | the refused changes as [rejects](crate::ledger::rejects) |
+//!
+//! [`replay`] takes rejects through the stages from *resolve* on again.
 
 pub mod apply;
 pub mod check;
 pub mod chunks;
+pub mod decoded;
 pub mod patience;
 mod pieces;
 pub mod plan;
 pub mod project;
 pub mod questions;
+mod rejected;
 pub mod replay;
+pub mod resolve;
 pub mod write;
 
 use std::collections::HashMap;
@@ -27,8 +39,9 @@ use tidemark_core::limits::FrameLimits;
 use tidemark_core::protocol::{Problem, ProblemCode, PushReply, Remedy};
 use tidemark_core::schema::{Fingerprint, Schema};
 
-use self::apply::{Job, Outcome};
+use self::apply::Outcome;
 use self::check::TimeRange;
+use self::decoded::Decoded;
 use self::patience::Patience;
 use crate::bounds::{CHUNKS_MAX, ClockWindow};
 use crate::clock::Clock;
@@ -191,7 +204,7 @@ impl Ingest {
     ///
     /// # Errors
     /// [`ProblemCode::BadFrame`], [`ProblemCode::TooLarge`] or [`ProblemCode::IncompatibleSchema`].
-    pub fn decode(&self, schema: Arc<Schema>, frame: &[u8]) -> Result<Job, Problem> {
+    pub fn decode(&self, schema: Arc<Schema>, frame: &[u8]) -> Result<Decoded, Problem> {
         let decoded = frame::decode_with_prints(frame, &schema, &self.limits);
         let (batch, prints) = decoded.map_err(|error| self.frame_problem(&error))?;
         let projected = if schema.fingerprint() == self.current.fingerprint() {
@@ -203,7 +216,7 @@ impl Ingest {
         let now_ms = self.clock.now_ms();
         let times = TimeRange::new(self.window, now_ms);
         let (current, chains) = (Arc::clone(&self.current), OnceLock::new());
-        Ok(Job { batch, prints, schema, current, projected, times, now_ms, chains })
+        Ok(Decoded { batch, prints, schema, current, projected, times, now_ms, chains })
     }
 
     /// What a station hears whose batch was not applied.

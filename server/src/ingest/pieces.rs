@@ -13,7 +13,8 @@ use tidemark_core::planted::{Bug, planted};
 use tidemark_core::protocol::{Problem, ProblemCode, PushReply, RejectedChange};
 use tokio::time::Instant;
 
-use super::apply::{Job, Outcome, Part, apply};
+use super::apply::{Outcome, apply};
+use super::decoded::{Decoded, Part};
 use super::patience::{Next, Tried};
 use super::{Ingest, store_problem};
 use crate::panics::caught;
@@ -39,7 +40,7 @@ impl Ingest {
     ///
     /// # Errors
     /// [`ProblemCode::Gap`], [`ProblemCode::Forked`], or that the database could not take it; what was taken until then stays.
-    pub async fn apply(&self, job: Job) -> Result<PushReply, Problem> {
+    pub async fn apply(&self, job: Decoded) -> Result<PushReply, Problem> {
         let job = Arc::new(job);
         let (station, span) = (job.batch.station, job.batch.span());
         let ends = Instant::now() + self.request_time;
@@ -124,7 +125,7 @@ impl Ingest {
     }
 
     /// What a part is going to try, for a batch that failed before: then it matters which changes they are.
-    async fn tried(&self, job: &Job, part: &Part, tally: &mut Tally) -> Result<Tried, Problem> {
+    async fn tried(&self, job: &Decoded, part: &Part, tally: &mut Tally) -> Result<Tried, Problem> {
         let span = job.batch.span();
         let cursor = match tally.cursor {
             Some(cursor) => cursor.seq,
@@ -133,13 +134,13 @@ impl Ingest {
             }
         };
         let first_seq = span.first_seq.max(cursor.saturating_add(1)).min(span.last_seq());
-        let changes = job.changes((first_seq - span.first_seq) as u32, part);
+        let changes = job.resolve((first_seq - span.first_seq) as u32, part);
         let rows = (changes.len() as u32).max(1);
         Ok(Tried { batch: span.first_seq, first_seq, rows, after_success: tally.after_success })
     }
 
     /// One transaction. A panic in it is a failure like others.
-    async fn attempt(&self, job: &Arc<Job>, part: Part) -> Result<Outcome, StoreError> {
+    async fn attempt(&self, job: &Arc<Decoded>, part: Part) -> Result<Outcome, StoreError> {
         let (station, span) = (job.batch.station, job.batch.span());
         let work = Arc::clone(job);
         let applied = caught(transact(self.upstream.as_ref(), move |tx| {

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tidemark_core::amount::count;
-use tidemark_core::batch::{ChangeRef, Group, Op};
+use tidemark_core::batch::{Group, Op};
+use tidemark_core::identity::{Identity, Key};
 use tidemark_core::planted::{Bug, planted};
 use tidemark_core::reject::{RejectCode, Rejection};
 use tidemark_core::schema::{Schema, Table};
 
 use super::check::Refused;
-use super::questions::{Identity, Key, guarded_by, identity_of, key_of};
+use super::questions::guarded_by;
+use super::resolve::Change;
 use crate::ledger::rejects::RejectedRow;
 use crate::upstream::facts::{ColumnAt, Facts, Questions};
 use crate::upstream::writes::{Effect, RowAt, Step};
@@ -82,7 +84,7 @@ impl Plan {
 pub fn plan(
     schema: &Schema,
     groups: &[Group],
-    changes: &[ChangeRef],
+    changes: &[Change],
     refused: &Refused,
     asked: &Questions,
     facts: Facts,
@@ -94,14 +96,12 @@ pub fn plan(
     let mut net: Vec<HashMap<Identity, Net>> = schema.tables().iter().map(|_| HashMap::new()).collect();
     let mut plan = Plan::default();
     for (place, change) in changes.iter().enumerate() {
-        let group = &groups[change.group];
-        if group.op == Op::Void {
+        if change.op == Op::Void {
             continue;
         }
-        let at = RowAt { group: change.group as u32, row: change.row as u32 };
-        let index = group.table as usize;
+        let index = change.table;
         let table = &schema.tables()[index];
-        let verdict = match (refused.get(&at), identity_of(table, group, change.row)) {
+        let verdict = match (refused.get(&change.at), change.identity) {
             (Some(rejection), _) => Err(Refusal::new(place, rejection.clone())),
             (None, None) => {
                 let message = format!("{}: the key is missing", table.name);
@@ -112,7 +112,7 @@ pub fn plan(
                     Err(Refusal::new(place, not_yours(table, identity.key, *owner)))
                 }
                 _ => overlay
-                    .judge(schema, index, group, change.row, identity)
+                    .judge(schema, groups, change, identity)
                     .map(|()| identity)
                     .map_err(|(rejection, parent)| Refusal { parent, ..Refusal::new(place, rejection) }),
             },
@@ -120,7 +120,7 @@ pub fn plan(
         let identity = match verdict {
             Ok(identity) => identity,
             Err(refusal) => {
-                overlay.refuse(index, table, group, change, refusal.rejection.code);
+                overlay.refuse(change, refusal.rejection.code);
                 plan.rejected.push(refusal);
                 continue;
             }
@@ -134,16 +134,16 @@ pub fn plan(
             }
         }
         if !planted(Bug::BatchBlind) {
-            overlay.take(index, table, group, change.row, identity);
+            overlay.take(schema, groups, change, identity);
         }
         plan.applied += 1;
-        let gone = group.op == Op::Delete;
-        let entry = net[index].entry(identity).or_insert(Net { place, fresh: group.op == Op::Insert, last: None });
+        let gone = change.op == Op::Delete;
+        let entry = net[index].entry(identity).or_insert(Net { place, fresh: change.op == Op::Insert, last: None });
         entry.place = place;
         let kept = entry.last.is_some() && !gone && planted(Bug::FirstImageKept)
-            || group.op == Op::Insert && !entry.fresh && planted(Bug::DeleteWins);
+            || change.op == Op::Insert && !entry.fresh && planted(Bug::DeleteWins);
         if !kept {
-            entry.last = (!gone).then_some(at);
+            entry.last = (!gone).then_some(change.at);
         }
         entry.fresh &= !gone;
     }
@@ -207,17 +207,17 @@ impl Overlay {
         }
     }
 
-    /// Whether the change may be applied now; if not, why, and for want of which rejected change.
+    /// Refuses the change if it may not be applied now: why, and for want of which rejected change.
     fn judge(
         &self,
         schema: &Schema,
-        index: usize,
-        group: &Group,
-        row: usize,
+        groups: &[Group],
+        change: &Change,
         identity: Identity,
     ) -> Result<(), (Rejection, Option<u64>)> {
+        let index = change.table;
         let table = &schema.tables()[index];
-        if group.op == Op::Delete {
+        if change.op == Op::Delete {
             for at in guarded_by(schema, index) {
                 let itself = at.table == index && self.holders.get(&(at, identity.key)) == Some(&Some(identity.key));
                 let held = self.children.get(&(at, identity.key)).copied().unwrap_or(0) - i64::from(itself);
@@ -237,10 +237,7 @@ impl Overlay {
             }
             return Ok(());
         }
-        for (column, parent) in
-            table.columns.iter().enumerate().filter_map(|(at, column)| Some((at, column.references?)))
-        {
-            let Some(key) = Key::of(group.columns[column].get(row)) else { continue };
+        for (column, parent, key) in change.references(schema, groups) {
             let itself = parent == index && key == identity.key;
             if !itself && self.present.get(&(parent, key)).is_none_or(BTreeSet::is_empty) {
                 let absent = format!(
@@ -270,18 +267,18 @@ impl Overlay {
     }
 
     /// Takes a refused change into account: rows that reference its row hang on it.
-    fn refuse(&mut self, index: usize, table: &Table, group: &Group, change: &ChangeRef, code: RejectCode) {
-        if group.op != Op::Delete
-            && self.asked_present.contains(&index)
-            && let Some(key) = key_of(table, group, change.row)
+    fn refuse(&mut self, change: &Change, code: RejectCode) {
+        if change.op != Op::Delete
+            && self.asked_present.contains(&change.table)
+            && let Some(row) = change.row()
         {
-            self.rejected.insert((index, key), RejectedRow { seq: change.seq, code: code.as_str().to_owned() });
+            self.rejected.insert(row, RejectedRow { seq: change.seq, code: code.as_str().to_owned() });
         }
     }
 
     /// Takes an applied change into account.
-    fn take(&mut self, index: usize, table: &Table, group: &Group, row: usize, identity: Identity) {
-        let gone = group.op == Op::Delete;
+    fn take(&mut self, schema: &Schema, groups: &[Group], change: &Change, identity: Identity) {
+        let (index, gone) = (change.table, change.op == Op::Delete);
         if self.asked_present.contains(&index) {
             self.rejected.remove(&(index, identity.key));
             let times = self.present.entry((index, identity.key)).or_default();
@@ -291,7 +288,7 @@ impl Overlay {
                 times.insert(identity.time_us);
             }
         }
-        if table.time.is_some() {
+        if schema.tables()[index].time.is_some() {
             return;
         }
         for &column in self.holder_columns.get(&index).map_or(&[][..], Vec::as_slice) {
@@ -299,7 +296,7 @@ impl Overlay {
             let before = if gone {
                 self.holders.remove(&(at, identity.key))
             } else {
-                self.holders.insert((at, identity.key), Key::of(group.columns[column].get(row)))
+                self.holders.insert((at, identity.key), Key::of(change.value(groups, column)))
             };
             if let Some(parent) = before.flatten() {
                 *self.children.entry((at, parent)).or_default() -= 1;

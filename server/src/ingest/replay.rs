@@ -13,9 +13,10 @@ use tidemark_core::reject::RejectCode;
 use tidemark_core::schema::Schema;
 use tidemark_core::value::{Value, ValueRef};
 
-use super::apply::{last_applied, shortened};
 use super::check::TimeRange;
 use super::plan::Refusal;
+use super::rejected::{last_applied, shortened};
+use super::resolve::Change;
 use super::write::{Work, Written, write};
 use crate::bounds::ClockWindow;
 use crate::ledger::rejects::{AppliedRow, Reject, RejectFilter, RejectHead, RejectState, Settled};
@@ -213,7 +214,9 @@ async fn replay(tx: &mut dyn Transaction, replay: &Replay) -> Result<ReplayOutco
             });
         }
     }
-    let (groups, changes) = (&images.groups, &images.changes);
+    let groups = &images.groups;
+    let changes: Vec<Change> = images.changes.iter().map(|change| Change::of(schema, groups, change)).collect();
+    let changes = changes.as_slice();
     let work =
         Work { schema, log: *station, lineage: &lineage, times: replay.times, groups, changes, has_open_rejects: true };
     let Written { applied, refused } = write(tx, &work).await?;
@@ -241,8 +244,7 @@ async fn replay(tx: &mut dyn Transaction, replay: &Replay) -> Result<ReplayOutco
     tx.supersede(schema, &own, &applied, *now_ms).await?;
     let healed = |refusal: &&Refusal| {
         let change = &changes[refusal.place];
-        let row = super::write::row_of(schema, &groups[change.group], change.row);
-        row.and_then(|row| last.get(&row)).is_some_and(|&seq| seq > change.seq)
+        change.row().and_then(|row| last.get(&row)).is_some_and(|&seq| seq > change.seq)
     };
     let healed: BTreeSet<u64> = refused.iter().filter(healed).map(|refusal| changes[refusal.place].seq).collect();
     outcome.superseded = healed.len() as u64;

@@ -18,20 +18,22 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use tidemark_core::batch::{ChangeRef, Group, Op};
+use tidemark_core::batch::{Group, Op};
+use tidemark_core::identity::Key;
 use tidemark_core::ids::StationNumber;
 use tidemark_core::reject::{RejectCode, Rejection};
 use tidemark_core::schema::Schema;
 
 use super::check::{Refused, TimeRange, check};
 use super::plan::{Plan, Refusal, plan};
-use super::questions::{Key, guarded_by, key_of, questions};
+use super::questions::{guarded_by, questions};
+use super::resolve::Change;
 use crate::ledger::lineage::Lineage;
 use crate::ledger::rejects::RejectedRow;
 use crate::upstream::Transaction;
 use crate::upstream::error::StoreError;
 use crate::upstream::facts::{Facts, Questions};
-use crate::upstream::writes::{Effect, RefusedStep, RowAt, Step, writes_of};
+use crate::upstream::writes::{Effect, RefusedStep, Step, writes_of};
 
 /// How often a range is planned anew because rows were refused that others hang on, before it is halved.
 const ROUNDS_MAX: u32 = 4;
@@ -50,7 +52,7 @@ pub struct Work<'a> {
     /// The groups the changes are in.
     pub groups: &'a [Group],
     /// The changes, in order.
-    pub changes: &'a [ChangeRef],
+    pub changes: &'a [Change],
     /// Whether there are open rejects, so that parents are looked for among them.
     pub has_open_rejects: bool,
 }
@@ -143,9 +145,8 @@ async fn write_range(
             return Ok(None);
         }
         for (step, because) in at_fault.iter().zip(&isolated.refused) {
-            let change = &range.changes[step.place];
             let rejection = Rejection::new(RejectCode::Constraint, because.message.clone());
-            refused.to_mut().insert(RowAt { group: change.group as u32, row: change.row as u32 }, rejection);
+            refused.to_mut().insert(range.changes[step.place].at, rejection);
         }
         plan = plan_range(tx, range, &refused, known).await?;
     }
@@ -203,25 +204,17 @@ impl KnownRows {
         let refusals: HashMap<usize, RejectCode> =
             plan.rejected.iter().map(|refusal| (refusal.place, refusal.rejection.code)).collect();
         for (place, change) in range.changes.iter().enumerate() {
-            let group = &range.groups[change.group];
-            let Some((table, key)) = row_of(range.schema, group, change.row) else { continue };
+            let Some(row) = change.row() else { continue };
             match refusals.get(&place) {
-                None => drop(self.0.insert((table, key), None)),
-                Some(code) if group.op != Op::Delete => {
+                None => drop(self.0.insert(row, None)),
+                Some(code) if change.op != Op::Delete => {
                     let rejected = RejectedRow { seq: change.seq, code: code.as_str().to_owned() };
-                    self.0.insert((table, key), Some(rejected));
+                    self.0.insert(row, Some(rejected));
                 }
                 Some(_) => {}
             }
         }
     }
-}
-
-/// The table and key of a row of a group; `None` for void changes and for rows without a key.
-pub(super) fn row_of(schema: &Schema, group: &Group, row: usize) -> Option<(usize, Key)> {
-    let index = group.table as usize;
-    let table = schema.tables().get(index).filter(|_| group.op != Op::Void)?;
-    Some((index, key_of(table, group, row)?))
 }
 
 /// Whether of a change with several steps some were refused and some were not.
@@ -238,9 +231,8 @@ fn others_hang_on(range: &Work<'_>, at_fault: &[&Step]) -> bool {
     let mut places = BTreeSet::new();
     let mut rows = HashSet::new();
     for step in at_fault {
-        let change = &range.changes[step.place];
         places.insert(step.place);
-        rows.extend(row_of(schema, &range.groups[change.group], change.row));
+        rows.extend(range.changes[step.place].row());
         // A delete that the database refuses leaves a row that the plan takes for gone.
         if step.effect == Effect::Delete {
             return true;
@@ -248,20 +240,16 @@ fn others_hang_on(range: &Work<'_>, at_fault: &[&Step]) -> bool {
     }
     let tables: BTreeSet<usize> = rows.iter().map(|(table, _)| *table).collect();
     range.changes.iter().enumerate().any(|(place, change)| {
-        let group = &range.groups[change.group];
-        let Some(row) = row_of(schema, group, change.row) else { return false };
+        let Some(row) = change.row() else { return false };
         if places.contains(&place) {
             return false;
         }
         if rows.contains(&row) {
             return true;
         }
-        if group.op == Op::Delete {
+        if change.op == Op::Delete {
             return guarded_by(schema, row.0).any(|at| tables.contains(&at.table));
         }
-        schema.tables()[row.0].columns.iter().enumerate().any(|(column, definition)| {
-            let parent = definition.references.zip(Key::of(group.columns[column].get(change.row)));
-            parent.is_some_and(|parent| rows.contains(&parent))
-        })
+        change.references(schema, range.groups).any(|(_, parent, key)| rows.contains(&(parent, key)))
     })
 }

@@ -1,0 +1,79 @@
+//! The first stage: a batch that was decoded, with what is needed to apply it, and the parts that it is applied in.
+
+use std::sync::{Arc, OnceLock};
+
+use tidemark_core::batch::{Batch, Group};
+use tidemark_core::chain::{Chain, Print};
+use tidemark_core::planted::{Bug, planted};
+use tidemark_core::schema::Schema;
+
+use super::check::TimeRange;
+use super::chunks::fitting;
+use super::resolve::Change;
+
+/// A decoded batch, and everything that is needed to apply it.
+#[derive(Debug)]
+pub struct Decoded {
+    /// The batch as it came.
+    pub batch: Batch,
+    /// The print of the chain after each of its changes.
+    pub prints: Vec<Print>,
+    /// The schema it follows.
+    pub schema: Arc<Schema>,
+    /// The schema that is served.
+    pub current: Arc<Schema>,
+    /// The batch's groups by the served schema, when the batch follows an older one.
+    pub projected: Option<Vec<Group>>,
+    /// Which times are taken.
+    pub times: TimeRange,
+    /// The server's clock, milliseconds since 1970 UTC.
+    pub now_ms: i64,
+    /// The chain after each of its changes, once it is needed.
+    pub chains: OnceLock<Vec<Chain>>,
+}
+
+/// A bound on how much of a batch one transaction takes, counted from the station's cursor on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Most changes.
+    pub rows_max: u32,
+    /// Most chunks that they touch. One change is always taken.
+    pub chunks_max: u32,
+    /// Up to which seq whoever asks knows what became of the changes: of those nothing is told again. 0: of none.
+    pub known_to: u64,
+    /// The change that is kept as rejected, with these words, instead of being written; if it is not the next one, nothing is refused.
+    pub refuse: Option<(u64, String)>,
+}
+
+impl Part {
+    /// All of it.
+    pub const WHOLE: Self = Self { rows_max: u32::MAX, chunks_max: u32::MAX, known_to: 0, refuse: None };
+}
+
+impl Decoded {
+    /// The chain after a change of the batch.
+    #[must_use]
+    pub fn chain_at(&self, seq: u64) -> Chain {
+        let chains = self.chains.get_or_init(|| self.batch.chain_after_each(&self.schema));
+        let place = seq.checked_sub(self.batch.first_seq).and_then(|place| usize::try_from(place).ok());
+        place.and_then(|place| chains.get(place)).copied().unwrap_or(self.batch.chain_before)
+    }
+
+    /// The changes of a part that begins after the batch's first `skip` changes, resolved.
+    #[must_use]
+    pub fn resolve(&self, skip: u32, part: &Part) -> Vec<Change> {
+        let changes = self.batch.changes().skip(skip as usize).take(part.rows_max.max(1) as usize);
+        let mut changes: Vec<Change> =
+            changes.map(|change| Change::of(&self.current, self.groups(), &change)).collect();
+        if part.chunks_max < u32::MAX && !planted(Bug::ChunksUncapped) {
+            changes.truncate(fitting(&self.current, &changes, part.chunks_max));
+        }
+        changes
+    }
+
+    /// The groups by the served schema.
+    #[must_use]
+    pub fn groups(&self) -> &[Group] {
+        self.projected.as_deref().unwrap_or(&self.batch.groups)
+    }
+}
