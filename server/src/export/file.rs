@@ -10,7 +10,8 @@ use tidemark_core::sqlite::quote;
 use tidemark_core::value::{ColumnType, ValueRef};
 
 use crate::files;
-use crate::stores::sqlite::{Parameter, damage};
+use crate::stores::sqlite::damage::damage;
+use crate::stores::sqlite::values::Parameter;
 
 /// Pages kept in memory while the file is written, in KiB.
 const CACHE_KIB: i64 = 8 * 1024;

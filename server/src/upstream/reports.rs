@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::StoreError;
+use super::error::StoreError;
 
 /// A product name over all stations.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]

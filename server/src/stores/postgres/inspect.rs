@@ -11,7 +11,7 @@ use tokio_postgres::{Client, Row};
 
 #[derive(Debug, Error)]
 pub(super) enum InspectError {
-    #[error("{}", super::message_of(.0))]
+    #[error("{}", super::connect::message_of(.0))]
     Postgres(#[from] tokio_postgres::Error),
     #[error(transparent)]
     Migrate(#[from] MigrateError),

@@ -80,7 +80,7 @@ impl Param {
 
 /// Values as parameters, in order.
 macro_rules! params {
-    ($($value:expr),* $(,)?) => { vec![$(crate::stores::sql::Param::from($value)),*] };
+    ($($value:expr),* $(,)?) => { vec![$(crate::stores::sql::value::Param::from($value)),*] };
 }
 pub(super) use params;
 

@@ -114,12 +114,6 @@ pub fn connect(path: &Path) -> anyhow::Result<Connection> {
     open().map_err(|error| anyhow::anyhow!("database file {}: {error}", path.display()))
 }
 
-/// The first damage that SQLite finds in a database; `None` when every page and index is whole.
-pub(crate) fn damage(connection: &Connection) -> rusqlite::Result<Option<String>> {
-    let found: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
-    Ok((found != "ok").then_some(found))
-}
-
 pub(super) fn failed(error: rusqlite::Error) -> StoreError {
     let message = error.to_string();
     match error.sqlite_error_code() {

@@ -3,7 +3,7 @@
 //!
 //! | file | what lives there |
 //! |---|---|
-//! | `file` | the file and its connections; what SQLite's errors mean |
+//! | `file`, `damage` | the file and its connections, and what SQLite's errors mean; whether it is whole |
 //! | `transaction` | a transaction: rows of the schema's tables |
 //! | `sql` | the ledger's statements |
 //! | `values` | typed values as SQLite holds them |
@@ -11,6 +11,7 @@
 //! | `reports` | what reports are made from |
 //! | `inspect` | what of the schema a file has not |
 
+pub(crate) mod damage;
 mod exported;
 mod file;
 mod inspect;
@@ -18,7 +19,7 @@ mod reports;
 mod sql;
 mod surveyed;
 mod transaction;
-mod values;
+pub(crate) mod values;
 
 use std::sync::Arc;
 
@@ -27,12 +28,11 @@ use futures_util::FutureExt as _;
 use tidemark_core::decision::Cursor;
 use tidemark_core::ids::StationNumber;
 
-pub(crate) use self::file::damage;
+pub(crate) use self::damage::damage;
 use self::file::failed;
 pub use self::file::{SqliteUpstream, connect};
 use self::sql::Alone;
 use self::transaction::SqliteTransaction;
-pub(crate) use self::values::Parameter;
 use crate::export::Export;
 use crate::ledger::Ledger;
 use crate::survey::Survey;
