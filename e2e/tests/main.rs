@@ -11,6 +11,7 @@ mod demo;
 mod export;
 mod guarantees;
 mod guides;
+mod house;
 mod network;
 mod prune;
 mod python;

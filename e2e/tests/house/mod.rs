@@ -1,0 +1,80 @@
+//! Rules of this house that a reader of one file cannot see broken: sizes, places, and who imports whom.
+
+mod circles;
+mod source;
+
+use std::path::Path;
+
+use source::{File, files};
+
+/// The largest file of the product, in lines.
+const PRODUCT_LINES_MAX: usize = 450;
+/// The largest file of tests and of what only tests use, in lines.
+const TEST_LINES_MAX: usize = 600;
+/// The longest line of a comment, in characters.
+const COMMENT_COLUMNS_MAX: usize = 120;
+
+fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a package has a workspace")
+}
+
+#[track_caller]
+fn none(broken: &[String], rule: &str) {
+    assert!(broken.is_empty(), "{rule}:\n  {}", broken.join("\n  "));
+}
+
+#[test]
+fn no_file_is_too_long() {
+    let found = files(project());
+    assert!(found.len() > 200, "{} sources only: are they elsewhere now?", found.len());
+    let most = |file: &File| if file.is_of_tests() { TEST_LINES_MAX } else { PRODUCT_LINES_MAX };
+    let long = found.iter().filter(|file| file.text.lines().count() > most(file));
+    let long: Vec<String> = long.map(|file| format!("{}: {}", file.path, file.text.lines().count())).collect();
+    none(&long, "files have one subject: 450 lines of product, 600 of tests");
+}
+
+#[test]
+fn a_module_with_children_is_a_folder() {
+    let found = files(project());
+    let has_children = |file: &&File| {
+        let folder = file.path.strip_suffix(".rs").map(|path| format!("{path}/")).unwrap_or_default();
+        found.iter().any(|other| other.path.starts_with(&folder))
+    };
+    let beside: Vec<String> = found.iter().filter(has_children).map(|file| file.path.clone()).collect();
+    none(&beside, "x.rs lies beside x/ (it is x/mod.rs)");
+}
+
+#[test]
+fn comments_are_no_wider_than_a_page() {
+    let mut wide = Vec::new();
+    for file in files(project()) {
+        for (at, line) in (1..).zip(file.text.lines()) {
+            if line.trim_start().starts_with("//") && line.chars().count() > COMMENT_COLUMNS_MAX {
+                wide.push(format!("{}:{at}", file.path));
+            }
+        }
+    }
+    none(&wide, "comments of more than 120 columns");
+}
+
+#[test]
+fn no_module_imports_itself_through_others() {
+    const ROOMS: [&str; 10] = [
+        "core",
+        "wasm-client",
+        "wasm-client/engine",
+        "wasm-client/station",
+        "migrations",
+        "server",
+        "testkit",
+        "e2e",
+        "benches",
+        "fuzz",
+    ];
+    let mut found = Vec::new();
+    for room in ROOMS {
+        let circles = circles::of(&project().join(room).join("src"));
+        found.extend(circles.iter().map(|circle| format!("{room}:\n    {}", circle.join("\n    "))));
+    }
+    none(&found, "modules that import each other in a circle (what two need lies below both)");
+}
