@@ -143,7 +143,7 @@ pub struct Batch {
 pub struct ChangeRef {
     /// Its seq.
     pub seq: u64,
-    /// When it was captured, by the station's clock.
+    /// The time of its capture, by the station's clock.
     pub at_ms: i64,
     /// Index of its group.
     pub group: usize,
@@ -242,7 +242,7 @@ fn table_name(schema: &Schema, table: u32) -> &str {
 pub struct LogRow<'a> {
     /// Its seq.
     pub seq: u64,
-    /// When it was captured, milliseconds since 1970 UTC by the station's clock.
+    /// The time of its capture, milliseconds since 1970 UTC by the station's clock.
     pub at_ms: i64,
     /// The table's name.
     pub table: &'a [u8],

@@ -155,7 +155,7 @@ impl<R: Read> BundleReader<R> {
     }
 
     /// Reads the next frame into `frame`, and checks that it is the station's and goes on where the one before ended.
-    /// `None` at the bundle's end, where everything was there; do not ask again then.
+    /// `None` at the bundle's end, when nothing is missing; do not ask again then.
     ///
     /// # Errors
     /// Says what is wrong, and where. Memory stays within the frame limits.

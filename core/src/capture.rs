@@ -3,7 +3,7 @@
 //! ```text
 //! INSERT ─ BEFORE: what would this row oust? → tidemark_ousted ─ row written ─ AFTER: log D for each ousted, log I
 //! UPDATE ─ BEFORE: the same when key or unique columns change   ─ row written ─ AFTER: log D for each ousted, log U
-//!                                                                              (or D old, I new when key or time changed)
+//!                                                           (or D old, I new when key or time changed)
 //! DELETE ─ AFTER: log D, forget a note of the row
 //! ```
 //!

@@ -50,7 +50,7 @@ pub enum Compression {
     Deflate = 2,
 }
 
-/// Why bytes are no frame this build takes.
+/// The reason why bytes are no frame that this build takes.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum FrameError {
     /// Shorter than it says, or than a header.
@@ -290,7 +290,7 @@ pub fn decode(frame: &[u8], schema: &Schema, limits: &FrameLimits) -> Result<Bat
 /// [`decode`], with the print of the chain after each change, which checking the chain gives anyway.
 ///
 /// # Errors
-/// As there.
+/// Those of [`decode`].
 pub fn decode_with_prints(
     frame: &[u8],
     schema: &Schema,

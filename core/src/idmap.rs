@@ -19,7 +19,7 @@ pub struct FormerIds {
     pub number: StationNumber,
 }
 
-/// From local ids to upstream ids, for one station and one schema.
+/// The map from local ids to upstream ids, for one station and one schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdMap {
     station: StationNumber,

@@ -3,7 +3,7 @@
 //! | type | as JSON |
 //! |---|---|
 //! | integer | number |
-//! | real | number in its shortest form that reads back to the same bits, −0.0 too; text `"inf"`, `"-inf"` and `"NaN"` |
+//! | real | number that reads back to the same bits, in its shortest form; text `"inf"`, `"-inf"`, `"NaN"` |
 //! | text, json | text: json stays to the letter |
 //! | boolean | `true`, `false` |
 //! | timestamp | text `YYYY-MM-DD HH:MM:SS.ffffff`, UTC; one outside the years 1 to 9999 as a number of microseconds |
@@ -41,7 +41,7 @@ impl ValueRef<'_> {
 }
 
 impl Value {
-    /// The value a column of type `ty` has in an image; `None` when the JSON is none of that type.
+    /// The value a column of type `ty` has in an image; `None` when the JSON is not of that type.
     #[must_use]
     pub fn from_json(ty: ColumnType, json: &Json) -> Option<Self> {
         Some(match (ty, json) {

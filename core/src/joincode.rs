@@ -29,7 +29,7 @@ pub struct JoinCode {
     pub secret: [u8; SECRET_BYTES],
 }
 
-/// Why a word is no join code.
+/// The reason why a word is no join code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum JoinCodeError {
     /// It does not begin as one.

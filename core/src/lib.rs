@@ -79,6 +79,7 @@ pub mod ids;
 pub mod image;
 pub mod joincode;
 pub mod limits;
+mod names;
 pub mod planted;
 pub mod postgres;
 pub mod printable;

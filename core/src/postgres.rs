@@ -1,7 +1,8 @@
 //! SQL derived for PostgreSQL: schema, tables, references, comments, hypertables.
 
+pub use crate::names::derived_name;
+use crate::names::quote;
 use crate::schema::{Column, DefaultValue, Schema, Table};
-use crate::sqlite::quote;
 use crate::value::ColumnType;
 
 /// The way a table with a time column is partitioned upstream: the one seam through which another engine's way enters.
@@ -29,25 +30,13 @@ pub const fn type_name(ty: ColumnType) -> &'static str {
     }
 }
 
-/// `table_column_suffix`, shortened behind a hash where PostgreSQL would cut it silently.
-#[must_use]
-pub fn derived_name(table: &str, column: &str, suffix: &str) -> String {
-    let name = if column.is_empty() { format!("{table}_{suffix}") } else { format!("{table}_{column}_{suffix}") };
-    if name.len() <= crate::limits::NAME_BYTES_MAX {
-        return name;
-    }
-    let hash = crate::value::hex(&blake3::hash(name.as_bytes()).as_bytes()[..4]);
-    let keep = crate::limits::NAME_BYTES_MAX - suffix.len() - hash.len() - 2;
-    format!("{}_{hash}_{suffix}", &name[..keep])
-}
-
 /// `"schema"."table"`.
 #[must_use]
 pub fn qualified(schema: &Schema, table: &Table) -> String {
     format!("{}.{}", quote(schema.name()), quote(&table.name))
 }
 
-/// A text as SQL, whatever `standard_conforming_strings` is set to.
+/// A text as an SQL literal that means the same under any `standard_conforming_strings`.
 fn text_literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
     if quoted.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }

@@ -148,7 +148,7 @@ impl<R: Read> UnprovedReceipt<R> {
 pub enum ReceiptPart {
     /// The verdicts on the next frame.
     Verdicts(Verdicts),
-    /// The end, where everything was there.
+    /// The end: nothing before it is missing.
     End(ReceiptEnd),
 }
 

@@ -1,4 +1,4 @@
-//! Why a change could not be applied.
+//! The reasons why a change could not be applied.
 
 use serde::{Deserialize, Serialize};
 

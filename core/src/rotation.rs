@@ -79,7 +79,8 @@ impl Series {
         format!("{}-{}T{}Z.{}", self.subject, &digits[..8], &digits[8..], self.extension)
     }
 
-    /// When the backup of this name was made, to the second; `None` for every name this series does not give.
+    /// The time at which the backup of this name was made, to the second; `None` for every name this series does not
+    /// give.
     #[must_use]
     pub fn time_of_ms(&self, name: &str) -> Option<i64> {
         let stamp = name.strip_prefix(&self.subject)?.strip_prefix('-')?;
@@ -115,7 +116,8 @@ impl Series {
         oldest("", keep).chain(oldest(FAILED, 1)).chain(left).collect()
     }
 
-    /// When the next backup is due: `every_ms` after the newest that is not of the future; at once when there is none.
+    /// The time at which the next backup is due: `every_ms` after the newest that is not of the future; at once when
+    /// there is none.
     pub fn due_ms<'n>(&self, names: impl IntoIterator<Item = &'n str>, every_ms: i64, now_ms: i64) -> i64 {
         let made = names.into_iter().filter_map(|name| self.time_of_ms(name)).filter(|&at_ms| at_ms <= now_ms);
         made.max().map_or(now_ms, |at_ms| at_ms.saturating_add(every_ms))

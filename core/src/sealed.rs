@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! file   := magic (4 bytes) · u16 version · u16 flags, 0 · record …
-//! record := u8 kind · u32 length · payload · 32 bytes seal          kinds: 0 head (the first), 1 item, 2 end (the last)
+//! record := u8 kind · u32 length · payload · 32 bytes seal      kinds: 0 head (first), 1 item, 2 end (last)
 //! ```
 //!
 //! A record's seal is keyed BLAKE3 over the seal before it and the record; the head's over the file's first 8 bytes and
@@ -30,7 +30,7 @@ const SEAL_BYTES: usize = 32;
 pub struct Purpose {
     /// First bytes of the file.
     pub magic: [u8; 4],
-    /// Context of the key's derivation: a seal of one purpose is none of another.
+    /// Context of the key's derivation: a seal of one purpose is no seal of another.
     pub context: &'static str,
     /// The word that people use for such a file.
     pub noun: &'static str,
@@ -45,7 +45,7 @@ enum Kind {
     End = 2,
 }
 
-/// Why a file is not taken.
+/// The reason why a file is not taken.
 #[derive(Debug, Error)]
 pub enum SealError {
     /// It is something else.

@@ -1,13 +1,8 @@
 //! SQL derived for SQLite: the station's tables, and the embedded upstream's.
 
+pub use crate::names::quote;
 use crate::schema::{Column, DefaultValue, Schema, Table};
 use crate::value::ColumnType;
-
-/// Quotes a checked name.
-#[must_use]
-pub fn quote(name: &str) -> String {
-    format!("\"{name}\"")
-}
 
 /// The declared type of a station's column. They are the names SQLAlchemy knows, so that reflected models read times as
 /// times.
@@ -143,7 +138,7 @@ pub fn create_upstream_indexes(schema: &Schema, table: &Table) -> Vec<String> {
         .filter(|column| column.references.is_some_and(|parent| schema.tables()[parent].time.is_none()));
     references
         .map(|column| {
-            let name = crate::postgres::derived_name(&table.name, &column.name, "idx");
+            let name = crate::names::derived_name(&table.name, &column.name, "idx");
             format!("CREATE INDEX {} ON {} ({})", quote(&name), quote(&table.name), quote(&column.name))
         })
         .collect()

@@ -11,7 +11,7 @@
 //! | [`torture`] | a world of real processes that are killed at random moments |
 //! | [`divergence`] | changes an upstream database behind the server's back, and knows what must be found |
 //! | [`record`] | what a station of the shrinkage system writes, with plain SQL |
-//! | [`postgres`], [`schemas`], [`varied`], [`world`] | of the test kit: clusters, schemas, random rows, clock and chance |
+//! | [`postgres`], [`schemas`], [`varied`], [`world`] | the test kit: clusters, schemas, rows, clock, chance |
 //!
 //! Nothing here is used by the product. A test that needs a program which the machine lacks fails and says which script
 //! brings it; none is skipped.

@@ -4,8 +4,8 @@ use arbitrary::Arbitrary;
 use tidemark_core::schema::Schema;
 use tidemark_core::value::SqliteValue;
 
-/// The schema of the targets: every type, a reference, a uuid key, a time column, bounds. A reading needs no site, so that
-/// one of any column alone is taken.
+/// The schema of the targets: every type, a reference, a uuid key, a time column, bounds. A reading needs no site, so
+/// that one of any column alone is taken.
 pub fn schema() -> Schema {
     let text = tidemark_testkit::schemas::GOLDEN.replace(", required = true }", " }");
     Schema::parse(&text).expect("BUG: the schema of the targets is valid")

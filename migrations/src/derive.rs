@@ -4,7 +4,14 @@ use tidemark_core::postgres::{self, TimePartitioning};
 use tidemark_core::schema::{Schema, Table, not_additions};
 use tidemark_core::sqlite::{self, quote};
 
-use crate::plan::Dialect;
+/// The database that SQL is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// PostgreSQL, with TimescaleDB or without.
+    Postgres,
+    /// The embedded upstream.
+    Sqlite,
+}
 
 /// The two texts of a migration.
 #[derive(Debug, Clone, PartialEq, Eq)]

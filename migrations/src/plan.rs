@@ -3,21 +3,13 @@
 use tidemark_core::schema::{Fingerprint, Schema, not_additions, shrinkage};
 use tidemark_core::value::hex;
 
+pub use crate::derive::Dialect;
 use crate::derive::{create, evolve};
 use crate::error::MigrateError;
 use crate::shipped::{File, POSTGRES_REPORTS, POSTGRES_SHRINKAGE, POSTGRES_SYSTEM, SQLITE_REPORTS, SQLITE_SYSTEM};
 
 /// The prefix of the names of derived migrations.
 const DERIVED: &str = "derived:";
-
-/// Whose SQL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
-    /// PostgreSQL, with TimescaleDB or without.
-    Postgres,
-    /// The embedded upstream.
-    Sqlite,
-}
 
 /// One migration.
 #[derive(Debug, Clone, PartialEq, Eq)]

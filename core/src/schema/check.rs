@@ -1,6 +1,6 @@
 //! Checks on names and on the tables as a whole.
 
-use super::Table;
+use super::model::Table;
 use crate::limits::NAME_BYTES_MAX;
 
 /// The kind of thing a name names, for its message and its reserved words.

@@ -7,10 +7,19 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::check::NameOf;
-use super::parse::{Collector, PendingReference, note_twin};
-use super::{Bound, Column, DefaultValue};
+use super::issues::{Collector, note_twin};
+use super::model::{Bound, Column, DefaultValue};
 use crate::limits::COLUMNS_MAX;
 use crate::value::ColumnType;
+
+/// A reference by name, resolved once all tables are known.
+pub(super) struct PendingReference {
+    pub(super) table: usize,
+    pub(super) column: usize,
+    pub(super) parent: String,
+    pub(super) span: Range<usize>,
+    pub(super) path: String,
+}
 
 pub(super) fn parse_columns(
     issues: &mut Collector<'_>,

@@ -1,64 +1,16 @@
 //! Reading a schema file: TOML with the position of every key, every problem collected.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::ops::Range;
 
-use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::check::{NameOf, name_problem};
-use super::column::parse_columns;
-use super::real::parse_real;
-use super::{Chunk, Table};
+use super::check::NameOf;
+use super::column::{PendingReference, parse_columns};
+use super::issues::{Collector, SchemaError, note_twin};
+use super::model::{Chunk, Table};
 use crate::limits::{SCHEMA_BYTES_MAX, TABLES_MAX};
 use crate::value::ColumnType;
-
-/// One thing that is wrong with a schema file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SchemaIssue {
-    /// The line, from 1.
-    pub line: usize,
-    /// The place in the file's structure, such as `tables.reading.columns.note`; empty for the file as a whole.
-    pub path: String,
-    /// The words: what is wrong and what to do.
-    pub message: String,
-}
-
-/// Everything that is wrong with a schema file, by line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SchemaError {
-    /// At least one.
-    pub issues: Vec<SchemaIssue>,
-}
-
-impl std::error::Error for SchemaError {}
-
-impl fmt::Display for SchemaError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, issue) in self.issues.iter().enumerate() {
-            if n > 0 {
-                f.write_str("\n")?;
-            }
-            write!(f, "line {}", issue.line)?;
-            if !issue.path.is_empty() {
-                write!(f, ", {}", issue.path)?;
-            }
-            write!(f, ": {}", issue.message)?;
-        }
-        Ok(())
-    }
-}
-
-impl SchemaError {
-    pub(super) fn of(text: &str, (at, path, message): (usize, String, String)) -> Self {
-        Self { issues: vec![SchemaIssue { line: line_of(text, at), path, message }] }
-    }
-}
-
-fn line_of(text: &str, at: usize) -> usize {
-    text.as_bytes()[..at.min(text.len())].iter().filter(|&&byte| byte == b'\n').count() + 1
-}
 
 /// A schema whose parts are checked, before the tables are ordered.
 pub(super) struct Draft {
@@ -81,94 +33,6 @@ impl Draft {
             ),
         )
     }
-}
-
-pub(super) struct Collector<'t> {
-    text: &'t str,
-    /// By line, and those of one line as they were found. Kept so from the start: sorting is code that a browser would
-    /// download for this alone.
-    issues: Vec<SchemaIssue>,
-}
-
-impl Collector<'_> {
-    pub(super) fn add(&mut self, span: &Range<usize>, path: &str, message: impl Into<String>) {
-        let line = line_of(self.text, span.start);
-        let at = self.issues.partition_point(|before| before.line <= line);
-        self.issues.insert(at, SchemaIssue { line, path: path.to_owned(), message: message.into() });
-    }
-
-    pub(super) fn table<'v, 'i>(&mut self, value: &'v Spanned<DeValue<'i>>, path: &str) -> Option<&'v DeTable<'i>> {
-        match value.get_ref() {
-            DeValue::Table(table) => Some(table),
-            other => {
-                self.add(&value.span(), path, format!("expected a table, found {}", other.type_str()));
-                None
-            }
-        }
-    }
-
-    pub(super) fn string<'v>(&mut self, value: &'v Spanned<DeValue<'_>>, path: &str) -> Option<&'v str> {
-        match value.get_ref() {
-            DeValue::String(text) => Some(text),
-            other => {
-                self.add(&value.span(), path, format!("expected a string, found {}", other.type_str()));
-                None
-            }
-        }
-    }
-
-    pub(super) fn boolean(&mut self, value: &Spanned<DeValue<'_>>, path: &str) -> Option<bool> {
-        match value.get_ref() {
-            DeValue::Boolean(truth) => Some(*truth),
-            other => {
-                self.add(&value.span(), path, format!("expected true or false, found {}", other.type_str()));
-                None
-            }
-        }
-    }
-
-    pub(super) fn integer(&mut self, value: &Spanned<DeValue<'_>>, path: &str) -> Option<i64> {
-        let parsed = match value.get_ref() {
-            DeValue::Integer(n) => i64::from_str_radix(n.as_str(), n.radix()).ok(),
-            _ => None,
-        };
-        if parsed.is_none() {
-            self.add(&value.span(), path, format!("expected a 64-bit integer, found {}", value.get_ref().type_str()));
-        }
-        parsed
-    }
-
-    pub(super) fn number(&mut self, value: &Spanned<DeValue<'_>>, path: &str) -> Option<f64> {
-        let parsed = match value.get_ref() {
-            DeValue::Float(n) => parse_real(n.as_str()),
-            DeValue::Integer(n) => i64::from_str_radix(n.as_str(), n.radix()).ok().map(|n| n as f64),
-            _ => None,
-        };
-        let finite = parsed.filter(|n| n.is_finite());
-        if finite.is_none() {
-            self.add(&value.span(), path, format!("expected a finite number, found {}", value.get_ref().type_str()));
-        }
-        finite
-    }
-
-    pub(super) fn name(&mut self, span: &Range<usize>, path: &str, name: &str, of: NameOf) {
-        if let Some(problem) = name_problem(name, of) {
-            self.add(span, path, problem);
-        }
-    }
-
-    pub(super) fn unknown_key(&mut self, span: &Range<usize>, path: &str, key: &str, known: &str) {
-        self.add(span, path, format!("unknown key {key:?}; known here: {known}"));
-    }
-}
-
-/// A reference by name, resolved once all tables are known.
-pub(super) struct PendingReference {
-    pub(super) table: usize,
-    pub(super) column: usize,
-    pub(super) parent: String,
-    pub(super) span: Range<usize>,
-    pub(super) path: String,
 }
 
 pub(super) fn parse(text: &str) -> Result<Draft, SchemaError> {
@@ -243,24 +107,6 @@ fn parse_tables(
     }
     if tables.is_empty() || tables.len() > TABLES_MAX {
         issues.add(&(0..0), "tables", format!("there are {} tables; a schema has 1 to {TABLES_MAX}", tables.len()));
-    }
-}
-
-/// SQLite's names do not tell case apart, so two that differ by case only are one.
-pub(super) fn note_twin(
-    issues: &mut Collector<'_>,
-    seen: &mut BTreeMap<String, usize>,
-    span: &Range<usize>,
-    path: &str,
-    name: &str,
-) {
-    let line = line_of(issues.text, span.start);
-    if let Some(first) = seen.insert(name.to_ascii_lowercase(), line) {
-        issues.add(
-            span,
-            path,
-            format!("the name {name:?} is a duplicate: line {first} has it already (SQLite does not tell case apart)"),
-        );
     }
 }
 

@@ -1,9 +1,9 @@
 //! Torture: a real world on disk, struck at random moments, and checked after every round.
 //!
 //! ```text
-//! writers (SQL, plain) ─▶ station files ─ tidemark run / push ─▶ wire ─▶ tidemark-server ×2 ─▶ PostgreSQL + TimescaleDB
-//!    │ SIGKILL                               SIGKILL          cut, half-closed,  SIGKILL, SIGSTOP   SIGKILL: all of it,
-//!    ▼                                                        held, slow, severed                   or one backend
+//! writers (SQL) ─▶ station files ─ tidemark run / push ─▶ wire ─▶ tidemark-server ×2 ─▶ PostgreSQL + TimescaleDB
+//!    │ SIGKILL                        SIGKILL          cut, half-closed,  SIGKILL, SIGSTOP   SIGKILL: all of it,
+//!    ▼                                                 held, slow, severed                   or one backend
 //! journals ─▶ ledger: what must be where ─▶ check: station files, upstream rows, rejects, cursors, chains
 //! ```
 //!

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use tokio_postgres::{NoTls, Row, types::ToSql};
 
-use super::roles::PASSWORD;
+use super::roles::{ADMIN, OWNER, PASSWORD, TESTER, TESTER_PASSWORD};
 
 /// A connection for tests, without async.
 pub struct PgClient {
@@ -78,4 +78,15 @@ impl fmt::Debug for PgClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PgClient")
     }
+}
+
+/// Makes the roles that tests use.
+pub(super) fn make_roles(port: u16) -> Result<()> {
+    // In a thread of its own: the caller may be inside a runtime, where nothing may block on another.
+    let made = std::thread::spawn(move || {
+        PgClient::connect(port, ADMIN, "postgres")?.batch(&format!(
+            "CREATE ROLE {OWNER} LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE {TESTER} SUPERUSER LOGIN PASSWORD '{TESTER_PASSWORD}'"
+        ))
+    });
+    made.join().map_err(|_| anyhow!("BUG: making the roles of a cluster panicked"))?
 }

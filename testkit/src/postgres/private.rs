@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use super::client::PgClient;
+use super::client::{PgClient, make_roles};
 use super::install::{Flavour, check_timescaledb, find_bin, is_root, last_lines, output_of};
-use super::roles::{ADMIN, PASSWORD, make_roles};
+use super::roles::{ADMIN, PASSWORD};
 use crate::world::{pause, wait_for};
 
 /// The number of times a start is tried: another program may take the port before PostgreSQL does. Only the first start

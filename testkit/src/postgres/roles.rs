@@ -1,9 +1,5 @@
 //! The roles of a cluster of the tests, and their passwords.
 
-use anyhow::{Result, anyhow};
-
-use super::client::PgClient;
-
 /// The password of every role of a private cluster. A test may look for it, or a piece of it, in output.
 pub const PASSWORD: &str = "tide:Ebb/Flow@100% Ж";
 /// The same inside a URL.
@@ -16,14 +12,3 @@ pub(super) const ADMIN: &str = "admin";
 pub const TESTER: &str = "tester";
 /// Its password. A test may look for it in output.
 pub const TESTER_PASSWORD: &str = "s3cr3t-pass";
-
-/// Makes the roles that tests use.
-pub(super) fn make_roles(port: u16) -> Result<()> {
-    // In a thread of its own: the caller may be inside a runtime, where nothing may block on another.
-    let made = std::thread::spawn(move || {
-        PgClient::connect(port, ADMIN, "postgres")?.batch(&format!(
-            "CREATE ROLE {OWNER} LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE {TESTER} SUPERUSER LOGIN PASSWORD '{TESTER_PASSWORD}'"
-        ))
-    });
-    made.join().map_err(|_| anyhow!("BUG: making the roles of a cluster panicked"))?
-}

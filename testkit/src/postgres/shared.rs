@@ -15,8 +15,9 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, bail};
 
+use super::client::make_roles;
 use super::install::{Flavour, find_bin, is_root};
-use super::roles::{ADMIN, PASSWORD, make_roles};
+use super::roles::{ADMIN, PASSWORD};
 
 /// Names the ports of the clusters that a whole run shares: `plain=40001,timescale=40002`.
 pub const VARIABLE: &str = "TIDEMARK_TEST_CLUSTERS";

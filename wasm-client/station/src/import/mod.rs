@@ -96,7 +96,23 @@ fn header_columns(table: &Table, header: &StringRecord) -> Result<Vec<usize>, St
 
 /// Imports a CSV file in one transaction; returns the number of rows. `progress` is told rows and bytes now and then.
 ///
-/// The header names columns of the table; `NA` and empty fields are NULL; a row that does not fit is reported with line and column.
+/// The header names columns of the table; `NA` and empty fields are NULL; a row that does not fit is reported with line
+/// and column.
+///
+/// ```
+/// use tidemark_core::schema::Schema;
+/// use tidemark_station::{Station, import::import_csv};
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("station.db");
+/// let toml = "name = 'w'\nversion = 1\n[tables.site.columns]\nid = { type = 'integer' }\nheight = { type = 'real' }";
+/// let mut station = Station::init(&path, &Schema::parse(toml).unwrap())?;
+/// let csv = "id,height\n1,4.5\n2,NA\n";
+/// assert_eq!(import_csv(station.store_mut(), "site", "sites.csv", csv.as_bytes(), |_, _| ()).unwrap(), 2);
+/// let bad = import_csv(station.store_mut(), "site", "more.csv", "height\ntall\n".as_bytes(), |_, _| ());
+/// assert!(bad.unwrap_err().to_string().contains("tall"));
+/// assert_eq!(station.status()?.pending, 2); // what the first import logged
+/// # Ok::<(), tidemark_station::StationError>(())
+/// ```
 ///
 /// # Errors
 /// See [`ImportError`]; nothing is imported then.
