@@ -2,7 +2,8 @@
 
 use tidemark_core::printable::one_line;
 
-/// Sets rows in columns under a head; those that say so in `right` to the right. A cell stays one line and where it is, whatever it says.
+/// Sets rows in columns under a head; those that say so in `right` to the right. A cell stays one line and where it is,
+/// whatever it says.
 #[must_use]
 pub(crate) fn columns(head: &[&str], rows: &[Vec<String>], right: &[bool]) -> String {
     let rows: Vec<Vec<_>> = rows.iter().map(|row| row.iter().map(|cell| one_line(cell)).collect()).collect();

@@ -1,8 +1,8 @@
 //! Rejoining: a file whose history parted from its number's goes on under another number.
 //!
 //! A forked file proves which number it had by that number's token, says up to which change both histories are the same
-//! ([`History`](crate::ledger::cursors::History) tells it), and gets a number of its own. Rows of the shared history stay
-//! in the old number's block.
+//! ([`History`](crate::ledger::cursors::History) tells it), and gets a number of its own. Rows of the shared history
+//! stay in the old number's block.
 //!
 //! Who may write those rows is for the operator to say, by the join code:
 //! - a code of `station add NAME`: the old number goes on in another copy of the file, and its rows are that copy's;
@@ -133,8 +133,9 @@ async fn invite_replacement(
     Ok(ReplacementOutcome::Added)
 }
 
-/// The number that writes in a station's place: itself, or the last of those that replaced it, one after the other. The cursors of all of
-/// them are locked, the oldest first, until the transaction ends. `None` where the station has no cursor.
+/// The number that writes in a station's place: itself, or the last of those that replaced it, one after the other. The
+/// cursors of all of them are locked, the oldest first, until the transaction ends. `None` where the station has no
+/// cursor.
 ///
 /// # Errors
 /// When the store fails.

@@ -53,7 +53,8 @@ pub enum RotateOutcome {
 }
 
 impl dyn Upstream {
-    /// Lets a station join. Asking again with the same words gives the same answer, so a lost reply is repaired by asking.
+    /// Lets a station join. Asking again with the same words gives the same answer, so a lost reply is repaired by
+    /// asking.
     ///
     /// # Errors
     /// When the store fails.
@@ -80,8 +81,8 @@ impl dyn Upstream {
         .await
     }
 
-    /// Ends a station's token and takes its code and its revocation, if it was revoked, away; it takes another token with
-    /// the new code.
+    /// Ends a station's token and takes its code and its revocation, if it was revoked, away; it takes another token
+    /// with the new code.
     ///
     /// # Errors
     /// When the store fails.

@@ -1,10 +1,14 @@
-//! A survey of a station's rows: what was asked, which rows have to be read for it, and the answers gathered while they stream past.
+//! A survey of a station's rows: what was asked, which rows have to be read for it, and the answers gathered while they
+//! stream past.
 //!
 //! ```text
-//! store:  while let Some(reading) = survey.next_reading()  { for each of the station's rows in it { survey.row(values) } }  →  survey.answers()
+//! store:  while let Some(reading) = survey.next_reading() {
+//!             for each of the station's rows in it { survey.row(values) }
+//!         }  →  survey.answers()
 //! ```
 //!
-//! Every store only reads; what is made of the rows is here, once. Memory is bounded by what was asked and by the rows a reply lists.
+//! Every store only reads; what is made of the rows is here, once. Memory is bounded by what was asked and by the rows
+//! a reply lists.
 
 use std::collections::{BinaryHeap, HashSet};
 use std::sync::Arc;
@@ -40,7 +44,8 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// The table as the station's schema has it: its columns are read by name and given to [`Survey::row`] in this order.
+    /// The table as the station's schema has it: its columns are read by name and given to [`Survey::row`] in this
+    /// order.
     #[must_use]
     pub fn table(&self) -> &Table {
         &self.schema.tables()[self.table]
@@ -114,7 +119,8 @@ impl Survey {
         Self::new(schema, asks)
     }
 
-    /// For a store that reads all of a table whatever span of it is wanted: ranges apart from each other are read in one go.
+    /// For a store that reads all of a table whatever span of it is wanted: ranges apart from each other are read in
+    /// one go.
     #[must_use]
     pub fn over_whole_tables(mut self) -> Self {
         self.whole_tables = true;
@@ -169,8 +175,8 @@ impl Survey {
         });
     }
 
-    /// One row of the reading that runs: all columns of its table, as upstream values. A cell that does not hold a value of its column's
-    /// type is given as bytes.
+    /// One row of the reading that runs: all columns of its table, as upstream values. A cell that does not hold a
+    /// value of its column's type is given as bytes.
     ///
     /// # Errors
     /// When the row's key is not one, which only somebody who writes to the database by hand can bring about.

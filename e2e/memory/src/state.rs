@@ -64,8 +64,9 @@ pub struct Footprint {
     pub chunks: BTreeSet<(usize, i64)>,
 }
 
-/// Looks at each row that is written or deleted, and at what its transaction has written with it, and refuses it or panics: a limit or a
-/// trigger of the database's, for the simulation and for tests. The values of a deleted row are not given.
+/// Looks at each row that is written or deleted, and at what its transaction has written with it, and refuses it or
+/// panics: a limit or a trigger of the database's, for the simulation and for tests. The values of a deleted row are
+/// not given.
 pub type Trial = Arc<TrialFn>;
 pub(crate) type TrialFn = dyn Fn(&Table, Option<&[Value]>, &Footprint) -> Result<(), StoreError> + Send + Sync;
 

@@ -1,4 +1,5 @@
-//! Randomness by purpose: each purpose has a stream of its own, so that taking one fault out of a plan leaves the other draws alone.
+//! Randomness by purpose: each purpose has a stream of its own, so that taking one fault out of a plan leaves the other
+//! draws alone.
 
 use tidemark_testkit::world::Dice;
 

@@ -84,7 +84,8 @@ impl Disk {
         db
     }
 
-    /// SQLite's functions read the real clock; in this machine they read its own. Only the forms that capture and defaults use.
+    /// SQLite's functions read the real clock; in this machine they read its own. Only the forms that capture and
+    /// defaults use.
     fn show_clock(&self, db: &Connection) -> rusqlite::Result<()> {
         let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_INNOCUOUS;
         let now_ms = Arc::clone(&self.now_ms);
@@ -97,7 +98,8 @@ impl Disk {
         })
     }
 
-    /// From now on there is no room, or there is again. Holds for connections made later, and for those given to [`limit`].
+    /// From now on there is no room, or there is again. Holds for connections made later, and for those given to
+    /// [`limit`].
     pub fn set_full(&mut self, full: bool) {
         self.full = full;
     }

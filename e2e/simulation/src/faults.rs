@@ -82,7 +82,8 @@ faults! {
     Rollback = "rollback",
     /// The database has a constraint beyond the schema.
     Constraint = "constraint",
-    /// The database's lock table is small: a transaction that touches many chunks fails (53200). It stays so when the faults stop.
+    /// The database's lock table is small: a transaction that touches many chunks fails (53200). It stays so when the
+    /// faults stop.
     LockTable = "lock-table",
     /// The database refuses some rows for a limit of its configuration (53400); it stays.
     TupleLimit = "tuple-limit",

@@ -3,19 +3,20 @@
 //! ```text
 //!             ┌────────────────────────── world: a queue of events in virtual time ──────────────────────────┐
 //!             │                                                                                              │
-//!  writer ──▶ disk (SQLite in memory) ◀── process (Store + Engine) ──▶ network ──▶ servers (Endpoint) ──▶ MemoryUpstream
+//!  writer ──▶ disk (SQLite in memory) ◀── process (Store + Engine) ──▶ network ──▶ servers (Endpoint) ──▶ in memory
 //!   FAKE        real SQLite, fake disk          REAL                     FAKE          REAL                    FAKE
 //!             │                                                                                              │
 //!             └──── after every event: oracle, a naive model that is told nothing but what was written ──────┘
 //! ```
 //!
-//! **Real**, to the line, is what has to be right: capture triggers in SQLite, the store, the sync engine, frames, the chain, the
-//! endpoint with its handlers and JSON, ingest, the decision and the planner. **Fake** are the programs that write, the disk under
-//! SQLite, clocks, the network, and the upstream database (`MemoryUpstream`, kept honest by the contract suite that every store passes).
+//! **Real**, to the line, is what has to be right: capture triggers in SQLite, the store, the sync engine, frames, the
+//! chain, the endpoint with its handlers and JSON, ingest, the decision and the planner. **Fake** are the programs that
+//! write, the disk under SQLite, clocks, the network, and the upstream database (`MemoryUpstream`, kept honest by the
+//! contract suite that every store passes).
 //!
-//! A run is a [`Plan`]: everything follows from its seed, so the same plan gives the same run, to the byte of its trace. Each seed
-//! draws how many stations and servers there are and which [`Fault`]s happen. After a while the faults stop, and the run must drain by
-//! itself: all a station gets from then on is its clock.
+//! A run is a [`Plan`]: everything follows from its seed, so the same plan gives the same run, to the byte of its
+//! trace. Each seed draws how many stations and servers there are and which [`Fault`]s happen. After a while the faults
+//! stop, and the run must drain by itself: all a station gets from then on is its clock.
 //!
 //! | module | what lives there |
 //! |---|---|

@@ -7,8 +7,8 @@ use clap::Parser;
 use tidemark_simulation::{FaultSet, Finding, Plan, Simulator, run_seeds, shrink};
 use tidemark_testkit::world::now;
 
-/// Simulates stations, networks, servers and their database in virtual time, with every fault they can have, and checks after every
-/// event that nothing is lost, doubled or stuck. A seed is a run; the same seed is the same run.
+/// Simulates stations, networks, servers and their database in virtual time, with every fault they can have, and checks
+/// after every event that nothing is lost, doubled or stuck. A seed is a run; the same seed is the same run.
 #[derive(Debug, Parser)]
 #[command(name = "simulate")]
 struct Args {

@@ -19,7 +19,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan of a seed. Each draws its own subset of the faults: what all of them together would hide shows with some.
+    /// The plan of a seed. Each draws its own subset of the faults: what all of them together would hide shows with
+    /// some.
     #[must_use]
     pub fn of(seed: u64) -> Self {
         let mut dice = stream(seed, Purpose::Plan);

@@ -97,7 +97,8 @@ impl Process {
         match self.engine.next(&mut self.store, now_ms) {
             Ok(Action::Send(request)) => {
                 self.awaits = Some(request.id);
-                // As a station's program does and a browser does not; what goes wrong is met again when the batch is due.
+                // As a station's program does and a browser does not; what goes wrong is met again when the batch is
+                // due.
                 if self.token[0].is_multiple_of(2) {
                     drop(self.engine.look_ahead(&mut self.store, now_ms));
                 }

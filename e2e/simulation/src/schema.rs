@@ -8,8 +8,8 @@ use tidemark_memory::Constraint;
 
 use super::faults::{Fault, FaultSet};
 
-/// A table that references itself, one with a time column, one keyed by uuids that all stations share, and one that references a
-/// table with a time column.
+/// A table that references itself, one with a time column, one keyed by uuids that all stations share, and one that
+/// references a table with a time column.
 pub const SCHEMA: &str = r#"
 name = "tides"
 version = 1

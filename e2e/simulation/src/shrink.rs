@@ -4,8 +4,8 @@ use super::faults::FaultSet;
 use super::plan::Plan;
 use super::world::{Finding, Simulator};
 
-/// Makes a failing plan smaller as long as it fails: fewer faults, stations, servers, writes. The failure may become another one on
-/// the way; it is a failure of the product all the same.
+/// Makes a failing plan smaller as long as it fails: fewer faults, stations, servers, writes. The failure may become
+/// another one on the way; it is a failure of the product all the same.
 #[must_use]
 pub fn shrink(simulator: &Simulator, finding: Finding) -> Finding {
     let mut smallest = finding;

@@ -1,4 +1,5 @@
-//! What happened in a run, in order: hashed always, so that two runs can be compared; kept as text when somebody wants to read it.
+//! What happened in a run, in order: hashed always, so that two runs can be compared; kept as text when somebody wants
+//! to read it.
 
 use super::clock::EPOCH_MS;
 

@@ -1,4 +1,5 @@
-//! The simulation can see: with any of the planted bugs a run fails within 500 seeds, and without it the same run ends well.
+//! The simulation can see: with any of the planted bugs a run fails within 500 seeds, and without it the same run ends
+//! well.
 
 use std::num::NonZero;
 use std::sync::{Mutex, MutexGuard, PoisonError};

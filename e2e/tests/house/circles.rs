@@ -111,8 +111,11 @@ fn tree(text: &str, before: &[String], found: &mut impl FnMut(Vec<String>, Strin
     found(all, name);
 }
 
-/// The paths in code: two or more names with colons between.
+/// The paths in code: two or more names with colons between. To whom an item is visible (`pub(in path)`) is no import.
 fn inline(body: &str) -> Vec<Vec<String>> {
+    let scoped = body.split("pub(in ").enumerate();
+    let body: String =
+        scoped.map(|(at, text)| if at == 0 { text } else { text.split_once(')').unwrap_or_default().1 }).collect();
     let paths = body.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':').filter(|word| word.contains("::"));
     paths.map(|path| path.split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect()).collect()
 }

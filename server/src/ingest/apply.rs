@@ -1,5 +1,5 @@
-//! The one transaction that takes a part of a batch: lock the cursor, decide, resolve, write, keep the rejects, move the
-//! cursor. The same over every store; [`transact`](crate::upstream::transact) begins and commits.
+//! The one transaction that takes a part of a batch: lock the cursor, decide, resolve, write, keep the rejects, move
+//! the cursor. The same over every store; [`transact`](crate::upstream::transact) begins and commits.
 
 use tidemark_core::batch::Op;
 use tidemark_core::chain::Print;
@@ -156,8 +156,8 @@ async fn print_at(tx: &mut dyn Transaction, station: StationNumber, seq: u64) ->
     Ok(history.filter(|history| history.first_seq == seq).and_then(|history| history.prints.first().copied()))
 }
 
-/// What becomes of a part that is the one change to be refused: nothing of it is written. `None` for every other part. A change that the
-/// station has rejected already is not refused again.
+/// What becomes of a part that is the one change to be refused: nothing of it is written. `None` for every other part.
+/// A change that the station has rejected already is not refused again.
 fn refused_unwritten(work: &Work<'_>, part: &Part) -> Option<Written> {
     let (seq, message) = part.refuse.as_ref()?;
     let blamed = work.changes.first().is_some_and(|change| change.seq == *seq);

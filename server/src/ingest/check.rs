@@ -1,4 +1,5 @@
-//! Verdicts that need nothing but the change itself: types, rules, whose key it is, what time it says. Order does not matter here.
+//! Verdicts that need nothing but the change itself: types, rules, whose key it is, what time it says. Order does not
+//! matter here.
 
 use std::collections::HashMap;
 

@@ -9,7 +9,8 @@ use super::resolve::Change;
 
 /// The number of the chunk that holds a row, counted from 1970; `None` for rows of ordinary tables.
 ///
-/// A database may cut at other moments, and does after the width was changed there; what is counted with it is an estimate.
+/// A database may cut at other moments, and does after the width was changed there; what is counted with it is an
+/// estimate.
 #[must_use]
 pub fn chunk_of(table: &Table, identity: Identity) -> Option<i64> {
     let width_us = i64::try_from(table.chunk?.seconds).ok()?.checked_mul(1_000_000)?.max(1);

@@ -41,7 +41,8 @@ pub struct Part {
     pub chunks_max: u32,
     /// Up to which seq whoever asks knows what became of the changes: of those nothing is told again. 0: of none.
     pub known_to: u64,
-    /// The change that is kept as rejected, with these words, instead of being written; if it is not the next one, nothing is refused.
+    /// The change that is kept as rejected, with these words, instead of being written; if it is not the next one,
+    /// nothing is refused.
     pub refuse: Option<(u64, String)>,
 }
 

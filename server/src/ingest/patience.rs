@@ -4,15 +4,17 @@
 //! a batch fails with a cause ─▶ Later: the client is asked to come again        (once for each cause)
 //!        the same cause again ─▶ Smaller: now, and in pieces, each a transaction
 //!      a piece of several fails ─▶ Smaller: an eighth of it
-//!     a piece of one change fails ─▶ Smaller once more, or Later when load may be the cause; the same cause again ─▶ Refuse
+//!     a piece of one change fails ─▶ Smaller once more, or Later when load may be the cause
+//!            the same cause again ─▶ Refuse
 //!             a piece goes through ─▶ the next one is twice as large
 //! ```
 //!
-//! A failure has a cause only when the database is there ([`StoreError::cause`]): one that is away is waited for as long as it takes.
+//! A failure has a cause only when the database is there ([`StoreError::cause`]): one that is away is waited for as
+//! long as it takes.
 //!
-//! The memory is this process's, and holds one entry for each station whose batches fail, until one goes through whole. Servers that stand
-//! before one database learn each for themselves: with `n` of them a station that meets them in turn is asked to come again up to `n` times
-//! as often, and no more.
+//! The memory is this process's, and holds one entry for each station whose batches fail, until one goes through whole.
+//! Servers that stand before one database learn each for themselves: with `n` of them a station that meets them in turn
+//! is asked to come again up to `n` times as often, and no more.
 //!
 //! [`StoreError::cause`]: crate::upstream::StoreError::cause
 
@@ -24,7 +26,8 @@ use tidemark_core::planted::{Bug, planted};
 
 use crate::upstream::error::Cause;
 
-/// A piece that fails is followed by one of this part of its changes: few tries, because each may take as long as a statement may.
+/// A piece that fails is followed by one of this part of its changes: few tries, because each may take as long as a
+/// statement may.
 const SHRINK: u32 = 8;
 /// A piece that goes through is followed by one of so many times its changes.
 const GROW: u32 = 2;

@@ -1,11 +1,11 @@
-//! Applying a batch in as many transactions as it takes: one, unless it touches too many chunks, or fails in a way that repeats itself
-//! ([`patience`]). Each piece is a part of the log like a batch of its own: its rows, its rejects and the cursor behind it commit together,
-//! so whatever ends this leaves a prefix of the batch, and the same batch goes on from there.
+//! Applying a batch in as many transactions as it takes: one, unless it touches too many chunks, or fails in a way that
+//! repeats itself ([`patience`]). Each piece is a part of the log like a batch of its own: its rows, its rejects and
+//! the cursor behind it commit together, so whatever ends this leaves a prefix of the batch, and the same batch goes on
+//! from there.
 //!
 //! [`patience`]: super::patience
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tidemark_core::decision::Cursor;
 use tidemark_core::ids::StationNumber;
@@ -15,14 +15,12 @@ use tokio::time::Instant;
 
 use super::apply::{Outcome, apply};
 use super::decoded::{Decoded, Part};
+use super::intake::Ingest;
 use super::patience::{Next, Tried};
-use super::{Ingest, store_problem};
+use super::problem::store_problem;
 use crate::panics::caught;
 use crate::upstream::error::{Cause, StoreError};
 use crate::upstream::transact;
-
-/// How long pieces follow each other within one request: less than a client waits for its reply.
-pub(super) const REQUEST_TIME: Duration = Duration::from_secs(20);
 
 /// What has become of a batch in this request.
 #[derive(Default)]
@@ -39,7 +37,8 @@ impl Ingest {
     /// Applies a decoded batch.
     ///
     /// # Errors
-    /// [`ProblemCode::Gap`], [`ProblemCode::Forked`], or that the database could not take it; what was taken until then stays.
+    /// [`ProblemCode::Gap`], [`ProblemCode::Forked`], or that the database could not take it; what was taken until then
+    /// stays.
     pub async fn apply(&self, job: Decoded) -> Result<PushReply, Problem> {
         let job = Arc::new(job);
         let (station, span) = (job.batch.station, job.batch.span());

@@ -1,4 +1,5 @@
-//! The planner: from changes in order to verdicts as if each were applied alone, and to the net effect that is written. Pure.
+//! The planner: from changes in order to verdicts as if each were applied alone, and to the net effect that is written.
+//! Pure.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -63,8 +64,8 @@ struct Overlay {
 }
 
 impl Plan {
-    /// Turns changes that are applied by the plan into ones that broke a constraint of the database: by place, with its words. Of several
-    /// words about one change the first are kept.
+    /// Turns changes that are applied by the plan into ones that broke a constraint of the database: by place, with its
+    /// words. Of several words about one change the first are kept.
     pub fn refuse(&mut self, violations: impl Iterator<Item = (usize, String)>) {
         let mut by_place: BTreeMap<usize, String> = BTreeMap::new();
         for (place, message) in violations {

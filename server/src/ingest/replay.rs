@@ -1,7 +1,8 @@
-//! Replay: rejected changes are applied again from their images, by the same planner and in the order of the log. Cursor and chain stay.
+//! Replay: rejected changes are applied again from their images, by the same planner and in the order of the log.
+//! Cursor and chain stay.
 //!
-//! A number that was replaced writes nothing more. Its rejects are written by the station that replaced it, which owns its rows; those of
-//! rows that this station wrote or deleted since were superseded by that.
+//! A number that was replaced writes nothing more. Its rejects are written by the station that replaced it, which owns
+//! its rows; those of rows that this station wrote or deleted since were superseded by that.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -68,8 +69,8 @@ pub struct StillOpen {
     pub message: String,
 }
 
-/// Replays the open rejects a filter names, and all that hang on them; in pieces, each a transaction. `ignore_clock` takes any time the
-/// database can hold.
+/// Replays the open rejects a filter names, and all that hang on them; in pieces, each a transaction. `ignore_clock`
+/// takes any time the database can hold.
 ///
 /// # Errors
 /// When the store fails; the pieces before stay.
@@ -91,7 +92,8 @@ pub async fn replay_all(
         let replay = Replay { station: first.station, seqs, schema: Arc::clone(schema), times, now_ms };
         let done = match upstream.replay(Arc::new(replay)).await {
             Ok(done) => done,
-            // A limit, or a trigger of the operator's: down to the one that it is about, which stays open with the database's words.
+            // A limit, or a trigger of the operator's: down to the one that it is about, which stays open with the
+            // database's words.
             Err(error) if error.cause().is_some() && piece.len() > 1 => {
                 let (head, tail) = piece.split_at(piece.len() / 2);
                 pieces.extend([tail, head]);
@@ -132,7 +134,8 @@ fn pieces(heads: &[RejectHead]) -> Vec<&[RejectHead]> {
     pieces
 }
 
-/// The open rejects a filter names and, over any number of generations, the open ones of rows that reference theirs; by station and seq.
+/// The open rejects a filter names and, over any number of generations, the open ones of rows that reference theirs; by
+/// station and seq.
 async fn with_children(upstream: &dyn Upstream, filter: &RejectFilter) -> Result<Vec<RejectHead>, StoreError> {
     let open = RejectFilter { state: Some(RejectState::Open), ..filter.clone() };
     let mut found = upstream.reject_heads(&open).await?;

@@ -1,5 +1,6 @@
-//! Changes into rows: plan, write, and isolate what the database refuses beyond what the planner foresaw (a constraint it has beyond the
-//! schema, a row that another station wrote meanwhile). Verdicts are as if the changes came one by one.
+//! Changes into rows: plan, write, and isolate what the database refuses beyond what the planner foresaw (a constraint
+//! it has beyond the schema, a row that another station wrote meanwhile). Verdicts are as if the changes came one by
+//! one.
 //!
 //! ```text
 //! plan the range ─ write its net effect ─▶ done
@@ -7,11 +8,12 @@
 //!        │              ▼
 //!        │    write the rows apart ([`Rows::write_each`]) ─▶ nothing else of the range hangs on those refused: done
 //!        │              │ undo
-//!        ├──────────────┤ each refused row is itself at fault: plan anew as if its last change had been refused by the checks
+//!        ├──────────────┤ each refused row is itself at fault: plan anew as if the checks had refused its last change
 //!        └──────────────┘ else: halve the range; the halves run in order and are planned anew, down to single changes
 //! ```
 //!
-//! Only an image that a later change of the same range replaces is never written, and so is never seen by a constraint beyond the schema.
+//! Only an image that a later change of the same range replaces is never written, and so is never seen by a constraint
+//! beyond the schema.
 //!
 //! [`Rows::write_each`]: crate::upstream::Rows::write_each
 
@@ -224,8 +226,8 @@ fn is_torn(steps: &[Step], refused: &[RefusedStep]) -> bool {
     steps.iter().enumerate().any(|(at, step)| places.contains(&step.place) && !is_refused.contains(&at))
 }
 
-/// Whether another change of the range would have another verdict or effect without these steps: an earlier change of the same row, a row
-/// that references it, a delete that is checked against it.
+/// Whether another change of the range would have another verdict or effect without these steps: an earlier change of
+/// the same row, a row that references it, a delete that is checked against it.
 fn others_hang_on(range: &Work<'_>, at_fault: &[&Step]) -> bool {
     let schema = range.schema;
     let mut places = BTreeSet::new();

@@ -28,8 +28,8 @@ pub struct Advance {
     /// The last change before the batch that moves it.
     ///
     /// A station that sends a batch which follows change `began` has acknowledged the batch before the one before: that
-    /// one was in flight while this was cut. So the station has *heard* every verdict up to where the batch before began,
-    /// if that is less than `began`; the same batch again, or a further piece of it, says nothing new.
+    /// one was in flight while this was cut. So the station has *heard* every verdict up to where the batch before
+    /// began, if that is less than `began`; the same batch again, or a further piece of it, says nothing new.
     pub began: u64,
     /// The server's clock, milliseconds since 1970 UTC.
     pub now_ms: i64,

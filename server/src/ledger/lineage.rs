@@ -54,7 +54,8 @@ impl Lineage {
         self.former.iter().find(|former| former.number.owns(upstream))
     }
 
-    /// Whether `upstream` may stand as a reference in its rows: to its own row, one of the shared history, or one of HQ's.
+    /// Whether `upstream` may stand as a reference in its rows: to its own row, one of the shared history, or one of
+    /// HQ's.
     #[must_use]
     pub fn may_reference(&self, upstream: i64) -> bool {
         self.station.owns(upstream) || (1..=LOCAL_ID_MAX).contains(&upstream) || self.former_of(upstream).is_some()

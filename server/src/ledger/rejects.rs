@@ -66,7 +66,8 @@ pub struct Reject {
     pub code: String,
     /// Why, for people.
     pub message: String,
-    /// The change's values as JSON ([`tidemark_core::image`]); none when it was rejected on the station, which keeps them.
+    /// The change's values as JSON ([`tidemark_core::image`]); none when it was rejected on the station, which keeps
+    /// them.
     pub image: Option<String>,
     /// `server` or `station`.
     pub origin: String,
@@ -179,8 +180,8 @@ pub trait RejectLedger: Send {
         station: StationNumber,
         keys: &BTreeMap<usize, BTreeSet<Key>>,
     ) -> Result<HashMap<(usize, Key), RejectedRow>, StoreError>;
-    /// Marks as superseded the open rejects of these rows that are older than what was applied: in the station's own log
-    /// those with a lower seq; of the numbers it replaced all, since these write no more.
+    /// Marks as superseded the open rejects of these rows that are older than what was applied: in the station's own
+    /// log those with a lower seq; of the numbers it replaced all, since these write no more.
     async fn supersede(
         &mut self,
         schema: &Schema,

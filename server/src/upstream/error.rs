@@ -16,8 +16,8 @@ pub enum StoreError {
     /// The database is away: it cannot take anything now; later it may.
     #[error("the database is not available: {0}")]
     Unavailable(String),
-    /// The database is there and would not do this: a limit, a time that was over, a trigger of its operator's, a panic of this program.
-    /// Whether it would the next time, only the next time tells.
+    /// The database is there and would not do this: a limit, a time that was over, a trigger of its operator's, a panic
+    /// of this program. Whether it would the next time, only the next time tells.
     #[error("{message}")]
     Refused {
         /// By which it is known again.
@@ -31,8 +31,8 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// What failed, to be known again when it repeats itself; `None` when the database is away or the transaction only met another one:
-    /// such failures pass, however often they repeat themselves, and say nothing of the changes.
+    /// What failed, to be known again when it repeats itself; `None` when the database is away or the transaction only
+    /// met another one: such failures pass, however often they repeat themselves, and say nothing of the changes.
     #[must_use]
     pub const fn cause(&self) -> Option<Cause> {
         match self {
@@ -43,7 +43,8 @@ impl StoreError {
         }
     }
 
-    /// The same where nothing was tried yet, so that it says nothing of what was to be tried: the database is taken to be away.
+    /// The same where nothing was tried yet, so that it says nothing of what was to be tried: the database is taken to
+    /// be away.
     #[must_use]
     pub fn before_all(self) -> Self {
         match self {
@@ -77,7 +78,8 @@ impl Cause {
         Self::SqlState(state)
     }
 
-    /// Whether it depends on what else the database has to do: memory, locks, time. The same work may pass a little later.
+    /// Whether it depends on what else the database has to do: memory, locks, time. The same work may pass a little
+    /// later.
     #[must_use]
     pub const fn depends_on_load(self) -> bool {
         match self {
@@ -109,7 +111,8 @@ pub fn of_sql_state(code: &str, message: String) -> StoreError {
     match code {
         // Damage is the database's, not a row's: nothing is to be concluded from it, and nothing written.
         "XX001" | "XX002" => return StoreError::Unavailable(message),
-        // Disk full, too many connections; lock not available, object in use; read only, idle in a transaction too long.
+        // Disk full, too many connections; lock not available, object in use; read only, idle in a transaction too
+        // long.
         "53100" | "53300" | "55P03" | "55006" | "25006" | "25P03" => return StoreError::Unavailable(message),
         // System errors and I/O errors; a file that is not there may be the library of an operator's function.
         "58000" | "58030" => return StoreError::Unavailable(message),

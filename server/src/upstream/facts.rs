@@ -26,8 +26,8 @@ pub struct Questions {
     pub children: BTreeMap<ColumnAt, BTreeSet<Key>>,
     /// What do these rows hold in the referencing columns of `children`? By table and key.
     pub holders: BTreeMap<usize, BTreeSet<Key>>,
-    /// Of the rows asked about in `present`, those that a number wrote which the station replaced, in tables with a time
-    /// column: that number may have moved them to another time after the histories parted.
+    /// Of the rows asked about in `present`, those that a number wrote which the station replaced, in tables with a
+    /// time column: that number may have moved them to another time after the histories parted.
     pub inherited: BTreeSet<(usize, Key)>,
 }
 

@@ -49,13 +49,13 @@ pub trait Upstream: Send + Sync + 'static {
     fn describe(&self) -> String;
     /// Whether the database answers and matches the schema; the differences when it does not.
     async fn ready(&self) -> Result<Vec<String>, StoreError>;
-    /// Runs work in one transaction: all of it is durable, or nothing, also when the work panics. The panic goes on to the
-    /// caller. Work that met another transaction is run again. [`transact`] gives its result back.
+    /// Runs work in one transaction: all of it is durable, or nothing, also when the work panics. The panic goes on to
+    /// the caller. Work that met another transaction is run again. [`transact`] gives its result back.
     async fn transact(&self, work: Work) -> Result<(), StoreError>;
     /// The ledger, outside of a transaction: every call stands alone.
     fn ledger(&self) -> Box<dyn Ledger + '_>;
-    /// Gives the survey every row of the station that it asks for, all of one snapshot, and says where the station's cursor
-    /// stood in that snapshot. Rows stream: none is kept here. Holds no lock that a push waits for.
+    /// Gives the survey every row of the station that it asks for, all of one snapshot, and says where the station's
+    /// cursor stood in that snapshot. Rows stream: none is kept here. Holds no lock that a push waits for.
     async fn survey(&self, station: StationNumber, survey: Survey) -> Result<(Cursor, Survey), StoreError>;
     /// Gives the export every row of its stations, table by table, all of one snapshot. Rows stream.
     async fn export(&self, export: Export) -> Result<Export, StoreError>;

@@ -104,7 +104,8 @@ pub struct Freshness {
 /// A store that reports can be made from: one that holds the shrinkage tables.
 #[async_trait]
 pub trait ReportStore: Send + Sync {
-    /// Brings the roll-ups up to date, with what was written since or with everything; returns how many notes were worked off.
+    /// Brings the roll-ups up to date, with what was written since or with everything; returns how many notes were
+    /// worked off.
     async fn refresh(&self, everything: bool) -> Result<u64, StoreError>;
     /// How old the roll-ups are.
     async fn freshness(&self) -> Result<Freshness, StoreError>;

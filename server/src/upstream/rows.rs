@@ -20,8 +20,8 @@ pub trait Rows: Send {
     async fn rollback_to_savepoint(&mut self) -> Result<(), StoreError>;
     /// Takes the mark away.
     async fn release_savepoint(&mut self) -> Result<(), StoreError>;
-    /// Writes rows of a station: upserts in the order given, then deletes in the reverse order of tables. Rows that it does
-    /// not own stay.
+    /// Writes rows of a station: upserts in the order given, then deletes in the reverse order of tables. Rows that it
+    /// does not own stay.
     async fn write(&mut self, lineage: &Lineage, groups: &[Group], writes: &[TableWrites]) -> Result<(), StoreError>;
     /// Writes steps as if one after another in this order, each all or nothing, and says which the database refused.
     async fn write_each(&mut self, lineage: &Lineage, groups: &[Group], steps: &[Step])

@@ -38,8 +38,8 @@ pub enum Effect {
     Delete,
 }
 
-/// One row of the net effect. A change has several where it brings a row back that a replaced number had moved: the row,
-/// and each time it was moved to.
+/// One row of the net effect. A change has several where it brings a row back that a replaced number had moved: the
+/// row, and each time it was moved to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
     /// The place of the change in the range: of the changes of one row, the last.
@@ -86,7 +86,7 @@ pub struct RefusedStep {
 pub struct Isolated {
     /// Those refused.
     pub refused: Vec<RefusedStep>,
-    /// Whether all the others were written. If not, `refused` is not all of it, and the transaction is to be rolled back to
-    /// its last savepoint.
+    /// Whether all the others were written. If not, `refused` is not all of it, and the transaction is to be rolled
+    /// back to its last savepoint.
     pub complete: bool,
 }

@@ -1,12 +1,14 @@
 //! What must be true after every event, and at the end.
 //!
-//! * **Upstream is a prefix of each station's history, applied once**: rows and rejects are those that the naive [`model`] has after
-//!   taking the changes up to the cursor, one by one; and they move only when the cursor does.
-//! * **Acknowledgements are only for what is durable**: no reply names more than the database's cursor, no station's tidemark passes it,
-//!   and no change leaves a log before.
-//! * **No reject is lost**: what the model refuses is kept upstream and, from the acknowledgement on, on the station, with its image.
+//! * **Upstream is a prefix of each station's history, applied once**: rows and rejects are those that the naive
+//!   [`model`] has after taking the changes up to the cursor, one by one; and they move only when the cursor does.
+//! * **Acknowledgements are only for what is durable**: no reply names more than the database's cursor, no station's
+//!   tidemark passes it, and no change leaves a log before.
+//! * **No reject is lost**: what the model refuses is kept upstream and, from the acknowledgement on, on the station,
+//!   with its image.
 //! * **No fork is missed, and none is imagined**.
-//! * **A server that is away is waited for**: longer each time, and no batch is sent again before it has answered something small.
+//! * **A server that is away is waited for**: longer each time, and no batch is sent again before it has answered
+//!   something small.
 //! * **Memory is bounded**: a frame holds no more than its server takes.
 //! * **At the end** every log is drained, and every table is what its history says, cell by cell.
 
@@ -144,7 +146,8 @@ impl Oracle {
         Ok(written)
     }
 
-    /// A station's file was put back to its first `last` changes of a history. After a power cut nothing that was sent may be missing.
+    /// A station's file was put back to its first `last` changes of a history. After a power cut nothing that was sent
+    /// may be missing.
     ///
     /// # Errors
     /// When it is.
@@ -205,8 +208,8 @@ impl Oracle {
         cursor.expect("BUG: nothing fails for the oracle")
     }
 
-    /// A server has answered a station's request, or died over it. `frame` is the frame it carried, of which branch, and the server's
-    /// clock.
+    /// A server has answered a station's request, or died over it. `frame` is the frame it carried, of which branch,
+    /// and the server's clock.
     ///
     /// # Errors
     /// When upstream is not what the changes up to its cursor make it, or the reply says more than is durable.
@@ -246,7 +249,8 @@ impl Oracle {
             all.iter().find(|all| all.record.name == name).and_then(|all| all.record.number);
     }
 
-    /// The cursor may have moved: then it moved over the frame or a part of it, whose history has to be the one upstream follows.
+    /// The cursor may have moved: then it moved over the frame or a part of it, whose history has to be the one
+    /// upstream follows.
     fn follow(
         &mut self,
         station: usize,
@@ -441,8 +445,8 @@ impl Oracle {
     }
 }
 
-/// The model has one word for a row that is not there; the product says too when that row's own change was rejected. Whether a station
-/// knows that depends on where batches end, so the model does not.
+/// The model has one word for a row that is not there; the product says too when that row's own change was rejected.
+/// Whether a station knows that depends on where batches end, so the model does not.
 fn named(code: &str) -> &str {
     if code == "parent" { "reference" } else { code }
 }

@@ -1,5 +1,5 @@
-//! The reference: an upstream that takes one change after the other, each rule written out, with none of the product's code for
-//! converting, deciding or planning.
+//! The reference: an upstream that takes one change after the other, each rule written out, with none of the product's
+//! code for converting, deciding or planning.
 
 use std::collections::BTreeMap;
 

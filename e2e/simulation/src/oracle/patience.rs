@@ -1,4 +1,5 @@
-//! How a process treats a server that does not take its batches: it waits longer each time, and asks before it sends them again.
+//! How a process treats a server that does not take its batches: it waits longer each time, and asks before it sends
+//! them again.
 
 use std::collections::VecDeque;
 
@@ -6,7 +7,8 @@ use super::Verdict;
 
 /// Failures in a row that are looked at.
 const FAILURES: usize = 12;
-/// A process that waits 1 s at first and twice as long each time, at random up to that, needs longer for so many but once in a million outages.
+/// A process that waits 1 s at first and twice as long each time, at random up to that, needs longer for so many but
+/// once in a million outages.
 const TOO_SOON_MS: i64 = 30_000;
 
 /// What is known of a process and its server.
@@ -36,7 +38,8 @@ impl Patience {
         Ok(())
     }
 
-    /// It heard that a request failed for now; `is_batch`: a batch that got no answer, or one that says that the server is not well.
+    /// It heard that a request failed for now; `is_batch`: a batch that got no answer, or one that says that the server
+    /// is not well.
     ///
     /// # Errors
     /// When it has tried too often in too short a time.

@@ -36,7 +36,8 @@ macro_rules! trace {
 
 use trace;
 
-/// How long after the faults have stopped a run may take to drain, in virtual time: several of the longest waits there are.
+/// How long after the faults have stopped a run may take to drain, in virtual time: several of the longest waits there
+/// are.
 const DRAIN_MS: i64 = 3 * 3_600_000;
 /// More events than any run needs that makes progress.
 const EVENTS_MAX: u64 = 60_000;

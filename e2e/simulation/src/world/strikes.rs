@@ -200,7 +200,8 @@ impl World<'_> {
         }
         match station.copied.take() {
             None => {
-                // A copy from before the station joined does not know its token: its operator has to help, which is no run's matter.
+                // A copy from before the station joined does not know its token: its operator has to help, which is no
+                // run's matter.
                 let joined = "SELECT number IS NOT NULL FROM tidemark_station";
                 if station.programs.query_row(joined, [], |row| row.get(0)).expect("BUG: the station has its row") {
                     station.copied = Some((station.disk.image(), self.oracle.branch(index)));
@@ -214,7 +215,8 @@ impl World<'_> {
         Ok(())
     }
 
-    /// The file becomes another, older one: a copy of the history `copied`, or what a power cut left. Its processes start anew.
+    /// The file becomes another, older one: a copy of the history `copied`, or what a power cut left. Its processes
+    /// start anew.
     fn put_back(&mut self, index: usize, image: Image, copied: Option<usize>) -> Result<(), String> {
         for slot in 0..SLOTS {
             if self.stations[index].processes[slot].is_some() {

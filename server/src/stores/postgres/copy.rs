@@ -1,7 +1,7 @@
 //! Binary COPY, encoded by hand from column blocks: the driver's own writer boxes every value.
 //!
-//! The form is PostgreSQL's ("COPY", section "Binary Format"): a signature, then per row the number of fields, each with its length and its
-//! bytes in network order, then −1.
+//! The form is PostgreSQL's ("COPY", section "Binary Format"): a signature, then per row the number of fields, each
+//! with its length and its bytes in network order, then −1.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::SinkExt as _;

@@ -92,7 +92,8 @@ impl PostgresTransaction<'_> {
         };
         let within: Vec<String> =
             (0..ranges.len()).map(|at| format!("{key} BETWEEN ${} AND ${}", 2 * at + 2, 2 * at + 3)).collect();
-        // OFFSET 0 keeps the two apart, also where no statistics tell the planner yet how large the table is: a scan of the ranges, and a hash.
+        // OFFSET 0 keeps the two apart, also where no statistics tell the planner yet how large the table is: a scan of
+        // the ranges, and a hash.
         let sql = format!(
             "SELECT * FROM (SELECT {columns} FROM {target} WHERE {} OFFSET 0) AS within
              WHERE {key} IN (SELECT unnest($1::{}) OFFSET 0)",

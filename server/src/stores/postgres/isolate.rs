@@ -2,13 +2,16 @@
 //!
 //! ```text
 //! rows ─ COPY ─▶ temporary table without constraints
-//!   1. broken: rows that fail a CHECK or NOT NULL, or repeat the unique value of a row that has it; the others are written set by set
-//!   2. when those are refused too: suspects (1, and rows that share a unique value with a row there) are written one after another by a loop
-//!      in the database, each in a subtransaction of its own; the others before, set by set
+//!   1. broken: rows that fail a CHECK or NOT NULL, or repeat the unique value of a row that has it;
+//!      the others are written set by set
+//!   2. when those are refused too: suspects (1, and rows that share a unique value with a row there) are
+//!      written one after another by a loop in the database, each in a subtransaction of its own; the
+//!      others before, set by set
 //!   3. when that finds nothing (a trigger, an exclusion constraint, a foreign key): the steps are halved
 //! ```
 //!
-//! 1 evaluates the table's own conditions ([`Rules`]); 2 and 3 only decide how rows are written, and the database says what it refuses.
+//! 1 evaluates the table's own conditions ([`Rules`]); 2 and 3 only decide how rows are written, and the database says
+//! what it refuses.
 
 use std::collections::{HashMap, HashSet};
 
@@ -76,7 +79,8 @@ impl PostgresTransaction<'_> {
                 return Ok(isolated);
             }
             Ok(None) | Err(StoreError::Violation(_)) => {}
-            // Not the rows' fault, but of the way: an expression that fails, a language that is not there. The other way needs neither.
+            // Not the rows' fault, but of the way: an expression that fails, a language that is not there. The other
+            // way needs neither.
             Err(StoreError::Fault(message)) => tracing::debug!("refused rows are looked for by halving: {message}"),
             Err(StoreError::Refused { cause, message }) if !cause.depends_on_load() => {
                 tracing::debug!("refused rows are looked for by halving: {message}");
@@ -136,8 +140,8 @@ impl PostgresTransaction<'_> {
         }
     }
 
-    /// Writes all rows but those that the loaded rows themselves show to be refused; `None` when there are none, the others cannot be
-    /// written for another reason, or the order matters.
+    /// Writes all rows but those that the loaded rows themselves show to be refused; `None` when there are none, the
+    /// others cannot be written for another reason, or the order matters.
     async fn write_unbroken(
         &mut self,
         lineage: &Lineage,
@@ -153,7 +157,8 @@ impl PostgresTransaction<'_> {
             return Ok(Some(Isolated { refused, complete: true }));
         }
         let broken = refused.len();
-        // A row that lets go of a unique value has its place in the order: then only claims to what is kept are decided here.
+        // A row that lets go of a unique value has its place in the order: then only claims to what is kept are decided
+        // here.
         let only_fresh = steps.iter().all(|step| matches!(step.effect, Effect::Fresh(_)));
         let known: HashSet<usize> = refused.iter().map(|refused| refused.step).collect();
         for of_table in loaded {
@@ -195,8 +200,8 @@ impl PostgresTransaction<'_> {
         Ok(refused)
     }
 
-    /// Rows that claim a unique value which another row has and keeps; `None` when a row may let go of a value that another claims, so that
-    /// the order decides.
+    /// Rows that claim a unique value which another row has and keeps; `None` when a row may let go of a value that
+    /// another claims, so that the order decides.
     async fn claimed(&self, of: &Loaded<'_>, steps: &[Step]) -> Result<Option<Vec<RefusedStep>>, StoreError> {
         let table = &self.schema.tables()[of.table];
         if steps.iter().any(|step| step.table == of.table && step.effect == Effect::Delete) {
@@ -291,7 +296,8 @@ impl PostgresTransaction<'_> {
         Ok(found)
     }
 
-    /// Writes loaded rows, and deletes, one after another, each in a subtransaction; returns those refused. Steps come with their places.
+    /// Writes loaded rows, and deletes, one after another, each in a subtransaction; returns those refused. Steps come
+    /// with their places.
     async fn write_apart(
         &self,
         lineage: &Lineage,

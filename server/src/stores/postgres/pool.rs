@@ -22,7 +22,8 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a statement waits for a lock of another transaction, at most.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
-/// Set in every transaction, with its timeouts. Not for the session, so that a transaction-pooling proxy may stand between.
+/// Set in every transaction, with its timeouts. Not for the session, so that a transaction-pooling proxy may stand
+/// between.
 const SETTINGS: &str = "SET LOCAL synchronous_commit = on; SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL TIME ZONE 'UTC'; SET LOCAL jit = off";
 
 /// The store.
@@ -36,9 +37,10 @@ pub struct PostgresUpstream {
     settings: String,
 }
 
-/// A connection that goes back to the pool only when its transaction was committed. However else the work on it ends, by an error or a panic,
-/// it is closed, and the database undoes and unlocks what was begun. For the driver leaves a connection behind on which every answer is the
-/// one to the question before when a COPY fails at its very beginning (it ends the COPY that did not begin, and that is answered, too).
+/// A connection that goes back to the pool only when its transaction was committed. However else the work on it ends,
+/// by an error or a panic, it is closed, and the database undoes and unlocks what was begun. For the driver leaves a
+/// connection behind on which every answer is the one to the question before when a COPY fails at its very beginning
+/// (it ends the COPY that did not begin, and that is answered, too).
 struct Lent {
     object: Option<Object>,
     committed: bool,
@@ -58,8 +60,8 @@ impl Drop for Lent {
     }
 }
 
-/// The settings of a transaction. A wait for another's lock ends before the time of its statement is over, and by another name: it says
-/// nothing of the statement.
+/// The settings of a transaction. A wait for another's lock ends before the time of its statement is over, and by
+/// another name: it says nothing of the statement.
 fn settings(statement_timeout: Duration) -> String {
     let ms = |timeout: Duration| timeout.as_millis().clamp(1, i32::MAX as u128);
     let lock_timeout = LOCK_TIMEOUT.min(statement_timeout * 3 / 4);
@@ -126,7 +128,8 @@ impl PostgresUpstream {
         inner.batch_execute(&self.settings).await.map_err(|error| failed(error).before_all())?;
         let mut transaction = PostgresTransaction::new(&self.schema, &inner, self.has_reports);
         if let Err(error) = work(&mut transaction).await {
-            // Waited for: what it had locked is free when the next attempt begins. The connection is closed in any case.
+            // Waited for: what it had locked is free when the next attempt begins. The connection is closed in any
+            // case.
             let _ = tokio::time::timeout(ROLLBACK_TIMEOUT, inner.rollback()).await;
             return Err(error);
         }

@@ -1,5 +1,5 @@
-//! Many keys as few ranges. A station's keys lie side by side, and a hypertable's index says for each chunk at once what lies within a range;
-//! `= ANY` alone is estimated key by key, and looks for each of them in each chunk.
+//! Many keys as few ranges. A station's keys lie side by side, and a hypertable's index says for each chunk at once
+//! what lies within a range; `= ANY` alone is estimated key by key, and looks for each of them in each chunk.
 
 use std::collections::BTreeSet;
 
@@ -9,12 +9,13 @@ use tidemark_core::identity::Key;
 const RANGES_MAX: usize = 8;
 /// Fewer keys are asked for one by one.
 const KEYS_MIN: usize = 32;
-/// The ranges together are at most so many times as wide as there are keys: so many entries of an index are read in the time in which a key
-/// is looked for in it, and of a hypertable in each of some chunks.
+/// The ranges together are at most so many times as wide as there are keys: so many entries of an index are read in the
+/// time in which a key is looked for in it, and of a hypertable in each of some chunks.
 const WIDTH_PER_KEY: u64 = 8;
 const WIDTH_PER_KEY_OF_CHUNKS: u64 = 32;
 
-/// Ranges that hold all of the keys and not much more; `None` where there are none such. `in_chunks`: of a table with a time column.
+/// Ranges that hold all of the keys and not much more; `None` where there are none such. `in_chunks`: of a table with a
+/// time column.
 pub(super) fn ranges(keys: &BTreeSet<Key>, in_chunks: bool) -> Option<Vec<(i64, i64)>> {
     let width_per_key = if in_chunks { WIDTH_PER_KEY_OF_CHUNKS } else { WIDTH_PER_KEY };
     if keys.len() < KEYS_MIN {

@@ -17,16 +17,17 @@ pub const PRODUCTS: &str = "SELECT name, stations, calculations, mean_accuracy, 
     FROM shrinkage_reports.products";
 /// The report on models.
 pub const MODELS: &str = "SELECT name, model_type, calculations, products, mean_accuracy FROM shrinkage_reports.models";
-/// A product's days: its name, the first and the last day. What the view `shrinkage_reports.daily` says, but grouped by what differs within one
-/// product only: with the name among the groups the planner expects so many that it sorts, on disk.
+/// A product's days: its name, the first and the last day. What the view `shrinkage_reports.daily` says, but grouped by
+/// what differs within one product only: with the name among the groups the planner expects so many that it sorts, on
+/// disk.
 pub const DAYS: &str = "SELECT to_char(d.day, 'YYYY-MM-DD'), m.name, sum(d.calculations)::bigint, sum(d.accuracies)::bigint, sum(d.accuracy_sum),
         sum(d.a_count)::bigint, sum(d.a_sum), sum(d.b_count)::bigint, sum(d.b_sum), sum(d.c_count)::bigint, sum(d.c_sum)
     FROM shrinkage_reports.daily_coefficients AS d
     JOIN shrinkage.nomenclature AS n ON n.id = d.nomenclature_id
     LEFT JOIN shrinkage.models AS m ON m.id = d.model_id
     WHERE n.name = $1 AND d.day BETWEEN $2::text::date AND $3::text::date GROUP BY d.day, m.name ORDER BY d.day, m.name";
-/// The mass that the records of each product lost, of those that have a rate, in kilograms. Roll-ups hold rates only, so this reads the rows
-/// themselves; of more than a million it would take seconds, and says nothing.
+/// The mass that the records of each product lost, of those that have a rate, in kilograms. Roll-ups hold rates only,
+/// so this reads the rows themselves; of more than a million it would take seconds, and says nothing.
 pub const LOSSES: &str = "SELECT n.name, sum(l.records)::bigint, sum(l.kg) FROM (
         SELECT c.nomenclature_id, count(r.kg) AS records, sum(r.kg) AS kg
         FROM shrinkage.calculation_data AS c CROSS JOIN LATERAL (SELECT
@@ -44,7 +45,8 @@ const DAYS_OF: &str = "SELECT to_char(min(d.day), 'YYYY-MM-DD'), to_char(max(d.d
 
 /// A row where records by day are a continuous aggregate.
 const AGGREGATE: &str = "SELECT 1 WHERE to_regclass('shrinkage_reports.calculations_by_day') IS NOT NULL";
-/// Computes anew what it kept of days that were written since; it cannot stand in a transaction, so not in `refresh()` either.
+/// Computes anew what it kept of days that were written since; it cannot stand in a transaction, so not in `refresh()`
+/// either.
 const REFRESH_AGGREGATE: &str =
     "CALL refresh_continuous_aggregate('shrinkage_reports.calculations_by_day', NULL, NULL)";
 

@@ -1,5 +1,5 @@
-//! What a table refuses rows for, beyond the schema: read from PostgreSQL's catalogue, and asked of rows that are loaded into a temporary
-//! table without constraints.
+//! What a table refuses rows for, beyond the schema: read from PostgreSQL's catalogue, and asked of rows that are
+//! loaded into a temporary table without constraints.
 
 use tidemark_core::schema::Table;
 use tidemark_core::sqlite::quote;
@@ -95,8 +95,8 @@ impl Rules {
         not_null.chain(checks).collect()
     }
 
-    /// A query for the identities of rows that break a rule of their own, and the place in [`Rules::own_faults`] of which. `None` when there
-    /// are no such rules, or triggers may change a row before they see it.
+    /// A query for the identities of rows that break a rule of their own, and the place in [`Rules::own_faults`] of
+    /// which. `None` when there are no such rules, or triggers may change a row before they see it.
     pub(super) fn broken_sql(&self, rows: &str, table: &Table) -> Option<String> {
         let faults = self.own_faults();
         if faults.is_empty() || self.has_triggers {
@@ -107,9 +107,9 @@ impl Rules {
         Some(format!("SELECT {}, CASE{cases} END FROM {rows} WHERE {}", identity_columns(table), any_of(&faults)))
     }
 
-    /// A query for the identities of rows that break no rule of their own, but have the unique value of another such row, which has it already
-    /// in `target` or was loaded before them; and what is said then. `None` when triggers, or several unique indexes, leave open who is
-    /// refused.
+    /// A query for the identities of rows that break no rule of their own, but have the unique value of another such
+    /// row, which has it already in `target` or was loaded before them; and what is said then. `None` when triggers, or
+    /// several unique indexes, leave open who is refused.
     pub(super) fn repeated_sql(&self, rows: &str, target: &str, table: &Table) -> Option<(String, String)> {
         let [unique] = self.unique.as_slice() else { return None };
         if self.has_triggers {
@@ -148,17 +148,17 @@ impl Rules {
         Some((sql, unique.message()))
     }
 
-    /// Per unique index, a query for the identities of rows that claim a value which another row of `target` has, and whether that one keeps it
-    /// as far as the loaded rows say; and what is said then. Parameters as of [`Rules::suspects_sql`]. `None` when triggers may change the
-    /// values.
+    /// Per unique index, a query for the identities of rows that claim a value which another row of `target` has, and
+    /// whether that one keeps it as far as the loaded rows say; and what is said then. Parameters as of
+    /// [`Rules::suspects_sql`]. `None` when triggers may change the values.
     pub(super) fn claims_sql(&self, rows: &str, target: &str, table: &Table) -> Option<Vec<(String, String)>> {
         let claims = self.unique.iter().map(|unique| (unique.claims_sql(rows, target, table), unique.message()));
         (!self.has_triggers).then(|| claims.collect())
     }
 
-    /// Queries for the identities of all rows that may be refused: rows that break a rule of their own, rows that share a unique value with
-    /// each other or with a row of `target`, and those rows there. $1 and $2 are the range of the rows' times, where the table has a time
-    /// column.
+    /// Queries for the identities of all rows that may be refused: rows that break a rule of their own, rows that share
+    /// a unique value with each other or with a row of `target`, and those rows there. $1 and $2 are the range of the
+    /// rows' times, where the table has a time column.
     pub(super) fn suspects_sql(&self, rows: &str, target: &str, table: &Table) -> Vec<String> {
         let mut queries = Vec::new();
         let faults = self.own_faults();
@@ -197,8 +197,8 @@ impl Unique {
         (0..self.values.len()).map(|n| format!("u{n}")).collect::<Vec<_>>().join(", ")
     }
 
-    /// The beginning of a `WITH`: `n`, the loaded rows, with values and identities, and `pair`, such a row and another of `target`, in the
-    /// range of times, that has its values.
+    /// The beginning of a `WITH`: `n`, the loaded rows, with values and identities, and `pair`, such a row and another
+    /// of `target`, in the range of times, that has its values.
     fn pairs_sql(&self, rows: &str, target: &str, table: &Table) -> String {
         let named = self.values.iter().enumerate().map(|(n, value)| format!("({value}) AS u{n}"));
         let key = quote(&table.key_column().name);
@@ -207,8 +207,9 @@ impl Unique {
         let select = format!("SELECT {}, {key} AS k, {stamp} AS t", named.collect::<Vec<_>>().join(", "));
         let range = time.as_deref().map_or_else(String::new, |time| format!(" AND {time} BETWEEN $1 AND $2"));
         let (condition, values) = (self.condition(), self.value_names());
-        // The planner knows nothing of the loaded rows and would rather hash all that every station has in the range: their first and last
-        // value let it leave out most of it, and behind an OR the rest is looked up in a hash of the loaded ones.
+        // The planner knows nothing of the loaded rows and would rather hash all that every station has in the range:
+        // their first and last value let it leave out most of it, and behind an OR the rest is looked up in a hash of
+        // the loaded ones.
         let end = |order: &str| format!("(SELECT u0 FROM n ORDER BY u0 {order} LIMIT 1)");
         format!(
             "WITH n AS (SELECT * FROM ({select} FROM {rows} WHERE {condition}) AS n WHERE num_nulls({values}) = 0),

@@ -1,5 +1,5 @@
-//! Statements of the ledger on PostgreSQL: parameters with their types, so that none is prepared before it is run, and rows
-//! as the ledger reads them.
+//! Statements of the ledger on PostgreSQL: parameters with their types, so that none is prepared before it is run, and
+//! rows as the ledger reads them.
 
 use std::error::Error;
 

@@ -85,8 +85,8 @@ fn compare(column: &str, op: &str, value: Parameter, and: &mut String, parameter
     and.push_str(&format!(" AND {} {op} ${}", quote(column), parameters.len()));
 }
 
-/// Times between `first_us` and `last_us`, so that TimescaleDB reads no chunk for nothing. What lies beyond the years that can be said is
-/// not bounded: there may be rows that somebody wrote by hand.
+/// Times between `first_us` and `last_us`, so that TimescaleDB reads no chunk for nothing. What lies beyond the years
+/// that can be said is not bounded: there may be rows that somebody wrote by hand.
 fn time_condition(table: &Table, first_us: i64, last_us: i64, and: &mut String, parameters: &mut Vec<Parameter>) {
     let Some(time) = table.time_column() else { return };
     let stamp = |us: i64| -> Parameter { (Box::new(StampUs(us)), Type::TIMESTAMPTZ) };

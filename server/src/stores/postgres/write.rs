@@ -1,5 +1,5 @@
-//! Writes of rows: COPY for those that should be new, COPY into a temporary table and an upsert for the others, deletes by
-//! sets. The statements are one per table, whatever the number of rows.
+//! Writes of rows: COPY for those that should be new, COPY into a temporary table and an upsert for the others, deletes
+//! by sets. The statements are one per table, whatever the number of rows.
 
 use tidemark_core::batch::Group;
 use tidemark_core::postgres::{primary_key, qualified};

@@ -1,7 +1,7 @@
 //! One text for both databases.
 //!
-//! A statement is written with `?1` for its values and `tidemark.station` for a table of the ledger. Where the databases
-//! need other words, braces hold what is meant:
+//! A statement is written with `?1` for its values and `tidemark.station` for a table of the ledger. Where the
+//! databases need other words, braces hold what is meant:
 //!
 //! | written | PostgreSQL | SQLite |
 //! |---|---|---|
@@ -11,7 +11,7 @@
 //! | `{bytes image}` | `octet_length(image::text)::bigint` | `length(CAST(image AS BLOB))` |
 //! | `{locked}` | `FOR UPDATE` | nothing: a transaction there is the only writer |
 //! | `{locked r, others passed over}` | `FOR UPDATE OF r SKIP LOCKED` | nothing |
-//! | `{rows}`, of an [`Each`] | `unnest($2::bigint[], …) AS a (seq, …)`, run once | `(SELECT ?2 AS seq, …) AS a`, run for each row |
+//! | `{rows}`, of an [`Each`] | `unnest($2::bigint[], …) AS a (seq, …)`, once | `(SELECT ?2 AS seq, …) AS a`, row by row |
 
 use std::fmt::Write as _;
 

@@ -29,8 +29,8 @@ impl SqliteUpstream {
     /// Opens a file; makes and migrates it when it is new.
     ///
     /// # Errors
-    /// When the file cannot be opened or written, is no SQLite file, holds something else, or does not match the schema; lists the
-    /// differences.
+    /// When the file cannot be opened or written, is no SQLite file, holds something else, or does not match the
+    /// schema; lists the differences.
     pub fn open(path: &Path, schema: Arc<Schema>) -> anyhow::Result<Self> {
         let mut writer = connect(path)?;
         let done = tidemark_migrations::sqlite::up(&mut writer, &schema)
@@ -78,7 +78,8 @@ impl SqliteUpstream {
     }
 }
 
-/// A shared connection at work. When the work has ended, however it did, by an error or by a panic, no transaction of it is left open.
+/// A shared connection at work. When the work has ended, however it did, by an error or by a panic, no transaction of
+/// it is left open.
 struct Untransacted<'c>(&'c mut Connection);
 
 impl Drop for Untransacted<'_> {

@@ -15,8 +15,9 @@ struct Column {
     key: bool,
 }
 
-/// Every difference between the database and what the schema needs; empty when there is none. What is needed is read from tables
-/// made in memory by the schema's own SQL. Further columns are the operator's, as long as rows can do without them.
+/// Every difference between the database and what the schema needs; empty when there is none. What is needed is read
+/// from tables made in memory by the schema's own SQL. Further columns are the operator's, as long as rows can do
+/// without them.
 pub(super) fn differences(connection: &Connection, schema: &Schema) -> rusqlite::Result<Vec<String>> {
     let model = Connection::open_in_memory()?;
     let mut found = Vec::new();

@@ -1,5 +1,5 @@
-//! The embedded upstream: one SQLite file, nothing to install. WAL, every commit synced; one writer, in a thread that may
-//! block.
+//! The embedded upstream: one SQLite file, nothing to install. WAL, every commit synced; one writer, in a thread that
+//! may block.
 //!
 //! | file | what lives there |
 //! |---|---|

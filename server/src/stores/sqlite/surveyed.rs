@@ -1,4 +1,5 @@
-//! The survey of rows in the embedded upstream: one read transaction on a connection of its own, so that neither pushes nor tokens wait.
+//! The survey of rows in the embedded upstream: one read transaction on a connection of its own, so that neither pushes
+//! nor tokens wait.
 
 use std::sync::Arc;
 
@@ -36,7 +37,8 @@ impl SqliteUpstream {
             while let Some(reading) = survey.next_reading() {
                 let table = reading.table();
                 match &reading.scope {
-                    // The table has no index on time, and a time written by hand may not sort as it should: all rows are read.
+                    // The table has no index on time, and a time written by hand may not sort as it should: all rows
+                    // are read.
                     Scope::Span(_) => {
                         let mut select = select(transaction, table, "")?;
                         visit(&mut select, &[&station.get()], table, &mut survey)?;
