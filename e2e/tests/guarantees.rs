@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail, ensure};
 
 /// Names of functions that carry `#[test]`, and of those in folders `tests`: cases of a macro carry nothing.
-fn functions(folder: &Path, found: &mut BTreeSet<String>) -> Result<()> {
+pub fn functions(folder: &Path, found: &mut BTreeSet<String>) -> Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
