@@ -45,6 +45,7 @@ fn a_document_that_names_what_is_not_there_is_found_out() -> Result<()> {
     let mut verdict = |said: &str| project.judge(said, "");
     for right in [
         "core/src/batch.rs",
+        "core/src/batch",
         "core/tests/golden",
         "server/src/http/",
         "core/src/*.rs",
@@ -274,17 +275,17 @@ impl Project {
         word.chars().all(plain) && (source || of_project) && !word.starts_with("./")
     }
 
-    /// True when the project has such a file or folder, named from the root or by its last parts.
+    /// True when the project has such a file, folder or module, named from the root or by its last parts.
     fn has_path(&self, word: &str) -> bool {
         let (path, inner) = (word.trim_end_matches('/'), format!("*/{}", word.trim_end_matches('/')));
-        self.paths.iter().any(|there| fits(path, there) || fits(&inner, there))
+        let is = |there: &str| fits(path, there) || fits(&inner, there);
+        self.paths.iter().any(|there| is(there) || there.strip_suffix(".rs").is_some_and(is))
     }
 
     /// True for `module::` or `module::beginning_of_a_test`, as `scripts/test` takes it, when there are such tests.
     fn has_test_module(&self, word: &str) -> bool {
         let (module, test) = word.split_once("::").unwrap_or((word, ""));
-        let file = self.has_path(&format!("tests/{module}.rs")) || self.has_path(&format!("tests/{module}"));
-        file && self.tests.iter().any(|name| name.starts_with(test))
+        self.has_path(&format!("tests/{module}")) && self.tests.iter().any(|name| name.starts_with(test))
     }
 }
 
