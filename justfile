@@ -2,7 +2,7 @@
 
 # List the recipes.
 default:
-    @just --list
+    @{{just_executable()}} --list
 
 # The main job, in a terminal.
 demo *ARGS:

@@ -15,11 +15,11 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use tidemark_e2e::postgres::{Flavour, PostgresCluster};
 use tidemark_e2e::process::{PATIENCE, program, python, python_script};
 
-/// What a block is that holds no commands to run here: configuration, or commands of another system.
+/// Kinds of blocks that hold no commands to run here: configuration, or commands of another system.
 const NOT_RUN: [&str; 5] = ["sh", "powershell", "ini", "nginx", "text"];
-/// Says of a section whose commands no test runs whether somebody ran them, in both languages.
+/// Words, in both languages, with which a section that no test runs says whether somebody ran its commands.
 const SAYS_WHETHER_TRIED: [&str; 4] = ["**Tried", "**Not tried", "**Проверено", "**Не проверялось"];
-/// The guides, each of which is there in both languages.
+/// The guides. Each is there in both languages.
 const GUIDES: [&str; 7] =
     ["administration", "browser", "install-postgresql", "move-from-sqlite", "operating", "own-schema", "using"];
 /// Any text, also over several lines where it stands alone.
@@ -42,7 +42,7 @@ fn the_administrators_guide_does_what_it_says() -> Result<()> {
     follow("administration")
 }
 
-/// What the README's "Use it" was, in the two guides it became: the second goes on in the terminal of the first.
+/// Both guides in one terminal: the second goes on where the first ends.
 #[test]
 fn the_guides_to_using_and_operating_do_what_they_say() -> Result<()> {
     let mut all = guide("guides", "using")?;
@@ -207,7 +207,7 @@ fn guide(folder: &str, name: &str) -> Result<Vec<Block>> {
 /// A fenced block of a guide.
 #[derive(Debug)]
 struct Block {
-    /// What stands behind the opening fence.
+    /// The kind of the block, which stands behind the opening fence.
     info: String,
     /// The line of the fence, from 1.
     line: usize,
@@ -256,12 +256,12 @@ fn follow(name: &str) -> Result<()> {
     type_in(&format!("docs/guides/{name}.md"), &guide("guides", name)?, Strictness::All)
 }
 
-/// Which output is compared.
+/// The output that is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Strictness {
     /// All: a command with nothing beside it prints nothing.
     All,
-    /// What stands beside a command; one with nothing beside it may print what it likes.
+    /// Only what stands beside a command: one with nothing beside it may print what it likes.
     Said,
 }
 
@@ -297,7 +297,7 @@ struct Terminal {
     input: ChildStdin,
     output: Receiver<String>,
     typed: tempfile::NamedTempFile,
-    /// What the machine may lack.
+    /// Programs that the machine may lack.
     _tools: tempfile::TempDir,
     address: String,
     strictness: Strictness,
