@@ -16,6 +16,10 @@ const NOT_PATHS: [&str; 4] = ["write.py", "sw.js", "wasm-client/web/dist", "wasm
 /// Texts that begin like a command, and are none.
 const NOT_COMMANDS: [&str; 3] =
     ["tidemark bundle 1: key of the seals", "tidemark receipt 1: key of the seals", "tidemark-server …"];
+/// The columns that a line of a document may have.
+const COLUMNS: usize = 120;
+/// Documents that still have wider lines.
+const WIDE: [&str; 2] = ["docs/FORMAT.md", "docs/SCRIPTING.md"];
 const PROGRAMS: [&str; 2] = ["tidemark", "tidemark-server"];
 
 #[test]
@@ -36,6 +40,19 @@ fn every_path_test_and_command_of_the_documents_is_there() -> Result<()> {
     println!("{checked} names in {} documents", documents.len());
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     ensure!(documents.len() > 40 && checked > 700, "{checked} names in {} documents only", documents.len());
+    Ok(())
+}
+
+#[test]
+fn every_line_of_a_document_fits_a_terminal() -> Result<()> {
+    let project = Project::read()?;
+    let mut wide = Vec::new();
+    for document in project.paths.iter().filter(|path| is_document(path) && !WIDE.contains(&path.as_str())) {
+        let text = std::fs::read_to_string(project.root.join(document))?;
+        let lines = text.lines().enumerate().filter(|(_, line)| line.chars().count() > COLUMNS);
+        wide.extend(lines.map(|(at, line)| format!("{document}:{}: {} columns", at + 1, line.chars().count())));
+    }
+    ensure!(wide.is_empty(), "{}", wide.join("\n"));
     Ok(())
 }
 
