@@ -2,7 +2,7 @@
 
 # List the recipes.
 default:
-    @just --list
+    @{{just_executable()}} --list
 
 # The main job, in a terminal.
 demo *ARGS:
@@ -50,8 +50,17 @@ build:
 picture:
     scripts/demo-picture
 
-# Figures: push beside COPY, moving a whole system, the browser.
-figures:
-    cargo run --release -p tidemark-benches --bin compare -- 1000000 5
-    scripts/compare-move
-    scripts/compare-web
+# All figures, on an idle machine: each of the three fails when it misses its goal.
+figures: figures-push figures-move figures-web
+
+# Push beside COPY: rows, rounds.
+figures-push *ARGS='1000000 5':
+    cargo run --release -p tidemark-benches --bin compare -- {{ARGS}}
+
+# Moving a whole system.
+figures-move *ARGS:
+    scripts/compare-move {{ARGS}}
+
+# The browser client beside SQLite's own.
+figures-web *ARGS:
+    scripts/compare-web {{ARGS}}

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Helpers shared by the scripts of this folder. Source it; it runs nothing by itself.
-# Every setup script asks in this order: already there, the ordinary way, a fallback; and says in one line which it took.
+# Helpers shared by the scripts of this folder. Source it; it runs nothing by itself. Every setup script asks in this
+# order: already there, the ordinary way, a fallback; and says in one line which it took.
 
 # Everything fetched or built for development lives here, never in the repository.
 tidemark_cache="${XDG_CACHE_HOME:-$HOME/.cache}/tidemark"
@@ -160,8 +160,9 @@ nextest_root=$tidemark_cache/nextest
 nextest_env() { export PATH="$PATH:$nextest_root/bin"; }
 nextest_ready() { cargo nextest --version >/dev/null 2>&1; }
 
-# What is tested together. Cargo unites the features of what it builds in one go, and builds a crate once more for others: so who builds for the tests
-# names these. The simulation has a build of its own (scripts/test); the benches have no tests, and clippy compiles them.
+# The packages that are tested together. Cargo unites the features of the packages that it builds in one go, and builds
+# a crate once more for other features: so every build for the tests names these. The simulation has a build of its own
+# (scripts/test); the benches have no tests, and clippy compiles them.
 # shellcheck disable=SC2034
 test_packages=(--workspace --exclude tidemark-simulation --exclude tidemark-benches)
 
@@ -217,8 +218,9 @@ wasm_build_env() {
 	export SQLITE_WASM_RS_FLAGS="${SQLITE_WASM_RS_FLAGS-${sqlite_wasm_flags[*]}}"
 }
 
-# SQLite as a browser downloads it: without the parts that neither Tidemark nor most pages use (R-Tree, sessions, full-text search: each as many
-# kilobytes as all of the engine's protocol) and that are for debugging. Set SQLITE_WASM_RS_FLAGS to choose otherwise: empty is all of it.
+# SQLite as a browser downloads it: without the parts that neither Tidemark nor most pages use (R-Tree, sessions,
+# full-text search: each as many kilobytes as all of the engine's protocol), and without those for debugging. Set
+# SQLITE_WASM_RS_FLAGS to choose otherwise: empty is all of it.
 sqlite_wasm_flags=(
 	-USQLITE_ENABLE_{FTS5,MATH_FUNCTIONS,PREUPDATE_HOOK,RTREE,SESSION,BYTECODE_VTAB,DBSTAT_VTAB,STMTVTAB}
 	-USQLITE_ENABLE_{API_ARMOR,COLUMN_METADATA,OFFSET_SQL_FUNC,UNKNOWN_SQL_FUNCTION,UNLOCK_NOTIFY}
@@ -249,8 +251,8 @@ npm_packages() {
 	cp "$1/package-lock.json" "$stamp"
 }
 
-# web_tests_ready PROFILE: makes sure of all that the browser tests need, builds the package and then, with the notebook in it, the
-# server, and exports where they are.
+# web_tests_ready PROFILE: makes sure of all that the browser tests need, builds the package and then, with the
+# notebook in it, the server, and exports where they are.
 web_tests_ready() {
 	scripts/setup-postgres
 	scripts/setup-timescaledb

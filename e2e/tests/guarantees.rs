@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 /// Names of functions that carry `#[test]`, and of those in folders `tests`: cases of a macro carry nothing.
-fn functions(folder: &Path, found: &mut BTreeSet<String>) -> Result<()> {
+pub fn functions(folder: &Path, found: &mut BTreeSet<String>) -> Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -37,26 +37,39 @@ fn every_guarantee_names_tests_that_exist() -> Result<()> {
     let mut tests = BTreeSet::new();
     functions(project, &mut tests)?;
     let guarantees = std::fs::read_to_string(project.join("docs/GUARANTEES.md"))?;
-    let mut named = 0;
-    for (number, line) in guarantees.lines().enumerate().filter(|(_, line)| line.starts_with('|')) {
-        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
-        ensure!(cells.len() == 3 || line.starts_with("|---"), "line {}: {} cells, not 3", number + 1, cells.len());
-        let Some(held_by) = cells.get(2).filter(|cell| cell.contains('`')) else {
-            ensure!(line.contains("held by") || line.starts_with("|---"), "line {}: held by nothing", number + 1);
-            continue;
-        };
+    let (mut promised, mut named) = (0, 0);
+    for promise in promises(&guarantees) {
+        let says = promise.lines().next().unwrap_or_default();
+        let held_by: Vec<&str> = promise.split("  - *Held by:* ").skip(1).collect();
+        let [held_by] = held_by[..] else { bail!("{says}: held by {} lists of tests, not one", held_by.len()) };
+        ensure!(held_by.contains('`'), "{says}: held by nothing");
         for name in held_by.split('`').skip(1).step_by(2) {
             let there = match name.strip_suffix('*') {
                 Some(prefix) => tests.iter().any(|test| test.starts_with(prefix)),
                 None => tests.contains(name),
             };
-            ensure!(there, "line {}: there is no test {name}", number + 1);
+            ensure!(there, "{says}: there is no test {name}");
             named += 1;
         }
+        promised += 1;
     }
-    println!("{named} names of tests, all there");
-    ensure!(named > 20, "{named} names only: is the table's form another one now?");
+    println!("{promised} promises, {named} names of tests, all there");
+    ensure!(promised > 40 && named > 150, "{promised} promises, {named} names only: is their form another one now?");
     Ok(())
+}
+
+/// The promises of a text: each is an item of a list, with what belongs to it.
+fn promises(text: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for line in text.lines() {
+        if line.starts_with("- ") {
+            found.push(line.to_owned());
+        } else if let Some(last) = found.last_mut().filter(|_| line.starts_with("  ")) {
+            last.push('\n');
+            last.push_str(line);
+        }
+    }
+    found
 }
 
 /// Folders `tests` with a program in them.

@@ -1,5 +1,6 @@
-//! The guides and the README's short commands, typed in as their reader would: every `console` block runs, and prints what the guide says. In the
-//! README and the guides that exist in English only, most commands have no output beside them: these only have to succeed.
+//! The guides and the README's short commands, typed in as their reader would: every `console` block runs, and prints
+//! what the guide says. In the README and some guides, most commands have no output beside them: these only have to
+//! succeed. Both languages have the same blocks, so the tests type the Russian guides with the English ones.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -14,14 +15,13 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use tidemark_e2e::postgres::{Flavour, PostgresCluster};
 use tidemark_e2e::process::{PATIENCE, program, python, python_script};
 
-/// What a block is that holds no commands to run here: configuration, or commands of another system.
+/// Kinds of blocks that hold no commands to run here: configuration, or commands of another system.
 const NOT_RUN: [&str; 5] = ["sh", "powershell", "ini", "nginx", "text"];
-/// Says of a section whose commands no test runs whether somebody ran them, in both languages.
+/// Words, in both languages, with which a section that no test runs says whether somebody ran its commands.
 const SAYS_WHETHER_TRIED: [&str; 4] = ["**Tried", "**Not tried", "**Проверено", "**Не проверялось"];
-/// The guides for users of every kind.
-const IN_BOTH_LANGUAGES: [&str; 3] = ["administration", "install-postgresql", "move-from-sqlite"];
-/// Those that have no Russian version yet.
-const IN_ENGLISH: [&str; 4] = ["browser", "operating", "own-schema", "using"];
+/// The guides. Each is there in both languages.
+const GUIDES: [&str; 7] =
+    ["administration", "browser", "install-postgresql", "move-from-sqlite", "operating", "own-schema", "using"];
 /// Any text, also over several lines where it stands alone.
 const ANYTHING: &str = "…";
 /// The address in the guides; a test takes a free port.
@@ -42,7 +42,7 @@ fn the_administrators_guide_does_what_it_says() -> Result<()> {
     follow("administration")
 }
 
-/// What the README's "Use it" was, in the two guides it became: the second goes on in the terminal of the first.
+/// Both guides in one terminal: the second goes on where the first ends.
 #[test]
 fn the_guides_to_using_and_operating_do_what_they_say() -> Result<()> {
     let mut all = guide("guides", "using")?;
@@ -100,10 +100,10 @@ fn every_guide_has_the_same_blocks_in_both_languages() -> Result<()> {
     };
     let file = |name: &str| format!("{name}.md");
     let (english, russian) = (names("guides")?, names("ru")?);
-    let all: BTreeSet<_> = IN_BOTH_LANGUAGES.into_iter().chain(IN_ENGLISH).map(file).collect();
+    let all: BTreeSet<_> = GUIDES.into_iter().map(file).collect();
     ensure!(english == all, "not the guides that the tests follow: {english:?}");
-    ensure!(russian == IN_BOTH_LANGUAGES.into_iter().map(file).collect(), "docs/ru holds other guides: {russian:?}");
-    for name in IN_BOTH_LANGUAGES {
+    ensure!(russian == all, "docs/ru holds other guides: {russian:?}");
+    for name in GUIDES {
         let [english, russian] = [guide("guides", name)?, guide("ru", name)?];
         for (one, other) in english.iter().zip(&russian) {
             ensure!(
@@ -207,7 +207,7 @@ fn guide(folder: &str, name: &str) -> Result<Vec<Block>> {
 /// A fenced block of a guide.
 #[derive(Debug)]
 struct Block {
-    /// What stands behind the opening fence.
+    /// The kind of the block, which stands behind the opening fence.
     info: String,
     /// The line of the fence, from 1.
     line: usize,
@@ -256,12 +256,12 @@ fn follow(name: &str) -> Result<()> {
     type_in(&format!("docs/guides/{name}.md"), &guide("guides", name)?, Strictness::All)
 }
 
-/// Which output is compared.
+/// The output that is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Strictness {
     /// All: a command with nothing beside it prints nothing.
     All,
-    /// What stands beside a command; one with nothing beside it may print what it likes.
+    /// Only what stands beside a command: one with nothing beside it may print what it likes.
     Said,
 }
 
@@ -297,7 +297,7 @@ struct Terminal {
     input: ChildStdin,
     output: Receiver<String>,
     typed: tempfile::NamedTempFile,
-    /// What the machine may lack.
+    /// Programs that the machine may lack.
     _tools: tempfile::TempDir,
     address: String,
     strictness: Strictness,
@@ -400,7 +400,8 @@ impl Drop for Terminal {
     }
 }
 
-/// Whether a text is what a guide says, where [`ANYTHING`] inside a line stands for any text of that line, and alone for any lines.
+/// Compares a text with what a guide says. [`ANYTHING`] stands for any text of a line inside one, and for any lines
+/// alone.
 fn matches(says: &str, text: &str) -> bool {
     fn lines(says: &[&str], text: &[&str]) -> bool {
         match says.split_first() {
