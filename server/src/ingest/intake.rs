@@ -65,13 +65,15 @@ impl Ingest {
         }
     }
 
-    /// Goes on for so long with the pieces of one batch before it asks the client to send it again; unless told otherwise it is 20 s.
+    /// Goes on for so long with the pieces of one batch before it asks the client to send it again; unless told
+    /// otherwise it is 20 s.
     #[must_use]
     pub fn with_request_time(self, request_time: Duration) -> Self {
         Self { request_time, ..self }
     }
 
-    /// Touches at most so many chunks of tables with a time column in one transaction; unless told otherwise it is [`CHUNKS_MAX`].
+    /// Touches at most so many chunks of tables with a time column in one transaction; unless told otherwise it is
+    /// [`CHUNKS_MAX`].
     #[must_use]
     pub fn with_chunks_max(self, chunks_max: u32) -> Self {
         Self { chunks_max: chunks_max.max(1), ..self }
@@ -83,7 +85,8 @@ impl Ingest {
         &self.panics
     }
 
-    /// Whether a batch of the station failed for another reason than that the database is away, and none went through whole since.
+    /// Whether a batch of the station failed for another reason than that the database is away, and none went through
+    /// whole since.
     #[must_use]
     pub fn is_tried(&self, station: StationNumber) -> bool {
         self.patience.is_tried(station)
@@ -113,7 +116,8 @@ impl Ingest {
         &self.clock
     }
 
-    /// The schema with this fingerprint; asks the database when it is not known yet, because another server may have brought it.
+    /// The schema with this fingerprint; asks the database when it is not known yet, because another server may have
+    /// brought it.
     ///
     /// # Errors
     /// [`ProblemCode::UnknownSchema`], or that the database cannot be asked.

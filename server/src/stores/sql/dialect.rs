@@ -11,7 +11,7 @@
 //! | `{bytes image}` | `octet_length(image::text)::bigint` | `length(CAST(image AS BLOB))` |
 //! | `{locked}` | `FOR UPDATE` | nothing: a transaction there is the only writer |
 //! | `{locked r, others passed over}` | `FOR UPDATE OF r SKIP LOCKED` | nothing |
-//! | `{rows}`, of an [`Each`] | `unnest($2::bigint[], …) AS a (seq, …)`, once | `(SELECT ?2 AS seq, …) AS a`, row by row |
+//! | `{rows}` of an [`Each`] | `unnest($2::bigint[], …) AS a (seq, …)` | `(SELECT ?2 AS seq, …) AS a`, for each row |
 
 use std::fmt::Write as _;
 
