@@ -8,7 +8,7 @@ mod common;
 mod contract;
 mod cors;
 mod http;
-mod lines;
+mod lineage;
 mod load;
 mod migrations;
 mod notebook;

@@ -102,7 +102,7 @@ async fn choose(
         .lineages()
         .await?
         .into_iter()
-        .filter_map(|line| line.former.filter(|former| former.owned).map(|former| (line.station, former.number)))
+        .filter_map(|of| of.former.filter(|former| former.owned).map(|former| (of.station, former.number)))
         .collect();
     let mut chosen = BTreeSet::new();
     for word in asked {

@@ -203,10 +203,10 @@ struct Listed {
 }
 
 impl Listed {
-    fn new(station: StationSummary, line: Option<&LineageSummary>, now_ms: i64) -> Self {
+    fn new(station: StationSummary, lineage: Option<&LineageSummary>, now_ms: i64) -> Self {
         let record = station.record;
-        let former = line.and_then(|line| line.former);
-        let fork = line.and_then(|line| line.fork);
+        let former = lineage.and_then(|lineage| lineage.former);
+        let fork = lineage.and_then(|lineage| lineage.fork);
         Self {
             state: match (record.revoked_at_ms, record.number) {
                 (Some(_), _) => "revoked",
@@ -253,11 +253,11 @@ impl Listed {
 async fn list(look: &Look) -> anyhow::Result<()> {
     let now_ms = SystemClock.now_ms();
     let upstream = look.place.upstream().await?;
-    let lines: HashMap<StationNumber, LineageSummary> =
-        upstream.lineages().await?.into_iter().map(|line| (line.station, line)).collect();
+    let lineages: HashMap<StationNumber, LineageSummary> =
+        upstream.lineages().await?.into_iter().map(|lineage| (lineage.station, lineage)).collect();
     let listed = upstream.stations().await?.into_iter().map(|station| {
-        let line = station.record.number.and_then(|number| lines.get(&number));
-        Listed::new(station, line, now_ms)
+        let lineage = station.record.number.and_then(|number| lineages.get(&number));
+        Listed::new(station, lineage, now_ms)
     });
     if look.json {
         return listed.into_iter().try_for_each(|station| print_json(&station));
