@@ -4,7 +4,7 @@
 //! ([`History`](crate::ledger::cursors::History) tells it), and gets a number of its own. Rows of the shared history
 //! stay in the old number's block.
 //!
-//! Who may write those rows is for the operator to say, by the join code:
+//! The operator says by the join code who may write those rows:
 //! - a code of `station add NAME`: the old number goes on in another copy of the file, and its rows are that copy's;
 //! - a code of `station add NAME --replaces OLD`: the old number ends, and the file that rejoins owns its rows.
 
@@ -28,9 +28,9 @@ pub struct RejoinAsk {
     pub former: StationNumber,
     /// And its name.
     pub former_name: String,
-    /// Where the former number stood when the file compared histories.
+    /// The former number's cursor when the file compared histories.
     pub cursor: Cursor,
-    /// Where the histories parted.
+    /// The place where the histories parted.
     pub parting: Parting,
     /// It must own the former number's rows.
     pub must_replace: bool,

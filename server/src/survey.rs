@@ -52,7 +52,7 @@ impl Reading {
     }
 }
 
-/// What is gathered for one ask.
+/// The answer to one ask, while it is gathered.
 #[derive(Debug)]
 enum Gathered {
     Digests {
@@ -127,7 +127,7 @@ impl Survey {
         self
     }
 
-    /// What to read next; `None` when all is read that goes into this reply.
+    /// The table to read next; `None` when all is read that goes into this reply.
     pub fn next_reading(&mut self) -> Option<Reading> {
         loop {
             if let (Some((table, _)), Some(scope)) = (&self.current, self.scopes.pop()) {

@@ -30,7 +30,7 @@ use self::books::{Alone, Books};
 pub use self::state::{Constraint, Faults, Footprint, Moment, StoredRow, Trial};
 use self::state::{Session, State};
 
-/// What a database holds.
+/// The contents of the store.
 #[derive(Debug, Clone, Copy)]
 pub struct Contents<'a> {
     /// The rows of every table, by the table's number.

@@ -1,4 +1,4 @@
-//! What the store holds, and how a write is undone.
+//! The contents of the store, and how a write is undone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -57,7 +57,7 @@ pub enum Moment {
 pub type Faults = Arc<FaultsFn>;
 pub(crate) type FaultsFn = dyn Fn(Moment) -> Result<(), StoreError> + Send + Sync;
 
-/// What a transaction has written so far, for a [`Trial`].
+/// The writes of a transaction so far, for a [`Trial`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Footprint {
     /// The chunks of tables with a time column, by table and number, as TimescaleDB would cut them.
@@ -158,7 +158,7 @@ pub(crate) struct Session<'s> {
     pub(crate) schema: &'s Schema,
     pub(crate) state: &'s mut State,
     undo: Vec<Undo>,
-    /// Where the undo list and the footprint were at each savepoint.
+    /// The length of the undo list, and the footprint, at each savepoint.
     marks: Vec<(usize, Footprint)>,
     pub(crate) constraint: Option<&'s ConstraintFn>,
     faults: Option<&'s FaultsFn>,

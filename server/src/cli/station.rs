@@ -59,7 +59,7 @@ pub(super) struct RotateArgs {
     place: Place,
 }
 
-/// What a code says, and how long.
+/// The contents of a code, and its life.
 #[derive(Args)]
 struct CodeArgs {
     /// The URL under which the station reaches this server; without it, the code is of use on this machine only.

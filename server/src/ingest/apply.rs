@@ -156,7 +156,7 @@ async fn print_at(tx: &mut dyn Transaction, station: StationNumber, seq: u64) ->
     Ok(history.filter(|history| history.first_seq == seq).and_then(|history| history.prints.first().copied()))
 }
 
-/// What becomes of a part that is the one change to be refused: nothing of it is written. `None` for every other part.
+/// The outcome of a part that is the one change to be refused: nothing of it is written. `None` for every other part.
 /// A change that the station has rejected already is not refused again.
 fn refused_unwritten(work: &Work<'_>, part: &Part) -> Option<Written> {
     let (seq, message) = part.refuse.as_ref()?;

@@ -28,7 +28,7 @@ impl TimeRange {
     /// Every time there is.
     pub const ANY: Self = Self { first_us: timestamp::FIRST_US, last_us: timestamp::LAST_US };
 
-    /// What a window takes at a moment, milliseconds since 1970 UTC.
+    /// The times that a window takes at a moment, milliseconds since 1970 UTC.
     #[must_use]
     pub const fn new(window: ClockWindow, now_ms: i64) -> Self {
         Self { first_us: window.floor_us, last_us: now_ms.saturating_mul(1000).saturating_add(window.skew_us) }

@@ -199,7 +199,7 @@ impl Ingest {
         Ok(Decoded { batch, prints, schema, current, projected, times, now_ms, chains })
     }
 
-    /// What a station hears whose batch was not applied.
+    /// The problem of a station whose batch was not applied.
     pub(super) async fn declined(&self, station: StationNumber, span: &Span, outcome: Outcome) -> Problem {
         match outcome {
             Outcome::Gap { cursor } => {
@@ -231,7 +231,7 @@ impl Ingest {
         }
     }
 
-    /// What a station hears that may not push any more.
+    /// The problem of a station that may not push any more.
     pub async fn revoked(&self, station: StationNumber) -> Problem {
         let replaced_by = match self.upstream.replaced_by(station).await {
             Ok(replaced_by) => replaced_by,

@@ -32,7 +32,7 @@ const SHRINK: u32 = 8;
 /// A piece that goes through is followed by one of so many times its changes.
 const GROW: u32 = 2;
 
-/// What to do after a failure.
+/// The next thing to do after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     /// The client is asked to come again.
@@ -43,7 +43,7 @@ pub enum Next {
     Refuse,
 }
 
-/// What was tried when it failed.
+/// The changes that were tried when it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tried {
     /// The first seq of the batch as the client sends it.
@@ -68,7 +68,7 @@ struct Trouble {
     alone: (u64, Vec<Cause>),
 }
 
-/// What is remembered of every station whose batches fail.
+/// A memory of every station whose batches fail.
 #[derive(Debug, Default)]
 pub struct Patience(Mutex<HashMap<StationNumber, Trouble>>);
 
@@ -89,7 +89,7 @@ impl Patience {
         self.troubles().contains_key(&station)
     }
 
-    /// What to do after a failure.
+    /// The next thing to do after a failure.
     pub fn failed(&self, station: StationNumber, tried: Tried, cause: Cause) -> Next {
         if planted(Bug::NeverInPieces) {
             return Next::Later;

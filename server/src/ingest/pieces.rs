@@ -22,7 +22,7 @@ use crate::panics::caught;
 use crate::upstream::error::{Cause, StoreError};
 use crate::upstream::transact;
 
-/// What has become of a batch in this request.
+/// The outcome of a batch in this request, so far.
 #[derive(Default)]
 struct Tally {
     cursor: Option<Cursor>,
@@ -123,7 +123,7 @@ impl Ingest {
         }
     }
 
-    /// What a part is going to try, for a batch that failed before: then it matters which changes they are.
+    /// The changes that a part is going to try, for a batch that failed before: then it matters which they are.
     async fn tried(&self, job: &Decoded, part: &Part, tally: &mut Tally) -> Result<Tried, Problem> {
         let span = job.batch.span();
         let cursor = match tally.cursor {
@@ -184,7 +184,7 @@ impl Ingest {
     }
 }
 
-/// What a client hears when its changes failed and are to be tried again.
+/// The problem of a client whose changes failed and are to be tried again.
 fn refused(error: &StoreError, cause: Cause, tried: &Tried) -> Problem {
     if matches!(error, StoreError::Fault(_)) || cause == Cause::Panic {
         return crate::panics::fault();

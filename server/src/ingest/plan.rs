@@ -34,7 +34,7 @@ impl Refusal {
     }
 }
 
-/// What becomes of a range of changes.
+/// The plan of a range of changes: their verdicts, and the net effect.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Plan {
     /// The changes that are not applied, in order.
@@ -45,7 +45,7 @@ pub struct Plan {
     pub steps: Vec<Step>,
 }
 
-/// What a row came to within the range.
+/// The net effect on a row within the range.
 struct Net {
     /// The place of the change that made it so.
     place: usize,

@@ -5,7 +5,7 @@ use tidemark_core::protocol::{Problem, ProblemCode};
 use crate::panics::fault;
 use crate::upstream::error::StoreError;
 
-/// What a client hears of a store's failure. What only the operator may know goes to the log.
+/// The problem of a client whose request a store failed. Words that only the operator may know go to the log.
 #[must_use]
 pub fn store_problem(error: StoreError) -> Problem {
     match error {

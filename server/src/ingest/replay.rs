@@ -45,7 +45,7 @@ pub struct Replay {
     pub now_ms: i64,
 }
 
-/// What became of a replay.
+/// The outcome of a replay.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReplayOutcome {
     /// Rejects that were applied.

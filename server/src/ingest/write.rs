@@ -47,7 +47,7 @@ pub struct Work<'a> {
     pub schema: &'a Schema,
     /// In whose log the changes are: among its rejects parents are looked for.
     pub log: StationNumber,
-    /// Who writes them, and what it may write: whose log it is, or who replaced that station.
+    /// The station that writes them, and the rows it may write: that of the log, or the one that replaced it.
     pub lineage: &'a Lineage,
     /// Which times are taken.
     pub times: TimeRange,
@@ -59,7 +59,7 @@ pub struct Work<'a> {
     pub has_open_rejects: bool,
 }
 
-/// What became of changes.
+/// The outcome of changes.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Written {
     /// How many were applied.
@@ -197,7 +197,7 @@ async fn facts(
     Ok(facts)
 }
 
-/// What earlier ranges of the same changes made of rows: rejected by a change, or (`None`) written or deleted by one.
+/// Rows that earlier ranges of the same changes touched: rejected by a change, or (`None`) written or deleted by one.
 #[derive(Debug, Default)]
 struct KnownRows(HashMap<(usize, Key), Option<RejectedRow>>);
 
@@ -219,7 +219,7 @@ impl KnownRows {
     }
 }
 
-/// Whether of a change with several steps some were refused and some were not.
+/// Some steps of one change were refused, and others of it were not.
 fn is_torn(steps: &[Step], refused: &[RefusedStep]) -> bool {
     let is_refused: HashSet<usize> = refused.iter().map(|refused| refused.step).collect();
     let places: HashSet<usize> = refused.iter().map(|refused| steps[refused.step].place).collect();

@@ -10,7 +10,7 @@ use crate::ledger::rejects::{Reject, RejectFilter, RejectHead};
 use crate::ledger::schemas::KnownSchema;
 use crate::ledger::stations::{NewStation, StationBy, StationRecord, StationSummary};
 
-/// What a store's failure is in each of them: its errors are the ledger's.
+/// Calls of the ledger by name; each fails as the ledger does.
 #[allow(clippy::missing_errors_doc, reason = "every one fails as the store does, and for no other reason")]
 impl dyn Upstream {
     /// How far a station's log is durable here.

@@ -31,8 +31,9 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// What failed, to be known again when it repeats itself; `None` when the database is away or the transaction only
-    /// met another one: such failures pass, however often they repeat themselves, and say nothing of the changes.
+    /// The cause, by which a failure is known again when it repeats itself; `None` when the database is away or the
+    /// transaction only met another one: such failures pass, however often they repeat themselves, and say nothing of
+    /// the changes.
     #[must_use]
     pub const fn cause(&self) -> Option<Cause> {
         match self {
@@ -54,7 +55,7 @@ impl StoreError {
     }
 }
 
-/// What failed, as far as that is needed to know it again.
+/// The cause of a failure, as far as that is needed to know it again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cause {
     /// PostgreSQL's SQLSTATE.
@@ -103,7 +104,7 @@ impl fmt::Display for Cause {
     }
 }
 
-/// What PostgreSQL's SQLSTATE says of a failure.
+/// The failure that a SQLSTATE of PostgreSQL stands for.
 ///
 /// Classes are those of the manual's appendix A, "PostgreSQL Error Codes".
 #[must_use]

@@ -68,7 +68,7 @@ pub trait Upstream: Send + Sync + 'static {
 /// Runs work in one transaction and returns its result.
 ///
 /// # Errors
-/// What the work or the store says; then nothing of it remains.
+/// When the work or the store fails; then nothing of it remains.
 pub async fn transact<R: Send + 'static>(
     upstream: &dyn Upstream,
     work: impl for<'t> Fn(&'t mut dyn Transaction) -> BoxFuture<'t, Result<R, StoreError>> + Send + Sync + 'static,

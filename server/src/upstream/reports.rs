@@ -1,4 +1,4 @@
-//! What a store tells for reports.
+//! The contents of a store that reports are made from.
 
 use async_trait::async_trait;
 

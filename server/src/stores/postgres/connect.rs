@@ -10,7 +10,7 @@ use crate::upstream::error::{StoreError, of_sql_state};
 /// How long a request waits for a connection, and a connection for its server.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the driver says, with the server's own words and without the values of rows.
+/// The driver's error in words: those of the database, without the values of rows.
 pub(crate) fn message_of(error: &tokio_postgres::Error) -> String {
     if let Some(db) = error.as_db_error() {
         return match db.constraint() {

@@ -1,4 +1,4 @@
-//! What of the schema a database has not: a server does not start on one that differs, and says how.
+//! Differences between a database and the schema: a server does not start on one that differs, and says how.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -1,5 +1,5 @@
-//! What a table refuses rows for, beyond the schema: read from PostgreSQL's catalogue, and asked of rows that are
-//! loaded into a temporary table without constraints.
+//! The rules by which a table refuses rows, beyond the schema: read from PostgreSQL's catalogue, and asked of rows that
+//! are loaded into a temporary table without constraints.
 
 use tidemark_core::schema::Table;
 use tidemark_core::sqlite::quote;
@@ -18,7 +18,7 @@ pub(super) struct Unique {
     condition: Option<String>,
 }
 
-/// What a table refuses rows for.
+/// The rules by which a table refuses rows.
 pub(super) struct Rules {
     relation: String,
     /// Columns that must not be NULL.
@@ -34,7 +34,7 @@ pub(super) struct Rules {
 pub(super) struct OwnFault {
     /// When it does.
     condition: String,
-    /// What the database says then.
+    /// The database's words for it.
     pub message: String,
 }
 
@@ -186,7 +186,7 @@ impl Unique {
         self.condition.as_ref().map_or_else(|| "true".to_owned(), |condition| format!("({condition})"))
     }
 
-    /// What the database says of a row that it refuses.
+    /// The database's words for a row that it refuses.
     fn message(&self) -> String {
         let name = &self.name;
         format!("duplicate key value violates unique constraint \"{name}\" (constraint {name}, SQLSTATE 23505)")

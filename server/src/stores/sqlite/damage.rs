@@ -1,4 +1,4 @@
-//! Whether a file is whole.
+//! A check that a file is whole.
 
 use rusqlite::Connection;
 
