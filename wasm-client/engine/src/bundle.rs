@@ -119,7 +119,7 @@ pub fn export(
     let last_seq = store.last_seq()?;
     // As before a push: what leaves the machine must survive a power cut here, or the file would seem rewound afterwards.
     if last_seq > meta.sent_seq {
-        store.update_station("sent_seq = max(sent_seq, ?1)", [last_seq as i64])?;
+        store.note_carried(last_seq)?;
     }
     let snapshot = Snapshot::take(store)?;
     let mut at = snapshot.tidemark;
@@ -205,7 +205,7 @@ pub fn import_receipt(store: &mut Store, now_ms: i64, mut receipt: impl Read + S
                 let message = found
                     .fork_message(&membership.name, base, end.cursor)
                     .expect("BUG: the histories were compared and differ");
-                store.update_station("forked = ?1, last_contact_ms = ?2", (&message, now_ms))?;
+                store.note_forked(now_ms, &message)?;
                 return Err(BundleError::Forked(message));
             }
         }

@@ -125,8 +125,7 @@ fn evolve(tx: &Transaction<'_>, file: &str, current: &Schema, new: &Schema) -> R
         (upto as i64, current.source(), current.fingerprint().to_hex()),
     )
     .map_err(sql)?;
-    tx.execute("UPDATE tidemark_station SET schema = ?1, fingerprint = ?2", (new.source(), new.fingerprint().to_hex()))
-        .map_err(sql)?;
+    meta::write::follow(tx, new).map_err(sql)?;
     capture::repair(tx, file, new)?;
     let lacking = Lacking::read(tx, file)?;
     for (table, op, of) in uncaptured {

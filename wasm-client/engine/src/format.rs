@@ -44,7 +44,7 @@ pub(crate) fn upgrade(db: &mut Connection, file: &str) -> Result<()> {
         let schema = meta::read_schema(&tx, file)?;
         step(&tx, from, &schema).map_err(sql)?;
     }
-    tx.execute("UPDATE tidemark_station SET format = max(format, ?1)", [FORMAT]).map_err(sql)?;
+    meta::write::raise_format(&tx, FORMAT).map_err(sql)?;
     tx.commit().map_err(sql)
 }
 

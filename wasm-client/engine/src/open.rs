@@ -178,7 +178,7 @@ pub(crate) fn make_ours(db: &Connection, file: &str, schema: &Schema, station_uu
             db.execute_batch(&trigger).map_err(sql)?;
         }
     }
-    meta::insert(db, schema, station_uuid).map_err(sql)
+    meta::write::insert(db, format::FORMAT, schema, station_uuid).map_err(sql)
 }
 
 fn check_init(db: &Connection, file: &str, schema: &Schema) -> Result<()> {

@@ -3,12 +3,12 @@
 
 use rusqlite::{Transaction, params};
 use tidemark_core::capture::{LOG_TABLE, log_rows};
-use tidemark_core::chain::Chain;
 use tidemark_core::rejoin::RejoinReply;
 use tidemark_core::sqlite::quote;
 
 use crate::error::{Error, Result, Secret};
 use crate::former::{self, Shared};
+use crate::meta::write::{NewStation, become_station};
 use crate::meta::{self, Identity, Meta};
 use crate::parting::{Parting, check_whole};
 use crate::rejects::REJECTS_TABLE;
@@ -96,23 +96,16 @@ pub(crate) fn switch(store: &mut Store, to: &Switch<'_>) -> Result<Switched> {
         params![old.number.get(), old.name, meta.server.unwrap_or_default(), upto as i64, to.now_ms],
     )
     .map_err(sql)?;
-    let limits = serde_json::to_string(&to.reply.limits).expect("BUG: four numbers serialise");
-    tx.execute(
-        "UPDATE tidemark_station SET station_uuid = ?1, number = ?2, name = ?3, server = ?4, token = ?5, join_digest = ?6, tidemark = 0, \
-         chain = ?7, sent_seq = 0, limits = ?8, forked = NULL, last_contact_ms = ?9, last_error = NULL, last_error_ms = NULL",
-        params![
-            to.uuid,
-            to.reply.station.get(),
-            to.reply.name,
-            to.server,
-            to.token.0,
-            to.join_digest,
-            Chain::start(to.uuid).0,
-            limits,
-            to.now_ms
-        ],
-    )
-    .map_err(sql)?;
+    let new = NewStation {
+        uuid: to.uuid,
+        number: to.reply.station,
+        name: &to.reply.name,
+        server: to.server,
+        token: to.token,
+        join_digest: to.join_digest,
+        limits: &to.reply.limits,
+    };
+    become_station(&tx, &new, to.now_ms).map_err(sql)?;
     tx.execute("DELETE FROM tidemark_rejoin", []).map_err(sql)?;
     let pending: i64 = tx.query_row("SELECT count(*) FROM tidemark_log", [], |row| row.get(0)).map_err(sql)?;
     tx.commit().map_err(sql)?;

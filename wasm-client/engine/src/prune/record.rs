@@ -11,7 +11,7 @@ use tidemark_core::sqlite::quote;
 
 use crate::error::Result;
 use crate::format::PRUNED_FORMAT;
-use crate::meta::row_error;
+use crate::meta::{row_error, write};
 use crate::pruned::{day_of, is_there, parse_digest};
 
 /// `CREATE TABLE`s of a file that was pruned. `fingerprint`: of the schema whose columns the digest is over.
@@ -76,7 +76,7 @@ pub(crate) fn note(
     let sql = |error| row_error(file, error);
     if !is_there(tx).map_err(sql)? {
         tx.execute_batch(CREATE_PRUNED).map_err(sql)?;
-        tx.execute("UPDATE tidemark_station SET format = ?1", [PRUNED_FORMAT]).map_err(sql)?;
+        write::raise_format(tx, PRUNED_FORMAT).map_err(sql)?;
     }
     if !has_rows_of(tx, table).map_err(sql)? {
         for trigger in guards(table) {

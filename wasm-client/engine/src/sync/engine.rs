@@ -614,8 +614,7 @@ impl Engine {
             self.backoff.reset();
         }
         self.pace.get_or_insert_with(|| Pace::new(reply.limits)).set_limits(reply.limits);
-        store
-            .update_station("forked = NULL, last_contact_ms = ?1, last_error = NULL, last_error_ms = NULL", [now_ms])?;
+        store.note_agreed(now_ms)?;
         Ok(Event::Agreed)
     }
 
@@ -643,7 +642,7 @@ impl Engine {
         let name = store.meta()?.membership.map_or_else(String::new, |membership| membership.name);
         let Some(message) = found.fork_message(&name, base, server) else { return Ok(Event::Ignored) };
         self.ask_station = false;
-        store.update_station("forked = ?1, last_contact_ms = ?2", (&message, now_ms))?;
+        store.note_forked(now_ms, &message)?;
         self.stop(store, now_ms, Stop::new(StopKind::Forked, message))
     }
 
@@ -651,7 +650,7 @@ impl Engine {
     fn tampered(&mut self, store: &Store, now_ms: i64, found: Error) -> Result<Stop> {
         let stop = Stop::new(StopKind::Tampered, found.to_string());
         self.ask_station = false;
-        store.update_station("forked = ?1", [&stop.message])?;
+        store.note_tampered(&stop.message)?;
         self.stop(store, now_ms, stop.clone())?;
         Ok(stop)
     }

@@ -1,6 +1,9 @@
-//! The one row of `tidemark_station`: what the file knows about itself and its server.
+//! The one row of `tidemark_station`: what the file knows about itself and its server. It is read here; `write` has
+//! the named writers.
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+pub(crate) mod write;
+
+use rusqlite::{Connection, OptionalExtension as _};
 use tidemark_core::chain::Chain;
 use tidemark_core::decision::Cursor;
 use tidemark_core::ids::StationNumber;
@@ -8,7 +11,6 @@ use tidemark_core::limits::FrameLimits;
 use tidemark_core::schema::{Fingerprint, Schema};
 
 use crate::error::{Error, Result, Secret};
-use crate::format::FORMAT;
 use crate::former::FormerTables;
 use crate::lacking::Lacking;
 
@@ -115,14 +117,6 @@ impl Identity {
         // It only ever lacks less, but for an upgrade, which changes the fingerprint.
         Ok(self.lacking.is_empty() || self.lacking == Lacking::read(db, file)?)
     }
-}
-
-pub(crate) fn insert(db: &Connection, schema: &Schema, uuid: [u8; 16]) -> rusqlite::Result<()> {
-    db.execute(
-        "INSERT INTO tidemark_station (one, format, station_uuid, schema, fingerprint, chain) VALUES (1, ?1, ?2, ?3, ?4, ?5)",
-        params![FORMAT, uuid, schema.source(), schema.fingerprint().to_hex(), Chain::start(uuid).0],
-    )?;
-    Ok(())
 }
 
 /// Reads the format number; `None` when there is no such table.
