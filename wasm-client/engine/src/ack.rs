@@ -7,7 +7,7 @@ use tidemark_core::protocol::RejectedChange;
 use tidemark_core::reject::{RejectCode, Rejection};
 
 use crate::error::{Error, Result, printable};
-use crate::former::raise_bound;
+use crate::lineage::raise_bound;
 use crate::meta;
 use crate::rejects::{Origin, keep, parent_rejected_here, resolve};
 use crate::store::Store;

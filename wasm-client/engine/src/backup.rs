@@ -6,9 +6,9 @@ use std::time::Duration;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
+use crate::connect::{OpenOptions, connect};
 use crate::error::{Error, Result};
 use crate::format;
-use crate::open::{OpenOptions, connect};
 use crate::private;
 
 /// How long to wait for a program's transaction when a copy is put back: so often, with a pause of 100 ms.

@@ -109,10 +109,10 @@ pub(crate) fn derived(db: &Connection, file: &str, table: &Table) -> Result<Vec<
     #[allow(unused_mut)] // in a browser
     let mut triggers = create_triggers(table, &unique_indexes(db, file, table)?, &absent_of(table, &there));
     #[cfg(not(target_arch = "wasm32"))]
-    if crate::prune::record::has_rows_of(db, table)
+    if crate::pruned::record::has_rows_of(db, table)
         .map_err(|error| Error::sqlite(file, "read what was pruned", error))?
     {
-        triggers.extend(crate::prune::record::guards(table));
+        triggers.extend(crate::pruned::record::guards(table));
     }
     Ok(triggers)
 }
@@ -122,7 +122,7 @@ pub(crate) fn names(table: &Table) -> Vec<String> {
     #[allow(unused_mut)] // in a browser
     let mut names = trigger_names(table);
     #[cfg(not(target_arch = "wasm32"))]
-    names.extend(crate::prune::record::guard_names(table));
+    names.extend(crate::pruned::record::guard_names(table));
     names
 }
 

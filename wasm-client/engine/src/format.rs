@@ -5,7 +5,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tidemark_core::schema::Schema;
 
 use crate::error::{Error, Result};
-use crate::former::{CREATE_FORMER, first_bounds};
+use crate::lineage::{CREATE_LINEAGE, first_bounds};
 use crate::{meta, rejects};
 
 /// The format of the files this build makes.
@@ -53,7 +53,7 @@ fn step(tx: &Transaction<'_>, from: i64, schema: &Schema) -> rusqlite::Result<()
     match from {
         1 => {
             tx.execute_batch(CREATE_SCHEMAS)?;
-            tx.execute_batch(CREATE_FORMER)?;
+            tx.execute_batch(CREATE_LINEAGE)?;
             first_bounds(tx, schema)?;
             rejects::upgrade_to_2(tx, schema)
         }

@@ -2,20 +2,23 @@
 //!
 //! Time, randomness and the network are arguments, so the same code runs in a station, in a browser's worker and in a simulation.
 //!
+//! What lies on the file, from below: each module uses only those above it in this list.
+//!
 //! | module | what lives there |
 //! |---|---|
-//! | [`Store`] (`store`, `open`, `evolve`, `status`, `log`, `rejects`, `repair`, `renumber`, `rows`) | a station's file |
-//! | `look` | the same file, only looked at: nothing is written |
-//! | [`attach`], `lacking` | capture on a file that another system made, and what such a file has not |
-//! | `backup`, [`private`] | copies of a file, made and put back while programs have it open; who may read file and copies |
+//! | [`meta`], `log`, `rejects`, `lacking`, `lineage`, `pruned` | Tidemark's tables in a station's file, each read and written in one place |
 //! | [`format`](mod@format) | the formats a file has had, and the way from each to the next |
-//! | [`capture`] | the triggers on a real file: checked at open, repaired |
-//! | `parting`, `switch`, `former` | a file whose history parted from its number's: where, going on under another number, its rows before |
+//! | [`capture`] | the triggers on a real file: checked at open, made anew |
+//! | `catalog` | the schemas of a file, and what its rows are read by |
+//! | `connect`, `create`, [`private`] | connections, new files, and who may read file and copies |
+//! | [`Store`] (`store`) | a station's open file: a façade over these |
+//! | `repair`, `renumber`, `rows` | what a person does to rejects and keys; the rows as upstream should have them |
+//! | [`attach`], `backup` | capture on a file that another system made; copies of a file, made and put back |
 //! | [`outbox`], [`ack`] | batches out of the log; the transaction of an acknowledgement |
-//! | [`bundle`] | the log carried by hand, and the receipt for it |
+//! | `rejoin` | a file whose history parted from its number's goes on under another number |
 //! | [`sync`] | the engine: events in, actions out |
-//! | `prune`, `pruned` | rows that are upstream leave the file; what is kept of them |
-//! | [`verify`] | proves that upstream equals the station, and repairs what differs |
+//! | [`bundle`] | the log carried by hand, and the receipt for it |
+//! | [`verify`], `prune` | proves that upstream equals the station; takes rows out of the file that are upstream |
 
 pub mod ack;
 #[cfg(not(target_arch = "wasm32"))] // a browser's files are its own
@@ -24,42 +27,39 @@ pub mod attach;
 pub mod backup;
 pub mod bundle;
 pub mod capture;
+mod catalog;
+mod connect;
+mod create;
 mod error;
-mod evolve;
 pub mod format;
-mod former;
 mod lacking;
+mod lineage;
 mod log;
-#[cfg(not(target_arch = "wasm32"))]
-mod look;
 pub mod meta;
-mod open;
 pub mod outbox;
-mod parting;
 pub mod private;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod prune;
 mod pruned;
 mod rejects;
+mod rejoin;
 mod renumber;
 mod repair;
 mod rows;
-mod status;
 mod store;
-mod switch;
 pub mod sync;
 pub mod verify;
 
+pub use connect::{BUSY_TIMEOUT_MS, OpenOptions};
 pub use error::{Error, Result, Secret, printable};
-pub use evolve::Evolved;
-pub use former::FormerStation;
+pub use lineage::FormerStation;
 pub use log::{ImageRow, show_value};
-pub use open::{BUSY_TIMEOUT_MS, OpenOptions};
 pub use rejects::{Origin, Reject, RejectState};
 pub use renumber::Renumbered;
 pub use repair::{Chosen, Requeued};
 pub use rows::TableDigest;
-pub use status::{State, Status};
+pub use store::evolve::Evolved;
+pub use store::status::{State, Status};
 pub use store::{Store, insert_statement};
 
 /// The SQLite binding of this build, so that callers use the same one.

@@ -14,6 +14,7 @@ use tidemark_core::schema::{Schema, Table};
 use tidemark_core::sqlite::quote;
 use tidemark_core::value::{SqliteValue, ValueRef, format_uuid};
 
+use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::lacking::Lacking;
 use crate::log::{JsonNumbers, sqlite_value};
@@ -64,10 +65,10 @@ impl Local<'_> {
 impl<'a> Rows<'a> {
     /// # Errors
     /// [`Error::NotJoined`]: without a number there are no upstream ids.
-    pub(crate) fn new(db: &'a Connection, file: &'a str, identity: &'a meta::Identity, meta: &Meta) -> Result<Self> {
+    pub(crate) fn new(db: &'a Connection, file: &'a str, catalog: &'a Catalog, meta: &Meta) -> Result<Self> {
         let number = meta.membership.as_ref().ok_or_else(|| Error::NotJoined { file: file.to_owned() })?.number;
-        let schema = &identity.schema;
-        Ok(Self { db, file, schema, lacking: &identity.lacking, ids: identity.former.ids(schema, number) })
+        let schema = &catalog.schema;
+        Ok(Self { db, file, schema, lacking: &catalog.lacking, ids: catalog.id_map(schema, number) })
     }
 
     pub(crate) fn table(&self, index: usize) -> &'a Table {
@@ -262,10 +263,10 @@ impl Store {
     /// # Errors
     /// [`Error::NotJoined`], SQLite's.
     pub fn digests(&mut self) -> Result<Vec<TableDigest>> {
-        let (tx, file, identity) = self.read()?;
-        let rows = Rows::new(&tx, file, identity, &meta::read(&tx, file)?)?;
+        let (tx, file, catalog) = self.read()?;
+        let rows = Rows::new(&tx, file, catalog, &meta::read(&tx, file)?)?;
         let mut scratch = Vec::new();
-        let tables = identity.schema.tables().iter().enumerate();
+        let tables = catalog.schema.tables().iter().enumerate();
         tables
             .map(|(index, table)| {
                 let mut digest = RowDigest::default();

@@ -27,9 +27,10 @@ pub use self::differences::Difference;
 pub use self::problems::Problem;
 pub use self::tables::Tables;
 use crate::capture;
+use crate::connect::{OpenOptions, connect};
+use crate::create::make_ours;
 use crate::error::{Error, Result};
 use crate::lacking::{self, CREATE_LACKING, is_attached};
-use crate::open::{OpenOptions, connect, make_ours};
 use crate::store::Store;
 
 /// What attaching did.

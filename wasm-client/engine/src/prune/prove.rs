@@ -5,7 +5,7 @@ use tidemark_core::digest::RowDigest;
 use tidemark_core::limits::RANGES_MAX;
 use tidemark_core::survey::{Answer, Ask, DigestReply, Question, Range};
 
-use super::record::PrunedRow;
+use crate::pruned::record::PrunedRow;
 use crate::store::Store;
 use crate::sync::backoff::retry_after_ms;
 use crate::sync::reply::{Read, read, stop_of};

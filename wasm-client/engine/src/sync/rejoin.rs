@@ -22,9 +22,8 @@ use super::reply::{Read, read};
 use super::{Method, Refusal, Reply, Request, ServerUrl};
 use crate::error::{Error, Secret};
 use crate::meta::Membership;
-use crate::parting::{Comparison, OwnHistory, Parting, chain_at};
+use crate::rejoin::{Comparison, OwnHistory, RejoinBasis, Switch, Switched, chain_at, switch};
 use crate::store::Store;
-use crate::switch::{Switch, Switched, switch};
 
 /// A step is small; a server that needs longer is not reachable.
 const TIMEOUT_MS: u64 = 60_000;
@@ -135,7 +134,7 @@ pub enum Manner {
 /// What was asked last, but for the history.
 #[derive(Debug)]
 enum Asked {
-    Rejoin(Parting),
+    Rejoin(RejoinBasis),
     Join,
 }
 
@@ -232,24 +231,24 @@ impl Rejoin {
         let file = store.file().to_owned();
         let server = self.comparison.server.ok_or_else(|| not_now("the server did not say where it stands"))?;
         let number = own.meta.membership.as_ref().map_or(0, |membership| membership.number.get());
-        let parting = self.comparison.parting();
+        let parting = self.comparison.basis();
         let (common, next) = match parting {
-            Parting::At(common)
+            RejoinBasis::At(common)
                 if common == server.seq && self.manner != Manner::Forced && !self.comparison.revoked =>
             {
                 return Err(RejoinError::NotForked { file, common, number });
             }
-            Parting::At(common) => {
+            RejoinBasis::At(common) => {
                 let next = if common < own.last_seq() { Some(chain_at(store, common + 1)?) } else { None };
                 (common, next)
             }
-            Parting::Rows => (server.seq.min(own.last_seq()), None),
-            Parting::Tampered => {
+            RejoinBasis::Rows => (server.seq.min(own.last_seq()), None),
+            RejoinBasis::Tampered => {
                 let detail = own.tampered.clone().unwrap_or_else(|| "the server has lost changes".into());
                 return Err(RejoinError::Tampered { file, detail });
             }
-            Parting::Unknown(agree, last) => return Err(RejoinError::Unknown { file, first: agree + 1, last }),
-            Parting::Anew => unreachable!("BUG: a server that answered knows the file"),
+            RejoinBasis::Unknown(agree, last) => return Err(RejoinError::Unknown { file, first: agree + 1, last }),
+            RejoinBasis::Anew => unreachable!("BUG: a server that answered knows the file"),
         };
         self.asked = Some(Asked::Rejoin(parting));
         let request = RejoinRequest {
@@ -261,7 +260,7 @@ impl Rejoin {
             chain: server.chain,
             common,
             next,
-            must_replace: parting == Parting::Rows,
+            must_replace: parting == RejoinBasis::Rows,
         };
         self.request(Method::Post, "/v1/rejoin", serde_json::to_vec(&request).expect("BUG: plain values serialise"))
     }
@@ -275,7 +274,7 @@ impl Rejoin {
             None => return self.on_history(store, reply),
             Some(Asked::Join) => {
                 let JoinReply { station, name, limits } = answer(reply)?;
-                (Parting::Anew, RejoinReply { station, name, replaces: false, limits })
+                (RejoinBasis::Anew, RejoinReply { station, name, replaces: false, limits })
             }
             Some(Asked::Rejoin(parting)) => {
                 if let Read::Problem(problem) = read::<RejoinReply>(reply)
@@ -290,7 +289,7 @@ impl Rejoin {
         let before = &self.comparison.own.meta;
         let to = Switch {
             before,
-            parting,
+            basis: parting,
             server_seq: self.comparison.server.map_or(0, |server| server.seq),
             uuid: self.uuid,
             token: &self.token,
@@ -309,7 +308,7 @@ impl Rejoin {
                 membership: Membership { number: reply.station, name: reply.name.clone() },
                 former: before.membership.clone().ok_or_else(|| RejoinError::NotJoined(store.file().to_owned()))?,
                 pending,
-                from_rows: parting == Parting::Rows,
+                from_rows: parting == RejoinBasis::Rows,
             })),
         }
     }

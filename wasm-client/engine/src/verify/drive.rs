@@ -1,13 +1,13 @@
 //! Verifying on a blocking transport: push, search, and when wished repair and search again.
 
-use super::Report;
 use super::repair::repair;
+use super::report::Report;
 use super::search::{Heard, Search, Step};
 use crate::error::Result;
 use crate::store::Store;
 use crate::sync::{Backoff, Clock, Config, Drained, Engine, Patience, Stop, Summary, Transport, agree, drain};
 
-/// Repairs in one go: each mends at most [`super::DIFFERENCES_MAX`] rows.
+/// Repairs in one go: each mends at most [`super::report::DIFFERENCES_MAX`] rows.
 const REPAIRS_MAX: u32 = 100;
 
 /// Searches in one go, where rows are pruned meanwhile.

@@ -10,10 +10,11 @@ use tidemark_core::schema::Table;
 use tidemark_core::survey::FoundRow;
 use tidemark_core::value::ValueRef;
 
-use super::{ChangedCell, Kind};
+use super::report::{ChangedCell, Kind};
+use crate::catalog::Catalog;
 use crate::error::Result;
 use crate::log::sqlite_value;
-use crate::meta;
+use crate::meta::{self, Meta};
 use crate::outbox::{Agreement, compare_in};
 use crate::rows::{Local, Rows};
 use crate::store::Store;
@@ -42,14 +43,8 @@ pub(super) enum Judgement {
     Differs(Kind, Vec<ChangedCell>),
 }
 
-fn standing(
-    db: &Connection,
-    file: &str,
-    identity: &meta::Identity,
-    meta: &meta::Meta,
-    server: Cursor,
-) -> Result<Standing> {
-    Ok(match compare_in(db, file, identity, meta, server)? {
+fn standing(db: &Connection, file: &str, catalog: &Catalog, meta: &Meta, server: Cursor) -> Result<Standing> {
+    Ok(match compare_in(db, file, catalog, meta, server)? {
         Agreement::Same => Standing::Agrees,
         Agreement::Behind | Agreement::Moved => Standing::Stale,
         Agreement::Differs(_) | Agreement::Beyond { .. } => Standing::Differs,
@@ -58,9 +53,9 @@ fn standing(
 
 /// Compares the cursor of a reply with the file as it is now.
 pub(crate) fn stands(store: &mut Store, server: Cursor) -> Result<Standing> {
-    let (tx, file, identity) = store.read()?;
+    let (tx, file, catalog) = store.read()?;
     let meta = meta::read(&tx, file)?;
-    standing(&tx, file, identity, &meta, server)
+    standing(&tx, file, catalog, &meta, server)
 }
 
 /// Judges suspects of one table: what the server found of them at `server`, against the file as it is now.
@@ -71,13 +66,13 @@ pub(super) fn judge(
     server: Cursor,
     found: &[FoundRow],
 ) -> Result<(Standing, Vec<Judgement>)> {
-    let (tx, file, identity) = store.read()?;
+    let (tx, file, catalog) = store.read()?;
     let meta = meta::read(&tx, file)?;
-    let standing = standing(&tx, file, identity, &meta, server)?;
+    let standing = standing(&tx, file, catalog, &meta, server)?;
     if standing != Standing::Agrees {
         return Ok((standing, Vec::new()));
     }
-    let rows = Rows::new(&tx, file, identity, &meta)?;
+    let rows = Rows::new(&tx, file, catalog, &meta)?;
     let keys: HashSet<Key> = suspects.iter().map(|suspect| suspect.key).collect();
     let pending =
         keys_of(&tx, &rows, table, &format!("FROM tidemark_log WHERE seq > {} AND tbl = ?1", server.seq), &keys)?;

@@ -6,7 +6,7 @@ use tidemark_core::digest::RowDigest;
 use tidemark_core::identity::Identity;
 use tidemark_core::survey::{ListedRow, Range};
 
-use super::PrunedDifference;
+use super::report::PrunedDifference;
 use crate::error::Result;
 use crate::pruned::{Pruned, day_of, day_start_us};
 use crate::rows::Rows;

@@ -229,8 +229,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut store = Store::init(folder.path().join("field.db"), &Schema::parse(TOML).unwrap(), [7; 16]).unwrap();
         store.connection().execute_batch(&format!("UPDATE tidemark_station SET number = 3; {statements}")).unwrap();
-        let (tx, file, identity) = store.read().unwrap();
-        check(&Rows::new(&tx, file, identity, &meta::read(&tx, file).unwrap()).unwrap());
+        let (tx, file, catalog) = store.read().unwrap();
+        check(&Rows::new(&tx, file, catalog, &meta::read(&tx, file).unwrap()).unwrap());
     }
 
     /// Checks that parts follow each other without a gap from `from` to `to`, and returns their sum.

@@ -13,7 +13,7 @@ use tidemark_core::value::ColumnType;
 use super::judge::{Judgement, Standing, judge, stands};
 use super::pruned::ListedDays;
 use super::ranges::{Part, list, split, whole};
-use super::{DIFFERENCES_MAX, Difference, Kind, Report, TableReport};
+use super::report::{DIFFERENCES_MAX, Difference, Kind, Report, TableReport};
 use crate::error::{Error, Result};
 use crate::meta;
 use crate::rows::Rows;
@@ -527,9 +527,9 @@ pub(crate) fn request_of(store: &Store, id: u64, asks: Vec<Ask>) -> Result<std::
 
 /// Runs `work` on the station's rows as they are now.
 fn with_rows<R>(store: &mut Store, work: impl FnOnce(&Rows<'_>) -> Result<R>) -> Result<R> {
-    let (tx, file, identity) = store.read()?;
+    let (tx, file, catalog) = store.read()?;
     let meta = meta::read(&tx, file)?;
-    work(&Rows::new(&tx, file, identity, &meta)?)
+    work(&Rows::new(&tx, file, catalog, &meta)?)
 }
 
 /// How many parts of one table begin a list of parts.

@@ -8,12 +8,13 @@ use tidemark_core::capture::{LOG_TABLE, OUSTED_TABLE, log_rows};
 use tidemark_core::schema::{Schema, Table, not_additions};
 use tidemark_core::sqlite::{add_column, create_table, quote};
 
+use super::Store;
 use crate::capture;
 use crate::error::{Error, Result};
 use crate::lacking::{self, Lacking, is_attached};
+use crate::log::last_seq;
 use crate::meta;
 use crate::rejects::REJECTS_TABLE;
-use crate::store::{Store, last_seq};
 
 /// What following a newer schema did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -9,10 +9,10 @@ use tidemark_core::ids::StationNumber;
 use tidemark_core::schema::{Fingerprint, Table};
 use tidemark_core::sqlite::quote;
 
+use super::{day_of, is_there, parse_digest};
 use crate::error::Result;
 use crate::format::PRUNED_FORMAT;
 use crate::meta::{row_error, write};
-use crate::pruned::{day_of, is_there, parse_digest};
 
 /// `CREATE TABLE`s of a file that was pruned. `fingerprint`: of the schema whose columns the digest is over.
 const CREATE_PRUNED: &str = "

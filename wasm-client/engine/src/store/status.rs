@@ -3,10 +3,10 @@
 use rusqlite::OptionalExtension as _;
 use tidemark_core::sqlite::quote;
 
+use super::Store;
 use crate::error::Result;
-use crate::log::at_ms;
+use crate::log::{at_ms, last_seq};
 use crate::meta::{self, Membership};
-use crate::store::{Store, last_seq};
 
 /// In which state the station is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

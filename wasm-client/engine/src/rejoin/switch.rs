@@ -1,4 +1,4 @@
-//! The one transaction in which a file becomes another station: which rows stay the old number's, the log begun anew, the new identity.
+//! The one transaction in which a file becomes another station: which rows stay the old number's, the log begun anew, the new catalog.
 //! All of it, or nothing.
 
 use rusqlite::{Transaction, params};
@@ -6,11 +6,15 @@ use tidemark_core::capture::{LOG_TABLE, log_rows};
 use tidemark_core::rejoin::RejoinReply;
 use tidemark_core::sqlite::quote;
 
+use super::comparison::RejoinBasis;
+use super::history::check_whole;
+use super::shared::{Shared, keep_former_ids};
+use crate::catalog::Catalog;
 use crate::error::{Error, Result, Secret};
-use crate::former::{self, Shared};
+use crate::lineage::FORMER_REJECTS_TABLE;
+use crate::log::set_last_seq;
 use crate::meta::write::{NewStation, become_station};
-use crate::meta::{self, Identity, Meta};
-use crate::parting::{Parting, check_whole};
+use crate::meta::{self, Meta};
 use crate::rejects::REJECTS_TABLE;
 use crate::store::Store;
 
@@ -19,8 +23,8 @@ use crate::store::Store;
 pub(crate) struct Switch<'a> {
     /// The station's row when the histories were compared.
     pub(crate) before: &'a Meta,
-    /// Where they part.
-    pub(crate) parting: Parting,
+    /// What the new number starts from.
+    pub(crate) basis: RejoinBasis,
     /// Last seq the server had of the old number.
     pub(crate) server_seq: u64,
     /// The new uuid.
@@ -53,41 +57,41 @@ pub(crate) enum Switched {
 /// # Errors
 /// SQLite's; nothing is changed then.
 pub(crate) fn switch(store: &mut Store, to: &Switch<'_>) -> Result<Switched> {
-    let (tx, file, identity) = store.write()?;
+    let (tx, file, catalog) = store.write()?;
     let meta = meta::read(&tx, file)?;
     if meta.tidemark != to.before.tidemark || meta.membership != to.before.membership {
         return Ok(Switched::Moved);
     }
     let Some(old) = meta.membership.as_ref() else { return Ok(Switched::Moved) };
     let sql = |error| Error::sqlite(file, "go on as another station", error);
-    let upto = match to.parting {
-        Parting::At(common) => {
+    let upto = match to.basis {
+        RejoinBasis::At(common) => {
             // A server that has another history takes nothing more of this one, nor does one where the old number has ended.
             if !to.reply.replaces && common == to.server_seq && meta.sent_seq > common {
                 return Ok(Switched::InDoubt(meta.sent_seq));
             }
             let last = check_whole(&tx, file, common)?;
             let shared = Shared::At { common, owned: to.reply.replaces };
-            former::keep(&tx, file, identity, old.number, shared)?;
+            keep_former_ids(&tx, file, catalog, old.number, shared)?;
             move_rejects(&tx, old.number.get()).map_err(sql)?;
             renumber(&tx, common, last).map_err(sql)?;
             common
         }
-        Parting::Anew => {
+        RejoinBasis::Anew => {
             move_rejects(&tx, old.number.get()).map_err(sql)?;
-            log_anew(&tx, identity).map_err(sql)?;
+            log_anew(&tx, catalog).map_err(sql)?;
             0
         }
-        Parting::Rows | Parting::Tampered | Parting::Unknown(..) => {
-            former::keep(&tx, file, identity, old.number, Shared::All)?;
+        RejoinBasis::Rows | RejoinBasis::Tampered | RejoinBasis::Unknown(..) => {
+            keep_former_ids(&tx, file, catalog, old.number, Shared::All)?;
             move_rejects(&tx, old.number.get()).map_err(sql)?;
-            log_anew(&tx, identity).map_err(sql)?;
+            log_anew(&tx, catalog).map_err(sql)?;
             meta.tidemark.seq
         }
     };
     #[cfg(not(target_arch = "wasm32"))]
-    crate::prune::record::leave_to_old_numbers(&tx).map_err(sql)?;
-    if to.parting == Parting::Anew {
+    crate::pruned::record::leave_to_old_numbers(&tx).map_err(sql)?;
+    if to.basis == RejoinBasis::Anew {
         // No row is upstream under another number.
         tx.execute_batch("DELETE FROM tidemark_former_ids; DELETE FROM tidemark_bound").map_err(sql)?;
     }
@@ -125,24 +129,17 @@ fn renumber(tx: &Transaction<'_>, common: u64, last: u64) -> rusqlite::Result<()
     set_last_seq(tx, last as i64 - common)
 }
 
-fn set_last_seq(tx: &Transaction<'_>, last: i64) -> rusqlite::Result<()> {
-    if tx.execute("UPDATE sqlite_sequence SET seq = ?1 WHERE name = ?2", (last, LOG_TABLE))? == 0 {
-        tx.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)", (LOG_TABLE, last))?;
-    }
-    Ok(())
-}
-
 /// The log no longer says all that happened, so it is begun anew from the rows: every row as it is, and every delete that is known.
 ///
 /// First rows that moved in time, since upstream they lie elsewhere until their delete; then all rows, parents first; last the rows that
 /// are gone, whose children are gone or elsewhere by then.
-fn log_anew(tx: &Transaction<'_>, identity: &Identity) -> rusqlite::Result<()> {
+fn log_anew(tx: &Transaction<'_>, catalog: &Catalog) -> rusqlite::Result<()> {
     tx.execute("DELETE FROM tidemark_log WHERE op IS NOT 'D' OR seq < 1", [])?;
     tx.execute("UPDATE tidemark_log SET seq = -seq", [])?;
     set_last_seq(tx, 0)?;
     for gone in [false, true] {
-        for (after, upto, schema) in identity.layouts(0) {
-            for table in identity.lacking.tables(&identity.schema) {
+        for (after, upto, schema) in catalog.layouts(0) {
+            for table in catalog.lacking.tables(&catalog.schema) {
                 let Some(before) = schema.table(&table.name) else { continue };
                 let key = format!("o.c{}", before.key);
                 let same =
@@ -168,8 +165,8 @@ fn log_anew(tx: &Transaction<'_>, identity: &Identity) -> rusqlite::Result<()> {
             }
         }
         if !gone {
-            for table in identity.lacking.tables(&identity.schema) {
-                tx.execute(&log_rows(table, 'U', "1", &identity.lacking.columns(table)), [])?;
+            for table in catalog.lacking.tables(&catalog.schema) {
+                tx.execute(&log_rows(table, 'U', "1", &catalog.lacking.columns(table)), [])?;
             }
         }
     }
@@ -199,6 +196,3 @@ fn move_rejects(tx: &Transaction<'_>, number: u32) -> rusqlite::Result<()> {
     tx.execute(&format!("DELETE FROM {REJECTS_TABLE}"), [])?;
     Ok(())
 }
-
-/// Rejects of the numbers the file had before: the columns of the rejects, and the number.
-pub(crate) const FORMER_REJECTS_TABLE: &str = "tidemark_former_rejects";

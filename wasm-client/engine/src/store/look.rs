@@ -19,12 +19,13 @@ use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::Store;
 use crate::capture;
+use crate::catalog::Catalog;
+use crate::connect::{OpenOptions, check_path};
 use crate::error::{Error, Result};
 use crate::format;
 use crate::meta;
-use crate::open::{OpenOptions, check_path};
-use crate::store::Store;
 
 /// How often a file is opened or read again that others open, write and close meanwhile, with a pause in between.
 const TRIES: u32 = 50;
@@ -157,10 +158,10 @@ fn stored(db: Connection, file: String) -> Result<Option<Store>> {
         Some(found) if found < format::FORMAT => return Ok(None),
         Some(_) => {}
     }
-    let identity = meta::read_identity(&db, &file)?;
+    let catalog = Catalog::read(&db, &file)?;
     // Reads the whole row once, as opening does.
     meta::read(&db, &file)?;
-    Ok(Some(Store::new(db, file, identity)))
+    Ok(Some(Store::new(db, file, catalog)))
 }
 
 /// A file of an older format: it is brought up to date, where that can be done.

@@ -1,16 +1,36 @@
-//! The store: a station's SQLite file. Programs write to its tables by any means; this is our own means.
+//! The store: a station's open SQLite file. Programs write to its tables by any means; this is Tidemark's own.
+//!
+//! [`Store`] is a façade: it holds the connection and the file's catalog, and delegates to modules that know neither it nor
+//! each other's callers.
+//!
+//! | file | methods |
+//! |---|---|
+//! | `open` | make and open a file |
+//! | `look` | open a file only to look at it: nothing is written |
+//! | `status` | where the station stands |
+//! | `reads` | the log, the rejects, the file's lineage |
+//! | `notes` | what happened to the station, written into its row |
+//! | `evolve` | follow a newer schema |
+
+pub(crate) mod evolve;
+#[cfg(not(target_arch = "wasm32"))]
+mod look;
+mod notes;
+mod open;
+mod reads;
+pub(crate) mod status;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, Params, Transaction, TransactionBehavior};
-use tidemark_core::ids::StationNumber;
-use tidemark_core::limits::FrameLimits;
 use tidemark_core::schema::{Schema, Table};
 use tidemark_core::sqlite::quote;
 
 use crate::capture::{self, Repair};
-use crate::error::{Error, Result, Secret};
+use crate::catalog::Catalog;
+use crate::error::{Error, Result};
 use crate::lacking::Lacking;
-use crate::meta::{self, Identity, Membership, Meta, write};
+use crate::log::last_seq;
+use crate::meta::{self, Meta};
 
 /// A station's open file.
 ///
@@ -30,14 +50,14 @@ use crate::meta::{self, Identity, Membership, Meta, write};
 pub struct Store {
     db: Connection,
     file: String,
-    identity: Identity,
+    catalog: Catalog,
     repairs: Vec<Repair>,
     schema_version: Option<i64>,
 }
 
 impl Store {
-    pub(crate) const fn new(db: Connection, file: String, identity: Identity) -> Self {
-        Self { db, file, identity, repairs: Vec::new(), schema_version: None }
+    pub(crate) const fn new(db: Connection, file: String, catalog: Catalog) -> Self {
+        Self { db, file, catalog, repairs: Vec::new(), schema_version: None }
     }
 
     /// The connection, for any SQL. What it writes to the schema's tables is captured, as any program's writes are.
@@ -55,23 +75,23 @@ impl Store {
     /// The schema the file follows.
     #[must_use]
     pub const fn schema(&self) -> &Schema {
-        &self.identity.schema
+        &self.catalog.schema
     }
 
     /// The station's uuid.
     #[must_use]
     pub const fn uuid(&self) -> [u8; 16] {
-        self.identity.uuid
+        self.catalog.uuid
     }
 
     /// What of the schema the file has not.
     pub(crate) const fn lacking(&self) -> &Lacking {
-        &self.identity.lacking
+        &self.catalog.lacking
     }
 
     /// The schema that change `seq` was captured under.
     pub(crate) fn schema_of(&self, seq: u64) -> &Schema {
-        self.identity.schema_of(seq).0
+        self.catalog.schema_of(seq).0
     }
 
     /// The station's row: membership, tidemark and what happened last.
@@ -159,16 +179,16 @@ impl Store {
         if self.schema_version == Some(version) {
             return Ok(());
         }
-        self.refresh_identity()?;
-        let Self { db, file, identity, repairs, schema_version } = self;
-        capture::check_tables(db, file, &identity.schema)?;
-        if !capture::is_intact(db, file, &identity.schema)? {
+        self.refresh()?;
+        let Self { db, file, catalog, repairs, schema_version } = self;
+        capture::check_tables(db, file, &catalog.schema)?;
+        if !capture::is_intact(db, file, &catalog.schema)? {
             let sql = |error| Error::sqlite(file, "repair the capture triggers", error);
             let tx = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
-            let done = capture::repair(&tx, file, &identity.schema)?;
+            let done = capture::repair(&tx, file, &catalog.schema)?;
             tx.commit().map_err(sql)?;
             repairs.extend(done);
-            identity.lacking = Lacking::read(db, file)?;
+            catalog.lacking = Lacking::read(db, file)?;
         }
         let version = db.query_row("PRAGMA schema_version", [], |row| row.get(0));
         *schema_version = Some(version.map_err(|error| Error::sqlite(file, "read the structure's version", error))?);
@@ -189,33 +209,33 @@ impl Store {
     }
 
     /// A read transaction over the file.
-    pub(crate) fn read(&mut self) -> Result<(Transaction<'_>, &str, &Identity)> {
-        let Self { db, file, identity, .. } = self;
+    pub(crate) fn read(&mut self) -> Result<(Transaction<'_>, &str, &Catalog)> {
+        let Self { db, file, catalog, .. } = self;
         let tx = db
             .transaction_with_behavior(TransactionBehavior::Deferred)
             .map_err(|error| Error::sqlite(file, "read the file", error))?;
-        if !identity.is_current(&tx, file)? {
-            *identity = meta::read_identity(&tx, file)?;
+        if !catalog.is_current(&tx, file)? {
+            *catalog = Catalog::read(&tx, file)?;
         }
-        Ok((tx, file, identity))
+        Ok((tx, file, catalog))
     }
 
     /// A write transaction over the file.
-    pub(crate) fn write(&mut self) -> Result<(Transaction<'_>, &str, &Identity)> {
-        let Self { db, file, identity, .. } = self;
+    pub(crate) fn write(&mut self) -> Result<(Transaction<'_>, &str, &Catalog)> {
+        let Self { db, file, catalog, .. } = self;
         let tx = db
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(|error| Error::sqlite(file, "write the file", error))?;
-        if !identity.is_current(&tx, file)? {
-            *identity = meta::read_identity(&tx, file)?;
+        if !catalog.is_current(&tx, file)? {
+            *catalog = Catalog::read(&tx, file)?;
         }
-        Ok((tx, file, identity))
+        Ok((tx, file, catalog))
     }
 
     /// Reads uuid and schema anew when another process has changed them.
-    fn refresh_identity(&mut self) -> Result<()> {
-        if !self.identity.is_current(&self.db, &self.file)? {
-            self.identity = meta::read_identity(&self.db, &self.file)?;
+    fn refresh(&mut self) -> Result<()> {
+        if !self.catalog.is_current(&self.db, &self.file)? {
+            self.catalog = Catalog::read(&self.db, &self.file)?;
         }
         Ok(())
     }
@@ -224,65 +244,6 @@ impl Store {
     pub(crate) fn reopen(&mut self) -> Result<()> {
         self.schema_version = None;
         self.check_capture()
-    }
-
-    /// Runs one writer of the station's row, in a transaction of its own.
-    fn write_row<T>(&self, write: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        write(&self.db).map_err(self.sqlite("update the station's row"))
-    }
-
-    /// Notes, durably, that changes up to `seq` are about to leave the file by hand.
-    pub(crate) fn note_carried(&self, seq: u64) -> Result<()> {
-        self.write_row(|db| write::carried(db, seq))
-    }
-
-    /// Notes, durably, that changes up to `seq` are about to be sent as station `number`. Returns `false` when the file is
-    /// another station by now.
-    pub(crate) fn note_sent(&self, number: StationNumber, seq: u64) -> Result<bool> {
-        write::sent(&self.db, number, seq).map_err(self.sqlite("note what is sent"))
-    }
-
-    /// Notes that the server answered and has the same history.
-    pub(crate) fn note_agreed(&self, now_ms: i64) -> Result<()> {
-        self.write_row(|db| write::agreed(db, now_ms))
-    }
-
-    /// Notes that the server answered and has another history; no process sends from the file until that is settled.
-    pub(crate) fn note_forked(&self, now_ms: i64, found: &str) -> Result<()> {
-        self.write_row(|db| write::forked(db, now_ms, found))
-    }
-
-    /// Notes that the log is not what Tidemark wrote; no process sends from the file until that is settled.
-    pub(crate) fn note_tampered(&self, found: &str) -> Result<()> {
-        self.write_row(|db| write::tampered(db, found))
-    }
-
-    /// Keeps the token to join with; see [`write::begin_join`].
-    pub(crate) fn begin_join(&self, code_digest: [u8; 32], fresh_token: &Secret, server: &str) -> Result<()> {
-        write::begin_join(&self.db, code_digest, fresh_token, server).map_err(self.sqlite("keep the token"))
-    }
-
-    /// Forgets which code the token was made for; a planted bug.
-    pub(crate) fn forget_join_code(&self) -> Result<()> {
-        self.write_row(write::forget_join_code)
-    }
-
-    /// Notes that the server took the file for a station.
-    pub(crate) fn note_joined(&self, membership: &Membership, limits: &FrameLimits, now_ms: i64) -> Result<()> {
-        self.write_row(|db| write::joined(db, membership, limits, now_ms))
-    }
-
-    /// Notes that the server is at another URL.
-    pub(crate) fn note_server(&self, url: &str) -> Result<()> {
-        self.write_row(|db| write::move_server(db, url))
-    }
-
-    /// Notes what went wrong, for `status`.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn note_error(&self, now_ms: i64, message: &str) -> Result<()> {
-        self.write_row(|db| write::failed(db, now_ms, message))
     }
 }
 
@@ -304,15 +265,4 @@ pub fn insert_statement<'a>(table: &Table, columns: impl Iterator<Item = &'a str
     }
     let marks = vec!["?"; names.len()].join(", ");
     Ok(format!("INSERT INTO {} ({}) VALUES ({marks})", quote(&table.name), names.join(", ")))
-}
-
-/// The highest seq ever given: SQLite keeps it in `sqlite_sequence`, also when the log is trimmed to nothing.
-pub(crate) fn last_seq(db: &Connection) -> rusqlite::Result<u64> {
-    let seq: i64 = db.query_row(
-        "SELECT max(coalesce((SELECT max(CAST(seq AS INTEGER)) FROM sqlite_sequence WHERE name = 'tidemark_log'), 0), \
-         coalesce((SELECT max(seq) FROM tidemark_log), 0))",
-        [],
-        |row| row.get(0),
-    )?;
-    Ok(u64::try_from(seq).unwrap_or(0))
 }

@@ -3,7 +3,10 @@
 //! Kept are, of every table and UTC day, the digest of the rows that went (so upstream can still be proved to hold exactly those), and the
 //! ranges of their ids (so no new row takes an id that upstream has). Both are small where rows go in the order they came.
 //!
-//! Here it is read; `prune::record` writes it.
+//! Here it is read; `record` writes it.
+
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) mod record;
 
 use std::collections::BTreeMap;
 
@@ -16,7 +19,6 @@ use tidemark_core::timestamp::DAY_US;
 
 use crate::error::Result;
 use crate::meta::{damaged, row_error};
-use crate::store::Store;
 
 /// The UTC day of a time, counted from 1970.
 pub(crate) const fn day_of(time_us: i64) -> i64 {
@@ -104,14 +106,4 @@ pub(crate) fn count(db: &Connection) -> rusqlite::Result<u64> {
     }
     let sql = "SELECT coalesce(sum(last - first + 1), 0) FROM tidemark_pruned_ids";
     db.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
-}
-
-impl Store {
-    /// How many rows were ever pruned from the file: they are upstream only.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn pruned_rows(&self) -> Result<u64> {
-        count(self.connection()).map_err(self.sqlite("count what was pruned"))
-    }
 }
