@@ -8,6 +8,7 @@
 //! | file | what lives there |
 //! |---|---|
 //! | `search` | the state machine: which question comes next, what an answer leads to |
+//! | `request` | the request that asks the server |
 //! | `ranges` | a table cut into ranges, and ranges into smaller ones, with the station's digest of each |
 //! | `pruned` | the days of pruned rows that a listing showed, compared in the end |
 //! | `judge` | whether a suspect differs, in one snapshot of the station at a known change of its log |
@@ -30,6 +31,7 @@ mod pruned;
 mod ranges;
 mod repair;
 mod report;
+mod request;
 mod search;
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -39,5 +41,5 @@ pub use drive::{Means, Outcome, Repaired, Wish, verify};
 pub(crate) use judge::{Standing, stands};
 pub use report::{ChangedCell, DIFFERENCES_MAX, Difference, Kind, PrunedDifference, Report, TableReport};
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use search::request_of;
+pub(crate) use request::request_of;
 pub use search::{Heard, Search, Step};
