@@ -118,7 +118,7 @@ impl Process {
     fn join(&mut self, code: &str) -> Next {
         // Every attempt offers another token: whoever tries again has forgotten the last one, but not the file.
         self.token[31] = self.token[31].wrapping_add(1);
-        match join::begin(&mut self.store, code, None, Secret(self.token)) {
+        match join::ask(&mut self.store, code, None, Secret(self.token)) {
             Ok(Begin::Joined(_)) => Next::Wait(1),
             Ok(Begin::Ask(request)) => {
                 self.joining = true;
@@ -144,7 +144,7 @@ impl Process {
                 return Ok(Heard::Join("late"));
             }
             let Ok(reply) = outcome else { return Ok(Heard::Join("unreachable")) };
-            return match join::finish(&mut self.store, now_ms, reply) {
+            return match join::hear(&mut self.store, now_ms, reply) {
                 Ok(_) => Ok(Heard::Join("joined")),
                 Err(JoinError::Store(error)) => Err(error),
                 Err(JoinError::Refused(stop)) => Ok(Heard::JoinRefused(stop.to_string())),

@@ -14,13 +14,14 @@ use super::judge::{Judgement, Standing, judge, stands};
 use super::pruned::ListedDays;
 use super::ranges::{Part, list, split, whole};
 use super::{DIFFERENCES_MAX, Difference, Kind, Report, TableReport};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::meta;
 use crate::rows::Rows;
 use crate::store::Store;
 use crate::sync::backoff::retry_after_ms;
+use crate::sync::conversation::Joined;
 use crate::sync::reply::{Read, read, stop_of};
-use crate::sync::{Method, Reply, Request, ServerUrl, Stop, StopKind};
+use crate::sync::{Reply, Request, Stop};
 
 /// A range with no more of the station's rows than this is listed, not cut.
 const LISTED_RANGE_ROWS: u64 = 32;
@@ -171,7 +172,7 @@ impl Search {
     ///
     /// # Errors
     /// What the store says; the search can be asked again.
-    pub fn next(&mut self, store: &mut Store) -> Result<Step> {
+    pub fn ask(&mut self, store: &mut Store) -> Result<Step> {
         let asked = match self.again.take() {
             Some(asked) => asked,
             None => match self.plan(store)? {
@@ -338,7 +339,7 @@ impl Search {
     ///
     /// # Errors
     /// What the store says.
-    pub fn on_reply(&mut self, store: &mut Store, id: u64, reply: &Reply) -> Result<Heard> {
+    pub fn hear(&mut self, store: &mut Store, id: u64, reply: &Reply) -> Result<Heard> {
         let Some(asked) = self.land(id) else { return Ok(Heard::Progress) };
         let done: DigestReply = match read(reply) {
             Read::Done(done) => done,
@@ -505,23 +506,10 @@ impl Search {
 /// A question to the server about the station's rows; the second way out: it cannot be asked.
 pub(crate) fn request_of(store: &Store, id: u64, asks: Vec<Ask>) -> Result<std::result::Result<Request, Stop>> {
     let meta = store.meta()?;
-    let (Some(token), Some(server), Some(_)) = (meta.token, meta.server, meta.membership) else {
-        let message = Error::NotJoined { file: store.file().to_owned() }.to_string();
-        return Ok(Err(Stop::new(StopKind::NotJoined, message)));
-    };
-    let url = match ServerUrl::parse(&server) {
-        Ok(server) => server.join("/v1/digest"),
-        Err(error) => return Ok(Err(Stop::new(StopKind::Refused, format!("{}: {error}", store.file())))),
-    };
     let request = DigestRequest { fingerprint: store.schema().fingerprint().to_hex(), asks };
-    Ok(Ok(Request {
-        id,
-        method: Method::Post,
-        url,
-        token: Some(token),
-        content_type: Some("application/json"),
-        body: serde_json::to_vec(&request).expect("BUG: names, numbers and hashes serialise"),
-        timeout_ms: TIMEOUT_MS,
+    Ok(Joined::of(store.file(), &meta).map(|joined| {
+        let request = Request::json(&joined.server, "/v1/digest", Some(joined.token), &request);
+        request.within_ms(TIMEOUT_MS).numbered(id)
     }))
 }
 
