@@ -17,6 +17,7 @@
 
 pub(crate) mod backoff;
 pub(crate) mod conversation;
+pub mod daemon;
 mod drive;
 mod engine;
 pub mod join;
