@@ -17,7 +17,7 @@ use tidemark_core::protocol::{JoinReply, JoinRequest, Problem, ProblemCode};
 use tidemark_core::value::{format_uuid, hex};
 
 use super::reply::{Read, read};
-use super::{Method, Refusal, Reply, Request, ServerUrl, UrlError};
+use super::{Refusal, Reply, Request, ServerUrl, UrlError};
 use crate::error::{Error, Secret, printable};
 use crate::meta::{self, Membership};
 use crate::private;
@@ -25,8 +25,6 @@ use crate::store::Store;
 
 /// Longest station name that is kept, in characters.
 const NAME_CHARS_MAX: usize = 200;
-/// A join is small; a server that needs longer is not reachable.
-const TIMEOUT_MS: u64 = 30_000;
 
 /// Why a station could not join.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +64,7 @@ pub enum JoinError {
 /// How a join begins.
 #[derive(Debug)]
 pub enum Begin {
-    /// Ask this, then call [`finish`].
+    /// Ask this, then call [`hear`].
     Ask(Request),
     /// This code was used by this station before: nothing to ask.
     Joined(Membership),
@@ -76,7 +74,7 @@ pub enum Begin {
 ///
 /// # Errors
 /// A code or URL that is none.
-pub fn begin(store: &mut Store, code: &str, server: Option<&str>, fresh_token: Secret) -> Result<Begin, JoinError> {
+pub fn ask(store: &mut Store, code: &str, server: Option<&str>, fresh_token: Secret) -> Result<Begin, JoinError> {
     let code = JoinCode::decode(code)?;
     let url = ServerUrl::parse(server.unwrap_or(&code.url))?;
     let digest = digest_of(&code.secret);
@@ -181,15 +179,7 @@ pub(super) fn request(
         station,
         former_uuid,
     };
-    Request {
-        id: 0,
-        method: Method::Post,
-        url: url.join("/v1/join"),
-        token: None,
-        content_type: Some("application/json"),
-        body: serde_json::to_vec(&request).expect("BUG: four strings serialise"),
-        timeout_ms: TIMEOUT_MS,
-    }
+    Request::json(url, "/v1/join", None, &request)
 }
 
 /// Which code a token was made for.
@@ -206,7 +196,7 @@ pub(super) fn shown_name(name: &str) -> String {
 ///
 /// # Errors
 /// What the server said.
-pub fn finish(store: &mut Store, now_ms: i64, reply: &Reply) -> Result<Membership, JoinError> {
+pub fn hear(store: &mut Store, now_ms: i64, reply: &Reply) -> Result<Membership, JoinError> {
     let joined: JoinReply = match read(reply) {
         Read::Done(joined) => joined,
         Read::Problem(problem) => {

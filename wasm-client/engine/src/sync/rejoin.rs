@@ -19,7 +19,7 @@ use tidemark_core::value::{format_uuid, hex};
 
 use super::join::{self, JoinError, Known, digest_of, keep_pending, shown_name};
 use super::reply::{Read, read};
-use super::{Method, Refusal, Reply, Request, ServerUrl};
+use super::{Refusal, Reply, Request, ServerUrl};
 use crate::error::{Error, Secret};
 use crate::meta::Membership;
 use crate::rejoin::{Comparison, OwnHistory, RejoinBasis, Switch, Switched, chain_at, switch};
@@ -141,7 +141,7 @@ enum Asked {
 /// What comes next.
 #[derive(Debug)]
 pub enum Step {
-    /// Ask this, then call [`Rejoin::on_reply`].
+    /// Ask this, then call [`Rejoin::hear`].
     Ask(Request),
     /// The file is the new station.
     Done(Rejoined),
@@ -190,7 +190,7 @@ pub fn begin(
         comparison: Comparison::new(OwnHistory::read(store)?),
         asked: None,
     };
-    let step = rejoin.next(store)?;
+    let step = rejoin.ask(store)?;
     Ok((rejoin, step))
 }
 
@@ -207,25 +207,17 @@ impl Rejoin {
     }
 
     /// The file's old token proves which number it had.
-    fn request(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Step, RejoinError> {
-        let token = self.comparison.own.meta.token.clone();
-        Ok(Step::Ask(Request {
-            id: 0,
-            method,
-            url: self.server.join(path),
-            token: Some(token.ok_or_else(|| not_now("the file has lost its token"))?),
-            content_type: (method == Method::Post).then_some("application/json"),
-            body,
-            timeout_ms: TIMEOUT_MS,
-        }))
+    fn token(&self) -> Result<&Secret, RejoinError> {
+        self.comparison.own.meta.token.as_ref().ok_or_else(|| not_now("the file has lost its token"))
     }
 
-    fn next(&mut self, store: &mut Store) -> Result<Step, RejoinError> {
+    fn ask(&mut self, store: &mut Store) -> Result<Step, RejoinError> {
         if self.comparison.own.meta.join_digest == Some(self.digest) {
             return self.already(store);
         }
         if let Some(after) = self.comparison.asks_after() {
-            return self.request(Method::Get, &format!("/v1/history?after={after}"), Vec::new());
+            let request = Request::get(&self.server, &format!("/v1/history?after={after}"), self.token()?);
+            return Ok(Step::Ask(request.within_ms(TIMEOUT_MS)));
         }
         let own = &self.comparison.own;
         let file = store.file().to_owned();
@@ -262,14 +254,15 @@ impl Rejoin {
             next,
             must_replace: parting == RejoinBasis::Rows,
         };
-        self.request(Method::Post, "/v1/rejoin", serde_json::to_vec(&request).expect("BUG: plain values serialise"))
+        let request = Request::json(&self.server, "/v1/rejoin", Some(self.token()?), &request);
+        Ok(Step::Ask(request.within_ms(TIMEOUT_MS)))
     }
 
     /// The server's answer to what was asked.
     ///
     /// # Errors
     /// What the server said, or what is in the way.
-    pub fn on_reply(&mut self, store: &mut Store, now_ms: i64, reply: &Reply) -> Result<Step, RejoinError> {
+    pub fn hear(&mut self, store: &mut Store, now_ms: i64, reply: &Reply) -> Result<Step, RejoinError> {
         let (parting, reply) = match self.asked.take() {
             None => return self.on_history(store, reply),
             Some(Asked::Join) => {
@@ -332,7 +325,7 @@ impl Rejoin {
             return Err(refused(message));
         }
         self.comparison.answered(&history);
-        self.next(store)
+        self.ask(store)
     }
 
     /// Asks for a number as a file that was never here.
@@ -355,7 +348,7 @@ impl Rejoin {
             return Err(not_now(format!("{why}; this happened {ROUNDS_MAX} times in a row")));
         }
         self.comparison = Comparison::new(OwnHistory::read(store)?);
-        self.next(store)
+        self.ask(store)
     }
 }
 

@@ -164,7 +164,7 @@ impl Means<'_> {
         let mut search = Search::new(store, wish.table.as_deref(), wish.detailed)?;
         let mut backoff = Backoff::new(self.config.backoff, self.config.seed);
         loop {
-            let request = match search.next(store)? {
+            let request = match search.ask(store)? {
                 Step::Send(request) => request,
                 Step::Done => {
                     let mut report = search.report();
@@ -175,7 +175,7 @@ impl Means<'_> {
                 Step::Stopped(stop) => return Err(Ended::Stopped(stop)),
             };
             let heard = match self.transport.send(&request) {
-                Ok(reply) => search.on_reply(store, request.id, &reply)?,
+                Ok(reply) => search.hear(store, request.id, &reply)?,
                 Err(failure) => {
                     search.on_failure(request.id, failure.timeout);
                     Heard::Failed { message: failure.message, retry_after_ms: None }

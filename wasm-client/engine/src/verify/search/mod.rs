@@ -121,7 +121,7 @@ impl Search {
     ///
     /// # Errors
     /// What the store says; the search can be asked again.
-    pub fn next(&mut self, store: &mut Store) -> Result<Step> {
+    pub fn ask(&mut self, store: &mut Store) -> Result<Step> {
         let asked = match self.again.take() {
             Some(asked) => asked,
             None => match self.next_question(store)? {
@@ -185,7 +185,7 @@ impl Search {
     ///
     /// # Errors
     /// What the store says.
-    pub fn on_reply(&mut self, store: &mut Store, id: u64, reply: &Reply) -> Result<Heard> {
+    pub fn hear(&mut self, store: &mut Store, id: u64, reply: &Reply) -> Result<Heard> {
         let Some(asked) = self.land(id) else { return Ok(Heard::Progress) };
         let done: DigestReply = match read(reply) {
             Read::Done(done) => done,
