@@ -13,7 +13,7 @@ use crate::lacking::Lacking;
 use crate::lineage::FormerIds;
 use crate::meta::{parse_schema, read_schema, row_error};
 
-/// What an open file is read by.
+/// The catalog of an open file.
 #[derive(Debug, Clone)]
 pub(crate) struct Catalog {
     /// The station's uuid.
@@ -49,7 +49,7 @@ impl Catalog {
         Ok(Self { uuid, schema: read_schema(db, file)?, older, former_ids, lacking })
     }
 
-    /// Whether it is still what the file says.
+    /// Tells whether it is still what the file says.
     pub(crate) fn is_current(&self, db: &Connection, file: &str) -> Result<bool> {
         crate::format::check(db, file)?;
         let (uuid, fingerprint): (Vec<u8>, String) = db
@@ -64,7 +64,8 @@ impl Catalog {
         Ok(self.lacking.is_empty() || self.lacking == Lacking::read(db, file)?)
     }
 
-    /// The schema that change `seq` was captured under, and the last seq of which that is true if it is not the current one.
+    /// The schema that change `seq` was captured under, and the last seq of which that is true if it is not the current
+    /// one.
     pub(crate) fn schema_of(&self, seq: u64) -> (&Schema, Option<u64>) {
         let older = self.older.iter().find(|(upto, _)| seq <= *upto);
         older.map_or((&self.schema, None), |(upto, schema)| (schema, Some(*upto)))
@@ -77,8 +78,8 @@ impl Catalog {
         layouts.scan(after, |from, (upto, schema)| Some((std::mem::replace(from, upto), upto, schema)))
     }
 
-    /// `SELECT seq, op, id` of a table's changes in the log after a seq, each by the layout it was captured in. Empty when
-    /// no schema of theirs has the table.
+    /// `SELECT seq, op, id` of a table's changes in the log after a seq, each by the layout it was captured in. Empty
+    /// when no schema of theirs has the table.
     pub(crate) fn select_changes(&self, table: &Table, after: u64) -> String {
         let parts = self.layouts(after).filter_map(|(after, upto, schema)| {
             let key = schema.table(&table.name)?.key;

@@ -8,13 +8,13 @@ use rusqlite::{Connection, OpenFlags};
 use crate::error::{Error, Result};
 use crate::private;
 
-/// How long to wait for another program's write lock, unless told otherwise.
+/// The wait for another program's write lock, in milliseconds, unless told otherwise.
 pub const BUSY_TIMEOUT_MS: u64 = 10_000;
 
-/// How a file is opened.
+/// The options for opening a file.
 #[derive(Debug, Clone, Copy)]
 pub struct OpenOptions {
-    /// How long to wait for another program's write lock, in milliseconds.
+    /// The longest wait for another program's write lock, in milliseconds.
     pub busy_timeout_ms: u64,
 }
 
@@ -67,6 +67,7 @@ fn settle(db: &Connection, file: &str, options: OpenOptions) -> Result<()> {
     if db.is_readonly("main").map_err(sql)? {
         return Err(Error::ReadOnly { file: file.to_owned() });
     }
-    // FULL: what was committed, and above all what was sent, survives a power cut (in WAL mode NORMAL would not promise it).
+    // FULL: what was committed, and above all what was sent, survives a power cut (in WAL mode NORMAL would not promise
+    // it).
     db.pragma_update(None, "synchronous", "FULL").map_err(sql)
 }

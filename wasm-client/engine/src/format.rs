@@ -1,5 +1,5 @@
-//! The formats a station's file has had, and the way from each to the next. A file is brought up to date when it is opened, in one
-//! transaction; its rows and its log stay as they are. `e2e/golden` keeps files of every format.
+//! The formats a station's file has had, and the way from each to the next. A file is brought up to date when it is
+//! opened, in one transaction; its rows and its log stay as they are. `e2e/golden` keeps files of every format.
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tidemark_core::schema::Schema;
@@ -11,8 +11,8 @@ use crate::{meta, rejects};
 /// The format of the files this build makes.
 pub const FORMAT: i64 = 2;
 
-/// The format of a file that was pruned: a program that does not know what that means would delete the pruned rows upstream when it
-/// repairs, so it must refuse the file.
+/// The format of a file that was pruned: a program that does not know what that means would delete the pruned rows
+/// upstream when it repairs, so it must refuse the file.
 pub const PRUNED_FORMAT: i64 = 3;
 
 /// The newest format this build reads. Browsers never prune.

@@ -11,7 +11,7 @@ use tidemark_core::value::{ColumnType, SqliteValue, hex};
 pub struct ImageRow {
     /// Its number in the log.
     pub seq: u64,
-    /// When it was captured by the writer's clock, milliseconds since 1970 UTC.
+    /// The time of its capture by the writer's clock, milliseconds since 1970 UTC.
     pub at_ms: i64,
     /// The table.
     pub table: String,
@@ -32,7 +32,8 @@ pub(crate) const fn sqlite_value(value: ValueRef<'_>) -> SqliteValue<'_> {
     }
 }
 
-/// JSON texts that are numbers, which SQLite keeps as numbers: a column declared JSON has numeric affinity. Here they are texts again.
+/// JSON texts that are numbers, which SQLite keeps as numbers: a column declared JSON has numeric affinity. Here they
+/// are texts again.
 pub(crate) struct JsonNumbers(Vec<(usize, String)>);
 
 impl JsonNumbers {

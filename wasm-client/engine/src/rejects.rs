@@ -7,7 +7,7 @@ use tidemark_core::schema::Schema;
 use crate::error::Error;
 use crate::log::{ImageRow, read_image};
 
-/// Who refused a change.
+/// The side that refused a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// This station, when it cut a batch: the values cannot travel.
@@ -27,7 +27,7 @@ impl Origin {
     }
 }
 
-/// What became of a rejected change.
+/// The state of a rejected change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RejectState {
     /// It waits for a repair, for being sent again, or for somebody who discards it.
@@ -67,26 +67,26 @@ impl RejectState {
 pub struct Reject {
     /// The change, as the log had it.
     pub change: ImageRow,
-    /// Why, for programs.
+    /// The code of the reason, for programs.
     pub code: String,
-    /// Why, for people.
+    /// The reason in words, for people.
     pub message: String,
-    /// Who refused it: `station` or `server`.
+    /// The side that refused it: `station` or `server`.
     pub origin: String,
-    /// When the station learned of it, milliseconds since 1970 UTC.
+    /// The time at which the station learned of it, milliseconds since 1970 UTC.
     pub rejected_at_ms: i64,
-    /// What became of it.
+    /// Its state.
     pub state: RejectState,
-    /// When it ceased to be open, milliseconds since 1970 UTC.
+    /// The time at which it ceased to be open, milliseconds since 1970 UTC.
     pub resolved_at_ms: Option<i64>,
 }
 
 /// The rejects' table.
 pub(crate) const REJECTS_TABLE: &str = "tidemark_rejects";
 
-/// What a file of format 1 lacked.
+/// The columns that a file of format 1 lacked.
 const SINCE_2: [&str; 3] = ["key", "state TEXT NOT NULL DEFAULT 'open'", "resolved_at INTEGER"];
-/// What a push asks: is there an open reject of this row?
+/// The index for the question that a push asks: is there an open reject of this row?
 const OPEN_INDEX: &str = "CREATE INDEX tidemark_rejects_open ON tidemark_rejects (tbl, key) WHERE state = 'open'";
 
 /// `CREATE TABLE` of the rejects for a schema, with its index.
@@ -134,8 +134,8 @@ pub(crate) fn keep(
     })
 }
 
-/// Finds the reject of this station, which the server knows by nothing but its number, that wrote the row a change of the log references:
-/// its seq and code.
+/// Finds the reject of this station, which the server knows by nothing but its number, that wrote the row a change of
+/// the log references: its seq and code.
 pub(crate) fn parent_rejected_here(
     db: &Connection,
     schema: &Schema,
@@ -180,14 +180,14 @@ pub(crate) fn resolve(db: &Connection, schema: &Schema, upto: u64, now_ms: i64) 
     Ok(())
 }
 
-/// How many rejected changes are open.
+/// The number of rejected changes that are open.
 pub(crate) fn count_open(db: &Connection) -> rusqlite::Result<u64> {
     let sql = "SELECT count(*) FROM tidemark_rejects WHERE state = 'open'";
     db.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
 }
 
-/// Visits rejected changes after seq `after`, in seq order, at most `limit` of them, of one state or of all; `schema_of`
-/// gives the schema that a change was captured under.
+/// Visits rejected changes after seq `after`, in seq order, at most `limit` of them, of one state or of all;
+/// `schema_of` gives the schema that a change was captured under.
 pub(crate) fn visit<'s, E: From<Error>>(
     (db, file): (&Connection, &str),
     schema_of: impl Fn(u64) -> &'s Schema,

@@ -1,5 +1,5 @@
-//! The largest local id of each table in the history up to the tidemark. SQLite gives new rows larger ones, so an id above
-//! is a row that came later.
+//! The largest local id of each table in the history up to the tidemark. SQLite gives new rows larger ones, so an id
+//! above is a row that came later.
 
 use rusqlite::Connection;
 use tidemark_core::schema::{Schema, Table};

@@ -11,8 +11,8 @@ use tidemark_core::schema::Schema;
 use crate::error::Result;
 use crate::meta::{damaged, row_error};
 
-/// `CREATE TABLE`s of what a file was before, of the largest local id of each table in the history up to the tidemark, and of a rejoin
-/// that has begun.
+/// `CREATE TABLE`s of what a file was before, of the largest local id of each table in the history up to the tidemark,
+/// and of a rejoin that has begun.
 pub(crate) const CREATE_LINEAGE: &str = "
 CREATE TABLE tidemark_former (number INTEGER PRIMARY KEY, name TEXT NOT NULL, server TEXT NOT NULL, upto INTEGER NOT NULL,
     left_ms INTEGER NOT NULL);

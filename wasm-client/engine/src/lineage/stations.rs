@@ -18,7 +18,7 @@ pub struct FormerStation {
     pub server: String,
     /// Last change of its log that the file shares with it.
     pub upto: u64,
-    /// When the file went on under another number, milliseconds since 1970 UTC.
+    /// The time at which the file went on under another number, milliseconds since 1970 UTC.
     pub left_ms: i64,
 }
 

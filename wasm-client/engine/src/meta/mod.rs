@@ -37,7 +37,7 @@ pub(crate) const CREATE_STATION: &str = "CREATE TABLE tidemark_station (
     last_error_ms INTEGER
 )";
 
-/// What a station is to its server, once it has joined.
+/// The number and name of a station that has joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Membership {
     /// Its number.
@@ -55,7 +55,7 @@ pub struct Meta {
     pub server: Option<String>,
     /// The token, since the first attempt to join.
     pub token: Option<Secret>,
-    /// Which join code the token was made for: blake3 of the code's secret.
+    /// Digest of the join code that the token was made for: blake3 of the code's secret.
     pub join_digest: Option<[u8; 32]>,
     /// Last seq durable upstream, and the chain there.
     pub tidemark: Cursor,
@@ -63,13 +63,13 @@ pub struct Meta {
     pub sent_seq: u64,
     /// The bounds of a frame the server told last.
     pub limits: Option<FrameLimits>,
-    /// Set when station and server hold different histories: what was found, in words.
+    /// The fork that was found, in words; `None` while station and server hold the same history.
     pub forked: Option<String>,
-    /// When the server last answered, milliseconds since 1970 UTC.
+    /// The time of the server's last answer, milliseconds since 1970 UTC.
     pub last_contact_ms: Option<i64>,
-    /// What went wrong last, if nothing succeeded since.
+    /// The last failure in words, if nothing succeeded since.
     pub last_error: Option<String>,
-    /// When it did.
+    /// The time of that failure, milliseconds since 1970 UTC.
     pub last_error_ms: Option<i64>,
 }
 

@@ -1,7 +1,7 @@
 //! The writers of the station's row, one for each thing that happens to a station.
 //!
-//! Each is one statement on the connection or transaction it is given; nothing else in this crate updates the row. Times
-//! are the station's clock, milliseconds since 1970 UTC.
+//! Each is one statement on the connection or transaction it is given; nothing else in this crate updates the row.
+//! Times are the station's clock, milliseconds since 1970 UTC.
 
 use rusqlite::{Connection, Result, params};
 use tidemark_core::chain::Chain;

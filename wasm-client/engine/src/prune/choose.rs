@@ -1,4 +1,5 @@
-//! The rows of a table that may go, as far as the file can say: old, nothing of theirs waiting or set aside, and referenced by nothing.
+//! The rows of a table that may go, as far as the file can say: old, nothing of theirs waiting or set aside, and
+//! referenced by nothing.
 
 use std::collections::HashSet;
 
@@ -45,7 +46,7 @@ pub(super) struct Reference {
 }
 
 impl Reference {
-    /// Whether what is written to the column is in the log.
+    /// Tells whether what is written to the column is in the log.
     pub(super) fn is_captured(&self, schema: &Schema) -> bool {
         schema.table(&self.table).is_some_and(|table| table.column_index(&self.column).is_some())
     }
@@ -99,7 +100,7 @@ struct Reasons {
 }
 
 impl Reasons {
-    /// Whether a row must stay; counts it then.
+    /// Tells whether a row must stay, and counts it then.
     fn against(&self, id: i64, kept: &mut Kept) -> bool {
         let count = if self.newest == Some(id) {
             &mut kept.newest

@@ -14,12 +14,13 @@
 //! | `remove` | the transaction that removes some |
 //! | `report` | what is wished, and what became of it |
 //!
-//! The tidemark alone would not do: rows written while capture was off are in no log, and a server put back to a backup holds less than
-//! it acknowledged. So **no row goes that the server did not just show to hold**. Each transaction is whole by itself: a process that is
-//! killed has pruned some rows and not the others, and the next one goes on.
+//! The tidemark alone would not do: rows written while capture was off are in no log, and a server put back to a backup
+//! holds less than it acknowledged. So **no row goes that the server did not just show to hold**. Each transaction is
+//! whole by itself: a process that is killed has pruned some rows and not the others, and the next one goes on.
 //!
-//! **Capture is never off.** It logs the deletes, and the transaction takes them out of the log again before it ends, together with the
-//! numbers they had; no other connection ever sees them. If anything else changed in it, such as by a trigger of the program's own, it is undone.
+//! **Capture is never off.** It logs the deletes, and the transaction takes them out of the log again before it ends,
+//! together with the numbers they had; no other connection ever sees them. If anything else changed in it, such as by a
+//! trigger of the program's own, it is undone.
 
 mod choose;
 mod prove;

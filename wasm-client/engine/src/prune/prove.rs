@@ -1,4 +1,4 @@
-//! Which rows the server holds just as they are here: its digests of them against the file's.
+//! Asks the server which rows it holds just as they are here: its digests of them are compared with the file's.
 
 use tidemark_core::decision::Cursor;
 use tidemark_core::digest::RowDigest;

@@ -1,4 +1,5 @@
-//! The transaction that removes rows: they are looked at again, deleted, written down as pruned, and the log is as if nothing had happened.
+//! The transaction that removes rows: they are looked at again, deleted, written down as pruned, and the log is as if
+//! nothing had happened.
 
 use std::collections::HashSet;
 
@@ -13,7 +14,7 @@ use crate::pruned::record::{PrunedRow, note};
 use crate::rows::{Local, Rows};
 use crate::store::Store;
 
-/// What a transaction did.
+/// The outcome of a transaction that removes rows.
 pub(super) enum Removed {
     /// So many rows are gone, and so many stayed since something changed meanwhile.
     Rows {
@@ -26,7 +27,8 @@ pub(super) enum Removed {
     Refused(String),
 }
 
-/// Removes those of the rows, in the order of their keys, of which all is still true that was when the log ended at `last_seq_then`.
+/// Removes those of the rows, in the order of their keys, of which all is still true that was when the log ended at
+/// `last_seq_then`.
 pub(super) fn remove(
     store: &mut Store,
     pruned_as: PrunedAs,

@@ -1,8 +1,8 @@
-//! What is wished of pruning, and what became of it.
+//! The wish that a prune is started with, and its outcome.
 
 use crate::sync::Stop;
 
-/// What is wished.
+/// The rows that somebody wishes to prune.
 #[derive(Debug, Clone, Default)]
 pub struct Wish {
     /// Rows with a time before this one go, microseconds since 1970 UTC.
@@ -13,7 +13,7 @@ pub struct Wish {
     pub dry_run: bool,
 }
 
-/// Why old rows stayed.
+/// The old rows that stayed, counted by reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Kept {
     /// A change of theirs waits in the log, or they changed meanwhile.
@@ -28,7 +28,7 @@ pub struct Kept {
     pub newest: u64,
 }
 
-/// What became of a table's old rows.
+/// The old rows of one table: those that went, and those that stayed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TableReport {
     /// The table.
@@ -37,11 +37,11 @@ pub struct TableReport {
     pub pruned: u64,
     /// Rows that stayed.
     pub kept: Kept,
-    /// Why nothing of the table can be pruned, if so.
+    /// The reason why nothing of the table can be pruned, if there is one.
     pub refused: Option<String>,
 }
 
-/// How it ended.
+/// The end of a prune.
 #[derive(Debug)]
 pub enum Outcome {
     /// All tables were gone through.

@@ -1,27 +1,27 @@
 //! Compares a file's history with the one the server has of its number, to find where the two part.
 //!
-//! The server keeps a print of the chain after every change it applied. The file makes its own, from its tidemark on, and
-//! compares: chains that agree at one change agree at every earlier one, so the last agreement is exact wherever both
-//! prints are known.
+//! The server keeps a print of the chain after every change it applied. The file makes its own, from its tidemark on,
+//! and compares: chains that agree at one change agree at every earlier one, so the last agreement is exact wherever
+//! both prints are known.
 
 use tidemark_core::decision::Cursor;
 use tidemark_core::rejoin::HistoryReply;
 
 use super::history::OwnHistory;
 
-/// What a rejoin starts from: the parting of the two histories where it is known, or why it is not.
+/// The basis of a rejoin: the parting of the two histories where it is known, and else what is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RejoinBasis {
-    /// After this change; the log is whole.
+    /// The histories part after this change, and the log is whole.
     At(u64),
-    /// The log is not whole, or the server has lost changes that the log holds no more; nothing tells of another history. Upstream and
-    /// the file's rows must be made equal row by row.
+    /// The log is not whole, or the server has lost changes that the log holds no more; nothing tells of another
+    /// history. Upstream and the file's rows must be made equal row by row.
     Rows,
     /// The server has another history, and the log is not whole.
     Tampered,
-    /// Somewhere after the first and up to the second: the server applied those changes before it kept prints.
+    /// They part somewhere after the first change and up to the second: the server applied those before it kept prints.
     Unknown(u64, u64),
-    /// Everywhere: the server has nothing of this file.
+    /// The server has nothing of this file.
     Anew,
 }
 
@@ -74,7 +74,7 @@ impl Comparison {
         }
     }
 
-    /// What the comparison came to, once everything was asked.
+    /// The result of the comparison, once everything was asked.
     pub(crate) fn basis(&self) -> RejoinBasis {
         let (base, last) = (self.own.meta.tidemark.seq, self.own.last_seq());
         let server = self.server.map_or(0, |server| server.seq);

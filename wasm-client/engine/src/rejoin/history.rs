@@ -17,7 +17,7 @@ pub(crate) struct OwnHistory {
     pub(crate) meta: Meta,
     /// The print after each change that follows the tidemark, as far as the log is whole.
     prints: Vec<Print>,
-    /// What is wrong with the log behind that, if anything is.
+    /// The damage in the log behind that, if there is any, in words.
     pub(crate) tampered: Option<String>,
 }
 

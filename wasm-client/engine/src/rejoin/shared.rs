@@ -1,8 +1,8 @@
 //! The rows that stay the old number's when a file goes on under another one.
 //!
-//! When a file rejoins, the rows of the history it shares with its old number are upstream already, under that number; rows
-//! that came after are the new number's. Kept are ranges of local ids, exactly those of the rows that were there where the
-//! histories parted, so a program may later insert a row with any other key.
+//! When a file rejoins, the rows of the history it shares with its old number are upstream already, under that number;
+//! rows that came after are the new number's. Kept are ranges of local ids, exactly those of the rows that were there
+//! where the histories parted, so a program may later insert a row with any other key.
 
 use rusqlite::Transaction;
 use tidemark_core::ids::{LOCAL_ID_MAX, StationNumber};
@@ -15,11 +15,11 @@ use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::lineage::{integer_keyed, raise_bound};
 
-/// Which rows are the old number's.
+/// The rule by which rows are the old number's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shared {
-    /// Those that were there after this change of the old log; whether the new number owns them decides what an insert over one of them
-    /// means.
+    /// Those that were there after this change of the old log; whether the new number owns them decides what an insert
+    /// over one of them means.
     At {
         /// Last seq in common.
         common: u64,
@@ -109,15 +109,17 @@ fn select_shared(catalog: &Catalog, table: &Table, shared: Shared, replaced_in_s
             )
         }
         Shared::At { common, owned } => {
-            // Of each row touched since, the first change tells whether it was there: an insert says no, an update or delete yes.
+            // Of each row touched since, the first change tells whether it was there: an insert says no, an update or
+            // delete yes.
             let log = catalog.select_changes(table, common);
             let there = format!(
                 "SELECT {key} AS id FROM {name} WHERE {key} NOT IN (SELECT id FROM touched WHERE id IS NOT NULL)
                  UNION SELECT id FROM touched WHERE op <> 'I'"
             );
-            // Where INSERT OR REPLACE logs nothing but the insert, one over a row that was there looks like a new row. Ids that SQLite
-            // gives lie above all earlier ones; one that does not may be either. To who owns the old rows it is the old row, so that
-            // none is there twice; else a new one, so that nothing is refused that could be kept.
+            // Where INSERT OR REPLACE logs nothing but the insert, one over a row that was there looks like a new row.
+            // Ids that SQLite gives lie above all earlier ones; one that does not may be either. To who owns the old
+            // rows it is the old row, so that none is there twice; else a new one, so that nothing is refused that
+            // could be kept.
             let doubtful = if replaced_in_silence && owned {
                 format!(
                     " UNION SELECT id FROM touched WHERE op = 'I' AND id <= (SELECT id FROM tidemark_bound WHERE tbl = '{}')",

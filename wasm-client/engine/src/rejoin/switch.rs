@@ -1,5 +1,5 @@
-//! The one transaction in which a file becomes another station: which rows stay the old number's, the log begun anew, the new catalog.
-//! All of it, or nothing.
+//! The one transaction in which a file becomes another station: which rows stay the old number's, the log begun anew,
+//! the new catalog. All of it, or nothing.
 
 use rusqlite::{Transaction, params};
 use tidemark_core::capture::{LOG_TABLE, log_rows};
@@ -18,12 +18,12 @@ use crate::meta::{self, Meta};
 use crate::rejects::REJECTS_TABLE;
 use crate::store::Store;
 
-/// What a file is to become.
+/// The station that a file is to become, and what is known of the one it was.
 #[derive(Debug)]
 pub(crate) struct Switch<'a> {
     /// The station's row when the histories were compared.
     pub(crate) before: &'a Meta,
-    /// What the new number starts from.
+    /// The start of the new number's log.
     pub(crate) basis: RejoinBasis,
     /// Last seq the server had of the old number.
     pub(crate) server_seq: u64,
@@ -31,24 +31,25 @@ pub(crate) struct Switch<'a> {
     pub(crate) uuid: [u8; 16],
     /// The new token.
     pub(crate) token: &'a Secret,
-    /// Digest of the code that was used.
+    /// Digest of the join code that was used.
     pub(crate) join_digest: [u8; 32],
     /// The server's URL.
     pub(crate) server: &'a str,
-    /// The server's word.
+    /// The server's reply, with the new number.
     pub(crate) reply: &'a RejoinReply,
     /// The station's clock.
     pub(crate) now_ms: i64,
 }
 
-/// What became of it.
+/// The end of an attempt to switch.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Switched {
     /// The file is the new station; so many changes wait in its log.
     Done(u64),
     /// Another process pushed from the file or rejoined it meanwhile: the histories must be compared again.
     Moved,
-    /// Changes up to this seq were sent under the old number, which goes on elsewhere, and no answer came: they may still arrive.
+    /// Changes up to this seq were sent under the old number, which goes on elsewhere, and no answer came: they may
+    /// still arrive.
     InDoubt(u64),
 }
 
@@ -66,7 +67,8 @@ pub(crate) fn switch(store: &mut Store, to: &Switch<'_>) -> Result<Switched> {
     let sql = |error| Error::sqlite(file, "go on as another station", error);
     let upto = match to.basis {
         RejoinBasis::At(common) => {
-            // A server that has another history takes nothing more of this one, nor does one where the old number has ended.
+            // A server that has another history takes nothing more of this one, nor does one where the old number has
+            // ended.
             if !to.reply.replaces && common == to.server_seq && meta.sent_seq > common {
                 return Ok(Switched::InDoubt(meta.sent_seq));
             }
@@ -129,10 +131,11 @@ fn renumber(tx: &Transaction<'_>, common: u64, last: u64) -> rusqlite::Result<()
     set_last_seq(tx, last as i64 - common)
 }
 
-/// The log no longer says all that happened, so it is begun anew from the rows: every row as it is, and every delete that is known.
+/// The log no longer says all that happened, so it is begun anew from the rows: every row as it is, and every delete
+/// that is known.
 ///
-/// First rows that moved in time, since upstream they lie elsewhere until their delete; then all rows, parents first; last the rows that
-/// are gone, whose children are gone or elsewhere by then.
+/// First rows that moved in time, since upstream they lie elsewhere until their delete; then all rows, parents first;
+/// last the rows that are gone, whose children are gone or elsewhere by then.
 fn log_anew(tx: &Transaction<'_>, catalog: &Catalog) -> rusqlite::Result<()> {
     tx.execute("DELETE FROM tidemark_log WHERE op IS NOT 'D' OR seq < 1", [])?;
     tx.execute("UPDATE tidemark_log SET seq = -seq", [])?;

@@ -1,7 +1,7 @@
 //! A station follows a newer schema: tables and columns are added in one transaction, and the log stays as it is.
 //!
-//! Changes captured before keep their old layout and travel as batches of the old schema, which the server takes as well: a batch that
-//! was sent and not yet acknowledged must give the same chain when it is sent again.
+//! Changes captured before keep their old layout and travel as batches of the old schema, which the server takes as
+//! well: a batch that was sent and not yet acknowledged must give the same chain when it is sent again.
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 use tidemark_core::capture::{LOG_TABLE, OUSTED_TABLE, log_rows};
@@ -16,14 +16,15 @@ use crate::log::last_seq;
 use crate::meta;
 use crate::rejects::REJECTS_TABLE;
 
-/// What following a newer schema did.
+/// The changes that following a newer schema made to a file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Evolved {
     /// Tables that are new in the file.
     pub tables: Vec<String>,
     /// Columns that are new in the file, as `table.column`.
     pub columns: Vec<String>,
-    /// Of them those with a default, which is not in force in this file: rows written without the column have NULL there.
+    /// Of them those with a default, which is not in force in this file: rows written without the column have NULL
+    /// there.
     pub without_default: Vec<String>,
     /// Changes logged for rows that some program had written to new tables or columns before.
     pub backfilled: u64,
@@ -35,7 +36,8 @@ impl Store {
     /// Tables and columns that a program has added itself are taken over, and what they hold is logged.
     ///
     /// # Errors
-    /// [`Error::Schema`] when it is another schema, an older version or more than an addition; SQLite's. Nothing is changed then.
+    /// [`Error::Schema`] when it is another schema, an older version or more than an addition; SQLite's. Nothing is
+    /// changed then.
     pub fn evolve(&mut self, schema: &Schema) -> Result<Option<Evolved>> {
         let file = self.file().to_owned();
         let done = self.transaction(|tx| {

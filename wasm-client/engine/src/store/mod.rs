@@ -1,7 +1,7 @@
 //! The store: a station's open SQLite file. Programs write to its tables by any means; this is Tidemark's own.
 //!
-//! [`Store`] is a façade: it holds the connection and the file's catalog, and delegates to modules that know neither it nor
-//! each other's callers.
+//! [`Store`] is a façade: it holds the connection and the file's catalog, and delegates to modules that know neither it
+//! nor each other's callers.
 //!
 //! | file | methods |
 //! |---|---|
@@ -39,11 +39,20 @@ use crate::meta::{self, Meta};
 /// use tidemark_core::schema::Schema;
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("field.db");
-/// let schema = Schema::parse("name = 'weather'\nversion = 1\n[tables.site.columns]\nid = { type = 'integer' }\nname = { type = 'text' }").unwrap();
-/// let mut store = Store::init(&path, &schema, [7; 16])?;
+/// let schema = "name = 'weather'\nversion = 1\n\
+///     [tables.site.columns]\nid = { type = 'integer' }\nname = { type = 'text' }";
+/// let schema = Schema::parse(schema).unwrap();
+/// let store = Store::init(&path, &schema, [7; 16])?; // 16 random bytes: the station's uuid
 /// let id = store.insert("site", &[("name", "Neuharlingersiel".to_owned().into())])?;
-/// store.execute("UPDATE site SET name = ?1 WHERE id = ?2", ("Bensersiel", id))?;
+/// drop(store);
+///
+/// // Any program may write to the file, whether Tidemark has it open or not; each change is in the log.
+/// let program = tidemark_client::rusqlite::Connection::open(&path).unwrap();
+/// program.execute("UPDATE site SET name = ?1 WHERE id = ?2", ("Bensersiel", id)).unwrap();
+///
+/// let mut store = Store::open(&path)?;
 /// assert_eq!(store.status()?.pending, 2);
+/// assert_eq!(store.log(1)?[0].op, "U");
 /// # Ok::<(), tidemark_client::Error>(())
 /// ```
 #[derive(Debug)]
@@ -84,7 +93,7 @@ impl Store {
         self.catalog.uuid
     }
 
-    /// What of the schema the file has not.
+    /// The tables and columns of the schema that the file has not.
     pub(crate) const fn lacking(&self) -> &Lacking {
         &self.catalog.lacking
     }
@@ -114,7 +123,8 @@ impl Store {
         self.db.execute(sql, params).map_err(self.sqlite("run the statement"))
     }
 
-    /// Inserts a row; returns its rowid, which is the key where the key is an integer. Columns left out take their defaults.
+    /// Inserts a row; returns its rowid, which is the key where the key is an integer. Columns left out take their
+    /// defaults.
     ///
     /// # Errors
     /// When the schema has no such table or column, or SQLite refuses the row.
@@ -166,8 +176,8 @@ impl Store {
             .map_err(self.sqlite("ask whether the file has changed"))
     }
 
-    /// Checks, when the database's structure has changed since the last check, that capture is in place, and repairs it.
-    /// Whoever keeps a store open calls this from time to time; opening does.
+    /// Checks, when the database's structure has changed since the last check, that capture is in place, and repairs
+    /// it. Whoever keeps a store open calls this from time to time; opening does.
     ///
     /// # Errors
     /// When the tables are not the schema's any more, or have a unique index that capture cannot follow.

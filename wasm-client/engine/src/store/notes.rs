@@ -1,4 +1,4 @@
-//! What happened to the station, written into its row: each method in a transaction of its own.
+//! Writes into the station's row what happened to it: each method in a transaction of its own.
 
 use rusqlite::Connection;
 use tidemark_core::ids::StationNumber;
@@ -19,8 +19,8 @@ impl Store {
         self.write_row(|db| write::carried(db, seq))
     }
 
-    /// Notes, durably, that changes up to `seq` are about to be sent as station `number`. Returns `false` when the file is
-    /// another station by now.
+    /// Notes, durably, that changes up to `seq` are about to be sent as station `number`. Returns `false` when the file
+    /// is another station by now.
     pub(crate) fn note_sent(&self, number: StationNumber, seq: u64) -> Result<bool> {
         write::sent(self.connection(), number, seq).map_err(self.sqlite("note what is sent"))
     }

@@ -44,7 +44,8 @@ impl Store {
     /// See [`Error`]; nothing is changed then.
     pub fn init_connection(mut db: Connection, file: String, schema: &Schema, station_uuid: [u8; 16]) -> Result<Self> {
         check_init(&db, &file, schema)?;
-        // WAL: readers and our pushes never wait for a writer. Where a file system cannot do it, SQLite keeps its old mode, and all holds.
+        // WAL: readers and our pushes never wait for a writer. Where a file system cannot do it, SQLite keeps its old
+        // mode, and all holds.
         if cfg!(not(target_arch = "wasm32")) {
             db.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0))
                 .map_err(|error| Error::sqlite(&file, "switch the file to write-ahead logging", error))?;

@@ -16,7 +16,7 @@ impl Store {
         log::read_last(self.connection(), |seq| self.schema_of(seq), limit).map_err(self.sqlite("read the log"))
     }
 
-    /// How many rejected changes are open.
+    /// The number of rejected changes that are open.
     ///
     /// # Errors
     /// SQLite's.
@@ -74,8 +74,8 @@ impl Store {
         lineage::read_stations(self.connection(), self.file())
     }
 
-    /// Visits the changes that were rejected while the file was another station, with that station's number; seqs are of
-    /// its log.
+    /// Visits the changes that were rejected while the file was another station, with that station's number; seqs are
+    /// of its log.
     ///
     /// # Errors
     /// SQLite's, and what `visit` returns.
@@ -86,7 +86,7 @@ impl Store {
         lineage::visit_rejects(self.connection(), self.file(), |seq| self.schema_of(seq), visit)
     }
 
-    /// How many rows were ever pruned from the file: they are upstream only.
+    /// The number of rows that were ever pruned from the file: they are upstream only.
     ///
     /// # Errors
     /// SQLite's.

@@ -1,4 +1,4 @@
-//! Whether a suspect differs: one reply of the server against one snapshot of the station.
+//! Judges whether a suspect differs: one reply of the server against one snapshot of the station.
 
 use std::collections::{HashMap, HashSet};
 
@@ -19,7 +19,7 @@ use crate::outbox::{Agreement, compare_in};
 use crate::rows::{Local, Rows};
 use crate::store::Store;
 
-/// How a reply's cursor stands to a snapshot of the station that was taken after it.
+/// The standing of a reply's cursor to a snapshot of the station that was taken after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// The log up to there is the same on both sides, and all that came after it is still in the log.
@@ -30,7 +30,7 @@ pub(crate) enum Standing {
     Differs,
 }
 
-/// What became of a suspect.
+/// The judgement of a suspect.
 #[derive(Debug)]
 pub(super) enum Judgement {
     /// Both sides have the same.
@@ -121,7 +121,7 @@ fn changed_cells(table: &Table, values: &[ValueRef<'_>], row: &FoundRow) -> Vec<
         .collect()
 }
 
-/// Which of these keys have an image in the log or among the rejects.
+/// Finds which of these keys have an image in the log or among the rejects.
 fn keys_of(db: &Connection, rows: &Rows<'_>, index: usize, from: &str, wanted: &HashSet<Key>) -> Result<HashSet<Key>> {
     let (table, sql) = (rows.table(index), rows.sql());
     let mut query = db.prepare(&format!("SELECT c{} {from}", table.key)).map_err(&sql)?;

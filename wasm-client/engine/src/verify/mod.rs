@@ -1,8 +1,9 @@
-//! Proves that upstream holds what the station holds: the log by its chain, the rows by digests, down to the exact rows that differ.
+//! Proves that upstream holds what the station holds: the log by its chain, the rows by digests, down to the exact rows
+//! that differ.
 //!
 //! ```text
-//! ranges of both sides ─ digests differ ─▶ smaller ranges ─ … ─▶ few rows: both sides listed ─▶ suspects ─▶ judged one by one
-//!  (a month, or a span of keys)
+//! ranges of both sides ─ digests differ ─▶ smaller ranges ─ … ─▶ few rows: both sides listed
+//!  (a month, or a span of keys)                                  ─▶ suspects ─▶ judged one by one
 //! ```
 //!
 //! | file | what lives there |
@@ -16,14 +17,16 @@
 //! | `report` | what was found |
 //! | `drive` | pushes, searches, repairs, searches again, on a blocking transport |
 //!
-//! Programs may write, and daemons push, while this runs: the search may then take rows for suspect that are only on their way, and
-//! judging them says so. **A row is a difference only when** one reply, read by the server in one snapshot at change C of the station's log,
-//! and one snapshot of the station's file, at change L ≥ C, say different things about it; the log up to C has the same chain on both
-//! sides; no change after C is of that row; and no reject is kept of it.
+//! Programs may write, and daemons push, while this runs: the search may then take rows for suspect that are only on
+//! their way, and judging them says so. **A row is a difference only when** one reply, read by the server in one
+//! snapshot at change C of the station's log, and one snapshot of the station's file, at change L ≥ C, say different
+//! things about it; the log up to C has the same chain on both sides; no change after C is of that row; and no reject
+//! is kept of it.
 //!
-//! **Pruned rows** are upstream and not here. Their digests, kept by UTC day, are added to the station's own, so a clean file is proved as
-//! ever. Where the sums differ, days with pruned rows are not cut further but listed, and what upstream has of pruned ids there is summed up
-//! and compared: such a day differs as a whole. Nothing of it is repaired, since the rows are not here.
+//! **Pruned rows** are upstream and not here. Their digests, kept by UTC day, are added to the station's own, so a
+//! clean file is proved as ever. Where the sums differ, days with pruned rows are not cut further but listed, and what
+//! upstream has of pruned ids there is summed up and compared: such a day differs as a whole. Nothing of it is
+//! repaired, since the rows are not here.
 
 mod drive;
 mod judge;

@@ -1,4 +1,5 @@
-//! Repair: what differs upstream is written into the log again, and goes the ordinary way. The log's chain covers it as it does any change.
+//! Repair: what differs upstream is written into the log again, and goes the ordinary way. The log's chain covers it as
+//! it does any change.
 
 use std::collections::HashSet;
 
@@ -14,7 +15,7 @@ use crate::pruned::has_key;
 use crate::rows::{Local, Lookup, Rows};
 use crate::store::Store;
 
-/// What was written into the log.
+/// The number of rows that were written into the log again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Logged {
     /// Rows sent once more.

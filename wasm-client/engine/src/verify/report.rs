@@ -1,4 +1,4 @@
-//! What a search found: the rows that differ, and what was seen of each table.
+//! The report of a search: the rows that differ, and the counts of each table.
 
 use tidemark_core::decision::Cursor;
 use tidemark_core::identity::Identity;
@@ -6,7 +6,7 @@ use tidemark_core::identity::Identity;
 /// Most differences that are gathered; at that number the search ends, so that its memory is bounded.
 pub const DIFFERENCES_MAX: usize = 100_000;
 
-/// In which way a row differs.
+/// The way in which a row differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// The station has it, upstream has not.
@@ -29,16 +29,17 @@ impl Kind {
     }
 }
 
-/// A row that differs. A row is identified by key and time: one that stands in the wrong month upstream is missing there and extra here.
+/// A row that differs. A row is identified by key and time: one that stands in the wrong month upstream is missing
+/// there and extra here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     /// Number of its table in the schema.
     pub table: usize,
     /// Upstream identity.
     pub identity: Identity,
-    /// In which way.
+    /// The way in which it differs.
     pub kind: Kind,
-    /// Which cells of a changed row; empty when only rows were asked for.
+    /// The cells of a changed row that differ; empty when only rows were asked for.
     pub cells: Vec<ChangedCell>,
 }
 
@@ -47,20 +48,20 @@ pub struct Difference {
 pub struct ChangedCell {
     /// The column's name.
     pub column: String,
-    /// What the station has, shortened for people.
+    /// The station's value, shortened for people.
     pub here: String,
-    /// What upstream has.
+    /// The value upstream.
     pub upstream: String,
 }
 
-/// What was seen of one table.
+/// The counts of one table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableReport {
     /// The table.
     pub table: String,
     /// The station's rows that can travel.
     pub rows: u64,
-    /// How many ranges they lie in: months, or spans of keys.
+    /// The number of ranges they lie in: months, or spans of keys.
     pub ranges: u64,
     /// Rows missing upstream.
     pub missing: u64,
@@ -91,10 +92,10 @@ pub struct PrunedDifference {
     pub upstream: u64,
 }
 
-/// What a search found.
+/// The report of a search.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// Up to which change of the log both sides have the same chain.
+    /// The last change of the log at which both sides had the same chain.
     pub agreed: Option<Cursor>,
     /// The tables that were compared, in the schema's order.
     pub tables: Vec<TableReport>,
@@ -102,20 +103,20 @@ pub struct Report {
     pub differences: Vec<Difference>,
     /// The days whose pruned rows upstream does not hold as they were.
     pub pruned: Vec<PrunedDifference>,
-    /// Whether everything was compared; not when there were too many differences.
+    /// Set when everything was compared; not set when there were too many differences.
     pub complete: bool,
     /// Requests made.
     pub requests: u64,
 }
 
 impl Report {
-    /// How many rows, and days of pruned rows, differ.
+    /// The number of rows, and days of pruned rows, that differ.
     #[must_use]
     pub const fn found(&self) -> u64 {
         self.differences.len() as u64 + self.pruned.len() as u64
     }
 
-    /// Whether upstream equals the station.
+    /// Tells whether upstream equals the station.
     #[must_use]
     pub fn is_equal(&self) -> bool {
         self.complete && self.found() == 0

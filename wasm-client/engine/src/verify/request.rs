@@ -7,10 +7,10 @@ use crate::store::Store;
 use crate::sync::conversation::Joined;
 use crate::sync::{Request, Stop};
 
-/// How long a server may read.
+/// The time that a server may read, in milliseconds.
 const TIMEOUT_MS: u64 = 60_000;
 
-/// A question to the server about the station's rows; the second way out: it cannot be asked.
+/// Makes the request for questions about rows; the inner error says why the server cannot be asked.
 pub(crate) fn request_of(store: &Store, id: u64, asks: Vec<Ask>) -> Result<std::result::Result<Request, Stop>> {
     let meta = store.meta()?;
     let request = DigestRequest { fingerprint: store.schema().fingerprint().to_hex(), asks };

@@ -17,7 +17,8 @@ pub(super) enum Asked {
 }
 
 impl Asked {
-    /// Whether answers are of the kind that was asked for: of digests, those of the first tables' parts, at least of one table's.
+    /// Tells whether answers are of the kind that was asked for: of digests, those of the first tables' parts, at least
+    /// of one table's.
     pub(super) fn is_answered_by(&self, answers: &[Answer]) -> bool {
         match (self, answers) {
             (Self::Digests(parts), answers) => {
@@ -58,13 +59,13 @@ impl Asked {
     }
 }
 
-/// How many parts of one table begin a list of parts.
+/// The number of parts at the beginning of a list that are of one table.
 fn of_one_table(parts: &[Part]) -> usize {
     parts.iter().take_while(|part| part.table == parts[0].table).count()
 }
 
-/// Whether these rows are from the ranges and in their order, and at least one is there when more are to come: a listing that goes on from
-/// its last row ends only then.
+/// Tells whether these rows are from the ranges and in their order, and at least one is there when more are to come: a
+/// listing that goes on from its last row ends only then.
 fn lists(ranges: &[Range], rows: &[ListedRow], more: bool) -> bool {
     rows.is_sorted_by(|a, b| a.id < b.id)
         && rows.iter().all(|row| Range::find(ranges, &row.id).is_some())

@@ -1,5 +1,5 @@
-//! The search: a state machine that asks the server about ever smaller ranges. One request is in flight at a time; the file is read anew
-//! for every question, so nothing is locked while the network is slow.
+//! The search: a state machine that asks the server about ever smaller ranges. One request is in flight at a time; the
+//! file is read anew for every question, so nothing is locked while the network is slow.
 //!
 //! `work` has what is left to do, `asked` the questions; here they are sent, and their answers heard.
 
@@ -25,9 +25,9 @@ use crate::sync::backoff::retry_after_ms;
 use crate::sync::reply::{Read, read, stop_of};
 use crate::sync::{Reply, Request, Stop};
 
-/// How often in a row other processes may push in between before the search waits.
+/// The number of times in a row that other processes may push in between before the search waits.
 const STALE_MAX: u32 = 50;
-/// What to do next.
+/// The next step of a search.
 #[derive(Debug)]
 pub enum Step {
     /// Perform this request and report its outcome.
@@ -38,16 +38,16 @@ pub enum Step {
     Stopped(Stop),
 }
 
-/// What an outcome led to.
+/// The consequence of an answer, or of none.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Heard {
     /// Go on.
     Progress,
     /// It did not work; the same is asked again.
     Failed {
-        /// What happened.
+        /// The failure in words.
         message: String,
-        /// How long the server asks to wait, in milliseconds.
+        /// The wait that the server asks for, in milliseconds.
         retry_after_ms: Option<u64>,
     },
     /// The reply follows another history than the log: [`crate::sync::agree`] finds out which.
@@ -59,7 +59,7 @@ pub enum Heard {
 /// The search for rows that differ.
 #[derive(Debug)]
 pub struct Search {
-    /// What is left to do.
+    /// The work that is left.
     work: Work,
     /// Taken up again after a failure.
     again: Option<Asked>,
@@ -109,7 +109,7 @@ impl Search {
         })
     }
 
-    /// What was found.
+    /// Ends the search with what it found.
     #[must_use]
     pub fn report(mut self) -> Report {
         self.report.tables = self.reports.into_iter().map(|(_, report)| report).collect();
@@ -117,7 +117,7 @@ impl Search {
         self.report
     }
 
-    /// What to do now.
+    /// Finds the next step: the next question, or the end.
     ///
     /// # Errors
     /// What the store says; the search can be asked again.

@@ -22,7 +22,7 @@ const CUT_AT_ONCE: usize = RANGES_MAX / 16;
 /// The station's rows in the ranges of one request: what a server reads in a few seconds.
 const ROWS_PER_REQUEST: u64 = 1_000_000;
 
-/// What is left to do, and how much of it goes into one request.
+/// The work that is left, and how much of it goes into one request.
 #[derive(Debug)]
 pub(super) struct Work {
     /// The tables to compare that are not cut yet, by number.
@@ -55,7 +55,7 @@ impl Work {
         }
     }
 
-    /// How many rows are under suspicion.
+    /// The number of rows under suspicion.
     pub(super) fn suspects(&self) -> usize {
         self.suspects.len()
     }
