@@ -32,9 +32,9 @@ fn number() -> StationNumber {
 fn joined() -> Session {
     let mut session = session();
     let code = JoinCode { url: "http://127.0.0.1:1".into(), secret: [9; 32] }.encode();
-    let Begin::Ask(_) = join::begin(&mut session.store, &code, None, Secret([5; 32])).unwrap() else { panic!() };
+    let Begin::Ask(_) = join::ask(&mut session.store, &code, None, Secret([5; 32])).unwrap() else { panic!() };
     let reply = JoinReply { station: number(), name: "alpha".into(), limits: FrameLimits::DEFAULT };
-    join::finish(&mut session.store, 0, &answer(200, &reply)).unwrap();
+    join::hear(&mut session.store, 0, &answer(200, &reply)).unwrap();
     session.insert("site", &[("raw".into(), vec![0_u8; 9].into())]).unwrap();
     session
 }
@@ -109,8 +109,8 @@ fn a_code_that_is_not_taken_says_why_to_programs_and_to_people() {
     let code = JoinCode { url: "http://127.0.0.1:1".into(), secret: [9; 32] }.encode();
     let refused = |code: &str, reply: &Reply| -> Failure {
         let mut session = session();
-        match join::begin(&mut session.store, code, None, Secret([5; 32])) {
-            Ok(_) => join::finish(&mut session.store, 0, reply).unwrap_err().into(),
+        match join::ask(&mut session.store, code, None, Secret([5; 32])) {
+            Ok(_) => join::hear(&mut session.store, 0, reply).unwrap_err().into(),
             Err(error) => error.into(),
         }
     };

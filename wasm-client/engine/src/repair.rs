@@ -11,8 +11,9 @@ use tidemark_core::schema::{Schema, Table};
 use tidemark_core::sqlite::quote;
 
 use crate::error::{Error, Result};
+use crate::log::last_seq;
 use crate::rejects::RejectState;
-use crate::store::{Store, last_seq};
+use crate::store::Store;
 
 /// What is added to the message of a reject that the server has forgotten.
 const FORGOTTEN: &str = " — settled upstream; how is not kept there any more: `tidemark verify` tells whether the row is there as it is here";

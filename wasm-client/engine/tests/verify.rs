@@ -175,9 +175,9 @@ fn rows_written_meanwhile_are_on_their_way_and_no_difference() {
     upstream.rows.remove(&lost);
     (upstream.meanwhile)();
     let mut search = Search::new(&store, None, 0).unwrap();
-    while let Step::Send(request) = search.next(&mut store).unwrap() {
+    while let Step::Send(request) = search.ask(&mut store).unwrap() {
         let reply = upstream.send(&request).unwrap();
-        assert_eq!(search.on_reply(&mut store, request.id, &reply).unwrap(), Heard::Progress);
+        assert_eq!(search.hear(&mut store, request.id, &reply).unwrap(), Heard::Progress);
     }
     let report = search.report();
     assert_eq!(found(&report), [(lost.0, lost.1, Kind::Missing)].into());

@@ -172,12 +172,12 @@ impl Station {
         code: &str,
         server: Option<&str>,
     ) -> std::result::Result<Membership, StationError> {
-        let request = match join::begin(&mut self.store, code, server, entropy::token()?)? {
+        let request = match join::ask(&mut self.store, code, server, entropy::token()?)? {
             Begin::Joined(membership) => return Ok(membership),
             Begin::Ask(request) => request,
         };
         match transport.send(&request) {
-            Ok(reply) => Ok(join::finish(&mut self.store, clock::now_ms(), &reply)?),
+            Ok(reply) => Ok(join::hear(&mut self.store, clock::now_ms(), &reply)?),
             Err(failure) => Err(StationError::Unreachable(failure.message)),
         }
     }
@@ -201,7 +201,7 @@ impl Station {
                 Step::Ask(request) => request,
             };
             let reply = transport.send(&request).map_err(|failure| StationError::Unreachable(failure.message))?;
-            step = rejoin.on_reply(&mut self.store, clock::now_ms(), &reply)?;
+            step = rejoin.hear(&mut self.store, clock::now_ms(), &reply)?;
         }
     }
 

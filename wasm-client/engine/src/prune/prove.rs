@@ -1,11 +1,11 @@
-//! Which rows the server holds just as they are here: its digests of them against the file's.
+//! Asks the server which rows it holds just as they are here: its digests of them are compared with the file's.
 
 use tidemark_core::decision::Cursor;
 use tidemark_core::digest::RowDigest;
 use tidemark_core::limits::RANGES_MAX;
 use tidemark_core::survey::{Answer, Ask, DigestReply, Question, Range};
 
-use super::record::PrunedRow;
+use crate::pruned::record::PrunedRow;
 use crate::store::Store;
 use crate::sync::backoff::retry_after_ms;
 use crate::sync::reply::{Read, read, stop_of};

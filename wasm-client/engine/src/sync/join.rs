@@ -11,21 +11,20 @@ use std::path::Path;
 use rusqlite::{OptionalExtension as _, params};
 use tidemark_core::ids::StationNumber;
 use tidemark_core::joincode::{JoinCode, JoinCodeError};
+use tidemark_core::limits::FrameLimits;
 use tidemark_core::planted::{Bug, planted};
 use tidemark_core::protocol::{JoinReply, JoinRequest, Problem, ProblemCode, Remedy};
 use tidemark_core::value::{format_uuid, hex};
 
 use super::reply::{Read, read};
-use super::{Method, Refusal, Reply, Request, ServerUrl, UrlError};
+use super::{Refusal, Reply, Request, ServerUrl, UrlError};
 use crate::error::{Error, Secret, printable};
-use crate::meta::Membership;
+use crate::meta::{self, Membership};
 use crate::private;
 use crate::store::Store;
 
 /// Longest station name that is kept, in characters.
 const NAME_CHARS_MAX: usize = 200;
-/// A join is small; a server that needs longer is not reachable.
-const TIMEOUT_MS: u64 = 30_000;
 
 /// Why a station could not join.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +66,7 @@ pub enum JoinError {
 /// How a join begins.
 #[derive(Debug)]
 pub enum Begin {
-    /// Ask this, then call [`finish`].
+    /// Ask this, then call [`hear`].
     Ask(Request),
     /// This code was used by this station before: nothing to ask.
     Joined(Membership),
@@ -77,7 +76,7 @@ pub enum Begin {
 ///
 /// # Errors
 /// A code or URL that is none.
-pub fn begin(store: &mut Store, code: &str, server: Option<&str>, fresh_token: Secret) -> Result<Begin, JoinError> {
+pub fn ask(store: &mut Store, code: &str, server: Option<&str>, fresh_token: Secret) -> Result<Begin, JoinError> {
     let code = JoinCode::decode(code)?;
     let url = ServerUrl::parse(server.unwrap_or(&code.url))?;
     let digest = digest_of(&code.secret);
@@ -94,14 +93,10 @@ pub fn begin(store: &mut Store, code: &str, server: Option<&str>, fresh_token: S
     }
     close(store)?;
     if planted(Bug::TokenRemade) {
-        store.update_station("join_digest = NULL", [])?;
+        store.forget_join_code()?;
     }
     // Two processes that join at once must end with one token: whoever comes second takes the first one's.
-    store.connection().execute(
-        "UPDATE tidemark_station SET token = CASE WHEN join_digest IS ?1 AND token IS NOT NULL THEN token ELSE ?2 END, join_digest = ?1, \
-         server = ?3 WHERE number IS NULL",
-        params![digest, fresh_token.0, url.as_str()],
-    ).map_err(store.sqlite("keep the token"))?;
+    store.begin_join(digest, &fresh_token, url.as_str())?;
     let token = store.meta()?.token.ok_or_else(|| JoinError::NotNow("another process joined just now".into()))?;
     Ok(Begin::Ask(request(store, &url, &code.secret, uuid, &token, Known::Nothing)))
 }
@@ -186,15 +181,7 @@ pub(super) fn request(
         station,
         former_uuid,
     };
-    Request {
-        id: 0,
-        method: Method::Post,
-        url: url.join("/v1/join"),
-        token: None,
-        content_type: Some("application/json"),
-        body: serde_json::to_vec(&request).expect("BUG: four strings serialise"),
-        timeout_ms: TIMEOUT_MS,
-    }
+    Request::json(url, "/v1/join", None, &request)
 }
 
 /// Which code a token was made for.
@@ -211,7 +198,7 @@ pub(super) fn shown_name(name: &str) -> String {
 ///
 /// # Errors
 /// What the server said.
-pub fn finish(store: &mut Store, now_ms: i64, reply: &Reply) -> Result<Membership, JoinError> {
+pub fn hear(store: &mut Store, now_ms: i64, reply: &Reply) -> Result<Membership, JoinError> {
     let joined: JoinReply = match read(reply) {
         Read::Done(joined) => joined,
         Read::Problem(problem) => {
@@ -226,33 +213,24 @@ pub fn finish(store: &mut Store, now_ms: i64, reply: &Reply) -> Result<Membershi
         Read::Other(message) => return Err(JoinError::NotNow(message)),
     };
     let name = shown_name(&joined.name);
-    let limits = serde_json::to_string(&joined.limits).expect("BUG: four numbers serialise");
     if let Some(membership) = store.meta()?.membership {
         if membership.number != joined.station {
             return Err(JoinError::NotNow("the server takes this file for another station's".into()));
         }
-        take_token(store, &name, &limits, now_ms)?;
+        take_token(store, &name, &joined.limits, now_ms)?;
         return Ok(Membership { number: joined.station, name });
     }
-    store.update_station(
-        "number = ?1, name = ?2, limits = ?3, last_contact_ms = ?4, last_error = NULL, last_error_ms = NULL",
-        params![joined.station.get(), name, limits, now_ms],
-    )?;
-    Ok(Membership { number: joined.station, name })
+    let membership = Membership { number: joined.station, name };
+    store.note_joined(&membership, &joined.limits, now_ms)?;
+    Ok(membership)
 }
 
 /// The token that was kept is in force.
-fn take_token(store: &mut Store, name: &str, limits: &str, now_ms: i64) -> crate::Result<()> {
+fn take_token(store: &mut Store, name: &str, limits: &FrameLimits, now_ms: i64) -> crate::Result<()> {
     let file = store.file().to_owned();
     store.transaction(|tx| {
-        let sql = "UPDATE tidemark_station SET token = r.token, join_digest = r.join_digest, server = r.server, name = ?1, limits = ?2,
-                 last_contact_ms = ?3, last_error = NULL, last_error_ms = NULL
-             FROM tidemark_rejoin AS r WHERE r.station_uuid = tidemark_station.station_uuid";
-        let failed = |error| Error::sqlite(&file, "take another token", error);
-        tx.execute(sql, params![name, limits, now_ms]).map_err(failed)?;
-        let sql = "DELETE FROM tidemark_rejoin WHERE station_uuid = (SELECT station_uuid FROM tidemark_station)";
-        tx.execute(sql, []).map_err(failed)?;
-        Ok(())
+        meta::write::take_kept_token(tx, name, limits, now_ms)
+            .map_err(|error| Error::sqlite(&file, "take another token", error))
     })
 }
 
@@ -265,6 +243,6 @@ impl Store {
         if self.meta()?.membership.is_none() {
             return Err(Error::NotJoined { file: self.file().to_owned() });
         }
-        self.update_station("server = ?1", [url.as_str()])
+        self.note_server(url.as_str())
     }
 }

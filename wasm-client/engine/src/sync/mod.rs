@@ -16,6 +16,8 @@
 //! engine.
 
 pub(crate) mod backoff;
+pub(crate) mod conversation;
+pub mod daemon;
 mod drive;
 mod engine;
 pub mod join;
@@ -23,6 +25,7 @@ mod pace;
 mod refusal;
 pub mod rejoin;
 pub(crate) mod reply;
+pub(crate) mod request;
 mod url;
 
 pub use backoff::{Backoff, BackoffBounds};
@@ -30,60 +33,10 @@ pub use drive::{Clock, Drained, Patience, Summary, Transport, agree, drain};
 pub use engine::{Config, Engine};
 pub use pace::Pace;
 pub use refusal::{Refusal, RefusalKind};
+pub use request::{Failure, Method, Reply, Request};
 pub use url::{ServerUrl, UrlError};
 
 use tidemark_core::protocol::Remedy;
-
-use crate::error::Secret;
-
-/// How a request is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
-    /// Without a body.
-    Get,
-    /// With one.
-    Post,
-}
-
-/// A request to perform: one HTTP exchange, without following redirects.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// Names the request in [`Engine::on_reply`] and [`Engine::on_failure`].
-    pub id: u64,
-    /// The method.
-    pub method: Method,
-    /// The whole URL.
-    pub url: String,
-    /// Goes into `Authorization: Bearer …`.
-    pub token: Option<Secret>,
-    /// Media type of the body.
-    pub content_type: Option<&'static str>,
-    /// The body.
-    pub body: Vec<u8>,
-    /// Give up after this long, in milliseconds.
-    pub timeout_ms: u64,
-}
-
-/// What a server answered.
-#[derive(Debug, Clone, Default)]
-pub struct Reply {
-    /// The HTTP status.
-    pub status: u16,
-    /// The header `Retry-After`, as it came.
-    pub retry_after: Option<String>,
-    /// The body; a transport reads at most [`tidemark_core::limits::MESSAGE_BYTES_MAX`] of it.
-    pub body: Vec<u8>,
-}
-
-/// Why there is no answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct Failure {
-    /// Whether the time was over: then less is sent at once.
-    pub timeout: bool,
-    /// What happened, for people.
-    pub message: String,
-}
 
 /// What to do next.
 #[derive(Debug, Clone)]

@@ -19,12 +19,11 @@ use tidemark_core::value::{format_uuid, hex};
 
 use super::join::{self, JoinError, Known, digest_of, keep_pending, shown_name};
 use super::reply::{Read, read};
-use super::{Method, Refusal, Reply, Request, ServerUrl};
+use super::{Refusal, Reply, Request, ServerUrl};
 use crate::error::{Error, Secret};
 use crate::meta::Membership;
-use crate::parting::{Comparison, OwnHistory, Parting, chain_at};
+use crate::rejoin::{Comparison, OwnHistory, RejoinBasis, Switch, Switched, chain_at, switch};
 use crate::store::Store;
-use crate::switch::{Switch, Switched, switch};
 
 /// A step is small; a server that needs longer is not reachable.
 const TIMEOUT_MS: u64 = 60_000;
@@ -135,14 +134,14 @@ pub enum Manner {
 /// What was asked last, but for the history.
 #[derive(Debug)]
 enum Asked {
-    Rejoin(Parting),
+    Rejoin(RejoinBasis),
     Join,
 }
 
 /// What comes next.
 #[derive(Debug)]
 pub enum Step {
-    /// Ask this, then call [`Rejoin::on_reply`].
+    /// Ask this, then call [`Rejoin::hear`].
     Ask(Request),
     /// The file is the new station.
     Done(Rejoined),
@@ -191,7 +190,7 @@ pub fn begin(
         comparison: Comparison::new(OwnHistory::read(store)?),
         asked: None,
     };
-    let step = rejoin.next(store)?;
+    let step = rejoin.ask(store)?;
     Ok((rejoin, step))
 }
 
@@ -208,48 +207,40 @@ impl Rejoin {
     }
 
     /// The file's old token proves which number it had.
-    fn request(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Step, RejoinError> {
-        let token = self.comparison.own.meta.token.clone();
-        Ok(Step::Ask(Request {
-            id: 0,
-            method,
-            url: self.server.join(path),
-            token: Some(token.ok_or_else(|| not_now("the file has lost its token"))?),
-            content_type: (method == Method::Post).then_some("application/json"),
-            body,
-            timeout_ms: TIMEOUT_MS,
-        }))
+    fn token(&self) -> Result<&Secret, RejoinError> {
+        self.comparison.own.meta.token.as_ref().ok_or_else(|| not_now("the file has lost its token"))
     }
 
-    fn next(&mut self, store: &mut Store) -> Result<Step, RejoinError> {
+    fn ask(&mut self, store: &mut Store) -> Result<Step, RejoinError> {
         if self.comparison.own.meta.join_digest == Some(self.digest) {
             return self.already(store);
         }
         if let Some(after) = self.comparison.asks_after() {
-            return self.request(Method::Get, &format!("/v1/history?after={after}"), Vec::new());
+            let request = Request::get(&self.server, &format!("/v1/history?after={after}"), self.token()?);
+            return Ok(Step::Ask(request.within_ms(TIMEOUT_MS)));
         }
         let own = &self.comparison.own;
         let file = store.file().to_owned();
         let server = self.comparison.server.ok_or_else(|| not_now("the server did not say where it stands"))?;
         let number = own.meta.membership.as_ref().map_or(0, |membership| membership.number.get());
-        let parting = self.comparison.parting();
+        let parting = self.comparison.basis();
         let (common, next) = match parting {
-            Parting::At(common)
+            RejoinBasis::At(common)
                 if common == server.seq && self.manner != Manner::Forced && !self.comparison.revoked =>
             {
                 return Err(RejoinError::NotForked { file, common, number });
             }
-            Parting::At(common) => {
+            RejoinBasis::At(common) => {
                 let next = if common < own.last_seq() { Some(chain_at(store, common + 1)?) } else { None };
                 (common, next)
             }
-            Parting::Rows => (server.seq.min(own.last_seq()), None),
-            Parting::Tampered => {
+            RejoinBasis::Rows => (server.seq.min(own.last_seq()), None),
+            RejoinBasis::Tampered => {
                 let detail = own.tampered.clone().unwrap_or_else(|| "the server has lost changes".into());
                 return Err(RejoinError::Tampered { file, detail });
             }
-            Parting::Unknown(agree, last) => return Err(RejoinError::Unknown { file, first: agree + 1, last }),
-            Parting::Anew => unreachable!("BUG: a server that answered knows the file"),
+            RejoinBasis::Unknown(agree, last) => return Err(RejoinError::Unknown { file, first: agree + 1, last }),
+            RejoinBasis::Anew => unreachable!("BUG: a server that answered knows the file"),
         };
         self.asked = Some(Asked::Rejoin(parting));
         let request = RejoinRequest {
@@ -261,21 +252,22 @@ impl Rejoin {
             chain: server.chain,
             common,
             next,
-            must_replace: parting == Parting::Rows,
+            must_replace: parting == RejoinBasis::Rows,
         };
-        self.request(Method::Post, "/v1/rejoin", serde_json::to_vec(&request).expect("BUG: plain values serialise"))
+        let request = Request::json(&self.server, "/v1/rejoin", Some(self.token()?), &request);
+        Ok(Step::Ask(request.within_ms(TIMEOUT_MS)))
     }
 
     /// The server's answer to what was asked.
     ///
     /// # Errors
     /// What the server said, or what is in the way.
-    pub fn on_reply(&mut self, store: &mut Store, now_ms: i64, reply: &Reply) -> Result<Step, RejoinError> {
+    pub fn hear(&mut self, store: &mut Store, now_ms: i64, reply: &Reply) -> Result<Step, RejoinError> {
         let (parting, reply) = match self.asked.take() {
             None => return self.on_history(store, reply),
             Some(Asked::Join) => {
                 let JoinReply { station, name, limits } = answer(reply)?;
-                (Parting::Anew, RejoinReply { station, name, replaces: false, limits })
+                (RejoinBasis::Anew, RejoinReply { station, name, replaces: false, limits })
             }
             Some(Asked::Rejoin(parting)) => {
                 if let Read::Problem(problem) = read::<RejoinReply>(reply)
@@ -290,7 +282,7 @@ impl Rejoin {
         let before = &self.comparison.own.meta;
         let to = Switch {
             before,
-            parting,
+            basis: parting,
             server_seq: self.comparison.server.map_or(0, |server| server.seq),
             uuid: self.uuid,
             token: &self.token,
@@ -309,7 +301,7 @@ impl Rejoin {
                 membership: Membership { number: reply.station, name: reply.name.clone() },
                 former: before.membership.clone().ok_or_else(|| RejoinError::NotJoined(store.file().to_owned()))?,
                 pending,
-                from_rows: parting == Parting::Rows,
+                from_rows: parting == RejoinBasis::Rows,
             })),
         }
     }
@@ -333,7 +325,7 @@ impl Rejoin {
             return Err(refused(message));
         }
         self.comparison.answered(&history);
-        self.next(store)
+        self.ask(store)
     }
 
     /// Asks for a number as a file that was never here.
@@ -356,7 +348,7 @@ impl Rejoin {
             return Err(not_now(format!("{why}; this happened {ROUNDS_MAX} times in a row")));
         }
         self.comparison = Comparison::new(OwnHistory::read(store)?);
-        self.next(store)
+        self.ask(store)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::json;
-use tidemark_client::sync::{Method, Request, ServerUrl, Transport as _};
+use tidemark_client::sync::{Request, ServerUrl, Transport as _};
 use tidemark_client::{Error, State, Store, private};
 use tidemark_core::protocol::StationReply;
 
@@ -149,15 +149,7 @@ fn server(store: &Store) -> Result<Vec<Check>, Fatal> {
         Ok(url) => url,
         Err(error) => return Ok(vec![check("server", false, error.to_string())]),
     };
-    let request = Request {
-        id: 1,
-        method: Method::Get,
-        url: url.join("/v1/station"),
-        token: Some(token),
-        content_type: None,
-        body: Vec::new(),
-        timeout_ms: TIMEOUT_MS,
-    };
+    let request = Request::get(&url, "/v1/station", &token).within_ms(TIMEOUT_MS);
     let before_ms = now_ms();
     let reply = match HttpTransport::new().send(&request) {
         Ok(reply) if reply.status == 200 => reply,

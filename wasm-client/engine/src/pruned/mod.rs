@@ -1,9 +1,13 @@
-//! What was pruned from the file: rows that are upstream and not here any more.
+//! The record of pruned rows, which are upstream and not in the file any more.
 //!
-//! Kept are, of every table and UTC day, the digest of the rows that went (so upstream can still be proved to hold exactly those), and the
-//! ranges of their ids (so no new row takes an id that upstream has). Both are small where rows go in the order they came.
+//! Kept are, of every table and UTC day, the digest of the rows that went (so upstream can still be proved to hold
+//! exactly those), and the ranges of their ids (so no new row takes an id that upstream has). Both are small where rows
+//! go in the order they came.
 //!
-//! Here it is read; `prune::record` writes it.
+//! Here it is read; `record` writes it.
+
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) mod record;
 
 use std::collections::BTreeMap;
 
@@ -16,7 +20,6 @@ use tidemark_core::timestamp::DAY_US;
 
 use crate::error::Result;
 use crate::meta::{damaged, row_error};
-use crate::store::Store;
 
 /// The UTC day of a time, counted from 1970.
 pub(crate) const fn day_of(time_us: i64) -> i64 {
@@ -28,14 +31,14 @@ pub(crate) const fn day_start_us(day: i64) -> i64 {
     day.saturating_mul(DAY_US)
 }
 
-/// Whether the file was ever pruned.
+/// Tells whether the file was ever pruned.
 pub(crate) fn is_there(db: &Connection) -> rusqlite::Result<bool> {
     // Asked as a query: what SQLite remembers of the schema may be from before another process pruned.
     let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'tidemark_pruned_ids')";
     db.prepare_cached(sql)?.query_row([], |row| row.get(0))
 }
 
-/// What was pruned of one day.
+/// The rows that were pruned of one day.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct PrunedDay {
     /// The rows.
@@ -44,7 +47,7 @@ pub(crate) struct PrunedDay {
     pub(crate) older: bool,
 }
 
-/// What was pruned of one table.
+/// The rows that were pruned of one table.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pruned {
     /// By UTC day.
@@ -83,13 +86,13 @@ pub(crate) fn parse_digest(file: &str, json: &str) -> Result<RowDigest> {
     serde_json::from_slice(json.as_bytes()).map_err(|_| damaged(file, "a digest in tidemark_pruned is none"))
 }
 
-/// Whether a row with this local id was pruned.
+/// Tells whether a row with this local id was pruned.
 pub(crate) fn has_id(db: &Connection, table: &Table, id: i64) -> rusqlite::Result<bool> {
     let sql = "SELECT last >= ?2 FROM tidemark_pruned_ids WHERE tbl = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1";
     Ok(db.prepare_cached(sql)?.query_row((&table.name, id), |row| row.get(0)).optional()?.unwrap_or(false))
 }
 
-/// Whether the row with this upstream key was pruned.
+/// Tells whether the row with this upstream key was pruned.
 pub(crate) fn has_key(db: &Connection, table: &Table, key: Key) -> rusqlite::Result<bool> {
     match key {
         Key::Integer(id) if is_there(db)? => has_id(db, table, id & LOCAL_ID_MAX),
@@ -97,21 +100,11 @@ pub(crate) fn has_key(db: &Connection, table: &Table, key: Key) -> rusqlite::Res
     }
 }
 
-/// How many rows were ever pruned.
+/// The number of rows that were ever pruned.
 pub(crate) fn count(db: &Connection) -> rusqlite::Result<u64> {
     if !is_there(db)? {
         return Ok(0);
     }
     let sql = "SELECT coalesce(sum(last - first + 1), 0) FROM tidemark_pruned_ids";
     db.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
-}
-
-impl Store {
-    /// How many rows were ever pruned from the file: they are upstream only.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn pruned_rows(&self) -> Result<u64> {
-        count(self.connection()).map_err(self.sqlite("count what was pruned"))
-    }
 }

@@ -1,28 +1,30 @@
 //! A station follows a newer schema: tables and columns are added in one transaction, and the log stays as it is.
 //!
-//! Changes captured before keep their old layout and travel as batches of the old schema, which the server takes as well: a batch that
-//! was sent and not yet acknowledged must give the same chain when it is sent again.
+//! Changes captured before keep their old layout and travel as batches of the old schema, which the server takes as
+//! well: a batch that was sent and not yet acknowledged must give the same chain when it is sent again.
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 use tidemark_core::capture::{LOG_TABLE, OUSTED_TABLE, log_rows};
 use tidemark_core::schema::{Schema, Table, not_additions};
 use tidemark_core::sqlite::{add_column, create_table, quote};
 
+use super::Store;
 use crate::capture;
 use crate::error::{Error, Result};
 use crate::lacking::{self, Lacking, is_attached};
+use crate::log::last_seq;
 use crate::meta;
 use crate::rejects::REJECTS_TABLE;
-use crate::store::{Store, last_seq};
 
-/// What following a newer schema did.
+/// The changes that following a newer schema made to a file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Evolved {
     /// Tables that are new in the file.
     pub tables: Vec<String>,
     /// Columns that are new in the file, as `table.column`.
     pub columns: Vec<String>,
-    /// Of them those with a default, which is not in force in this file: rows written without the column have NULL there.
+    /// Of them those with a default, which is not in force in this file: rows written without the column have NULL
+    /// there.
     pub without_default: Vec<String>,
     /// Changes logged for rows that some program had written to new tables or columns before.
     pub backfilled: u64,
@@ -34,7 +36,8 @@ impl Store {
     /// Tables and columns that a program has added itself are taken over, and what they hold is logged.
     ///
     /// # Errors
-    /// [`Error::Schema`] when it is another schema, an older version or more than an addition; SQLite's. Nothing is changed then.
+    /// [`Error::Schema`] when it is another schema, an older version or more than an addition; SQLite's. Nothing is
+    /// changed then.
     pub fn evolve(&mut self, schema: &Schema) -> Result<Option<Evolved>> {
         let file = self.file().to_owned();
         let done = self.transaction(|tx| {
@@ -125,8 +128,7 @@ fn evolve(tx: &Transaction<'_>, file: &str, current: &Schema, new: &Schema) -> R
         (upto as i64, current.source(), current.fingerprint().to_hex()),
     )
     .map_err(sql)?;
-    tx.execute("UPDATE tidemark_station SET schema = ?1, fingerprint = ?2", (new.source(), new.fingerprint().to_hex()))
-        .map_err(sql)?;
+    meta::write::follow(tx, new).map_err(sql)?;
     capture::repair(tx, file, new)?;
     let lacking = Lacking::read(tx, file)?;
     for (table, op, of) in uncaptured {

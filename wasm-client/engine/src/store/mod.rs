@@ -1,17 +1,36 @@
-//! The store: a station's SQLite file. Programs write to its tables by any means; this is our own means.
+//! The store: a station's open SQLite file. Programs write to its tables by any means; this is Tidemark's own.
+//!
+//! [`Store`] is a façade: it holds the connection and the file's catalog, and delegates to modules that know neither it
+//! nor each other's callers.
+//!
+//! | file | methods |
+//! |---|---|
+//! | `open` | make and open a file |
+//! | `look` | open a file only to look at it: nothing is written |
+//! | `status` | where the station stands |
+//! | `reads` | the log, the rejects, the file's lineage |
+//! | `notes` | what happened to the station, written into its row |
+//! | `evolve` | follow a newer schema |
+
+pub(crate) mod evolve;
+#[cfg(not(target_arch = "wasm32"))]
+mod look;
+mod notes;
+mod open;
+mod reads;
+pub(crate) mod status;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, Params, Transaction, TransactionBehavior};
-use tidemark_core::ids::StationNumber;
-use tidemark_core::protocol::Remedy;
 use tidemark_core::schema::{Schema, Table};
 use tidemark_core::sqlite::quote;
 
 use crate::capture::{self, Repair};
+use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::lacking::Lacking;
-use crate::meta::{self, Identity, Meta};
-use crate::noted;
+use crate::log::last_seq;
+use crate::meta::{self, Meta};
 
 /// A station's open file.
 ///
@@ -20,25 +39,34 @@ use crate::noted;
 /// use tidemark_core::schema::Schema;
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("field.db");
-/// let schema = Schema::parse("name = 'weather'\nversion = 1\n[tables.site.columns]\nid = { type = 'integer' }\nname = { type = 'text' }").unwrap();
-/// let mut store = Store::init(&path, &schema, [7; 16])?;
+/// let schema = "name = 'weather'\nversion = 1\n\
+///     [tables.site.columns]\nid = { type = 'integer' }\nname = { type = 'text' }";
+/// let schema = Schema::parse(schema).unwrap();
+/// let store = Store::init(&path, &schema, [7; 16])?; // 16 random bytes: the station's uuid
 /// let id = store.insert("site", &[("name", "Neuharlingersiel".to_owned().into())])?;
-/// store.execute("UPDATE site SET name = ?1 WHERE id = ?2", ("Bensersiel", id))?;
+/// drop(store);
+///
+/// // Any program may write to the file, whether Tidemark has it open or not; each change is in the log.
+/// let program = tidemark_client::rusqlite::Connection::open(&path).unwrap();
+/// program.execute("UPDATE site SET name = ?1 WHERE id = ?2", ("Bensersiel", id)).unwrap();
+///
+/// let mut store = Store::open(&path)?;
 /// assert_eq!(store.status()?.pending, 2);
+/// assert_eq!(store.log(1)?[0].op, "U");
 /// # Ok::<(), tidemark_client::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Store {
     db: Connection,
     file: String,
-    identity: Identity,
+    catalog: Catalog,
     repairs: Vec<Repair>,
     schema_version: Option<i64>,
 }
 
 impl Store {
-    pub(crate) const fn new(db: Connection, file: String, identity: Identity) -> Self {
-        Self { db, file, identity, repairs: Vec::new(), schema_version: None }
+    pub(crate) const fn new(db: Connection, file: String, catalog: Catalog) -> Self {
+        Self { db, file, catalog, repairs: Vec::new(), schema_version: None }
     }
 
     /// The connection, for any SQL. What it writes to the schema's tables is captured, as any program's writes are.
@@ -56,23 +84,23 @@ impl Store {
     /// The schema the file follows.
     #[must_use]
     pub const fn schema(&self) -> &Schema {
-        &self.identity.schema
+        &self.catalog.schema
     }
 
     /// The station's uuid.
     #[must_use]
     pub const fn uuid(&self) -> [u8; 16] {
-        self.identity.uuid
+        self.catalog.uuid
     }
 
-    /// What of the schema the file has not.
+    /// The tables and columns of the schema that the file has not.
     pub(crate) const fn lacking(&self) -> &Lacking {
-        &self.identity.lacking
+        &self.catalog.lacking
     }
 
     /// The schema that change `seq` was captured under.
     pub(crate) fn schema_of(&self, seq: u64) -> &Schema {
-        self.identity.schema_of(seq).0
+        self.catalog.schema_of(seq).0
     }
 
     /// The station's row: membership, tidemark and what happened last.
@@ -95,7 +123,8 @@ impl Store {
         self.db.execute(sql, params).map_err(self.sqlite("run the statement"))
     }
 
-    /// Inserts a row; returns its rowid, which is the key where the key is an integer. Columns left out take their defaults.
+    /// Inserts a row; returns its rowid, which is the key where the key is an integer. Columns left out take their
+    /// defaults.
     ///
     /// # Errors
     /// When the schema has no such table or column, or SQLite refuses the row.
@@ -147,8 +176,8 @@ impl Store {
             .map_err(self.sqlite("ask whether the file has changed"))
     }
 
-    /// Checks, when the database's structure has changed since the last check, that capture is in place, and repairs it.
-    /// Whoever keeps a store open calls this from time to time; opening does.
+    /// Checks, when the database's structure has changed since the last check, that capture is in place, and repairs
+    /// it. Whoever keeps a store open calls this from time to time; opening does.
     ///
     /// # Errors
     /// When the tables are not the schema's any more, or have a unique index that capture cannot follow.
@@ -160,16 +189,16 @@ impl Store {
         if self.schema_version == Some(version) {
             return Ok(());
         }
-        self.refresh_identity()?;
-        let Self { db, file, identity, repairs, schema_version } = self;
-        capture::check_tables(db, file, &identity.schema)?;
-        if !capture::is_intact(db, file, &identity.schema)? {
+        self.refresh()?;
+        let Self { db, file, catalog, repairs, schema_version } = self;
+        capture::check_tables(db, file, &catalog.schema)?;
+        if !capture::is_intact(db, file, &catalog.schema)? {
             let sql = |error| Error::sqlite(file, "repair the capture triggers", error);
             let tx = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
-            let done = capture::repair(&tx, file, &identity.schema)?;
+            let done = capture::repair(&tx, file, &catalog.schema)?;
             tx.commit().map_err(sql)?;
             repairs.extend(done);
-            identity.lacking = Lacking::read(db, file)?;
+            catalog.lacking = Lacking::read(db, file)?;
         }
         let version = db.query_row("PRAGMA schema_version", [], |row| row.get(0));
         *schema_version = Some(version.map_err(|error| Error::sqlite(file, "read the structure's version", error))?);
@@ -190,33 +219,33 @@ impl Store {
     }
 
     /// A read transaction over the file.
-    pub(crate) fn read(&mut self) -> Result<(Transaction<'_>, &str, &Identity)> {
-        let Self { db, file, identity, .. } = self;
+    pub(crate) fn read(&mut self) -> Result<(Transaction<'_>, &str, &Catalog)> {
+        let Self { db, file, catalog, .. } = self;
         let tx = db
             .transaction_with_behavior(TransactionBehavior::Deferred)
             .map_err(|error| Error::sqlite(file, "read the file", error))?;
-        if !identity.is_current(&tx, file)? {
-            *identity = meta::read_identity(&tx, file)?;
+        if !catalog.is_current(&tx, file)? {
+            *catalog = Catalog::read(&tx, file)?;
         }
-        Ok((tx, file, identity))
+        Ok((tx, file, catalog))
     }
 
     /// A write transaction over the file.
-    pub(crate) fn write(&mut self) -> Result<(Transaction<'_>, &str, &Identity)> {
-        let Self { db, file, identity, .. } = self;
+    pub(crate) fn write(&mut self) -> Result<(Transaction<'_>, &str, &Catalog)> {
+        let Self { db, file, catalog, .. } = self;
         let tx = db
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(|error| Error::sqlite(file, "write the file", error))?;
-        if !identity.is_current(&tx, file)? {
-            *identity = meta::read_identity(&tx, file)?;
+        if !catalog.is_current(&tx, file)? {
+            *catalog = Catalog::read(&tx, file)?;
         }
-        Ok((tx, file, identity))
+        Ok((tx, file, catalog))
     }
 
     /// Reads uuid and schema anew when another process has changed them.
-    fn refresh_identity(&mut self) -> Result<()> {
-        if !self.identity.is_current(&self.db, &self.file)? {
-            self.identity = meta::read_identity(&self.db, &self.file)?;
+    fn refresh(&mut self) -> Result<()> {
+        if !self.catalog.is_current(&self.db, &self.file)? {
+            self.catalog = Catalog::read(&self.db, &self.file)?;
         }
         Ok(())
     }
@@ -225,29 +254,6 @@ impl Store {
     pub(crate) fn reopen(&mut self) -> Result<()> {
         self.schema_version = None;
         self.check_capture()
-    }
-
-    /// Changes the station's row in a transaction of its own.
-    pub(crate) fn update_station(&self, assignments: &str, params: impl Params) -> Result<()> {
-        self.db
-            .execute(&format!("UPDATE tidemark_station SET {assignments}"), params)
-            .map_err(self.sqlite("update the station's row"))?;
-        Ok(())
-    }
-
-    /// Notes, durably, that changes up to `seq` are about to be sent as station `number`. `false`: the file is another station by now.
-    pub(crate) fn note_sent(&self, number: StationNumber, seq: u64) -> Result<bool> {
-        let sql = "UPDATE tidemark_station SET sent_seq = max(sent_seq, ?1) WHERE number = ?2";
-        let noted = self.db.execute(sql, (seq as i64, number.get()));
-        Ok(noted.map_err(self.sqlite("note what is sent"))? == 1)
-    }
-
-    /// Notes what went wrong, and what the server says would help, for `status`.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn note_error(&self, now_ms: i64, message: &str, remedy: Option<&Remedy>) -> Result<()> {
-        self.update_station("last_error = ?1, last_error_ms = ?2", (noted::write(message, remedy), now_ms))
     }
 }
 
@@ -269,15 +275,4 @@ pub fn insert_statement<'a>(table: &Table, columns: impl Iterator<Item = &'a str
     }
     let marks = vec!["?"; names.len()].join(", ");
     Ok(format!("INSERT INTO {} ({}) VALUES ({marks})", quote(&table.name), names.join(", ")))
-}
-
-/// The highest seq ever given: SQLite keeps it in `sqlite_sequence`, also when the log is trimmed to nothing.
-pub(crate) fn last_seq(db: &Connection) -> rusqlite::Result<u64> {
-    let seq: i64 = db.query_row(
-        "SELECT max(coalesce((SELECT max(CAST(seq AS INTEGER)) FROM sqlite_sequence WHERE name = 'tidemark_log'), 0), \
-         coalesce((SELECT max(seq) FROM tidemark_log), 0))",
-        [],
-        |row| row.get(0),
-    )?;
-    Ok(u64::try_from(seq).unwrap_or(0))
 }

@@ -1,21 +1,22 @@
-//! Where a station stands.
+//! The status of a station: its state, and the counts and times that `tidemark status` shows.
 
 use rusqlite::OptionalExtension as _;
 use tidemark_core::protocol::Remedy;
 use tidemark_core::sqlite::quote;
 
+use super::Store;
 use crate::error::Result;
-use crate::log::at_ms;
+use crate::log::{at_ms, last_seq};
 use crate::meta::{self, Membership};
 use crate::noted;
-use crate::store::{Store, last_seq};
 
-/// In which state the station is.
+/// The state that a station is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// It records, and has no server yet.
     NotJoined,
-    /// Everything was upstream when the server was last heard: see [`Status::last_contact_ms`]. What became of it since, only the server knows.
+    /// Everything was upstream when the server was last heard: see [`Status::last_contact_ms`]. What became of it
+    /// since, only the server knows.
     InSync,
     /// Changes wait for being pushed.
     Pending,
@@ -39,7 +40,7 @@ impl State {
 /// A station's state, read in one transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
-    /// In which state it is.
+    /// The state it is in.
     pub state: State,
     /// Number and name.
     pub membership: Option<Membership>,
@@ -51,19 +52,20 @@ pub struct Status {
     pub tidemark: u64,
     /// Changes that are not upstream yet.
     pub pending: u64,
-    /// When the oldest of them was captured, milliseconds since 1970 UTC by the station's clock.
+    /// The time at which the oldest of them was captured, milliseconds since 1970 UTC by the station's clock.
     pub oldest_pending_ms: Option<i64>,
     /// Rejected changes that are open.
     pub rejects: u64,
-    /// When the server last said where this station stands, milliseconds since 1970 UTC by the station's clock.
+    /// The time at which the server last said where this station stands, milliseconds since 1970 UTC by the station's
+    /// clock.
     pub last_contact_ms: Option<i64>,
-    /// What went wrong last, if nothing succeeded since.
+    /// The last failure in words, if nothing succeeded since.
     pub last_error: Option<String>,
-    /// What the server says would help against it.
+    /// The remedy that the server names against it.
     pub last_remedy: Option<Remedy>,
-    /// When it did.
+    /// The time of that failure, milliseconds since 1970 UTC.
     pub last_error_ms: Option<i64>,
-    /// What was found, when the state is [`State::Forked`].
+    /// The fork that was found, in words, when the state is [`State::Forked`].
     pub forked: Option<String>,
 }
 
@@ -114,7 +116,7 @@ impl Store {
         })
     }
 
-    /// How many rows each table of the schema has, in file order.
+    /// The number of rows that each table of the schema has, in file order.
     ///
     /// # Errors
     /// SQLite's.

@@ -1,4 +1,5 @@
-//! Writes down what was pruned, in the transaction that removes it; and the triggers that keep its ids from being given again.
+//! Writes down what was pruned, in the transaction that removes it; and the triggers that keep its ids from being given
+//! again.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +10,10 @@ use tidemark_core::ids::StationNumber;
 use tidemark_core::schema::{Fingerprint, Table};
 use tidemark_core::sqlite::quote;
 
+use super::{day_of, is_there, parse_digest};
 use crate::error::Result;
 use crate::format::PRUNED_FORMAT;
-use crate::meta::row_error;
-use crate::pruned::{day_of, is_there, parse_digest};
+use crate::meta::{row_error, write};
 
 /// `CREATE TABLE`s of a file that was pruned. `fingerprint`: of the schema whose columns the digest is over.
 const CREATE_PRUNED: &str = "
@@ -21,7 +22,7 @@ CREATE TABLE tidemark_pruned (tbl TEXT NOT NULL, day INTEGER NOT NULL, fingerpri
 CREATE TABLE tidemark_pruned_ids (tbl TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, number INTEGER NOT NULL,
     PRIMARY KEY (tbl, first)) WITHOUT ROWID";
 
-/// Whether rows of a table were pruned.
+/// Tells whether rows of a table were pruned.
 pub(crate) fn has_rows_of(db: &Connection, table: &Table) -> rusqlite::Result<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM tidemark_pruned_ids WHERE tbl = ?1)";
     Ok(is_there(db)? && db.query_row(sql, [&table.name], |row| row.get(0))?)
@@ -76,7 +77,7 @@ pub(crate) fn note(
     let sql = |error| row_error(file, error);
     if !is_there(tx).map_err(sql)? {
         tx.execute_batch(CREATE_PRUNED).map_err(sql)?;
-        tx.execute("UPDATE tidemark_station SET format = ?1", [PRUNED_FORMAT]).map_err(sql)?;
+        write::raise_format(tx, PRUNED_FORMAT).map_err(sql)?;
     }
     if !has_rows_of(tx, table).map_err(sql)? {
         for trigger in guards(table) {
@@ -131,7 +132,8 @@ fn note_ids(
     tx.execute(keep, (&table.name, first, last, number.get())).map(|_| ())
 }
 
-/// The file becomes another station: what was pruned stays the old numbers', so references to it go there; its digests are theirs to prove.
+/// The file becomes another station: what was pruned stays the old numbers', so references to it go there; its digests
+/// are theirs to prove.
 pub(crate) fn leave_to_old_numbers(tx: &Connection) -> rusqlite::Result<()> {
     if !is_there(tx)? {
         return Ok(());

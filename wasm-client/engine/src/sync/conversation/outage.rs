@@ -16,7 +16,7 @@ use crate::sync::Pace;
 
 /// What is known of a server that did not take the last batch.
 #[derive(Debug, Default)]
-pub(super) struct Outage {
+pub(in crate::sync) struct Outage {
     /// Batches in a row that got no answer, or a refusal that passes.
     batches: u32,
     /// Requests in a row that failed.
@@ -26,12 +26,12 @@ pub(super) struct Outage {
 }
 
 impl Outage {
-    pub(super) const fn new() -> Self {
+    pub(in crate::sync) const fn new() -> Self {
         Self { batches: 0, requests: 0, probe: false }
     }
 
     /// A batch of `rows` changes got no answer, or a refusal that passes; `was_slow`: because the time was over, for which it was made smaller.
-    pub(super) fn refused(&mut self, pace: Option<&mut Pace>, rows: u32, was_slow: bool) {
+    pub(in crate::sync) fn refused(&mut self, pace: Option<&mut Pace>, rows: u32, was_slow: bool) {
         self.batches = self.batches.saturating_add(1);
         self.probe = !planted(Bug::NoProbe);
         if let (Some(pace), true, false) = (pace, self.batches > 1, was_slow) {
@@ -41,38 +41,38 @@ impl Outage {
     }
 
     /// A request failed.
-    pub(super) const fn failed(&mut self) {
+    pub(in crate::sync) const fn failed(&mut self) {
         self.requests = self.requests.saturating_add(1);
     }
 
     /// How often in a row: requests, or batches with questions answered in between, whichever are more.
-    pub(super) fn failures(&self) -> u32 {
+    pub(in crate::sync) fn failures(&self) -> u32 {
         self.requests.max(self.batches)
     }
 
     /// Another process met one, or this one before it was asked to go on.
-    pub(super) const fn suspect(&mut self) {
+    pub(in crate::sync) const fn suspect(&mut self) {
         self.probe = true;
     }
 
     /// The server answered the question.
-    pub(super) const fn answered(&mut self) {
+    pub(in crate::sync) const fn answered(&mut self) {
         self.probe = false;
         self.requests = 0;
     }
 
     /// A batch went through, or nothing is left to send.
-    pub(super) const fn end(&mut self) {
+    pub(in crate::sync) const fn end(&mut self) {
         *self = Self::new();
     }
 
     /// Whether no batch was refused since one went through.
-    pub(super) const fn is_over(&self) -> bool {
+    pub(in crate::sync) const fn is_over(&self) -> bool {
         self.batches == 0
     }
 
     /// Whether a small question goes before the next batch.
-    pub(super) const fn probes(&self) -> bool {
+    pub(in crate::sync) const fn probes(&self) -> bool {
         self.probe
     }
 }

@@ -19,14 +19,15 @@ use tidemark_core::limits::FrameLimits;
 use tidemark_core::protocol::RejectedChange;
 use tidemark_core::reject::Rejection;
 
-use super::{Asked, Engine, InFlight, Sent, State};
+use super::{Push, Sent};
 use crate::ack::{Ack, acknowledge};
 use crate::error::Result;
 use crate::meta::Meta;
 use crate::outbox::{Snapshot, encode};
 use crate::store::Store;
+use crate::sync::conversation::{Link, Turn};
 
-/// Whoever has one can do two things at once. A browser cannot, and need not carry the code.
+/// Proof that this build can do two things at once. A browser's cannot make one, and need not carry the code.
 #[cfg(not(target_arch = "wasm32"))]
 type AtOnce = ();
 #[cfg(not(target_arch = "wasm32"))]
@@ -58,43 +59,36 @@ pub(super) struct Held {
     now_ms: i64,
 }
 
-impl Engine {
-    /// Acknowledges the batch before the one in flight, and cuts the one after it if more was waiting when that was cut. To be called after
-    /// [`Action::Send`] by whoever can do two things at once; the engine does the same without it, one after the other.
-    ///
-    /// # Errors
-    /// What the store says. Nothing is lost: [`Engine::next`] will see the same.
-    ///
-    /// [`Action::Send`]: crate::sync::Action::Send
-    pub fn look_ahead(&mut self, store: &mut Store, now_ms: i64) -> Result<()> {
-        self.settle(store)?;
+impl Push {
+    /// Cuts the batch after the one in flight, which was sent as station `number`, if more was waiting when that was cut.
+    pub(in crate::sync) fn look_ahead(
+        &mut self,
+        turn: &mut Turn<'_>,
+        sent: &Sent,
+        number: StationNumber,
+    ) -> Result<()> {
         let Some(_at_once) = AT_ONCE else { return Ok(()) };
-        let State::InFlight(InFlight { asked: Asked::Push(sent), number, .. }) = &self.state else { return Ok(()) };
-        let Some(pace) = self.pace.as_ref().filter(|_| sent.capped && self.ahead.is_none()) else { return Ok(()) };
-        let base = Cursor { seq: sent.span.last_seq(), chain: sent.span.chain_after };
-        let (followed, number) = (sent.base, *number);
+        let ready = sent.capped && self.ahead.is_none();
+        let Some(pace) = turn.link.pace.as_ref().filter(|_| ready) else { return Ok(()) };
         let cut = {
-            let snapshot = Snapshot::take(store)?;
-            if snapshot.tidemark != followed {
+            let snapshot = Snapshot::take(turn.store)?;
+            if snapshot.tidemark != sent.base {
                 return Ok(());
             }
-            snapshot.cut(base, snapshot.last_seq, &pace.caps(), now_ms)?
+            snapshot.cut(sent.last(), snapshot.last_seq, &pace.caps(), turn.now_ms)?
         };
         // Whatever stands in the way is told when its time comes.
         let Some(cut) = cut.filter(|cut| cut.batch.station == number) else { return Ok(()) };
         let Ok(frame) = encode(&cut.batch, pace.limits()) else { return Ok(()) };
-        let sent = Sent::of(&cut, store);
-        if store.note_sent(number, sent.span.last_seq())? {
+        let sent = Sent::of(&cut, turn.store);
+        if turn.store.note_sent(number, sent.span.last_seq())? {
             self.ahead = Some(Ahead { _at_once, station: number, sent, frame });
         }
         Ok(())
     }
 
-    /// Acknowledges what is upstream and was left for later; whoever lets go of an engine calls this before.
-    ///
-    /// # Errors
-    /// What the store says; it is still to be done then.
-    pub fn settle(&mut self, store: &mut Store) -> Result<()> {
+    /// Acknowledges what is upstream and was left for later.
+    pub(in crate::sync) fn settle(&mut self, store: &mut Store) -> Result<()> {
         let Some(held) = &self.held else { return Ok(()) };
         let ack = Ack {
             base: held.base,
@@ -130,19 +124,35 @@ impl Engine {
         at_once.is_some()
     }
 
-    /// The batch that was cut ahead, if it is the next one now.
-    pub(super) fn take_ahead(&mut self, meta: &Meta, now_ms: i64) -> Option<(Sent, Vec<u8>)> {
-        let Ahead { station, sent, mut frame, .. } = self.ahead.take()?;
+    /// Drops the batch that was cut ahead unless it is the next one now. Returns whether something must be acknowledged here before anything is
+    /// asked.
+    pub(in crate::sync) fn check_ahead(&mut self, link: &Link, meta: &Meta) -> bool {
+        let is_next = self.ahead.as_ref().is_some_and(|ahead| self.is_next(ahead, link, meta));
+        if !is_next {
+            self.ahead = None;
+        }
+        !is_next && self.held.is_some()
+    }
+
+    fn is_next(&self, Ahead { station, sent, frame, .. }: &Ahead, link: &Link, meta: &Meta) -> bool {
         let number = meta.membership.as_ref().map(|membership| membership.number);
         let upstream = match &self.held {
             Some(held) if held.base == meta.tidemark => held.upto,
             _ => meta.tidemark,
         };
-        let is_next = number == Some(station) && upstream == sent.base && meta.sent_seq >= sent.span.last_seq();
-        let limits = self.pace.as_ref()?.limits();
-        if !is_next || self.ask_station || self.outage.probes() || FrameHeader::parse(&frame, limits).is_err() {
-            return None;
-        }
+        let follows = number == Some(*station) && upstream == sent.base && meta.sent_seq >= sent.span.last_seq();
+        let fits = link.pace.as_ref().is_some_and(|pace| FrameHeader::parse(frame, pace.limits()).is_ok());
+        follows && fits && !link.ask_station && !link.outage.probes()
+    }
+
+    /// Drops the batch that was cut ahead.
+    pub(in crate::sync) fn drop_ahead(&mut self) {
+        self.ahead = None;
+    }
+
+    /// The batch that was cut ahead, if there is one: it was checked to be the next.
+    pub(super) fn take_ahead(&mut self, now_ms: i64) -> Option<(Sent, Vec<u8>)> {
+        let Ahead { sent, mut frame, .. } = self.ahead.take()?;
         frame::restamp(&mut frame, now_ms);
         Some((sent, frame))
     }

@@ -1,50 +1,55 @@
-//! The one transaction in which a file becomes another station: which rows stay the old number's, the log begun anew, the new identity.
-//! All of it, or nothing.
+//! The one transaction in which a file becomes another station: which rows stay the old number's, the log begun anew,
+//! the new catalog. All of it, or nothing.
 
 use rusqlite::{Transaction, params};
 use tidemark_core::capture::{LOG_TABLE, log_rows};
-use tidemark_core::chain::Chain;
 use tidemark_core::rejoin::RejoinReply;
 use tidemark_core::sqlite::quote;
 
+use super::comparison::RejoinBasis;
+use super::history::check_whole;
+use super::shared::{Shared, keep_former_ids};
+use crate::catalog::Catalog;
 use crate::error::{Error, Result, Secret};
-use crate::former::{self, Shared};
-use crate::meta::{self, Identity, Meta};
-use crate::parting::{Parting, check_whole};
+use crate::lineage::FORMER_REJECTS_TABLE;
+use crate::log::set_last_seq;
+use crate::meta::write::{NewStation, become_station};
+use crate::meta::{self, Meta};
 use crate::rejects::REJECTS_TABLE;
 use crate::store::Store;
 
-/// What a file is to become.
+/// The station that a file is to become, and what is known of the one it was.
 #[derive(Debug)]
 pub(crate) struct Switch<'a> {
     /// The station's row when the histories were compared.
     pub(crate) before: &'a Meta,
-    /// Where they part.
-    pub(crate) parting: Parting,
+    /// The start of the new number's log.
+    pub(crate) basis: RejoinBasis,
     /// Last seq the server had of the old number.
     pub(crate) server_seq: u64,
     /// The new uuid.
     pub(crate) uuid: [u8; 16],
     /// The new token.
     pub(crate) token: &'a Secret,
-    /// Digest of the code that was used.
+    /// Digest of the join code that was used.
     pub(crate) join_digest: [u8; 32],
     /// The server's URL.
     pub(crate) server: &'a str,
-    /// The server's word.
+    /// The server's reply, with the new number.
     pub(crate) reply: &'a RejoinReply,
     /// The station's clock.
     pub(crate) now_ms: i64,
 }
 
-/// What became of it.
+/// The end of an attempt to switch.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Switched {
     /// The file is the new station; so many changes wait in its log.
     Done(u64),
     /// Another process pushed from the file or rejoined it meanwhile: the histories must be compared again.
     Moved,
-    /// Changes up to this seq were sent under the old number, which goes on elsewhere, and no answer came: they may still arrive.
+    /// Changes up to this seq were sent under the old number, which goes on elsewhere, and no answer came: they may
+    /// still arrive.
     InDoubt(u64),
 }
 
@@ -53,41 +58,42 @@ pub(crate) enum Switched {
 /// # Errors
 /// SQLite's; nothing is changed then.
 pub(crate) fn switch(store: &mut Store, to: &Switch<'_>) -> Result<Switched> {
-    let (tx, file, identity) = store.write()?;
+    let (tx, file, catalog) = store.write()?;
     let meta = meta::read(&tx, file)?;
     if meta.tidemark != to.before.tidemark || meta.membership != to.before.membership {
         return Ok(Switched::Moved);
     }
     let Some(old) = meta.membership.as_ref() else { return Ok(Switched::Moved) };
     let sql = |error| Error::sqlite(file, "go on as another station", error);
-    let upto = match to.parting {
-        Parting::At(common) => {
-            // A server that has another history takes nothing more of this one, nor does one where the old number has ended.
+    let upto = match to.basis {
+        RejoinBasis::At(common) => {
+            // A server that has another history takes nothing more of this one, nor does one where the old number has
+            // ended.
             if !to.reply.replaces && common == to.server_seq && meta.sent_seq > common {
                 return Ok(Switched::InDoubt(meta.sent_seq));
             }
             let last = check_whole(&tx, file, common)?;
             let shared = Shared::At { common, owned: to.reply.replaces };
-            former::keep(&tx, file, identity, old.number, shared)?;
+            keep_former_ids(&tx, file, catalog, old.number, shared)?;
             move_rejects(&tx, old.number.get()).map_err(sql)?;
             renumber(&tx, common, last).map_err(sql)?;
             common
         }
-        Parting::Anew => {
+        RejoinBasis::Anew => {
             move_rejects(&tx, old.number.get()).map_err(sql)?;
-            log_anew(&tx, identity).map_err(sql)?;
+            log_anew(&tx, catalog).map_err(sql)?;
             0
         }
-        Parting::Rows | Parting::Tampered | Parting::Unknown(..) => {
-            former::keep(&tx, file, identity, old.number, Shared::All)?;
+        RejoinBasis::Rows | RejoinBasis::Tampered | RejoinBasis::Unknown(..) => {
+            keep_former_ids(&tx, file, catalog, old.number, Shared::All)?;
             move_rejects(&tx, old.number.get()).map_err(sql)?;
-            log_anew(&tx, identity).map_err(sql)?;
+            log_anew(&tx, catalog).map_err(sql)?;
             meta.tidemark.seq
         }
     };
     #[cfg(not(target_arch = "wasm32"))]
-    crate::prune::record::leave_to_old_numbers(&tx).map_err(sql)?;
-    if to.parting == Parting::Anew {
+    crate::pruned::record::leave_to_old_numbers(&tx).map_err(sql)?;
+    if to.basis == RejoinBasis::Anew {
         // No row is upstream under another number.
         tx.execute_batch("DELETE FROM tidemark_former_ids; DELETE FROM tidemark_bound").map_err(sql)?;
     }
@@ -96,23 +102,16 @@ pub(crate) fn switch(store: &mut Store, to: &Switch<'_>) -> Result<Switched> {
         params![old.number.get(), old.name, meta.server.unwrap_or_default(), upto as i64, to.now_ms],
     )
     .map_err(sql)?;
-    let limits = serde_json::to_string(&to.reply.limits).expect("BUG: four numbers serialise");
-    tx.execute(
-        "UPDATE tidemark_station SET station_uuid = ?1, number = ?2, name = ?3, server = ?4, token = ?5, join_digest = ?6, tidemark = 0, \
-         chain = ?7, sent_seq = 0, limits = ?8, forked = NULL, last_contact_ms = ?9, last_error = NULL, last_error_ms = NULL",
-        params![
-            to.uuid,
-            to.reply.station.get(),
-            to.reply.name,
-            to.server,
-            to.token.0,
-            to.join_digest,
-            Chain::start(to.uuid).0,
-            limits,
-            to.now_ms
-        ],
-    )
-    .map_err(sql)?;
+    let new = NewStation {
+        uuid: to.uuid,
+        number: to.reply.station,
+        name: &to.reply.name,
+        server: to.server,
+        token: to.token,
+        join_digest: to.join_digest,
+        limits: &to.reply.limits,
+    };
+    become_station(&tx, &new, to.now_ms).map_err(sql)?;
     tx.execute("DELETE FROM tidemark_rejoin", []).map_err(sql)?;
     let pending: i64 = tx.query_row("SELECT count(*) FROM tidemark_log", [], |row| row.get(0)).map_err(sql)?;
     tx.commit().map_err(sql)?;
@@ -132,24 +131,18 @@ fn renumber(tx: &Transaction<'_>, common: u64, last: u64) -> rusqlite::Result<()
     set_last_seq(tx, last as i64 - common)
 }
 
-fn set_last_seq(tx: &Transaction<'_>, last: i64) -> rusqlite::Result<()> {
-    if tx.execute("UPDATE sqlite_sequence SET seq = ?1 WHERE name = ?2", (last, LOG_TABLE))? == 0 {
-        tx.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)", (LOG_TABLE, last))?;
-    }
-    Ok(())
-}
-
-/// The log no longer says all that happened, so it is begun anew from the rows: every row as it is, and every delete that is known.
+/// The log no longer says all that happened, so it is begun anew from the rows: every row as it is, and every delete
+/// that is known.
 ///
-/// First rows that moved in time, since upstream they lie elsewhere until their delete; then all rows, parents first; last the rows that
-/// are gone, whose children are gone or elsewhere by then.
-fn log_anew(tx: &Transaction<'_>, identity: &Identity) -> rusqlite::Result<()> {
+/// First rows that moved in time, since upstream they lie elsewhere until their delete; then all rows, parents first;
+/// last the rows that are gone, whose children are gone or elsewhere by then.
+fn log_anew(tx: &Transaction<'_>, catalog: &Catalog) -> rusqlite::Result<()> {
     tx.execute("DELETE FROM tidemark_log WHERE op IS NOT 'D' OR seq < 1", [])?;
     tx.execute("UPDATE tidemark_log SET seq = -seq", [])?;
     set_last_seq(tx, 0)?;
     for gone in [false, true] {
-        for (after, upto, schema) in identity.layouts(0) {
-            for table in identity.lacking.tables(&identity.schema) {
+        for (after, upto, schema) in catalog.layouts(0) {
+            for table in catalog.lacking.tables(&catalog.schema) {
                 let Some(before) = schema.table(&table.name) else { continue };
                 let key = format!("o.c{}", before.key);
                 let same =
@@ -175,8 +168,8 @@ fn log_anew(tx: &Transaction<'_>, identity: &Identity) -> rusqlite::Result<()> {
             }
         }
         if !gone {
-            for table in identity.lacking.tables(&identity.schema) {
-                tx.execute(&log_rows(table, 'U', "1", &identity.lacking.columns(table)), [])?;
+            for table in catalog.lacking.tables(&catalog.schema) {
+                tx.execute(&log_rows(table, 'U', "1", &catalog.lacking.columns(table)), [])?;
             }
         }
     }
@@ -206,6 +199,3 @@ fn move_rejects(tx: &Transaction<'_>, number: u32) -> rusqlite::Result<()> {
     tx.execute(&format!("DELETE FROM {REJECTS_TABLE}"), [])?;
     Ok(())
 }
-
-/// Rejects of the numbers the file had before: the columns of the rejects, and the number.
-pub(crate) const FORMER_REJECTS_TABLE: &str = "tidemark_former_rejects";

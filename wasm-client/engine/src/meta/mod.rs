@@ -1,6 +1,9 @@
-//! The one row of `tidemark_station`: what the file knows about itself and its server.
+//! The one row of `tidemark_station`: what the file knows about itself and its server. It is read here; `write` has
+//! the named writers.
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+pub(crate) mod write;
+
+use rusqlite::{Connection, OptionalExtension as _};
 use tidemark_core::chain::Chain;
 use tidemark_core::decision::Cursor;
 use tidemark_core::ids::StationNumber;
@@ -8,9 +11,6 @@ use tidemark_core::limits::FrameLimits;
 use tidemark_core::schema::{Fingerprint, Schema};
 
 use crate::error::{Error, Result, Secret};
-use crate::format::FORMAT;
-use crate::former::FormerTables;
-use crate::lacking::Lacking;
 
 /// The table's name.
 pub const STATION_TABLE: &str = "tidemark_station";
@@ -37,7 +37,7 @@ pub(crate) const CREATE_STATION: &str = "CREATE TABLE tidemark_station (
     last_error_ms INTEGER
 )";
 
-/// What a station is to its server, once it has joined.
+/// The number and name of a station that has joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Membership {
     /// Its number.
@@ -55,7 +55,7 @@ pub struct Meta {
     pub server: Option<String>,
     /// The token, since the first attempt to join.
     pub token: Option<Secret>,
-    /// Which join code the token was made for: blake3 of the code's secret.
+    /// Digest of the join code that the token was made for: blake3 of the code's secret.
     pub join_digest: Option<[u8; 32]>,
     /// Last seq durable upstream, and the chain there.
     pub tidemark: Cursor,
@@ -63,66 +63,14 @@ pub struct Meta {
     pub sent_seq: u64,
     /// The bounds of a frame the server told last.
     pub limits: Option<FrameLimits>,
-    /// Set when station and server hold different histories: what was found, in words.
+    /// The fork that was found, in words; `None` while station and server hold the same history.
     pub forked: Option<String>,
-    /// When the server last answered, milliseconds since 1970 UTC.
+    /// The time of the server's last answer, milliseconds since 1970 UTC.
     pub last_contact_ms: Option<i64>,
-    /// What went wrong last, if nothing succeeded since.
+    /// The last failure in words, if nothing succeeded since.
     pub last_error: Option<String>,
-    /// When it did.
+    /// The time of that failure, milliseconds since 1970 UTC.
     pub last_error_ms: Option<i64>,
-}
-
-/// What changes rarely, and is kept in memory beside an open file: [`crate::Store`] reads it anew when another process changed it.
-#[derive(Debug, Clone)]
-pub(crate) struct Identity {
-    pub(crate) uuid: [u8; 16],
-    /// The schema the file follows now.
-    pub(crate) schema: Schema,
-    /// The ones it followed before, each with the last seq captured under it; in order.
-    older: Vec<(u64, Schema)>,
-    /// Rows in the blocks of numbers the file had before.
-    pub(crate) former: FormerTables,
-    /// What of the schema the file has not.
-    pub(crate) lacking: Lacking,
-}
-
-impl Identity {
-    /// The schema that change `seq` was captured under, and the last seq of which that is true if it is not the current one.
-    pub(crate) fn schema_of(&self, seq: u64) -> (&Schema, Option<u64>) {
-        let older = self.older.iter().find(|(upto, _)| seq <= *upto);
-        older.map_or((&self.schema, None), |(upto, schema)| (schema, Some(*upto)))
-    }
-
-    /// The layouts of the log's changes after a seq: each from after which seq, up to which, of which schema.
-    pub(crate) fn layouts(&self, after: u64) -> impl Iterator<Item = (u64, u64, &Schema)> {
-        let older = self.older.iter().map(|(upto, schema)| (*upto, schema));
-        let layouts = older.chain([(i64::MAX as u64, &self.schema)]).filter(move |(upto, _)| *upto > after);
-        layouts.scan(after, |from, (upto, schema)| Some((std::mem::replace(from, upto), upto, schema)))
-    }
-
-    /// Whether it is still what the file says.
-    pub(crate) fn is_current(&self, db: &Connection, file: &str) -> Result<bool> {
-        crate::format::check(db, file)?;
-        let (uuid, fingerprint): (Vec<u8>, String) = db
-            .query_row("SELECT station_uuid, fingerprint FROM tidemark_station", [], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })
-            .map_err(|error| row_error(file, error))?;
-        if uuid != self.uuid || Fingerprint::from_hex(&fingerprint) != Some(self.schema.fingerprint()) {
-            return Ok(false);
-        }
-        // It only ever lacks less, but for an upgrade, which changes the fingerprint.
-        Ok(self.lacking.is_empty() || self.lacking == Lacking::read(db, file)?)
-    }
-}
-
-pub(crate) fn insert(db: &Connection, schema: &Schema, uuid: [u8; 16]) -> rusqlite::Result<()> {
-    db.execute(
-        "INSERT INTO tidemark_station (one, format, station_uuid, schema, fingerprint, chain) VALUES (1, ?1, ?2, ?3, ?4, ?5)",
-        params![FORMAT, uuid, schema.source(), schema.fingerprint().to_hex(), Chain::start(uuid).0],
-    )?;
-    Ok(())
 }
 
 /// Reads the format number; `None` when there is no such table.
@@ -138,27 +86,6 @@ pub(crate) fn read_format(db: &Connection) -> rusqlite::Result<Option<i64>> {
     db.query_row("SELECT CAST(format AS INTEGER) FROM tidemark_station", [], |row| row.get(0)).optional()
 }
 
-pub(crate) fn read_identity(db: &Connection, file: &str) -> Result<Identity> {
-    let uuid: Vec<u8> = db
-        .query_row("SELECT station_uuid FROM tidemark_station", [], |row| row.get(0))
-        .map_err(|error| row_error(file, error))?;
-    let uuid = uuid
-        .try_into()
-        .map_err(|_| Error::StationRow { file: file.to_owned(), detail: "station_uuid is not 16 bytes".into() })?;
-    let mut query = db
-        .prepare("SELECT upto, toml, fingerprint FROM tidemark_schema ORDER BY upto")
-        .map_err(|error| row_error(file, error))?;
-    let older = query
-        .query_map([], |row| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?, row.get(2)?)))
-        .and_then(Iterator::collect::<rusqlite::Result<Vec<(u64, String, String)>>>)
-        .map_err(|error| row_error(file, error))?
-        .into_iter()
-        .map(|(upto, toml, fingerprint)| Ok((upto, parse_schema(file, &toml, &fingerprint)?)))
-        .collect::<Result<_>>()?;
-    let (former, lacking) = (FormerTables::read(db, file)?, Lacking::read(db, file)?);
-    Ok(Identity { uuid, schema: read_schema(db, file)?, older, former, lacking })
-}
-
 /// The schema the file follows now.
 pub(crate) fn read_schema(db: &Connection, file: &str) -> Result<Schema> {
     let (toml, fingerprint): (String, String) = db
@@ -167,7 +94,8 @@ pub(crate) fn read_schema(db: &Connection, file: &str) -> Result<Schema> {
     parse_schema(file, &toml, &fingerprint)
 }
 
-fn parse_schema(file: &str, toml: &str, fingerprint: &str) -> Result<Schema> {
+/// Parses a schema as the file keeps it, and compares its fingerprint with the one that stands beside it.
+pub(crate) fn parse_schema(file: &str, toml: &str, fingerprint: &str) -> Result<Schema> {
     let schema = Schema::parse(toml).map_err(|error| damaged(file, format!("its schema does not parse: {error}")))?;
     if Fingerprint::from_hex(fingerprint) != Some(schema.fingerprint()) {
         return Err(damaged(file, "its schema does not have the fingerprint that stands beside it"));

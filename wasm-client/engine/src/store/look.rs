@@ -1,13 +1,14 @@
-//! Looking at a station's file: nothing is written, neither to the file nor beside it, so that whoever watches a station needs no right to
-//! write, and leaves no file that the station's own programs could not open.
+//! Opens a station's file only to look at it: nothing is written, neither to the file nor beside it. So a person who
+//! watches a station needs no right to write, and leaves no file that the station's own programs could not open.
 //!
 //! A file in write-ahead mode is the work of three files, and which of them are there says how it can be read:
 //!
 //! ```text
 //! -wal     -shm      read how
 //! none     any       nobody has it open: as it lies there (`immutable`); and again, when it was changed meanwhile
-//! there    there     with the index that those who have it open share; for reading only (`readonly_shm`) by who may not write it
-//! there    none      a program died, or only two of three files were copied: the index has to be made, which is writing
+//! there    there     with the index that those who have it open share; for reading only (`readonly_shm`) by a user who
+//!                    may not write it
+//! there    none      a program died, or only two of three files were copied: the index has to be made: that is writing
 //! ```
 
 use std::ffi::OsStr;
@@ -19,20 +20,21 @@ use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::Store;
 use crate::capture;
+use crate::catalog::Catalog;
+use crate::connect::{OpenOptions, check_path};
 use crate::error::{Error, Result};
 use crate::format;
 use crate::meta;
-use crate::open::{OpenOptions, check_path};
-use crate::store::Store;
 
-/// How often a file is opened or read again that others open, write and close meanwhile, with a pause in between.
+/// The number of attempts to open or read a file that others open, write and close meanwhile, with a pause in between.
 const TRIES: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(5);
 /// Longer than the step of the clock that files' times are taken from: who writes later than that is seen by it.
 const STEP: Duration = Duration::from_millis(12);
 
-/// How a file can be read.
+/// The way in which a file can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     /// With SQLite's locks, which need no write permission: a file that is not in write-ahead mode.
@@ -46,12 +48,13 @@ enum Way {
 }
 
 impl Store {
-    /// Opens a station's file only to look at it, and hands it to `read`; calls that again when the file was changed meanwhile in a way that no
-    /// lock held off. A file of an older format is brought up to date first, as [`Store::open`] does it, where it can be written.
+    /// Opens a station's file only to look at it, and hands it to `read`; calls that again when the file was changed
+    /// meanwhile in a way that no lock held off. A file of an older format is brought up to date first, as
+    /// [`Store::open`] does it, where it can be written.
     ///
     /// # Errors
-    /// See [`Error`]: [`Error::Unreadable`] when this user may not read it or, to read it, something would have to be written; and what
-    /// `read` returns.
+    /// See [`Error`]: [`Error::Unreadable`] when this user may not read it or, to read it, something would have to be
+    /// written; and what `read` returns.
     pub fn look<T, E: From<Error>>(
         path: impl AsRef<Path>,
         mut read: impl FnMut(&mut Self) -> std::result::Result<T, E>,
@@ -83,7 +86,8 @@ impl Store {
         }
     }
 
-    /// Whether every change to the schema's tables is captured: all triggers of ours are there and as they should be.
+    /// Tells whether every change to the schema's tables is captured: all triggers of ours are there and as they should
+    /// be.
     ///
     /// # Errors
     /// When the tables are not the schema's any more; SQLite's.
@@ -110,12 +114,13 @@ fn open(path: &Path) -> Result<(Way, Result<Option<Store>>)> {
     }
     let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let (flags, uri) = match way {
-        // For reading and writing if this user may, else SQLite takes it for reading: a transaction that a writer broke off, or that its reader
-        // meets in the moment of its end, is then no obstacle. `query_only` keeps everything else from being written.
+        // For reading and writing if this user may, else SQLite takes it for reading: a transaction that a writer broke
+        // off, or that its reader meets in the moment of its end, is then no obstacle. `query_only` keeps everything
+        // else from being written.
         Way::Locked => (flags | OpenFlags::SQLITE_OPEN_READ_WRITE, uri(path, "")),
         Way::Shared => {
-            // Who may not write the index may not make it either, should it go this moment. Who may shares it as any reader does: SQLite keeps
-            // one per process, and a program's own connections write to it.
+            // Who may not write the index may not make it either, should it go this moment. Who may shares it as any
+            // reader does: SQLite keeps one per process, and a program's own connections write to it.
             let may_write = File::options().write(true).open(beside(path, "-shm")).is_ok();
             let options = if may_write { "" } else { "?readonly_shm=1" };
             (flags | OpenFlags::SQLITE_OPEN_READ_ONLY, uri(path, options))
@@ -157,10 +162,10 @@ fn stored(db: Connection, file: String) -> Result<Option<Store>> {
         Some(found) if found < format::FORMAT => return Ok(None),
         Some(_) => {}
     }
-    let identity = meta::read_identity(&db, &file)?;
+    let catalog = Catalog::read(&db, &file)?;
     // Reads the whole row once, as opening does.
     meta::read(&db, &file)?;
-    Ok(Some(Store::new(db, file, identity)))
+    Ok(Some(Store::new(db, file, catalog)))
 }
 
 /// A file of an older format: it is brought up to date, where that can be done.
@@ -184,7 +189,8 @@ fn read_header(path: &Path) -> std::io::Result<Vec<u8>> {
 }
 
 fn way_of(path: &Path, header: &[u8]) -> Way {
-    // The versions that read and write it: 2 is write-ahead mode (<https://www.sqlite.org/fileformat2.html#file_format_version_numbers>).
+    // The versions that read and write it: 2 is write-ahead mode
+    // (<https://www.sqlite.org/fileformat2.html#file_format_version_numbers>).
     if header.get(19) != Some(&2) {
         return Way::Locked;
     }
@@ -203,7 +209,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// What changes when a file is written, or opened by somebody who will.
+/// The marks of a file that change when it is written, or opened by somebody who will write.
 #[derive(Debug, PartialEq, Eq)]
 struct Stamp {
     file: Option<(u64, Option<SystemTime>)>,
