@@ -28,6 +28,7 @@ mod error;
 mod evolve;
 pub mod format;
 mod former;
+pub mod halt;
 mod lacking;
 mod log;
 #[cfg(not(target_arch = "wasm32"))]
@@ -50,7 +51,7 @@ mod switch;
 pub mod sync;
 pub mod verify;
 
-pub use error::{Error, Result, Secret, printable};
+pub use error::{Error, RejectProblem, Result, Secret, printable};
 pub use evolve::Evolved;
 pub use former::FormerStation;
 pub use log::{ImageRow, show_value};

@@ -10,6 +10,7 @@ use tidemark_core::schema::{Fingerprint, Schema};
 use crate::error::{Error, Result, Secret};
 use crate::format::FORMAT;
 use crate::former::FormerTables;
+use crate::halt::Halt;
 use crate::lacking::Lacking;
 
 /// The table's name.
@@ -63,8 +64,8 @@ pub struct Meta {
     pub sent_seq: u64,
     /// The bounds of a frame the server told last.
     pub limits: Option<FrameLimits>,
-    /// Set when station and server hold different histories: what was found, in words.
-    pub forked: Option<String>,
+    /// Set when nothing may be sent from the file: why.
+    pub forked: Option<Halt>,
     /// When the server last answered, milliseconds since 1970 UTC.
     pub last_contact_ms: Option<i64>,
     /// What went wrong last, if nothing succeeded since.
@@ -259,7 +260,7 @@ pub(crate) fn read(db: &Connection, file: &str) -> Result<Meta> {
         sent_seq: u64::try_from(raw.sent_seq).map_err(|_| damaged("sent_seq is negative"))?,
         // Only a hint for the size of the next frame: what does not parse is as good as none.
         limits: raw.limits.and_then(|limits| serde_json::from_slice(limits.as_bytes()).ok()),
-        forked: raw.forked,
+        forked: raw.forked.as_deref().map(Halt::read),
         last_contact_ms: raw.last_contact_ms,
         last_error: raw.last_error,
         last_error_ms: raw.last_error_ms,

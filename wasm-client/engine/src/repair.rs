@@ -10,7 +10,7 @@ use tidemark_core::reject::RejectCode;
 use tidemark_core::schema::{Schema, Table};
 use tidemark_core::sqlite::quote;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, RejectProblem, Result};
 use crate::rejects::RejectState;
 use crate::store::{Store, last_seq};
 
@@ -80,11 +80,7 @@ impl Store {
             let before = last_seq(tx).map_err(sql)?;
             let values = set.iter().map(|(_, value)| value).chain([&rejected.key]);
             if tx.execute(&update, params_from_iter(values)).map_err(sql)? == 0 {
-                return Err(Error::Reject(format!(
-                    "the row of change {seq} is not in {} any more: there is nothing to repair. `tidemark rejects show {seq}` shows what it \
-                     was, `tidemark rejects discard {seq}` gives it up",
-                    table.name
-                )));
+                return Err(RejectProblem::RowGone { seq, table: table.name.clone() }.into());
             }
             let repaired = last_seq(tx).map_err(sql)?.saturating_sub(before);
             let mut rejects = of_row(tx, &schema, &rejected).map_err(sql)?;
@@ -229,8 +225,8 @@ fn check_open(db: &Connection, file: &str, seq: u64) -> Result<()> {
         .map_err(|error| Error::sqlite(file, "read the rejects", error))?;
     match state.as_deref() {
         Some("open") => Ok(()),
-        Some(state) => Err(Error::Reject(format!("change {seq} is {state} already; nothing was done"))),
-        None => Err(Error::Reject(format!("change {seq} was not rejected; `tidemark rejects` shows those that were"))),
+        Some(state) => Err(RejectProblem::Settled { seq, state: state.to_owned() }.into()),
+        None => Err(RejectProblem::Unknown { seq }.into()),
     }
 }
 
@@ -267,13 +263,7 @@ fn chosen(db: &Connection, schema: &Schema, file: &str, which: Chosen<'_>) -> Re
     for &seq in seqs {
         check_open(db, file, seq)?;
         let open = read_open(db, schema, seq).map_err(sql)?;
-        found.push(open.ok_or_else(|| {
-            Error::Reject(format!(
-                "change {seq} is of a table that the schema {} does not have: it cannot be sent again, `tidemark rejects discard {seq}` \
-                 gives it up",
-                schema.name()
-            ))
-        })?);
+        found.push(open.ok_or_else(|| RejectProblem::NoTable { seq, schema: schema.name().to_owned() })?);
     }
     Ok(found)
 }

@@ -4,6 +4,7 @@ use rusqlite::OptionalExtension as _;
 use tidemark_core::sqlite::quote;
 
 use crate::error::Result;
+use crate::halt::Halt;
 use crate::log::at_ms;
 use crate::meta::{self, Membership};
 use crate::store::{Store, last_seq};
@@ -60,7 +61,7 @@ pub struct Status {
     /// When it did.
     pub last_error_ms: Option<i64>,
     /// What was found, when the state is [`State::Forked`].
-    pub forked: Option<String>,
+    pub forked: Option<Halt>,
 }
 
 impl Store {

@@ -33,7 +33,7 @@ use tidemark_core::value::ColumnType;
 
 use crate::error::{Error, Result};
 use crate::store::Store;
-use crate::sync::{Stop, StopKind};
+use crate::sync::Stop;
 use crate::verify::{Ended, Means};
 
 /// Rows looked at at once.
@@ -105,11 +105,7 @@ struct As {
 pub fn prune(store: &mut Store, means: &mut Means<'_>, wish: &Wish) -> Result<Outcome> {
     let tables = tables(store, wish)?;
     if store.meta()?.membership.is_none() {
-        let message = format!(
-            "{}: this station has not joined a server, so nothing of it is durable upstream and nothing can be pruned; run `tidemark join CODE` first",
-            store.file()
-        );
-        return Ok(Outcome::Stopped(Stop::new(StopKind::NotJoined, message)));
+        return Ok(Outcome::Stopped(Stop::NothingUpstream { file: store.file().to_owned() }));
     }
     // Children are looked for by us, in other programs' tables too; no delete of ours may cascade.
     let enforced = set_foreign_keys(store.connection(), false).map_err(store.sqlite("set foreign_keys"))?;

@@ -1,6 +1,6 @@
 //! Driving an engine until everything is upstream, on a blocking transport.
 
-use super::{Action, Engine, Event, Failure, Reply, Request, Stop};
+use super::{Action, Engine, Event, Failure, Reply, Request, Stop, Trouble};
 use crate::error::Result;
 use crate::store::Store;
 
@@ -61,8 +61,8 @@ pub enum Drained {
     Unreachable {
         /// What was done before.
         summary: Summary,
-        /// What happened last.
-        message: String,
+        /// Why, at last.
+        why: Trouble,
     },
     /// It cannot go on by itself.
     Stopped {
@@ -188,9 +188,9 @@ fn drive(
             return Ok(Drained::Done(summary));
         }
         match event {
-            Event::Failed { message, retry_at_ms } => {
+            Event::Failed { why, retry_at_ms } => {
                 if engine.failures() >= patience.failures || retry_at_ms - now_ms > patience.wait_ms {
-                    return Ok(Drained::Unreachable { summary, message });
+                    return Ok(Drained::Unreachable { summary, why });
                 }
             }
             Event::Stopped(stop) => return Ok(Drained::Stopped { summary, stop }),

@@ -16,7 +16,7 @@ use tidemark_core::protocol::{JoinReply, JoinRequest, Problem, ProblemCode};
 use tidemark_core::value::{format_uuid, hex};
 
 use super::reply::{Read, read};
-use super::{Refusal, Reply, Request, ServerUrl, UrlError};
+use super::{Foreign, Refusal, Reply, Request, ServerUrl, UrlError};
 use crate::error::{Error, Secret, printable};
 use crate::meta::Membership;
 use crate::private;
@@ -54,10 +54,55 @@ pub enum JoinError {
     Refused(Refusal),
     /// The server answered nonsense, or is not well; the same code may be tried again.
     #[error("{0}")]
-    NotNow(String),
+    NotNow(NotNow),
     /// The file.
     #[error(transparent)]
     Store(#[from] Error),
+}
+
+/// Why it is worth to try again later with the same code.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotNow {
+    /// The server is not well.
+    #[error("the server cannot answer now: {0}")]
+    Unwell(String),
+    /// Somebody else answered.
+    #[error("{0}")]
+    Foreign(Foreign),
+    /// Another process was faster.
+    #[error("another process joined just now")]
+    Overtaken,
+    /// The server takes the file for another station's.
+    #[error("the server takes this file for another station's")]
+    OtherStation,
+    /// The server takes the file's token for another station's.
+    #[error("the server takes this file's token for another station's")]
+    OtherToken,
+    /// A file with a number has no token.
+    #[error("the file has lost its token")]
+    TokenLost,
+    /// The server answered without its cursor.
+    #[error("the server did not say where it stands")]
+    NoCursor,
+    /// While the file rejoined, somebody moved the station's tidemark, so many times in a row.
+    #[error("{why}; this happened {times} times in a row")]
+    Moving {
+        /// Who did.
+        why: Moved,
+        /// How often.
+        times: u32,
+    },
+}
+
+/// Who moved a station's tidemark.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Moved {
+    /// The server says that it moved.
+    #[error("{0}")]
+    Upstream(String),
+    /// Another process on this machine.
+    #[error("another process pushed from this file")]
+    Here,
 }
 
 /// How a join begins.
@@ -98,7 +143,7 @@ pub fn ask(store: &mut Store, code: &str, server: Option<&str>, fresh_token: Sec
          server = ?3 WHERE number IS NULL",
         params![digest, fresh_token.0, url.as_str()],
     ).map_err(store.sqlite("keep the token"))?;
-    let token = store.meta()?.token.ok_or_else(|| JoinError::NotNow("another process joined just now".into()))?;
+    let token = store.meta()?.token.ok_or_else(|| JoinError::NotNow(NotNow::Overtaken))?;
     Ok(Begin::Ask(request(store, &url, &code.secret, uuid, &token, Known::Nothing)))
 }
 
@@ -106,7 +151,7 @@ pub fn ask(store: &mut Store, code: &str, server: Option<&str>, fresh_token: Sec
 pub(super) fn answered(problem: &Problem) -> JoinError {
     match Refusal::of(problem) {
         Some(refusal) => JoinError::Refused(refusal),
-        None => JoinError::NotNow(format!("the server cannot answer now: {}", problem.detail)),
+        None => JoinError::NotNow(NotNow::Unwell(problem.detail.clone())),
     }
 }
 
@@ -211,13 +256,13 @@ pub fn hear(store: &mut Store, now_ms: i64, reply: &Reply) -> Result<Membership,
             }
             return Err(answered(&problem));
         }
-        Read::Other(message) => return Err(JoinError::NotNow(message)),
+        Read::Other(foreign) => return Err(JoinError::NotNow(NotNow::Foreign(foreign))),
     };
     let name = shown_name(&joined.name);
     let limits = serde_json::to_string(&joined.limits).expect("BUG: four numbers serialise");
     if let Some(membership) = store.meta()?.membership {
         if membership.number != joined.station {
-            return Err(JoinError::NotNow("the server takes this file for another station's".into()));
+            return Err(JoinError::NotNow(NotNow::OtherStation));
         }
         take_token(store, &name, &limits, now_ms)?;
         return Ok(Membership { number: joined.station, name });

@@ -29,8 +29,9 @@ use std::fmt::Debug;
 pub(crate) use joined::Joined;
 pub(super) use link::Link;
 
-use super::{Event, Failure, Reply, Request, Stop};
+use super::{Event, Failure, Reply, Request, Stop, Trouble};
 use crate::error::Result;
+use crate::halt::Halt;
 use crate::store::Store;
 
 /// A question to the server, and what is made of its answer.
@@ -97,11 +98,13 @@ pub(super) enum Heard {
     On(Event),
     /// Wait, then try again.
     Failed {
-        /// What happened.
-        message: String,
+        /// Why.
+        why: Trouble,
         /// How long the server asks to wait, in milliseconds.
         retry_after_ms: Option<u64>,
     },
     /// Stop.
     Stopped(Stop),
+    /// Stop, and let the file say that nothing may be sent from it.
+    Halted(Halt),
 }

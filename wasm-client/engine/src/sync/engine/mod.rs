@@ -6,14 +6,15 @@ mod course;
 
 use tidemark_core::planted::{Bug, planted};
 
-pub use self::config::Config;
+pub use self::config::{Config, Words};
 use self::course::{Course, InFlight, Now};
 use super::conversation::push::{self, Push};
 use super::conversation::rejects::Rejects;
 use super::conversation::station::{self, WhereItStands};
 use super::conversation::{Ask, Came, Conversation, Heard, Joined, Link, Turn};
-use super::{Action, Event, Failure, Reply, Request, Stop, StopKind};
+use super::{Action, Event, Failure, Reply, Request, Stop};
 use crate::error::{Error, Result};
+use crate::halt::Halt;
 use crate::repair::RejectsQuestion;
 use crate::store::Store;
 
@@ -29,6 +30,7 @@ enum Asked {
 #[derive(Debug)]
 pub struct Engine {
     course: Course<Asked>,
+    words: Words,
     link: Link,
     push: Push,
     rejects: Rejects,
@@ -39,7 +41,7 @@ impl Engine {
     #[must_use]
     pub const fn new(config: Config) -> Self {
         let course = Course::new(config);
-        Self { course, link: Link::new(), push: Push::new(), rejects: Rejects::new() }
+        Self { course, words: config.words, link: Link::new(), push: Push::new(), rejects: Rejects::new() }
     }
 
     /// Failures in a row: of requests, or of batches where questions are answered in between.
@@ -86,7 +88,7 @@ impl Engine {
     pub fn next(&mut self, store: &mut Store, now_ms: i64) -> Result<Action> {
         match self.next_action(store, now_ms) {
             Err(Error::LogTampered { file, detail }) => {
-                self.tampered(store, now_ms, Error::LogTampered { file, detail }).map(Action::Stopped)
+                self.halt(store, now_ms, Halt::Tampered { file, detail }).map(Action::Stopped)
             }
             done => done,
         }
@@ -230,7 +232,9 @@ impl Engine {
                 // A file that is locked or has no room will be so again at once: the server need not see the batch that often.
                 self.course.back_off(now_ms, None);
                 match error {
-                    tampered @ Error::LogTampered { .. } => self.tampered(store, now_ms, tampered).map(Event::Stopped),
+                    Error::LogTampered { file, detail } => {
+                        self.halt(store, now_ms, Halt::Tampered { file, detail }).map(Event::Stopped)
+                    }
                     other => Err(other),
                 }
             }
@@ -259,30 +263,33 @@ impl Engine {
                 Ok(event)
             }
             Heard::On(event) => Ok(event),
-            Heard::Failed { message, retry_after_ms } => {
+            Heard::Failed { why, retry_after_ms } => {
                 self.link.outage.failed();
                 let retry_at_ms = self.course.back_off(now_ms, retry_after_ms);
-                store.note_error(now_ms, &message)?;
-                Ok(Event::Failed { message, retry_at_ms })
+                store.note_error(now_ms, &why.to_string())?;
+                Ok(Event::Failed { why, retry_at_ms })
             }
             Heard::Stopped(stop) => {
                 self.stop(store, now_ms, stop.clone())?;
                 Ok(Event::Stopped(stop))
             }
+            Heard::Halted(halt) => self.halt(store, now_ms, halt).map(Event::Stopped),
         }
     }
 
     fn stop(&mut self, store: &Store, now_ms: i64, stop: Stop) -> Result<()> {
-        let message = stop.message.clone();
+        let words = (self.words)(&stop);
         self.course.stop(stop);
-        store.note_error(now_ms, &message)
+        store.note_error(now_ms, &words)
     }
 
-    /// The log is not whole: kept in the file, so that every process and `status` say so until it is settled.
-    fn tampered(&mut self, store: &Store, now_ms: i64, found: Error) -> Result<Stop> {
-        let stop = Stop::new(StopKind::Tampered, found.to_string());
+    /// Stops; the file says why, so that every process and `status` do until that is settled.
+    fn halt(&mut self, store: &Store, now_ms: i64, halt: Halt) -> Result<Stop> {
+        let heard = matches!(halt, Halt::Forked(_)).then_some(now_ms);
+        let stop = Stop::Halted(halt.clone());
         self.link.ask_station = false;
-        store.update_station("forked = ?1", [&stop.message])?;
+        let kept = halt.kept(&(self.words)(&stop));
+        store.update_station("forked = ?1, last_contact_ms = coalesce(?2, last_contact_ms)", (kept, heard))?;
         self.stop(store, now_ms, stop.clone())?;
         Ok(stop)
     }
