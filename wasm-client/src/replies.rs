@@ -54,7 +54,7 @@ pub fn action(action: &Action) -> JsValue {
             ("do", "stopped".into()),
             ("kind", kind(stop.kind()).into()),
             ("message", words::stop(stop).into()),
-            ("final", stop.is_final().into()),
+            ("restMs", number(stop.rests_ms())),
         ]),
     }
 }

@@ -1,4 +1,4 @@
-//! The loop of whatever stays and pushes in the background, as a machine of steps: `tidemark run`, a browser's worker and the simulation drive it.
+//! The loop of a process that stays and pushes in the background, as a machine of steps: `tidemark run` and the simulation drive it.
 //!
 //! ```text
 //! loop:  daemon.next(store, now) ─┬─ Send(request) ── perform it ── daemon.hear ──┐
@@ -9,6 +9,9 @@
 //!
 //! It is level-triggered, as the engine is: every call looks at the file itself, so it may be called at any time and too often, and a lost hint stalls
 //! nothing. It reads no clock and waits for nothing: whoever drives it does both, and may be killed at any moment.
+//!
+//! A page asks the engine itself (`web/src/sync.js`): it is told of every commit instead of looking for them, its turns end with a promise, people wait
+//! for single pushes, and what the disk refuses is theirs to see at once. How long a stop rests it has from here, by [`Stop::rests_ms`].
 
 use super::{Action, Config, Engine, Event, Failure, Reply, Request, Stop};
 use crate::capture::Repair;
@@ -19,8 +22,6 @@ use crate::store::Store;
 pub const BUSY_MS: i64 = 200;
 /// How often the engine is asked while nothing is committed: it asks the server now and then what became of rejects.
 const IDLE_MS: i64 = 60_000;
-/// How soon a stop that time may heal is tried again.
-const REST_MS: i64 = 300_000;
 
 /// What to do next.
 #[derive(Debug)]
@@ -89,7 +90,7 @@ impl Daemon {
     /// What the store says, but for a file that is only locked or has no room: that is told and tried again.
     pub fn next(&mut self, store: &mut Store, now_ms: i64, watch: Watch<'_>) -> Result<Step> {
         if let Phase::Resting(since_ms, stop) = &self.phase {
-            let until_ms = since_ms.saturating_add(REST_MS);
+            let until_ms = since_ms.saturating_add(stop.rests_ms().unwrap_or_default());
             if (*since_ms..until_ms).contains(&now_ms) {
                 return Ok(Step::Rest(until_ms, stop.clone()));
             }
@@ -118,12 +119,14 @@ impl Daemon {
                 self.phase = Phase::Idle(now_ms);
                 Step::Idle(now_ms.saturating_add(IDLE_MS))
             }
-            Some(Action::Stopped(stop)) if stop.is_final() => Step::Ended(stop),
-            Some(Action::Stopped(stop)) => {
-                watch(News::StoppedForNow(&stop));
-                self.phase = Phase::Resting(now_ms, stop.clone());
-                Step::Rest(now_ms.saturating_add(REST_MS), stop)
-            }
+            Some(Action::Stopped(stop)) => match stop.rests_ms() {
+                None => Step::Ended(stop),
+                Some(rest_ms) => {
+                    watch(News::StoppedForNow(&stop));
+                    self.phase = Phase::Resting(now_ms, stop.clone());
+                    Step::Rest(now_ms.saturating_add(rest_ms), stop)
+                }
+            },
             None => busy,
         })
     }

@@ -10,6 +10,9 @@ use super::reply::Foreign;
 use super::{Failure, UrlError};
 use crate::halt::Halt;
 
+/// How soon a stop that time may heal is tried again.
+const REST_MS: i64 = 300_000;
+
 /// Why an engine stopped, for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopKind {
@@ -145,6 +148,12 @@ impl Stop {
     #[must_use]
     pub const fn is_final(&self) -> bool {
         matches!(self.kind(), StopKind::NotJoined | StopKind::Forked | StopKind::Tampered | StopKind::Revoked)
+    }
+
+    /// How soon it is tried again, in milliseconds; `None` where only somebody at this station can repair it.
+    #[must_use]
+    pub const fn rests_ms(&self) -> Option<i64> {
+        if self.is_final() { None } else { Some(REST_MS) }
     }
 }
 
