@@ -1,4 +1,5 @@
-//! The words of a page, made from facts. There is no command line where it runs: whoever reads them has the page, and the server's operator.
+//! The words of a page, made from facts. There is no command line where it runs: whoever reads them has the page, and
+//! the server's operator.
 
 use tidemark_client::RejectProblem;
 use tidemark_client::bundle::BundleError;

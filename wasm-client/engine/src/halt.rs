@@ -1,7 +1,8 @@
-//! Why nothing may be sent from a file, as it is kept in the file: every process that opens it knows then, until that is settled.
+//! Why nothing may be sent from a file, as it is kept in the file: every process that opens it knows then, until that
+//! is settled.
 //!
-//! What is kept is a sentence, which older programs and people can read, and on a line of its own the same as facts. Older programs kept only the
-//! sentence; [`Halt::read`] is the one place that understands it.
+//! What is kept is a sentence, which older programs and people can read, and on a line of its own the same as facts.
+//! Older programs kept only the sentence; [`Halt::read`] is the one place that understands it.
 
 use std::fmt;
 

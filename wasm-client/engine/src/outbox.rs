@@ -104,8 +104,8 @@ impl<'a> Reader<'a> {
         Error::LogTampered { file: self.file.to_owned(), detail }
     }
 
-    /// Cuts what follows `base`, up to seq `upto`; a batch follows one schema, so it ends where the file's schema was upgraded.
-    /// `None` when there is nothing.
+    /// Cuts what follows `base`, up to seq `upto`; a batch follows one schema, so it ends where the file's schema was
+    /// upgraded. `None` when there is nothing.
     pub(crate) fn cut(&self, base: Cursor, upto: u64, caps: &Caps) -> Result<Option<(BatchBuilder<'a>, bool)>> {
         let sql = |error| Error::sqlite(self.file, "read the log", error);
         let (schema, schema_upto) = self.identity.schema_of(base.seq + 1);

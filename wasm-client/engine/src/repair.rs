@@ -1,5 +1,5 @@
-//! What to do about rejected changes: repair the row, send it again, give it up. The history is never rewritten: a repair is a new change, and
-//! goes the way of every change.
+//! What to do about rejected changes: repair the row, send it again, give it up. The history is never rewritten: a
+//! repair is a new change, and goes the way of every change.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,8 +59,8 @@ fn comparable(key: &Value) -> String {
 }
 
 impl Store {
-    /// Changes the row of an open reject as a program would, by an UPDATE that capture logs, and sends the rows again that were rejected
-    /// for want of it. All or nothing.
+    /// Changes the row of an open reject as a program would, by an UPDATE that capture logs, and sends the rows again
+    /// that were rejected for want of it. All or nothing.
     ///
     /// # Errors
     /// When there is no such open reject, the row is gone, a column does not exist, or SQLite refuses the values.
@@ -95,8 +95,8 @@ impl Store {
         })
     }
 
-    /// Logs what the rows of open rejects are now as new changes, parents before children; rows that are gone as deletes. What was rejected
-    /// for want of them goes along. All or nothing.
+    /// Logs what the rows of open rejects are now as new changes, parents before children; rows that are gone as
+    /// deletes. What was rejected for want of them goes along. All or nothing.
     ///
     /// # Errors
     /// When one of the seqs is not that of an open reject, or its table is not in the schema; SQLite's.
@@ -127,8 +127,8 @@ impl Store {
         })
     }
 
-    /// What a server is asked about rejects, and told: the first open ones after seq `after`, and, of those this station made itself, the
-    /// first that ceased to be open after `told`, a time and a seq; at most `limit` of either.
+    /// What a server is asked about rejects, and told: the first open ones after seq `after`, and, of those this
+    /// station made itself, the first that ceased to be open after `told`, a time and a seq; at most `limit` of either.
     ///
     /// # Errors
     /// SQLite's.
@@ -156,8 +156,9 @@ impl Store {
         read().map_err(self.sqlite("read the rejects"))
     }
 
-    /// Takes over what became upstream of rejects that are open here, of those that were `asked` about; returns how many are resolved and how
-    /// many discarded. One that is forgotten there counts as discarded, and says so: whether its row is upstream, only a comparison tells.
+    /// Takes over what became upstream of rejects that are open here, of those that were `asked` about; returns how
+    /// many are resolved and how many discarded. One that is forgotten there counts as discarded, and says so: whether
+    /// its row is upstream, only a comparison tells.
     ///
     /// # Errors
     /// SQLite's; nothing is changed then.
@@ -313,7 +314,8 @@ fn with_children(db: &Connection, schema: &Schema, rejects: Vec<Open>) -> rusqli
     Ok(found.into_values().collect())
 }
 
-/// Logs the rows of rejects, given in seq order, as they are now, each once: parents before children, then deletes the other way round.
+/// Logs the rows of rejects, given in seq order, as they are now, each once: parents before children, then deletes the
+/// other way round.
 fn send_again(db: &Connection, schema: &Schema, rejects: &[Open], now_ms: i64) -> rusqlite::Result<u64> {
     let mut newest: Vec<Vec<&Open>> = vec![Vec::new(); schema.tables().len()];
     let mut seen = BTreeSet::new();

@@ -1,4 +1,5 @@
-//! The loop of a process that stays and pushes in the background, as a machine of steps: `tidemark run` and the simulation drive it.
+//! The loop of a process that stays and pushes in the background, as a machine of steps: `tidemark run` and the
+//! simulation drive it.
 //!
 //! ```text
 //! loop:  daemon.next(store, now) ─┬─ Send(request) ── perform it ── daemon.hear ──┐
@@ -7,11 +8,13 @@
 //!        ◄─────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! It is level-triggered, as the engine is: every call looks at the file itself, so it may be called at any time and too often, and a lost hint stalls
-//! nothing. It reads no clock and waits for nothing: whoever drives it does both, and may be killed at any moment.
+//! It is level-triggered, as the engine is: every call looks at the file itself, so it may be called at any time and
+//! too often, and a lost hint stalls nothing. It reads no clock and waits for nothing: whoever drives it does both, and
+//! may be killed at any moment.
 //!
-//! A page asks the engine itself (`web/src/sync.js`): it is told of every commit instead of looking for them, its turns end with a promise, people wait
-//! for single pushes, and what the disk refuses is theirs to see at once. How long a stop rests it has from here, by [`Stop::rests_ms`].
+//! A page asks the engine itself (`web/src/sync.js`): it is told of every commit instead of looking for them, its turns
+//! end with a promise, people wait for single pushes, and what the disk refuses is theirs to see at once. How long a
+//! stop rests it has from here, by [`Stop::rests_ms`].
 
 use super::{Action, Config, Engine, Event, Failure, Reply, Request, Stop};
 use crate::capture::Repair;
@@ -98,7 +101,8 @@ impl Daemon {
         }
         let busy = Step::Wait(now_ms.saturating_add(BUSY_MS));
         let Some(version) = unless_busy(store.data_version(), watch)? else { return Ok(busy) };
-        // Look only when somebody committed, or when there was something to do. Our own commits do not change the number, others' do.
+        // Look only when somebody committed, or when there was something to do. Our own commits do not change the
+        // number, others' do.
         let changed = self.seen != Some(version);
         if changed {
             self.seen = Some(version);
@@ -131,7 +135,8 @@ impl Daemon {
         })
     }
 
-    /// What came of the request of this number; `None` when the file could not be written, so that the same will be sent again.
+    /// What came of the request of this number; `None` when the file could not be written, so that the same will be
+    /// sent again.
     ///
     /// # Errors
     /// As [`Daemon::next`].
@@ -154,7 +159,8 @@ impl Daemon {
         Ok(event)
     }
 
-    /// While a request is under way: what need not wait for its answer. What goes wrong is met again when the batch is due.
+    /// While a request is under way: what need not wait for its answer. What goes wrong is met again when the batch is
+    /// due.
     pub fn look_ahead(&mut self, store: &mut Store, now_ms: i64) {
         drop(self.engine.look_ahead(store, now_ms));
     }

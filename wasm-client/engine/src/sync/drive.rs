@@ -73,8 +73,9 @@ pub enum Drained {
     },
 }
 
-/// Pushes until everything that is in the log now is upstream. `watch` sees every event. Where nothing is to be pushed the server is asked where it
-/// stands: whether it can be reached, still takes this station's changes and has those it acknowledged is known from it alone.
+/// Pushes until everything that is in the log now is upstream. `watch` sees every event. Where nothing is to be pushed
+/// the server is asked where it stands: whether it can be reached, still takes this station's changes and has those it
+/// acknowledged is known from it alone.
 ///
 /// # Errors
 /// What the store says.

@@ -1,10 +1,10 @@
 //! Joining: a station asks a server for its number.
 //!
-//! The token is made here and stored before the server is asked, so a lost reply is repaired by asking again with the same words:
-//! same code, same token. Another code gets another token.
+//! The token is made here and stored before the server is asked, so a lost reply is repaired by asking again with the
+//! same words: same code, same token. Another code gets another token.
 //!
-//! A station that has joined takes another token in the same way, with a code of `station rotate`: the new one is kept beside the old one
-//! until the server has said that it is in force. Number, log and rows stay.
+//! A station that has joined takes another token in the same way, with a code of `station rotate`: the new one is kept
+//! beside the old one until the server has said that it is in force. Number, log and rows stay.
 
 use std::path::Path;
 
@@ -114,7 +114,8 @@ pub enum Begin {
     Joined(Membership),
 }
 
-/// Begins to join, or to take another token: stores URL and token, and returns what to ask. `fresh_token` are 32 random bytes.
+/// Begins to join, or to take another token: stores URL and token, and returns what to ask. `fresh_token` are 32 random
+/// bytes.
 ///
 /// # Errors
 /// A code or URL that is none.
@@ -161,8 +162,9 @@ fn close(store: &Store) -> crate::Result<()> {
     private::close(Path::new(store.file())).map_err(exposed)
 }
 
-/// Keeps the uuid and token that a file with a number asks for with a code, beside those it has; returns those that are kept. Two processes
-/// at once end with the same: whoever comes second takes the first one's, and one that comes when all is done keeps nothing.
+/// Keeps the uuid and token that a file with a number asks for with a code, beside those it has; returns those that are
+/// kept. Two processes at once end with the same: whoever comes second takes the first one's, and one that comes when
+/// all is done keeps nothing.
 pub(super) fn keep_pending(
     store: &Store,
     digest: [u8; 32],
@@ -175,8 +177,8 @@ pub(super) fn keep_pending(
              station_uuid = CASE WHEN join_digest = excluded.join_digest AND @same THEN station_uuid ELSE excluded.station_uuid END,
              token = CASE WHEN join_digest = excluded.join_digest AND @same THEN token ELSE excluded.token END,
              join_digest = excluded.join_digest, server = excluded.server"
-        // The same code may have been tried for the other purpose: a file that asks for another token goes on under its uuid, one that rejoins
-        // does not.
+        // The same code may have been tried for the other purpose: a file that asks for another token goes on under its
+        // uuid, one that rejoins does not.
         .replace("@same", "(station_uuid = @own) = (excluded.station_uuid = @own)")
         .replace("@own", "(SELECT own.station_uuid FROM tidemark_station AS own)");
     close(store)?;
@@ -205,7 +207,8 @@ pub(super) enum Known {
     Former([u8; 16]),
 }
 
-/// What a file asks that has no number at this server, or another token for the number it has: the same again for the same code.
+/// What a file asks that has no number at this server, or another token for the number it has: the same again for the
+/// same code.
 pub(super) fn request(
     store: &Store,
     url: &ServerUrl,
@@ -290,7 +293,8 @@ fn take_token(store: &mut Store, name: &str, limits: &str, now_ms: i64) -> crate
 }
 
 impl Store {
-    /// The server answers at another URL now. Number and token are what they were: it must be the same server, or its database.
+    /// The server answers at another URL now. Number and token are what they were: it must be the same server, or its
+    /// database.
     ///
     /// # Errors
     /// [`Error::NotJoined`], SQLite's.

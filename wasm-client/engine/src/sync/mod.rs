@@ -8,12 +8,12 @@
 //!        ◄───────────────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! The engine is level-triggered: every call of [`Engine::next`] looks at the store itself, so no lost hint can stall it. It depends on
-//! nothing that it holds in memory: after a failure the batch is cut again, and gives the same chain. Only the server's tidemark,
-//! checked against the station's own chain, ever removes a change from the log.
+//! The engine is level-triggered: every call of [`Engine::next`] looks at the store itself, so no lost hint can stall
+//! it. It depends on nothing that it holds in memory: after a failure the batch is cut again, and gives the same chain.
+//! Only the server's tidemark, checked against the station's own chain, ever removes a change from the log.
 //!
-//! Whoever can do two things at once calls [`Engine::look_ahead`] while a request is under way, and [`Engine::settle`] before it lets go of the
-//! engine.
+//! Whoever can do two things at once calls [`Engine::look_ahead`] while a request is under way, and [`Engine::settle`]
+//! before it lets go of the engine.
 
 pub(crate) mod backoff;
 pub(crate) mod conversation;
@@ -68,7 +68,8 @@ pub enum Event {
     },
     /// The server was asked where it stands, and its history is the station's.
     Agreed,
-    /// Rejects that were open here are settled upstream, by its operator or by a later change: they are open here no more.
+    /// Rejects that were open here are settled upstream, by its operator or by a later change: they are open here no
+    /// more.
     Settled {
         /// What they were to bring in is upstream.
         resolved: u64,

@@ -6,11 +6,11 @@
 //!            └ again with the same code └──────────────── the server moved meanwhile ◀──────┘
 //! ```
 //!
-//! Until the last step the file is what it was, and every step may be done again: with the same code come the same words, and the
-//! server gives the same number.
+//! Until the last step the file is what it was, and every step may be done again: with the same code come the same
+//! words, and the server gives the same number.
 //!
-//! A server that does not know the file at all, because its database was put back to a backup from before the file joined, is asked for a number
-//! as when joining (`POST /v1/join`), and is sent every row: [`Manner::Anew`].
+//! A server that does not know the file at all, because its database was put back to a backup from before the file
+//! joined, is asked for a number as when joining (`POST /v1/join`), and is sent every row: [`Manner::Anew`].
 
 use tidemark_core::joincode::JoinCode;
 use tidemark_core::protocol::{JoinReply, ProblemCode};

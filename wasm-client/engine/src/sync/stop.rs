@@ -1,5 +1,5 @@
-//! Why an engine stopped, and why it has to try again: facts. Words for people are made from them at the edge; what [`std::fmt::Display`] says names
-//! no command.
+//! Why an engine stopped, and why it has to try again: facts. Words for people are made from them at the edge; what
+//! [`std::fmt::Display`] says names no command.
 
 use std::fmt;
 
@@ -190,7 +190,8 @@ impl fmt::Display for Stop {
     }
 }
 
-/// What a problem means for the station; `None` where the server's own words say it all: what helps against one of those makes another worse.
+/// What a problem means for the station; `None` where the server's own words say it all: what helps against one of
+/// those makes another worse.
 const fn because(code: ProblemCode) -> Option<&'static str> {
     match code {
         ProblemCode::Unauthorized => Some(

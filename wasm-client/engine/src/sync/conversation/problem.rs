@@ -1,5 +1,5 @@
-//! Replies that are no answer: problems of ours, and what a proxy, a portal or a broken server says. Here is what follows from them whatever was
-//! asked; a conversation looks first at those that mean something to its own question.
+//! Replies that are no answer: problems of ours, and what a proxy, a portal or a broken server says. Here is what
+//! follows from them whatever was asked; a conversation looks first at those that mean something to its own question.
 
 use tidemark_core::protocol::{Problem, ProblemCode};
 

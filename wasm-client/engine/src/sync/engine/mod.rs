@@ -1,5 +1,6 @@
-//! The engine: a state machine over the store. It keeps one request in flight, waits after failures and stops; what is asked and what follows
-//! from an answer is known by its [conversations](super::conversation). Everything else is read from the store when needed.
+//! The engine: a state machine over the store. It keeps one request in flight, waits after failures and stops; what is
+//! asked and what follows from an answer is known by its [conversations](super::conversation). Everything else is read
+//! from the store when needed.
 
 mod config;
 mod course;
@@ -60,8 +61,8 @@ impl Engine {
         self.course.offline();
     }
 
-    /// Goes on after [`Action::Stopped`]. After a fork the server is asked first, and the state ends only if it agrees by now. After any other
-    /// failure, also of another process, it is asked before a batch is sent.
+    /// Goes on after [`Action::Stopped`]. After a fork the server is asked first, and the state ends only if it agrees
+    /// by now. After any other failure, also of another process, it is asked before a batch is sent.
     ///
     /// # Errors
     /// What the store says.
@@ -152,8 +153,8 @@ impl Engine {
         Ok(Action::Idle)
     }
 
-    /// The question about rejects, if it is time for one and nothing else is under way. No change waits for its answer: the engine asks when
-    /// it is idle, and whoever goes before it is may ask before.
+    /// The question about rejects, if it is time for one and nothing else is under way. No change waits for its answer:
+    /// the engine asks when it is idle, and whoever goes before it is may ask before.
     ///
     /// # Errors
     /// What the store says.
@@ -167,12 +168,12 @@ impl Engine {
         Ok(Some(self.course.send(request, joined.number, Asked::Rejects(question), now_ms)))
     }
 
-    /// The next changes as a request of at most `frame_bytes_max` bytes, to be sent without waiting for a reply: for a page that is being
-    /// closed. `None` when nothing is pending, the first change alone is longer, the engine has stopped, the server is to be asked first, or it
-    /// asked to be left alone.
+    /// The next changes as a request of at most `frame_bytes_max` bytes, to be sent without waiting for a reply: for a
+    /// page that is being closed. `None` when nothing is pending, the first change alone is longer, the engine has
+    /// stopped, the server is to be asked first, or it asked to be left alone.
     ///
-    /// The engine's state stays as it is, whatever is in flight: who goes on sends the same changes once more, and the server takes them once.
-    /// A reply, if it comes, may be given to [`Engine::on_reply`], which ignores it.
+    /// The engine's state stays as it is, whatever is in flight: who goes on sends the same changes once more, and the
+    /// server takes them once. A reply, if it comes, may be given to [`Engine::on_reply`], which ignores it.
     ///
     /// # Errors
     /// What the store says.
@@ -185,8 +186,9 @@ impl Engine {
         }
     }
 
-    /// Acknowledges the batch before the one in flight, and cuts the one after it if more was waiting when that was cut. To be called after
-    /// [`Action::Send`] by whoever can do two things at once; the engine does the same without it, one after the other.
+    /// Acknowledges the batch before the one in flight, and cuts the one after it if more was waiting when that was
+    /// cut. To be called after [`Action::Send`] by whoever can do two things at once; the engine does the same without
+    /// it, one after the other.
     ///
     /// # Errors
     /// What the store says. Nothing is lost: [`Engine::next`] will see the same.
@@ -229,7 +231,8 @@ impl Engine {
         }
         match self.hear(store, now_ms, &flight, Ok(reply)) {
             Err(error) => {
-                // A file that is locked or has no room will be so again at once: the server need not see the batch that often.
+                // A file that is locked or has no room will be so again at once: the server need not see the batch that
+                // often.
                 self.course.back_off(now_ms, None);
                 match error {
                     Error::LogTampered { file, detail } => {

@@ -1,4 +1,5 @@
-//! Pushing: the next changes go to the server as a frame, and its tidemark, checked against the station's own chain, trims them from the log.
+//! Pushing: the next changes go to the server as a frame, and its tidemark, checked against the station's own chain,
+//! trims them from the log.
 
 mod ahead;
 mod farewell;
@@ -94,9 +95,9 @@ impl Conversation for Push {
                 }
                 Err(error) => return Err(error.into()),
             };
-            // Everything up to here must survive a power cut before a server sees it, or the file would seem rewound afterwards. The commit
-            // is synchronous, and its fsync covers all that other programs committed to the WAL before it.
-            // Only while the file still is the station it was cut for.
+            // Everything up to here must survive a power cut before a server sees it, or the file would seem rewound
+            // afterwards. The commit is synchronous, and its fsync covers all that other programs committed to the WAL
+            // before it. Only while the file still is the station it was cut for.
             let unsent = span.last_seq() > joined.meta.sent_seq && !planted(Bug::SentNotDurable);
             if unsent && !turn.store.note_sent(station, span.last_seq())? {
                 return Ok(Ask::Again);
@@ -203,7 +204,8 @@ fn refused(turn: &mut Turn<'_>, reply: &Reply, sent: &Sent, problem: &Problem) -
             let server = Cursor { seq, chain };
             match compare(turn.store, sent.base, server)? {
                 Agreement::Moved => Heard::On(Event::Ignored),
-                // Its own words say that the histories agree: the batch was damaged on its way, or somebody was faster. Send again.
+                // Its own words say that the histories agree: the batch was damaged on its way, or somebody was faster.
+                // Send again.
                 Agreement::Same => again(),
                 other => forked(turn, sent.base, server, other)?,
             }
