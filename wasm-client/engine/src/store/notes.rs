@@ -33,13 +33,15 @@ impl Store {
     }
 
     /// Notes that the server answered and has another history; no process sends from the file until that is settled.
-    pub(crate) fn note_forked(&self, now_ms: i64, found: &str) -> Result<()> {
-        self.write_row(|db| write::forked(db, now_ms, found))
+    /// `kept` is from [`crate::halt::Halt::kept`].
+    pub(crate) fn note_forked(&self, now_ms: i64, kept: &str) -> Result<()> {
+        self.write_row(|db| write::forked(db, now_ms, kept))
     }
 
     /// Notes that the log is not what Tidemark wrote; no process sends from the file until that is settled.
-    pub(crate) fn note_tampered(&self, found: &str) -> Result<()> {
-        self.write_row(|db| write::tampered(db, found))
+    /// `kept` is from [`crate::halt::Halt::kept`].
+    pub(crate) fn note_tampered(&self, kept: &str) -> Result<()> {
+        self.write_row(|db| write::tampered(db, kept))
     }
 
     /// Keeps the token to join with; see [`write::begin_join`].

@@ -1,14 +1,8 @@
-//! The sentences of a terminal for what a server says would help: each names the command to type.
+//! The sentences of a terminal for the remedies that a server names: each says the command to type.
 
-use tidemark_client::sync::Stop;
 use tidemark_core::protocol::Remedy;
 
-/// The message of a stop, and what helps.
-pub(super) fn of_stop(stop: &Stop) -> String {
-    with(&stop.message, stop.remedy.as_deref())
-}
-
-/// A message, and what helps.
+/// A message, and what the server says would help.
 pub(super) fn with(message: &str, remedy: Option<&Remedy>) -> String {
     match remedy {
         Some(remedy) => format!("{message}. {}", sentence(remedy)),
@@ -16,7 +10,7 @@ pub(super) fn with(message: &str, remedy: Option<&Remedy>) -> String {
     }
 }
 
-/// What helps, as a sentence without its full stop.
+/// The sentence of a remedy, without its full stop.
 fn sentence(remedy: &Remedy) -> String {
     match remedy {
         Remedy::Join => "Let the station join first: `tidemark join CODE`".into(),
