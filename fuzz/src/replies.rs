@@ -170,7 +170,7 @@ fn push(store: &mut Store, replies: &[Result<Reply, Failure>], chains: &[Chain])
                 engine = Engine::new(Config::interactive(2));
             }
             Action::Stopped(stop) => {
-                assert!(!stop.message.is_empty());
+                assert!(!stop.to_string().is_empty());
                 return;
             }
         }
@@ -180,8 +180,8 @@ fn push(store: &mut Store, replies: &[Result<Reply, Failure>], chains: &[Chain])
 /// The same answer to a station that asks to join.
 fn join_with(store: &mut Store, reply: &Reply) {
     store.execute("UPDATE tidemark_station SET number = NULL, name = NULL", ()).expect("the row is there");
-    let begun = join::begin(store, &code(), None, Secret(TOKEN)).expect("the code is one");
+    let begun = join::ask(store, &code(), None, Secret(TOKEN)).expect("the code is one");
     assert!(matches!(begun, Begin::Ask(_)));
-    let joined = join::finish(store, 0, reply);
+    let joined = join::hear(store, 0, reply);
     assert_eq!(store.meta().expect("the row is whole").membership, joined.ok());
 }

@@ -36,11 +36,11 @@ pub fn code() -> String {
 fn joined() -> Store {
     let memory = Connection::open_in_memory().expect("a database in memory");
     let mut store = Store::init_connection(memory, "memory".into(), &schema(), UUID).expect("a new file");
-    let begun = join::begin(&mut store, &code(), None, Secret(TOKEN)).expect("the code is one");
+    let begun = join::ask(&mut store, &code(), None, Secret(TOKEN)).expect("the code is one");
     assert!(matches!(begun, Begin::Ask(_)));
     let reply = JoinReply { station: number(), name: "alpha".into(), limits: FrameLimits::DEFAULT };
     let body = serde_json::to_vec(&reply).expect("a reply serialises");
-    join::finish(&mut store, 0, &Reply { status: 200, retry_after: None, body }).expect("the reply is good");
+    join::hear(&mut store, 0, &Reply { status: 200, retry_after: None, body }).expect("the reply is good");
     store
 }
 

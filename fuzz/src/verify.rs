@@ -77,7 +77,7 @@ pub fn run(data: &[u8]) {
         let mut failures = 0;
         for n in 0..=REPLIES_MAX {
             assert!(n < REPLIES_MAX, "the search goes on for ever");
-            let Step::Send(request) = search.next(store).expect("the store is well") else { break };
+            let Step::Send(request) = search.ask(store).expect("the store is well") else { break };
             let asked: DigestRequest = serde_json::from_slice(&request.body).expect("what is asked is well formed");
             let answer = &answers[n.min(answers.len() - 1)];
             let reply = match answer {
@@ -88,7 +88,7 @@ pub fn run(data: &[u8]) {
                 Answer::Raw { status, body } => Some(Reply { status: *status, retry_after: None, body: body.clone() }),
                 Answer::Fitting { .. } => Some(fitting(answer, &asked, &chains)),
             };
-            let heard = reply.map(|reply| search.on_reply(store, request.id, &reply).expect("the store is well"));
+            let heard = reply.map(|reply| search.hear(store, request.id, &reply).expect("the store is well"));
             match heard {
                 None | Some(Heard::Failed { .. }) => failures += 1,
                 Some(Heard::Progress) => failures = 0,

@@ -304,7 +304,7 @@ impl Core {
             session.outside_transaction("join")?;
             let token = Secret(js::fixed_bytes(token, "the token")?);
             let server = server.or_else(|| session.server().map(str::to_owned));
-            Ok(match join::begin(&mut session.store, code, server.as_deref(), token)? {
+            Ok(match join::ask(&mut session.store, code, server.as_deref(), token)? {
                 Begin::Ask(request) => replies::request(&request),
                 Begin::Joined(joined) => object([("joined", replies::membership(&joined))]),
             })
@@ -316,7 +316,7 @@ impl Core {
     pub fn join_finish(&self, now_ms: f64, status: u16, retry_after: Option<String>, body: Vec<u8>) -> Js<JsValue> {
         self.with(|session| {
             session.outside_transaction("join")?;
-            let joined = join::finish(&mut session.store, now_ms as i64, &Reply { status, retry_after, body })?;
+            let joined = join::hear(&mut session.store, now_ms as i64, &Reply { status, retry_after, body })?;
             session.engine.resume(&session.store)?;
             Ok(replies::membership(&joined))
         })

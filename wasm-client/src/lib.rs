@@ -9,14 +9,13 @@
 //! | [`watch`] | which tables a commit changed and a statement reads; what statements of a page may not do |
 //! | [`calls`] | answers kept until a page has them, so that no call is done twice |
 //! | [`check`] | whether a stored database is whole |
-//! | [`error`], [`words`], [`remedy`] | failures with their codes; the engine's messages, and what helps, as a page says them |
+//! | [`error`], [`words`] | failures with their codes; the engine's facts, and what helps, as a page says them |
 //! | [`value`], `js`, `replies` | values from and to JavaScript; the engine's actions and events as objects |
 //! | `storage` | files on OPFS; only for wasm32 |
 
 pub mod calls;
 pub mod check;
 pub mod error;
-pub mod remedy;
 pub mod session;
 pub mod value;
 pub mod watch;

@@ -3,14 +3,13 @@
 use js_sys::Array;
 use rusqlite::types::ValueRef;
 use tidemark_client::meta::Membership;
-use tidemark_client::sync::{Action, Event, Method, Request, Stop, StopKind};
+use tidemark_client::sync::{Action, Event, Method, Request, StopKind};
 use tidemark_client::{Reject, Status};
 use tidemark_core::schema::Schema;
 use wasm_bindgen::JsValue;
 
 use crate::js::{bytes, count, from_sqlite, integer, names, number, object, text};
-use crate::remedy;
-use crate::words::in_a_page;
+use crate::words;
 
 /// A request to perform.
 pub fn request(request: &Request) -> JsValue {
@@ -45,10 +44,6 @@ const fn kind(kind: StopKind) -> &'static str {
     }
 }
 
-fn said(stop: &Stop) -> String {
-    remedy::with(&in_a_page(&stop.message), stop.remedy.as_deref())
-}
-
 /// What to do now.
 pub fn action(action: &Action) -> JsValue {
     match action {
@@ -57,9 +52,9 @@ pub fn action(action: &Action) -> JsValue {
         Action::Idle => object([("do", "idle".into())]),
         Action::Stopped(stop) => object([
             ("do", "stopped".into()),
-            ("kind", kind(stop.kind).into()),
-            ("message", said(stop).into()),
-            ("final", stop.is_final().into()),
+            ("kind", kind(stop.kind()).into()),
+            ("message", words::stop(stop).into()),
+            ("restMs", number(stop.rests_ms())),
         ]),
     }
 }
@@ -79,14 +74,16 @@ pub fn event(event: &Event) -> JsValue {
             object([("event", "settled".into()), ("resolved", count(*resolved)), ("discarded", count(*discarded))])
         }
         Event::Smaller { rows } => object([("event", "smaller".into()), ("rows", count((*rows).into()))]),
-        Event::Failed { message, retry_at_ms } => object([
+        Event::Failed { why, retry_at_ms } => object([
             ("event", "failed".into()),
-            ("message", in_a_page(message).into()),
+            ("message", why.to_string().into()),
             ("retryAtMs", number(*retry_at_ms)),
         ]),
-        Event::Stopped(stop) => {
-            object([("event", "stopped".into()), ("kind", kind(stop.kind).into()), ("message", said(stop).into())])
-        }
+        Event::Stopped(stop) => object([
+            ("event", "stopped".into()),
+            ("kind", kind(stop.kind()).into()),
+            ("message", words::stop(stop).into()),
+        ]),
         Event::Ignored => object([("event", "ignored".into())]),
     }
 }
@@ -94,8 +91,6 @@ pub fn event(event: &Event) -> JsValue {
 /// Where the station stands.
 pub fn status(status: &Status) -> JsValue {
     let member = status.membership.as_ref();
-    let last_error = status.last_error.as_deref().map(in_a_page);
-    let last_error = last_error.map(|message| remedy::with(&message, status.last_remedy.as_ref()));
     object([
         ("state", status.state.as_str().into()),
         ("number", number(member.map(|member| member.number.get().into()))),
@@ -107,9 +102,9 @@ pub fn status(status: &Status) -> JsValue {
         ("oldestPendingMs", number(status.oldest_pending_ms)),
         ("rejects", count(status.rejects)),
         ("lastContactMs", number(status.last_contact_ms)),
-        ("lastError", text(last_error.as_deref())),
+        ("lastError", text(words::last_error(status).as_deref())),
         ("lastErrorMs", number(status.last_error_ms)),
-        ("forked", text(status.forked.as_deref().map(in_a_page).as_deref())),
+        ("forked", text(status.forked.as_ref().map(words::halt).as_deref())),
     ])
 }
 

@@ -1,9 +1,10 @@
-//! The process that pushes: the real store and the real engine, driven as `tidemark run` drives them.
+//! The process that pushes: the real store and the steps of `tidemark run`.
 
 use std::sync::atomic::Ordering;
 
+use tidemark_client::sync::daemon::{BUSY_MS, Daemon, News, Step};
 use tidemark_client::sync::join::{self, Begin, JoinError};
-use tidemark_client::sync::{Action, BackoffBounds, Config, Engine, Event, Failure, Reply, Request};
+use tidemark_client::sync::{BackoffBounds, Config, Event, Failure, Reply, Request};
 use tidemark_client::{Result, Secret, Store};
 use tidemark_core::frame::FrameHeader;
 use tidemark_core::limits::FrameLimits;
@@ -11,21 +12,17 @@ use tidemark_core::limits::FrameLimits;
 use super::disk::{Commits, Disk};
 use super::oracle::patience::Patience;
 
-/// How soon a stop that time may heal is tried again, as the daemon does it.
-const RETRY_STOPPED_MS: i64 = 300_000;
 /// How soon somebody tries to join again.
 const RETRY_JOIN_MS: i64 = 5_000;
-/// How soon a locked file is tried again, as the daemon does it.
-const RETRY_LOCKED_MS: i64 = 200;
-/// How long an idle process sleeps when nobody tells it anything.
-const IDLE_MS: i64 = 30_000;
+/// A process looks at its file this often, whatever it waits for.
+const LONGEST_MS: i64 = 600_000;
 
 /// A process.
 pub struct Process {
     /// The station's file.
     pub store: Store,
-    /// The engine.
-    pub engine: Engine,
+    /// Its loop.
+    pub daemon: Daemon,
     /// Which process this is, of all that ever ran.
     pub life: u64,
     /// Which of its ticks is due; earlier ones are forgotten.
@@ -61,14 +58,13 @@ impl Process {
         let store = Store::open_connection(disk.connect_process(&commits), file.to_owned())?;
         let backoff =
             if patient { Config::daemon(seed).backoff } else { BackoffBounds { first_ms: 250, max_ms: 5_000 } };
-        let mut engine = Engine::new(Config { backoff, seed });
-        engine.resume(&store)?;
+        let daemon = Daemon::start(Config { backoff, ..Config::daemon(seed) }, &store)?;
         let mut token = [0; 32];
         token[..8].copy_from_slice(&seed.to_le_bytes());
         token[8..16].copy_from_slice(&life.to_le_bytes());
         Ok(Self {
             store,
-            engine,
+            daemon,
             life,
             tick: 0,
             commits,
@@ -86,32 +82,26 @@ impl Process {
 
     /// Looks at the file and says what to do.
     pub fn look(&mut self, now_ms: i64, code: &str) -> Next {
-        let looked = self.store.check_capture().and_then(|()| self.store.meta());
-        match looked.map(|meta| meta.membership.is_some()) {
+        match self.store.meta().map(|meta| meta.membership.is_some()) {
             Ok(true) => {}
             Ok(false) if self.joining => return Next::Wait(RETRY_JOIN_MS),
             Ok(false) => return self.join(code),
-            Err(error) if error.can_retry() => return Next::Wait(RETRY_LOCKED_MS),
+            Err(error) if error.can_retry() => return Next::Wait(BUSY_MS),
             Err(error) => return Next::Ended(error.to_string()),
         }
-        match self.engine.next(&mut self.store, now_ms) {
-            Ok(Action::Send(request)) => {
+        match self.daemon.next(&mut self.store, now_ms, &mut |_| ()) {
+            Ok(Step::Send(request)) => {
                 self.awaits = Some(request.id);
-                // As a station's program does and a browser does not; what goes wrong is met again when the batch is
-                // due.
+                // As a station's program does and a browser does not.
                 if self.token[0].is_multiple_of(2) {
-                    drop(self.engine.look_ahead(&mut self.store, now_ms));
+                    self.daemon.look_ahead(&mut self.store, now_ms);
                 }
                 Next::Send(request)
             }
-            Ok(Action::WaitUntil(at_ms)) => Next::Wait((at_ms - now_ms).clamp(1, 600_000)),
-            Ok(Action::Idle) => Next::Wait(IDLE_MS),
-            Ok(Action::Stopped(stop)) if stop.is_final() => Next::Ended(stop.to_string()),
-            Ok(Action::Stopped(_)) => match self.engine.resume(&self.store) {
-                Ok(()) => Next::Wait(RETRY_STOPPED_MS),
-                Err(error) => Next::Ended(error.to_string()),
-            },
-            Err(error) if error.can_retry() => Next::Wait(RETRY_LOCKED_MS),
+            Ok(Step::Wait(until_ms) | Step::Idle(until_ms) | Step::Rest(until_ms, _)) => {
+                Next::Wait((until_ms - now_ms).clamp(1, LONGEST_MS))
+            }
+            Ok(Step::Ended(stop)) => Next::Ended(stop.to_string()),
             Err(error) => Next::Ended(error.to_string()),
         }
     }
@@ -119,7 +109,7 @@ impl Process {
     fn join(&mut self, code: &str) -> Next {
         // Every attempt offers another token: whoever tries again has forgotten the last one, but not the file.
         self.token[31] = self.token[31].wrapping_add(1);
-        match join::begin(&mut self.store, code, None, Secret(self.token)) {
+        match join::ask(&mut self.store, code, None, Secret(self.token)) {
             Ok(Begin::Joined(_)) => Next::Wait(1),
             Ok(Begin::Ask(request)) => {
                 self.joining = true;
@@ -145,18 +135,21 @@ impl Process {
                 return Ok(Heard::Join("late"));
             }
             let Ok(reply) = outcome else { return Ok(Heard::Join("unreachable")) };
-            return match join::finish(&mut self.store, now_ms, reply) {
+            return match join::hear(&mut self.store, now_ms, reply) {
                 Ok(_) => Ok(Heard::Join("joined")),
                 Err(JoinError::Store(error)) => Err(error),
                 Err(JoinError::Refused(stop)) => Ok(Heard::JoinRefused(stop.to_string())),
                 Err(_) => Ok(Heard::Join("not now")),
             };
         }
-        let event = match outcome {
-            Ok(reply) => self.engine.on_reply(&mut self.store, now_ms, id, reply),
-            Err(failure) => self.engine.on_failure(&mut self.store, now_ms, id, failure),
+        let mut busy = String::new();
+        let mut watch = |news: News<'_>| {
+            if let News::Busy(error) = news {
+                busy = error.to_string();
+            }
         };
-        event.map(Heard::Event)
+        let event = self.daemon.hear(&mut self.store, now_ms, id, outcome, &mut watch)?;
+        Ok(event.map_or(Heard::Busy(busy), Heard::Event))
     }
 }
 
@@ -165,6 +158,8 @@ impl Process {
 pub enum Heard {
     /// An event of the engine.
     Event(Event),
+    /// The file cannot be written now.
+    Busy(String),
     /// How an attempt to join went.
     Join(&'static str),
     /// The server refused the code, and would again.
@@ -172,6 +167,14 @@ pub enum Heard {
 }
 
 impl Heard {
+    /// A file that is only locked or full is busy.
+    ///
+    /// # Errors
+    /// The others.
+    pub fn unless_final(error: tidemark_client::Error) -> Result<Self> {
+        if error.can_retry() { Ok(Self::Busy(error.to_string())) } else { Err(error) }
+    }
+
     /// One word.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
@@ -183,6 +186,7 @@ impl Heard {
             Self::Event(Event::Failed { .. }) => "failed",
             Self::Event(Event::Stopped(_)) => "stopped",
             Self::Event(Event::Ignored) => "ignored",
+            Self::Busy(_) => "busy",
             Self::Join(how) => how,
             Self::JoinRefused(_) => "join refused",
         }

@@ -1,6 +1,5 @@
 //! The one transaction of an acknowledgement: rejects kept with their image, tidemark moved, log trimmed.
 
-use rusqlite::params;
 use tidemark_core::decision::Cursor;
 use tidemark_core::limits::FrameLimits;
 use tidemark_core::planted::{Bug, planted};
@@ -8,7 +7,7 @@ use tidemark_core::protocol::RejectedChange;
 use tidemark_core::reject::{RejectCode, Rejection};
 
 use crate::error::{Error, Result, printable};
-use crate::former::raise_bound;
+use crate::lineage::raise_bound;
 use crate::meta;
 use crate::rejects::{Origin, keep, parent_rejected_here, resolve};
 use crate::store::Store;
@@ -92,7 +91,8 @@ pub fn acknowledge(store: &mut Store, ack: &Ack<'_>) -> Result<Acked> {
                     && let Some((seq, why)) = parent_rejected_here(tx, &schema, change.seq).map_err(sql)?
                 {
                     code = RejectCode::Parent;
-                    message = format!("{message}: its change {seq} was rejected on this station ({why}); repair that one");
+                    message =
+                        format!("{message}: its change {seq} was rejected on this station ({why}); repair that one");
                 }
                 if !planted(Bug::RejectNotKept) {
                     keep(change.seq, code.as_str(), &message, Origin::Server, ack.now_ms).map_err(sql)?;
@@ -100,13 +100,7 @@ pub fn acknowledge(store: &mut Store, ack: &Ack<'_>) -> Result<Acked> {
             }
         }
         resolve(tx, &schema, ack.upto.seq, ack.now_ms).map_err(sql)?;
-        let limits = serde_json::to_string(&ack.limits).expect("BUG: four numbers serialise");
-        tx.execute(
-            "UPDATE tidemark_station SET tidemark = ?1, chain = ?2, limits = ?3, last_contact_ms = ?4, last_error = NULL, \
-             last_error_ms = NULL",
-            params![ack.upto.seq as i64, ack.upto.chain.0, limits, ack.now_ms],
-        )
-        .map_err(sql)?;
+        meta::write::acknowledged(tx, ack.upto, &ack.limits, ack.now_ms).map_err(sql)?;
         for (table, id) in ack.largest_ids {
             raise_bound(tx, table, *id).map_err(sql)?;
         }

@@ -6,15 +6,16 @@ use std::time::Duration;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
+use crate::connect::{OpenOptions, connect};
 use crate::error::{Error, Result};
 use crate::format;
-use crate::open::{OpenOptions, connect};
 use crate::private;
 
-/// How long to wait for a program's transaction when a copy is put back: so often, with a pause of 100 ms.
+/// The number of attempts to put a copy back while a program has a transaction open, with a pause of 100 ms in between.
 const TRIES: u32 = 100;
 
-/// Copies a file as it is at this moment, while programs write to it. The copy is checked, and is there whole or not at all.
+/// Copies a file as it is at this moment, while programs write to it. The copy is checked, and is there whole or not at
+/// all.
 ///
 /// # Errors
 /// When the copy exists already, cannot be written, or the file is damaged.
@@ -80,11 +81,12 @@ fn open_copy(from: &Path) -> Result<(Connection, String)> {
     }
 }
 
-/// Puts a copy of a station's file back in its place, in one transaction: programs that have the file open see the copy's rows from then on.
-/// What was there is copied to `kept` first.
+/// Puts a copy of a station's file back in its place, in one transaction: programs that have the file open see the
+/// copy's rows from then on. The file that was there is copied to `kept` first.
 ///
 /// # Errors
-/// When the copy is damaged or no station's, `kept` exists already, or a program holds the file; nothing is changed then.
+/// When the copy is damaged or no station's, `kept` exists already, or a program holds the file; nothing is changed
+/// then.
 pub fn restore(from: impl AsRef<Path>, path: impl AsRef<Path>, kept: impl AsRef<Path>) -> Result<()> {
     let (copy, copy_name) = open_copy(from.as_ref())?;
     check(&copy, &copy_name)?;

@@ -1,5 +1,5 @@
-//! Sneakernet: the pending log written as a bundle, and the receipt for it taken. What a push does over the network, by hand; the same cuts,
-//! the same frames, the same acknowledgement.
+//! Sneakernet: the pending log written as a bundle, and the receipt for it taken. What a push does over the network, by
+//! hand; the same cuts, the same frames, the same acknowledgement.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
@@ -13,12 +13,13 @@ use tidemark_core::value::format_uuid;
 
 use crate::ack::{Ack, Acked, acknowledge};
 use crate::error::Error;
+use crate::halt::Halt;
 use crate::meta::{Membership, Meta};
 use crate::outbox::{Agreement, Snapshot, compare, encode};
 use crate::store::Store;
 use crate::sync::Pace;
 
-/// Why no bundle was written, or a receipt not taken. Nothing was trimmed that the server does not hold.
+/// The reason why no bundle was written, or a receipt not taken. Nothing was trimmed that the server does not hold.
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
     /// The station's file.
@@ -34,12 +35,12 @@ pub enum BundleError {
     TooLarge {
         /// Its seq.
         seq: u64,
-        /// What there is too much of.
+        /// The bound that it exceeds.
         why: FrameError,
     },
     /// Station and server hold different histories.
     #[error("{0}")]
-    Forked(String),
+    Forked(Halt),
     /// The receipt is damaged, or none.
     #[error(transparent)]
     Receipt(#[from] SealError),
@@ -73,14 +74,14 @@ pub enum BundleError {
 /// A result of this module.
 pub type BundleResult<T> = std::result::Result<T, BundleError>;
 
-/// What a bundle holds.
+/// The contents of a bundle that was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exported {
     /// First seq.
     pub first_seq: u64,
     /// Last seq.
     pub last_seq: u64,
-    /// How many frames.
+    /// The number of frames.
     pub frames: u64,
     /// Changes in it that were rejected here: they travel as markers.
     pub rejected_here: u64,
@@ -98,8 +99,8 @@ fn joined(store: &Store) -> BundleResult<(Meta, Membership, [u8; 32])> {
     }
 }
 
-/// Writes everything that is pending now as a bundle; the log stays as it is. `None` when nothing is pending, and then nothing is written.
-/// `progress` is told how many changes are written.
+/// Writes everything that is pending now as a bundle; the log stays as it is. `None` when nothing is pending, and then
+/// nothing is written. `progress` is told how many changes are written.
 ///
 /// The bundle is whole only when this returns: write it under another name, and rename it then.
 ///
@@ -117,9 +118,10 @@ pub fn export(
     }
     let (station_uuid, fingerprint) = (store.uuid(), store.schema().fingerprint());
     let last_seq = store.last_seq()?;
-    // As before a push: what leaves the machine must survive a power cut here, or the file would seem rewound afterwards.
+    // As before a push: what leaves the machine must survive a power cut here, or the file would seem rewound
+    // afterwards.
     if last_seq > meta.sent_seq {
-        store.update_station("sent_seq = max(sent_seq, ?1)", [last_seq as i64])?;
+        store.note_carried(last_seq)?;
     }
     let snapshot = Snapshot::take(store)?;
     let mut at = snapshot.tidemark;
@@ -158,14 +160,14 @@ pub fn export(
     Ok(Some(exported))
 }
 
-/// What a receipt led to.
+/// The effect of a receipt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Receipted {
     /// Changes are durable upstream, and out of the log.
     Acked {
         /// The tidemark.
         tidemark: u64,
-        /// How many changes it moved over.
+        /// The number of changes it moved over.
         changes: u64,
         /// Of them rejected on this station.
         rejected_here: u64,
@@ -181,8 +183,8 @@ pub enum Receipted {
     },
 }
 
-/// Takes the receipt for a bundle: proves it, compares the server's chain with this log, and only then moves the tidemark and trims, batch by
-/// batch. `receipt` is read twice.
+/// Takes the receipt for a bundle: proves it, compares the server's chain with this log, and only then moves the
+/// tidemark and trims, batch by batch. `receipt` is read twice.
 ///
 /// # Errors
 /// See [`BundleError`]. A forged, altered, truncated or foreign receipt trims nothing.
@@ -202,11 +204,10 @@ pub fn import_receipt(store: &mut Store, now_ms: i64, mut receipt: impl Read + S
             // Another process moved the tidemark meanwhile: compare again.
             Agreement::Moved => {}
             found => {
-                let message = found
-                    .fork_message(&membership.name, base, end.cursor)
-                    .expect("BUG: the histories were compared and differ");
-                store.update_station("forked = ?1, last_contact_ms = ?2", (&message, now_ms))?;
-                return Err(BundleError::Forked(message));
+                let fork = found.fork(membership.name, base, end.cursor);
+                let halt = Halt::Forked(fork.expect("BUG: the histories were compared and differ"));
+                store.note_forked(now_ms, &halt.kept(&halt.to_string()))?;
+                return Err(BundleError::Forked(halt));
             }
         }
     };

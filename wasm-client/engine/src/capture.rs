@@ -1,7 +1,8 @@
 //! Capture on a real file: derives the triggers, checks them at open, and repairs what other programs changed.
 //!
-//! The triggers depend on the tables' unique indexes, which programs may add or drop. A tool that rebuilds a table (copy, drop,
-//! rename) takes its triggers along: they are made anew, and the caller is told that changes in between were not captured.
+//! The triggers depend on the tables' unique indexes, which programs may add or drop. A tool that rebuilds a table
+//! (copy, drop, rename) takes its triggers along: they are made anew, and the caller is told that changes in between
+//! were not captured.
 
 use rusqlite::{Connection, OptionalExtension as _};
 use tidemark_core::amount::count_is;
@@ -12,7 +13,7 @@ use tidemark_core::sqlite::quote;
 use crate::error::{Error, Result};
 use crate::lacking::{Lacking, absent_of, columns_of};
 
-/// What opening a file had to repair on one table.
+/// A repair of capture on one table, made when a file was opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Repair {
     /// Its unique indexes had changed; the triggers follow them now.
@@ -59,7 +60,8 @@ impl std::fmt::Display for Repair {
 /// The unique indexes of a table besides its key.
 ///
 /// # Errors
-/// When one is over expressions, a part of the rows or another collation: what such an index ousts, triggers cannot foresee.
+/// When one is over expressions, a part of the rows or another collation: what such an index ousts, triggers cannot
+/// foresee.
 pub(crate) fn unique_indexes(db: &Connection, file: &str, table: &Table) -> Result<Vec<UniqueColumns>> {
     let sql = |error| Error::sqlite(file, "read the indexes of a table", error);
     let unsupported = |index: &str, what: &str| Error::Tables {
@@ -109,10 +111,10 @@ pub(crate) fn derived(db: &Connection, file: &str, table: &Table) -> Result<Vec<
     #[allow(unused_mut)] // in a browser
     let mut triggers = create_triggers(table, &unique_indexes(db, file, table)?, &absent_of(table, &there));
     #[cfg(not(target_arch = "wasm32"))]
-    if crate::prune::record::has_rows_of(db, table)
+    if crate::pruned::record::has_rows_of(db, table)
         .map_err(|error| Error::sqlite(file, "read what was pruned", error))?
     {
-        triggers.extend(crate::prune::record::guards(table));
+        triggers.extend(crate::pruned::record::guards(table));
     }
     Ok(triggers)
 }
@@ -122,7 +124,7 @@ pub(crate) fn names(table: &Table) -> Vec<String> {
     #[allow(unused_mut)] // in a browser
     let mut names = trigger_names(table);
     #[cfg(not(target_arch = "wasm32"))]
-    names.extend(crate::prune::record::guard_names(table));
+    names.extend(crate::pruned::record::guard_names(table));
     names
 }
 
@@ -138,7 +140,7 @@ fn existing(db: &Connection, table: &Table) -> rusqlite::Result<Vec<String>> {
     Ok(found)
 }
 
-/// Whether every table has exactly the derived triggers.
+/// Tells whether every table has exactly the derived triggers.
 pub(crate) fn is_intact(db: &Connection, file: &str, schema: &Schema) -> Result<bool> {
     for table in schema.tables() {
         let has = existing(db, table).map_err(|error| Error::sqlite(file, "read the triggers", error))?;

@@ -1,18 +1,18 @@
-//! The formats a station's file has had, and the way from each to the next. A file is brought up to date when it is opened, in one
-//! transaction; its rows and its log stay as they are. `e2e/golden` keeps files of every format.
+//! The formats a station's file has had, and the way from each to the next. A file is brought up to date when it is
+//! opened, in one transaction; its rows and its log stay as they are. `e2e/golden` keeps files of every format.
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tidemark_core::schema::Schema;
 
 use crate::error::{Error, Result};
-use crate::former::{CREATE_FORMER, first_bounds};
+use crate::lineage::{CREATE_LINEAGE, first_bounds};
 use crate::{meta, rejects};
 
 /// The format of the files this build makes.
 pub const FORMAT: i64 = 2;
 
-/// The format of a file that was pruned: a program that does not know what that means would delete the pruned rows upstream when it
-/// repairs, so it must refuse the file.
+/// The format of a file that was pruned: a program that does not know what that means would delete the pruned rows
+/// upstream when it repairs, so it must refuse the file.
 pub const PRUNED_FORMAT: i64 = 3;
 
 /// The newest format this build reads. Browsers never prune.
@@ -44,7 +44,7 @@ pub(crate) fn upgrade(db: &mut Connection, file: &str) -> Result<()> {
         let schema = meta::read_schema(&tx, file)?;
         step(&tx, from, &schema).map_err(sql)?;
     }
-    tx.execute("UPDATE tidemark_station SET format = max(format, ?1)", [FORMAT]).map_err(sql)?;
+    meta::write::raise_format(&tx, FORMAT).map_err(sql)?;
     tx.commit().map_err(sql)
 }
 
@@ -53,7 +53,7 @@ fn step(tx: &Transaction<'_>, from: i64, schema: &Schema) -> rusqlite::Result<()
     match from {
         1 => {
             tx.execute_batch(CREATE_SCHEMAS)?;
-            tx.execute_batch(CREATE_FORMER)?;
+            tx.execute_batch(CREATE_LINEAGE)?;
             first_bounds(tx, schema)?;
             rejects::upgrade_to_2(tx, schema)
         }

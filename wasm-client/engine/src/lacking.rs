@@ -1,5 +1,5 @@
-//! What of the schema an attached file does not have: tables and columns that its program is too old to know. Capture takes them for empty
-//! until the program makes them.
+//! The tables and columns of the schema that an attached file does not have, because its program is too old to know
+//! them. Capture takes them for empty until the program makes them.
 
 use rusqlite::Connection;
 use tidemark_core::schema::{Schema, Table};
@@ -7,12 +7,12 @@ use tidemark_core::schema::{Schema, Table};
 use crate::error::Result;
 use crate::meta::row_error;
 
-/// `CREATE TABLE` of what a file lacks; a row without a column stands for the whole table. Files made by `init` lack nothing and have no such
-/// table.
+/// `CREATE TABLE` of the list of what a file lacks; a row without a column stands for the whole table. Files made by
+/// `init` lack nothing and have no such table.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) const CREATE_LACKING: &str = "CREATE TABLE tidemark_lacking (tbl TEXT NOT NULL, col TEXT)";
 
-/// Whether a file was attached, not made by `init`.
+/// Tells whether a file was attached, not made by `init`.
 pub(crate) fn is_attached(db: &Connection) -> rusqlite::Result<bool> {
     // A browser's files are its own.
     Ok(cfg!(not(target_arch = "wasm32")) && db.table_exists(None, "tidemark_lacking")?)
@@ -42,7 +42,7 @@ impl Lacking {
         cfg!(target_arch = "wasm32") || self.0.is_empty()
     }
 
-    /// Whether the file has the table.
+    /// Tells whether the file has the table.
     pub(crate) fn has(&self, table: &Table) -> bool {
         self.is_empty() || !self.0.iter().any(|(name, column)| *name == table.name && column.is_none())
     }

@@ -1,19 +1,17 @@
-//! Reading the log and the images it holds.
+//! The log: the images it holds, read; and its last seq.
 
 use rusqlite::types::{Value, ValueRef};
-use rusqlite::{Row, types::Type};
-use tidemark_core::schema::Table;
+use rusqlite::{Connection, Row, types::Type};
+use tidemark_core::capture::LOG_TABLE;
+use tidemark_core::schema::{Schema, Table};
 use tidemark_core::value::{ColumnType, SqliteValue, hex};
-
-use crate::error::Result;
-use crate::store::Store;
 
 /// A captured change, as the log has it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImageRow {
     /// Its number in the log.
     pub seq: u64,
-    /// When it was captured by the writer's clock, milliseconds since 1970 UTC.
+    /// The time of its capture by the writer's clock, milliseconds since 1970 UTC.
     pub at_ms: i64,
     /// The table.
     pub table: String,
@@ -34,7 +32,8 @@ pub(crate) const fn sqlite_value(value: ValueRef<'_>) -> SqliteValue<'_> {
     }
 }
 
-/// JSON texts that are numbers, which SQLite keeps as numbers: a column declared JSON has numeric affinity. Here they are texts again.
+/// JSON texts that are numbers, which SQLite keeps as numbers: a column declared JSON has numeric affinity. Here they
+/// are texts again.
 pub(crate) struct JsonNumbers(Vec<(usize, String)>);
 
 impl JsonNumbers {
@@ -74,10 +73,11 @@ pub(crate) fn at_ms(value: ValueRef<'_>) -> i64 {
     }
 }
 
-/// Reads seq, at, tbl, op and c0 … of a row of the log or the rejects. Text that is not UTF-8 becomes a blob.
-pub(crate) fn read_image(store: &Store, row: &Row<'_>) -> rusqlite::Result<ImageRow> {
+/// Reads seq, at, tbl, op and c0 … of a row of the log or the rejects; `schema_of` gives the schema that a change was
+/// captured under. Text that is not UTF-8 becomes a blob.
+pub(crate) fn read_image<'s>(schema_of: impl Fn(u64) -> &'s Schema, row: &Row<'_>) -> rusqlite::Result<ImageRow> {
     let seq = row.get::<_, i64>("seq")?.unsigned_abs();
-    let schema = store.schema_of(seq);
+    let schema = schema_of(seq);
     let table_name = lossy(row.get_ref("tbl")?);
     let table = schema.table(&table_name);
     let count = table.map_or(schema.columns_max(), |table| table.columns.len());
@@ -118,19 +118,32 @@ pub fn show_value(value: &Value) -> String {
     }
 }
 
-impl Store {
-    /// The last `limit` changes of the log that are not upstream yet, in seq order.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn log(&self, limit: u64) -> Result<Vec<ImageRow>> {
-        let sql = self.sqlite("read the log");
-        let mut query = self
-            .connection()
-            .prepare("SELECT * FROM (SELECT * FROM tidemark_log ORDER BY seq DESC LIMIT ?1) ORDER BY seq")
-            .map_err(&sql)?;
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = query.query_and_then([limit], |row| read_image(self, row)).map_err(&sql)?;
-        rows.collect::<rusqlite::Result<_>>().map_err(&sql)
+/// The last `limit` changes of the log, in seq order.
+pub(crate) fn read_last<'s>(
+    db: &Connection,
+    schema_of: impl Fn(u64) -> &'s Schema,
+    limit: u64,
+) -> rusqlite::Result<Vec<ImageRow>> {
+    let mut query = db.prepare("SELECT * FROM (SELECT * FROM tidemark_log ORDER BY seq DESC LIMIT ?1) ORDER BY seq")?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    query.query_and_then([limit], |row| read_image(&schema_of, row))?.collect()
+}
+
+/// The highest seq ever given: SQLite keeps it in `sqlite_sequence`, also when the log is trimmed to nothing.
+pub(crate) fn last_seq(db: &Connection) -> rusqlite::Result<u64> {
+    let seq: i64 = db.query_row(
+        "SELECT max(coalesce((SELECT max(CAST(seq AS INTEGER)) FROM sqlite_sequence WHERE name = 'tidemark_log'), 0), \
+         coalesce((SELECT max(seq) FROM tidemark_log), 0))",
+        [],
+        |row| row.get(0),
+    )?;
+    Ok(u64::try_from(seq).unwrap_or(0))
+}
+
+/// Lets the log go on after seq `last`.
+pub(crate) fn set_last_seq(db: &Connection, last: i64) -> rusqlite::Result<()> {
+    if db.execute("UPDATE sqlite_sequence SET seq = ?1 WHERE name = ?2", (last, LOG_TABLE))? == 0 {
+        db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)", (LOG_TABLE, last))?;
     }
+    Ok(())
 }

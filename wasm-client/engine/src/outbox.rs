@@ -1,7 +1,7 @@
 //! The outbox: cuts batches out of the log, in bounded memory, and compares the log with what a server says.
 
 use rusqlite::{Connection, Transaction};
-use tidemark_core::amount::{count, count_is};
+use tidemark_core::amount::count_is;
 use tidemark_core::batch::{Batch, BatchBuilder, LogRow};
 use tidemark_core::chain::Chain;
 use tidemark_core::decision::Cursor;
@@ -13,10 +13,12 @@ use tidemark_core::value::SqliteValue;
 
 #[cfg(not(target_arch = "wasm32"))]
 use crate::attach::open_places;
+use crate::catalog::Catalog;
 use crate::error::{Error, Result};
-use crate::log::{JsonNumbers, at_ms, sqlite_value};
-use crate::meta::{self, Identity, Meta};
-use crate::store::{Store, last_seq};
+use crate::halt::{Fork, Found};
+use crate::log::{JsonNumbers, at_ms, last_seq, sqlite_value};
+use crate::meta::{self, Meta};
+use crate::store::Store;
 
 /// Bounds of one batch. A single change is cut whatever its size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,39 +62,18 @@ pub enum Agreement {
     Moved,
 }
 
-/// What the kept word of a fork begins with; other words in its place are of a log that is not whole.
-pub(crate) const FORKED: &str = "forked: ";
-
 impl Agreement {
-    /// What is said of a fork of the station of this name: what was found and what to do. `None` when the histories agree, or nothing was
-    /// compared.
+    /// The fork of the station of this name that was found. `None` when the histories agree, or nothing was compared.
     #[must_use]
-    pub fn fork_message(self, name: &str, base: Cursor, server: Cursor) -> Option<String> {
+    pub fn fork(self, name: String, base: Cursor, server: Cursor) -> Option<Fork> {
         let short = |chain: Chain| chain.to_hex()[..12].to_owned();
-        let what = match self {
-            Self::Behind => format!(
-                "the server stands at change {}, but had acknowledged {}: it has lost changes, most likely it was restored from an older backup",
-                server.seq, base.seq
-            ),
-            Self::Beyond { last } => format!(
-                "the server has {} of this station, this file only {last}: the file was put back to an older copy",
-                count(server.seq, "change")
-            ),
-            Self::Differs(ours) => format!(
-                "at change {} the server has another history (chain {}, here {}): two copies of this file were written to, or it was put back \
-                 to an older copy and written to since",
-                server.seq,
-                short(server.chain),
-                short(ours)
-            ),
+        let found = match self {
+            Self::Behind => Found::Behind { server: server.seq, acknowledged: base.seq },
+            Self::Beyond { last } => Found::Beyond { server: server.seq, last },
+            Self::Differs(ours) => Found::Differs { seq: server.seq, server: short(server.chain), here: short(ours) },
             Self::Same | Self::Moved => return None,
         };
-        Some(format!(
-            "{FORKED}{what}. Nothing was sent or trimmed, all rows and changes are still here. What to do: put the file or the server's \
-             database back to the state that fits, then run `tidemark push`, which asks the server again. Or let this file go on under a new \
-             number: ask the server's operator for a code, made with `tidemark-server station add NAME --replaces {name:?}` if this is the only copy \
-             in use, or with `tidemark-server station add NAME` if another copy goes on as {name:?}, and run `tidemark rejoin CODE`"
-        ))
+        Some(Fork { name, found })
     }
 }
 
@@ -115,7 +96,7 @@ fn canonical_bytes_max(row: &LogRow<'_>) -> usize {
 pub(crate) struct Reader<'a> {
     pub(crate) db: &'a Connection,
     pub(crate) file: &'a str,
-    pub(crate) identity: &'a Identity,
+    pub(crate) catalog: &'a Catalog,
     pub(crate) number: StationNumber,
 }
 
@@ -124,11 +105,11 @@ impl<'a> Reader<'a> {
         Error::LogTampered { file: self.file.to_owned(), detail }
     }
 
-    /// Cuts what follows `base`, up to seq `upto`; a batch follows one schema, so it ends where the file's schema was upgraded.
-    /// `None` when there is nothing.
+    /// Cuts what follows `base`, up to seq `upto`; a batch follows one schema, so it ends where the file's schema was
+    /// upgraded. `None` when there is nothing.
     pub(crate) fn cut(&self, base: Cursor, upto: u64, caps: &Caps) -> Result<Option<(BatchBuilder<'a>, bool)>> {
         let sql = |error| Error::sqlite(self.file, "read the log", error);
-        let (schema, schema_upto) = self.identity.schema_of(base.seq + 1);
+        let (schema, schema_upto) = self.catalog.schema_of(base.seq + 1);
         let upto = schema_upto.map_or(upto, |schema_upto| upto.min(schema_upto));
         let columns = schema.columns_max();
         let names: Vec<String> = (0..columns).map(|n| format!("c{n}")).collect();
@@ -141,8 +122,7 @@ impl<'a> Reader<'a> {
             .map_err(sql)?;
         let as_i64 = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
         let mut rows = query.query((as_i64(base.seq), as_i64(upto))).map_err(sql)?;
-        let mut builder =
-            BatchBuilder::new(schema, self.identity.former.ids(schema, self.number), base.seq + 1, base.chain);
+        let mut builder = BatchBuilder::new(schema, self.catalog.id_map(schema, self.number), base.seq + 1, base.chain);
         let mut capped = false;
         while let Some(row) = rows.next().map_err(sql)? {
             let seq: i64 = row.get(0).map_err(sql)?;
@@ -217,7 +197,7 @@ impl<'a> Reader<'a> {
 pub(crate) struct Snapshot<'a> {
     tx: Transaction<'a>,
     file: &'a str,
-    identity: &'a Identity,
+    catalog: &'a Catalog,
     number: StationNumber,
     /// The tidemark.
     pub tidemark: Cursor,
@@ -231,16 +211,16 @@ impl<'a> Snapshot<'a> {
     /// # Errors
     /// As [`cut`].
     pub fn take(store: &'a mut Store) -> Result<Self> {
-        let (tx, file, identity) = store.read()?;
+        let (tx, file, catalog) = store.read()?;
         let meta = meta::read(&tx, file)?;
         let number = meta.membership.ok_or_else(|| Error::NotJoined { file: file.to_owned() })?.number;
-        let mut snapshot = Self { tx, file, identity, number, tidemark: meta.tidemark, last_seq: 0 };
+        let mut snapshot = Self { tx, file, catalog, number, tidemark: meta.tidemark, last_seq: 0 };
         snapshot.last_seq = snapshot.reader().check(meta.tidemark.seq, meta.sent_seq)?;
         Ok(snapshot)
     }
 
     fn reader(&self) -> Reader<'_> {
-        Reader { db: &self.tx, file: self.file, identity: self.identity, number: self.number }
+        Reader { db: &self.tx, file: self.file, catalog: self.catalog, number: self.number }
     }
 
     /// Cuts what follows `base`, up to seq `upto` and within `caps`. `None` when there is nothing.
@@ -285,19 +265,19 @@ pub(crate) fn encode(batch: &Batch, limits: &FrameLimits) -> std::result::Result
 /// # Errors
 /// As [`cut`].
 pub fn compare(store: &mut Store, base: Cursor, server: Cursor) -> Result<Agreement> {
-    let (tx, file, identity) = store.read()?;
+    let (tx, file, catalog) = store.read()?;
     let meta = meta::read(&tx, file)?;
     if meta.tidemark != base {
         return Ok(Agreement::Moved);
     }
-    compare_in(&tx, file, identity, &meta, server)
+    compare_in(&tx, file, catalog, &meta, server)
 }
 
 /// Compares a server's cursor with the log of one snapshot, whose station row is `meta`.
 pub(crate) fn compare_in(
     db: &Connection,
     file: &str,
-    identity: &Identity,
+    catalog: &Catalog,
     meta: &Meta,
     server: Cursor,
 ) -> Result<Agreement> {
@@ -306,7 +286,7 @@ pub(crate) fn compare_in(
     if server.seq < base.seq {
         return Ok(Agreement::Behind);
     }
-    let reader = Reader { db, file, identity, number };
+    let reader = Reader { db, file, catalog, number };
     let last = reader.check(base.seq, meta.sent_seq)?;
     if server.seq > last {
         return Ok(Agreement::Beyond { last });

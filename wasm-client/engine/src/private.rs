@@ -1,11 +1,13 @@
-//! Who may read a station's file: its owner. It holds the token, and so do its copies, its journal, and what the write-ahead log has of it.
+//! Keeps a station's file to its owner. It holds the token, and so do its copies, its journal, and its write-ahead log.
 //!
-//! SQLite gives a new file the mode 0644, and the files beside it the mode of the file. So a file is made here, empty, before SQLite opens it.
+//! SQLite gives a new file the mode 0644, and the files beside it the mode of the file. So a file is made here, empty,
+//! before SQLite opens it.
 
 use std::io;
 use std::path::Path;
 
-/// Makes a new, empty file that only its owner can read and write, from the beginning. One that is there is left as it is.
+/// Makes a new, empty file that only its owner can read and write, from the beginning. One that is there is left as it
+/// is.
 ///
 /// # Errors
 /// When it cannot be made.
@@ -17,8 +19,8 @@ pub fn make(path: &Path) -> io::Result<()> {
     options.open(path).map(drop)
 }
 
-/// Takes a file away from everybody but its owner, with what SQLite has beside it; a group that may write it keeps that, since somebody meant
-/// it so. Where there are no such modes, or nothing is to be taken away, nothing happens.
+/// Takes a file away from everybody but its owner, with what SQLite has beside it; a group that may write it keeps
+/// that, since somebody meant it so. Where there are no such modes, or nothing is to be taken away, nothing happens.
 ///
 /// # Errors
 /// When its mode cannot be read, or changed while everybody can read it.

@@ -4,11 +4,10 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 use tidemark_core::schema::Schema;
 
-use crate::error::Result;
+use crate::error::Error;
 use crate::log::{ImageRow, read_image};
-use crate::store::Store;
 
-/// Who refused a change.
+/// The side that refused a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// This station, when it cut a batch: the values cannot travel.
@@ -28,7 +27,7 @@ impl Origin {
     }
 }
 
-/// What became of a rejected change.
+/// The state of a rejected change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RejectState {
     /// It waits for a repair, for being sent again, or for somebody who discards it.
@@ -68,26 +67,26 @@ impl RejectState {
 pub struct Reject {
     /// The change, as the log had it.
     pub change: ImageRow,
-    /// Why, for programs.
+    /// The code of the reason, for programs.
     pub code: String,
-    /// Why, for people.
+    /// The reason in words, for people.
     pub message: String,
-    /// Who refused it: `station` or `server`.
+    /// The side that refused it: `station` or `server`.
     pub origin: String,
-    /// When the station learned of it, milliseconds since 1970 UTC.
+    /// The time at which the station learned of it, milliseconds since 1970 UTC.
     pub rejected_at_ms: i64,
-    /// What became of it.
+    /// Its state.
     pub state: RejectState,
-    /// When it ceased to be open, milliseconds since 1970 UTC.
+    /// The time at which it ceased to be open, milliseconds since 1970 UTC.
     pub resolved_at_ms: Option<i64>,
 }
 
 /// The rejects' table.
 pub(crate) const REJECTS_TABLE: &str = "tidemark_rejects";
 
-/// What a file of format 1 lacked.
+/// The columns that a file of format 1 lacked.
 const SINCE_2: [&str; 3] = ["key", "state TEXT NOT NULL DEFAULT 'open'", "resolved_at INTEGER"];
-/// What a push asks: is there an open reject of this row?
+/// The index for the question that a push asks: is there an open reject of this row?
 const OPEN_INDEX: &str = "CREATE INDEX tidemark_rejects_open ON tidemark_rejects (tbl, key) WHERE state = 'open'";
 
 /// `CREATE TABLE` of the rejects for a schema, with its index.
@@ -135,8 +134,8 @@ pub(crate) fn keep(
     })
 }
 
-/// Finds the reject of this station, which the server knows by nothing but its number, that wrote the row a change of the log references:
-/// its seq and code.
+/// Finds the reject of this station, which the server knows by nothing but its number, that wrote the row a change of
+/// the log references: its seq and code.
 pub(crate) fn parent_rejected_here(
     db: &Connection,
     schema: &Schema,
@@ -181,73 +180,35 @@ pub(crate) fn resolve(db: &Connection, schema: &Schema, upto: u64, now_ms: i64) 
     Ok(())
 }
 
-impl Store {
-    /// How many rejected changes are open.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn rejects_count(&self) -> Result<u64> {
-        self.connection()
-            .query_row("SELECT count(*) FROM tidemark_rejects WHERE state = 'open'", [], |row| row.get::<_, i64>(0))
-            .map(|count| count as u64)
-            .map_err(self.sqlite("count the rejects"))
-    }
-
-    /// Visits the rejected changes after seq `after`, in seq order, at most `limit` of them, whatever their state.
-    ///
-    /// # Errors
-    /// SQLite's, and what `visit` returns.
-    pub fn rejects<E: From<crate::Error>>(
-        &self,
-        after: u64,
-        limit: u64,
-        visit: impl FnMut(Reject) -> std::result::Result<(), E>,
-    ) -> std::result::Result<(), E> {
-        self.rejects_in(None, after, limit, visit)
-    }
-
-    /// [`Store::rejects`] in one state.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn rejects_in<E: From<crate::Error>>(
-        &self,
-        state: Option<RejectState>,
-        after: u64,
-        limit: u64,
-        mut visit: impl FnMut(Reject) -> std::result::Result<(), E>,
-    ) -> std::result::Result<(), E> {
-        let sql = self.sqlite("read the rejects");
-        let mut query = self
-            .connection()
-            .prepare(
-                "SELECT * FROM tidemark_rejects WHERE seq > ?1 AND (?3 IS NULL OR state = ?3) ORDER BY seq LIMIT ?2",
-            )
-            .map_err(&sql)?;
-        let [after, limit] = [after, limit].map(|number| i64::try_from(number).unwrap_or(i64::MAX));
-        let mut rows = query.query((after, limit, state.map(RejectState::as_str))).map_err(&sql)?;
-        while let Some(row) = rows.next().map_err(&sql)? {
-            visit(read_reject(self, row).map_err(&sql)?)?;
-        }
-        Ok(())
-    }
-
-    /// The rejected change with this seq.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn reject(&self, seq: u64) -> Result<Option<Reject>> {
-        let Some(before) = seq.checked_sub(1) else { return Ok(None) };
-        let mut found = None;
-        self.rejects::<crate::Error>(before, 1, |reject| {
-            found = Some(reject).filter(|reject| reject.change.seq == seq);
-            Ok(())
-        })?;
-        Ok(found)
-    }
+/// The number of rejected changes that are open.
+pub(crate) fn count_open(db: &Connection) -> rusqlite::Result<u64> {
+    let sql = "SELECT count(*) FROM tidemark_rejects WHERE state = 'open'";
+    db.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
 }
 
-pub(crate) fn read_reject(store: &Store, row: &Row<'_>) -> rusqlite::Result<Reject> {
+/// Visits rejected changes after seq `after`, in seq order, at most `limit` of them, of one state or of all;
+/// `schema_of` gives the schema that a change was captured under.
+pub(crate) fn visit<'s, E: From<Error>>(
+    (db, file): (&Connection, &str),
+    schema_of: impl Fn(u64) -> &'s Schema,
+    state: Option<RejectState>,
+    (after, limit): (u64, u64),
+    mut visit: impl FnMut(Reject) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    let sql = |error| Error::sqlite(file, "read the rejects", error);
+    let mut query = db
+        .prepare("SELECT * FROM tidemark_rejects WHERE seq > ?1 AND (?3 IS NULL OR state = ?3) ORDER BY seq LIMIT ?2")
+        .map_err(sql)?;
+    let [after, limit] = [after, limit].map(|number| i64::try_from(number).unwrap_or(i64::MAX));
+    let mut rows = query.query((after, limit, state.map(RejectState::as_str))).map_err(sql)?;
+    while let Some(row) = rows.next().map_err(sql)? {
+        visit(read_reject(&schema_of, row).map_err(sql)?)?;
+    }
+    Ok(())
+}
+
+/// Reads a row of the rejects.
+pub(crate) fn read_reject<'s>(schema_of: impl Fn(u64) -> &'s Schema, row: &Row<'_>) -> rusqlite::Result<Reject> {
     let text = |name: &str| {
         row.get::<_, Value>(name).map(|value| match value {
             Value::Text(text) => text,
@@ -255,7 +216,7 @@ pub(crate) fn read_reject(store: &Store, row: &Row<'_>) -> rusqlite::Result<Reje
         })
     };
     Ok(Reject {
-        change: read_image(store, row)?,
+        change: read_image(schema_of, row)?,
         code: text("code")?,
         message: text("message")?,
         origin: text("origin")?,

@@ -1,5 +1,6 @@
-//! Keys that ran away. SQLite's AUTOINCREMENT goes on from the largest key there ever was, so one row with a key beyond what travels takes
-//! every later row of its table along. Here these rows get keys that travel, and the numbering goes on from there.
+//! Keys that ran away. SQLite's AUTOINCREMENT goes on from the largest key there ever was, so one row with a key beyond
+//! what travels takes every later row of its table along. Here these rows get keys that travel, and the numbering goes
+//! on from there.
 
 use rusqlite::{Connection, Transaction};
 use tidemark_core::ids::LOCAL_ID_MAX;
@@ -7,28 +8,28 @@ use tidemark_core::schema::{Schema, Table};
 use tidemark_core::sqlite::quote;
 use tidemark_core::value::ColumnType;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, RejectProblem, Result};
 use crate::lacking::Lacking;
 use crate::repair::requeue_row;
 use crate::store::Store;
 
-/// What became of a table's keys.
+/// A table whose keys were renumbered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Renumbered {
     /// The table.
     pub table: String,
-    /// How many of its rows have another key now.
+    /// The number of its rows that have another key now.
     pub rows: u64,
-    /// How many rows of any table reference them, and do so still.
+    /// The number of rows, of any table, that referenced them and do so still.
     pub references: u64,
     /// The largest key now: the next row's is larger.
     pub last: i64,
 }
 
 impl Store {
-    /// Gives every row whose key is beyond [`LOCAL_ID_MAX`] the next key that is free, along with what references it, by UPDATEs that
-    /// capture logs like any other; afterwards the tables number on from there. What was rejected of these rows is requeued by that. All
-    /// or nothing.
+    /// Gives every row whose key is beyond [`LOCAL_ID_MAX`] the next key that is free, along with what references it,
+    /// by UPDATEs that capture logs like any other; afterwards the tables number on from there. What was rejected of
+    /// these rows is requeued by that. All or nothing.
     ///
     /// # Errors
     /// When a table has no keys left; SQLite's.
@@ -59,7 +60,8 @@ fn ran_away(db: &Connection, table: &Table) -> rusqlite::Result<bool> {
     db.query_row(&sql, (LOCAL_ID_MAX, &table.name), |row| row.get(0))
 }
 
-/// The largest key of a table that travels: of the rows there are, of those in the log, and of those known to have been upstream.
+/// The largest key of a table that travels: of the rows there are, of those in the log, and of those known to have been
+/// upstream.
 fn largest(db: &Connection, table: &Table) -> rusqlite::Result<i64> {
     let (name, key) = (quote(&table.name), quote(&table.key_column().name));
     let sql = format!(
@@ -98,7 +100,7 @@ fn renumber_table(
     let next = format!("SELECT min({key}) FROM {name} WHERE {key} > ?1");
     while let Some(old) = tx.query_row(&next, [LOCAL_ID_MAX], |row| row.get::<_, Option<i64>>(0)).map_err(sql)? {
         if done.last >= LOCAL_ID_MAX {
-            return Err(Error::Reject(format!("the table {} has no keys left below {LOCAL_ID_MAX}", table.name)));
+            return Err(RejectProblem::NoKeys { table: table.name.clone(), below: LOCAL_ID_MAX }.into());
         }
         done.last += 1;
         tx.execute(&format!("UPDATE {name} SET {key} = ?2 WHERE {key} = ?1"), (old, done.last)).map_err(sql)?;

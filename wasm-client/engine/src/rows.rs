@@ -14,6 +14,7 @@ use tidemark_core::schema::{Schema, Table};
 use tidemark_core::sqlite::quote;
 use tidemark_core::value::{SqliteValue, ValueRef, format_uuid};
 
+use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::lacking::Lacking;
 use crate::log::{JsonNumbers, sqlite_value};
@@ -64,10 +65,10 @@ impl Local<'_> {
 impl<'a> Rows<'a> {
     /// # Errors
     /// [`Error::NotJoined`]: without a number there are no upstream ids.
-    pub(crate) fn new(db: &'a Connection, file: &'a str, identity: &'a meta::Identity, meta: &Meta) -> Result<Self> {
+    pub(crate) fn new(db: &'a Connection, file: &'a str, catalog: &'a Catalog, meta: &Meta) -> Result<Self> {
         let number = meta.membership.as_ref().ok_or_else(|| Error::NotJoined { file: file.to_owned() })?.number;
-        let schema = &identity.schema;
-        Ok(Self { db, file, schema, lacking: &identity.lacking, ids: identity.former.ids(schema, number) })
+        let schema = &catalog.schema;
+        Ok(Self { db, file, schema, lacking: &catalog.lacking, ids: catalog.id_map(schema, number) })
     }
 
     pub(crate) fn table(&self, index: usize) -> &'a Table {
@@ -79,7 +80,8 @@ impl<'a> Rows<'a> {
         move |error| Error::sqlite(file, "read the rows", error)
     }
 
-    /// Converts the columns `wanted` of a row. The only place of this file that knows how ids move; `None` when they cannot travel.
+    /// Converts the columns `wanted` of a row. The only place of this file that knows how ids move; `None` when they
+    /// cannot travel.
     fn convert<'v>(
         &self,
         table: usize,
@@ -100,8 +102,8 @@ impl<'a> Rows<'a> {
         Key::of(out[0])
     }
 
-    /// The values under which this station knows a row: its key and, with one, its time. `None` when no row of this station can have
-    /// the identity.
+    /// The values under which this station knows a row: its key and, with one, its time. `None` when no row of this
+    /// station can have the identity.
     pub(crate) fn local_identity(&self, index: usize, identity: &Identity) -> Option<(Value, Option<Value>)> {
         let table = self.table(index);
         let key = local_key(identity.key);
@@ -132,7 +134,8 @@ impl<'a> Rows<'a> {
         format!("SELECT {columns} FROM {from}{rest}")
     }
 
-    /// Visits every row of a table that can travel, but for those of a number the file had before; returns how many cannot.
+    /// Visits every row of a table that can travel, but for those of a number the file had before; returns how many
+    /// cannot.
     pub(crate) fn each(
         &self,
         index: usize,
@@ -157,12 +160,12 @@ impl<'a> Rows<'a> {
         Ok(excluded)
     }
 
-    /// What was pruned of a table.
+    /// Reads what was pruned of a table.
     pub(crate) fn pruned(&self, index: usize) -> Result<Pruned> {
         Pruned::read(self.db, self.file, self.table(index), self.schema.fingerprint())
     }
 
-    /// Which of these rows upstream were pruned here.
+    /// Finds which of these rows upstream were pruned here.
     pub(crate) fn pruned_of(&self, index: usize, rows: impl Iterator<Item = Identity>) -> Result<HashSet<Identity>> {
         let mut pruned = HashSet::new();
         if !is_there(self.db).map_err(self.sql())? {
@@ -176,8 +179,9 @@ impl<'a> Rows<'a> {
         Ok(pruned)
     }
 
-    /// Visits at most `limit` rows of a table keyed by integers, in the order of their keys from after one on, with key, identity and hash;
-    /// without the latter two when the row cannot travel or is of a number the file had before. Returns the last key, if there was a row.
+    /// Visits at most `limit` rows of a table keyed by integers, in the order of their keys from after one on, with
+    /// key, identity and hash; without the latter two when the row cannot travel or is of a number the file had before.
+    /// Returns the last key, if there was a row.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn scan(
         &self,
@@ -215,7 +219,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// See [`Rows::lookup`].
+/// A prepared look-up of rows of one table; [`Rows::lookup`] makes it.
 pub(crate) struct Lookup<'a> {
     rows: Rows<'a>,
     index: usize,
@@ -246,7 +250,7 @@ fn raw_values<'r>(table: &Table, row: &'r Row<'_>) -> rusqlite::Result<Vec<Sqlit
     (0..table.columns.len()).map(|n| row.get_ref(n).map(sqlite_value)).collect()
 }
 
-/// What a row's local key would be: whether it is, shows when it is converted back.
+/// The local key that a row would have; converting it back shows whether it has.
 fn local_key(key: Key) -> Value {
     match key {
         Key::Integer(id) => Value::Integer(id & LOCAL_ID_MAX),
@@ -262,10 +266,10 @@ impl Store {
     /// # Errors
     /// [`Error::NotJoined`], SQLite's.
     pub fn digests(&mut self) -> Result<Vec<TableDigest>> {
-        let (tx, file, identity) = self.read()?;
-        let rows = Rows::new(&tx, file, identity, &meta::read(&tx, file)?)?;
+        let (tx, file, catalog) = self.read()?;
+        let rows = Rows::new(&tx, file, catalog, &meta::read(&tx, file)?)?;
         let mut scratch = Vec::new();
-        let tables = identity.schema.tables().iter().enumerate();
+        let tables = catalog.schema.tables().iter().enumerate();
         tables
             .map(|(index, table)| {
                 let mut digest = RowDigest::default();

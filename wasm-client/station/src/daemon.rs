@@ -1,4 +1,4 @@
-//! Pushing in the background: notices what other programs commit, pushes it, waits when the network is away, ends cleanly.
+//! Pushing in the background: drives [`Daemon`] with this machine's clock, network and signals.
 //!
 //! The process may be killed at any moment: whatever it was doing is done again by the next one, once.
 
@@ -6,33 +6,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use tidemark_client::sync::{Action, Config, Engine, Event, Failure, Reply, Request, Stop, Transport};
-use tidemark_client::{Error, Result, Store};
+pub use tidemark_client::sync::daemon::News;
+use tidemark_client::sync::daemon::{BUSY_MS, Daemon, Step, Watch, unless_busy};
+use tidemark_client::sync::{Config, Failure, Reply, Request, Stop, Transport};
+use tidemark_client::{Result, Store};
 
+use crate::cli::words::kept as words;
 use crate::clock::{now_ms, sleep_ms};
 use crate::station::StationError;
 
 /// How often the file is looked at.
-const POLL_MS: u64 = 200;
-/// How often the engine is asked while nothing is committed: it asks the server now and then what became of rejects.
-const IDLE_MS: i64 = 60_000;
+const POLL_MS: u64 = BUSY_MS as u64;
 /// How long a request in flight may take once the process is asked to end.
 const GRACE_MS: i64 = 3_000;
-/// How soon a stop that time may heal is tried again.
-const RETRY_STOPPED_MS: u64 = 300_000;
-
-/// What the daemon tells whoever watches it.
-#[derive(Debug)]
-pub enum News<'a> {
-    /// An event of the engine.
-    Event(&'a Event),
-    /// The file was locked for longer than we wait, or its disk is full; it is tried again.
-    Busy(&'a Error),
-    /// Capture had to be repaired.
-    Repaired(&'a tidemark_client::capture::Repair),
-    /// Stopped; tried again after a while.
-    StoppedForNow(&'a Stop),
-}
 
 /// How the daemon ended.
 #[derive(Debug)]
@@ -63,6 +49,25 @@ impl Courier {
         });
         Self { requests, outcomes }
     }
+
+    fn send(&self, request: Request) {
+        self.requests.send(request).expect("BUG: the courier outlives the loop");
+    }
+
+    /// What came of the request that was sent; `None` when the process is to end and it took too long.
+    fn wait(&self, ending: &dyn Fn() -> bool) -> Option<(u64, std::result::Result<Reply, Failure>)> {
+        let mut ending_since = None;
+        loop {
+            if ending() && now_ms() - *ending_since.get_or_insert_with(now_ms) > GRACE_MS {
+                return None;
+            }
+            match self.outcomes.recv_timeout(Duration::from_millis(POLL_MS)) {
+                Ok(outcome) => return Some(outcome),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => unreachable!("BUG: the courier outlives the loop"),
+            }
+        }
+    }
 }
 
 /// Runs until `end` is raised or the engine stops for good.
@@ -74,87 +79,42 @@ pub fn run(
     seed: u64,
     transport: impl Transport + Send + 'static,
     end: &AtomicBool,
-    watch: &mut dyn FnMut(News<'_>),
+    watch: Watch<'_>,
 ) -> std::result::Result<Ended, StationError> {
     let ending = || end.load(Ordering::Relaxed);
-    while !ending() && unless_locked(store.backfill(&mut |_| ()), watch)?.is_none() {}
-    let mut engine = Engine::new(Config::daemon(seed));
-    engine.resume(store)?;
+    while !ending() && unless_busy(store.backfill(&mut |_| ()), watch)?.is_none() {}
+    let mut daemon = Daemon::start(Config { words, ..Config::daemon(seed) }, store)?;
     let courier = Courier::start(transport);
-    let mut in_flight = false;
-    let mut ending_since = None;
-    let mut seen = None;
-    loop {
-        if ending() {
-            let since = *ending_since.get_or_insert_with(now_ms);
-            if !in_flight || now_ms() - since > GRACE_MS {
-                unless_locked(engine.settle(store), watch)?;
-                return Ok(Ended::Asked);
-            }
-        }
-        if in_flight {
-            match courier.outcomes.recv_timeout(Duration::from_millis(POLL_MS)) {
-                Ok((id, outcome)) => {
-                    in_flight = false;
-                    let landed = match &outcome {
-                        Ok(reply) => engine.on_reply(store, now_ms(), id, reply),
-                        Err(failure) => engine.on_failure(store, now_ms(), id, failure),
-                    };
-                    if let Some(event) = unless_locked(landed, watch)? {
-                        watch(News::Event(&event));
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => unreachable!("BUG: the courier outlives the loop"),
-            }
-            continue;
-        }
-        // Look only when somebody committed, or when there was something to do.
-        let version = store.data_version()?;
-        if seen != Some(version) {
-            seen = Some(version);
-            unless_locked(store.check_capture(), watch)?;
-            store.take_repairs().iter().for_each(|repair| watch(News::Repaired(repair)));
-        }
-        match unless_locked(engine.next(store, now_ms()), watch)? {
-            Some(Action::Send(request)) => {
-                in_flight = courier.requests.send(request).is_ok();
-                // What went wrong is met again when the batch is due.
-                drop(engine.look_ahead(store, now_ms()));
-            }
-            Some(Action::WaitUntil(at_ms)) => {
-                let left = u64::try_from(at_ms.saturating_sub(now_ms())).unwrap_or(0);
-                sleep_ms(left.min(POLL_MS), ending);
-            }
-            Some(Action::Idle) => {
-                let idle_since = now_ms();
-                // Our own commits do not change the number, others' do.
-                while !ending()
-                    && store.data_version()? == version
-                    && (idle_since..idle_since + IDLE_MS).contains(&now_ms())
-                {
-                    sleep_ms(POLL_MS, ending);
-                }
-            }
-            Some(Action::Stopped(stop)) if stop.is_final() => return Ok(Ended::Stopped(stop)),
-            Some(Action::Stopped(stop)) => {
-                watch(News::StoppedForNow(&stop));
-                sleep_ms(RETRY_STOPPED_MS, ending);
-                engine.resume(store)?;
-            }
-            None => sleep_ms(POLL_MS, ending),
-        }
+    let stopped = steps(store, &mut daemon, &courier, &ending, watch)?;
+    if let Some(stop) = stopped {
+        return Ok(Ended::Stopped(stop));
     }
+    daemon.end(store, watch)?;
+    Ok(Ended::Asked)
 }
 
-/// A file locked for long and a full disk are told and tried again; other errors end the daemon.
-fn unless_locked<T>(result: Result<T>, watch: &mut dyn FnMut(News<'_>)) -> Result<Option<T>> {
-    match result {
-        Ok(done) => Ok(Some(done)),
-        Err(error) if error.can_retry() => {
-            watch(News::Busy(&error));
-            Ok(None)
+/// Takes one step after the other, until the process is to end or, with a stop, cannot go on.
+fn steps(
+    store: &mut Store,
+    daemon: &mut Daemon,
+    courier: &Courier,
+    ending: &dyn Fn() -> bool,
+    watch: Watch<'_>,
+) -> Result<Option<Stop>> {
+    while !ending() {
+        match daemon.next(store, now_ms(), watch)? {
+            Step::Send(request) => {
+                courier.send(request);
+                daemon.look_ahead(store, now_ms());
+                let Some((id, outcome)) = courier.wait(ending) else { break };
+                daemon.hear(store, now_ms(), id, &outcome, watch)?;
+            }
+            Step::Wait(until_ms) | Step::Idle(until_ms) | Step::Rest(until_ms, _) => {
+                let left = u64::try_from(until_ms.saturating_sub(now_ms())).unwrap_or(0);
+                sleep_ms(left.min(POLL_MS), ending);
+            }
+            Step::Ended(stop) => return Ok(Some(stop)),
         }
-        Err(error) => Err(error),
     }
+    Ok(None)
 }

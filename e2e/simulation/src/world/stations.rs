@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use tidemark_client::sync::daemon::BUSY_MS;
 use tidemark_client::sync::{Event as EngineEvent, Failure, Reply, Request};
 use tidemark_core::protocol::{Problem, PushReply, StationReply};
 
@@ -237,7 +238,12 @@ impl World<'_> {
             self.kill(index, slot, "a commit failed");
             return Ok(());
         }
-        match heard {
+        match heard.or_else(Heard::unless_final) {
+            Ok(Heard::Busy(error)) => {
+                let number = exchange.number;
+                trace!(self, "{} hears #{number}, and its file cannot be written: {error}", station_name(index));
+                self.tick(index, slot, BUSY_MS);
+            }
             Ok(heard) => {
                 let status = outcome.as_ref().map_or(0, |reply| reply.status);
                 trace!(self, "{} hears {status} of #{}: {}", station_name(index), exchange.number, heard.as_str());
@@ -256,17 +262,8 @@ impl World<'_> {
                 match heard {
                     Heard::JoinRefused(why) => return Err(format!("{} cannot join: {why}", station_name(index))),
                     Heard::Join("joined") | Heard::Event(_) => self.tick(index, slot, 1),
-                    Heard::Join(_) => self.tick(index, slot, 5_000),
+                    Heard::Join(_) | Heard::Busy(_) => self.tick(index, slot, 5_000),
                 }
-            }
-            Err(error) if error.can_retry() => {
-                trace!(
-                    self,
-                    "{} hears #{}, and its file cannot be written: {error}",
-                    station_name(index),
-                    exchange.number
-                );
-                self.tick(index, slot, 200);
             }
             Err(error) => {
                 trace!(self, "{}'s process {slot} ends: {error}", station_name(index));

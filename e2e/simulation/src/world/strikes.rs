@@ -85,9 +85,9 @@ impl World<'_> {
                 self.hit(fault);
                 if let Some(process) = &mut self.stations[index].processes[0] {
                     if kind < 2 {
-                        process.engine.offline()
+                        process.daemon.offline()
                     } else {
-                        process.engine.online()
+                        process.daemon.online()
                     }
                     process.patience.hurried();
                 }

@@ -1,5 +1,5 @@
-//! Fills the places that attaching reserved in the log: in pieces, each a transaction of its own, so that a process that ends half-way is
-//! resumed by the next, and programs can write in between.
+//! Fills the places that attaching reserved in the log: in pieces, each a transaction of its own, so that a process
+//! that ends half-way is resumed by the next, and programs can write in between.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -16,12 +16,12 @@ use crate::store::Store;
 /// Rows of one piece: some ten milliseconds.
 const PIECE_ROWS: u32 = 10_000;
 
-/// `CREATE TABLE` of the tables whose places are not all filled: the next and last place, and the rowid after which to go on and with which to
-/// end.
+/// `CREATE TABLE` of the tables whose places are not all filled: the next and last place, and the rowid after which to
+/// go on and with which to end.
 pub(super) const CREATE_BACKFILL: &str = "CREATE TABLE tidemark_backfill (tbl TEXT PRIMARY KEY, next_seq INTEGER NOT NULL, \
     last_seq INTEGER NOT NULL, after_id INTEGER NOT NULL, last_id INTEGER NOT NULL)";
 
-/// How far the backfill is.
+/// The progress of a backfill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Backfill {
     /// Places that are filled.
@@ -31,7 +31,7 @@ pub struct Backfill {
 }
 
 /// Notes that a table's rows are to be logged from seq `next` on.
-pub(super) fn plan(db: &Connection, table: &Table, next: i64, rows: i64, last_id: i64) -> rusqlite::Result<()> {
+pub(super) fn reserve(db: &Connection, table: &Table, next: i64, rows: i64, last_id: i64) -> rusqlite::Result<()> {
     if rows > 0 {
         let sql =
             "INSERT INTO tidemark_backfill (tbl, next_seq, last_seq, after_id, last_id) VALUES (?1, ?2, ?3, ?4, ?5)";
@@ -40,7 +40,7 @@ pub(super) fn plan(db: &Connection, table: &Table, next: i64, rows: i64, last_id
     Ok(())
 }
 
-/// How many places of the log are still to be filled; 0 of a file that was not attached.
+/// The number of places of the log that are still to be filled; 0 of a file that was not attached.
 pub(crate) fn open_places(db: &Connection) -> rusqlite::Result<u64> {
     if !db.table_exists(None, "tidemark_backfill")? {
         return Ok(0);
@@ -59,8 +59,8 @@ struct Open {
 }
 
 impl Store {
-    /// Fills the places that [`Store::attach`] reserved, or what of them is left, and tells `progress` after every piece. Nothing is pushed
-    /// before.
+    /// Fills the places that [`Store::attach`] reserved, or what of them is left, and tells `progress` after every
+    /// piece. Nothing is pushed before.
     ///
     /// # Errors
     /// SQLite's; what was filled stays, and the next call goes on there.
@@ -87,7 +87,7 @@ impl Store {
         self.transaction(|tx| piece(tx, &file, rows))
     }
 
-    /// How many rows that were there when the file was attached have no change in the log yet.
+    /// The number of rows that were there when the file was attached and have no change in the log yet.
     ///
     /// # Errors
     /// SQLite's.
@@ -163,7 +163,8 @@ pub(super) fn log_numbered(
     Ok(logged? as i64)
 }
 
-/// Fills places whose rows are gone, or have a change of their own: with deletes of rows that were written since, which upstream has not.
+/// Fills places whose rows are gone, or have a change of their own: with deletes of rows that were written since, which
+/// upstream has not.
 fn give_up_places(
     tx: &Transaction<'_>,
     table: &Table,

@@ -1,4 +1,4 @@
-//! Where the tables of a file and a schema differ.
+//! Compares the tables of a file with those of a schema.
 
 use std::fmt;
 
@@ -13,18 +13,18 @@ use crate::format;
 use crate::lacking::columns_of;
 use crate::meta;
 
-/// Where a file and a schema differ.
+/// A difference between a file and a schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     /// The table.
     pub table: String,
     /// The column, where it is one's.
     pub column: Option<String>,
-    /// What differs, and what comes of it.
+    /// The difference and its consequence, in words.
     pub what: String,
-    /// Whether the file cannot be attached because of it.
+    /// Set when the file cannot be attached because of it.
     pub stops: bool,
-    /// Whether the file has not what the schema has.
+    /// Set when the file has not what the schema has.
     is_lacking: bool,
 }
 

@@ -1,13 +1,14 @@
 //! Capture on a file that another system made, in place: its tables, rows and columns stay as they are.
 //!
 //! ```text
-//! differences ─▶ one transaction: our tables, the triggers, a place in the log for every row that is there (seq 1 to N)
-//!             ─▶ backfill: the places are filled in pieces, parents first, while programs go on writing (their changes are N + 1, N + 2 …)
+//! differences ─▶ one transaction: our tables, the triggers, a place in the log for each row that is there (1 to N)
+//!             ─▶ backfill: the places are filled in pieces, parents first, while programs go on writing
+//!                (their changes are N + 1, N + 2 …)
 //!             ─▶ the log has no gap any more, and is pushed like any other
 //! ```
 //!
-//! A row that is written before its place is filled has its newest image at both, so the end is the same; one that is deleted before leaves
-//! its place to a delete.
+//! A row that is written before its place is filled has its newest image at both, so the end is the same; one that is
+//! deleted before leaves its place to a delete.
 
 mod backfill;
 mod differences;
@@ -27,21 +28,22 @@ pub use self::differences::Difference;
 pub use self::problems::Problem;
 pub use self::tables::Tables;
 use crate::capture;
+use crate::connect::{OpenOptions, connect};
+use crate::create::make_ours;
 use crate::error::{Error, Result};
 use crate::lacking::{self, CREATE_LACKING, is_attached};
-use crate::open::{OpenOptions, connect, make_ours};
 use crate::store::Store;
 
-/// What attaching did.
+/// The result of attaching a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attached {
-    /// Where the file and the schema differ.
+    /// The differences between the file and the schema.
     pub differences: Vec<Difference>,
     /// Rows that were there; each becomes a change.
     pub rows: u64,
 }
 
-/// Which tables a file and a schema have in common, whether the file is attached yet or not.
+/// Finds the tables that a file and a schema have in common, whether the file is attached yet or not.
 ///
 /// # Errors
 /// When the file is none of SQLite's or cannot be read; [`Error::NoTables`] when they have none in common.
@@ -59,8 +61,8 @@ pub fn differences(path: impl AsRef<Path>, schema: &Schema) -> Result<Vec<Differ
     differences::find(&db, &file, schema)
 }
 
-/// Visits what of a file cannot go upstream as it is, whether it is attached yet or not: rows whose values do not convert, whose parent is not
-/// there, or whose time lies outside what servers take; `now_ms` is the time.
+/// Visits the rows of a file that cannot go upstream as they are, whether it is attached yet or not: their values do
+/// not convert, their parent is not there, or their time lies outside of what servers take; `now_ms` is the time.
 ///
 /// # Errors
 /// When the file is none of SQLite's or cannot be read, and what `visit` returns.
@@ -78,12 +80,12 @@ pub fn problems<E: From<Error>>(
 }
 
 impl Store {
-    /// Attaches a file of another system: capture from this moment on, and a place in the log for every row that is there. All or nothing.
-    /// [`Store::backfill`] fills the places. `station_uuid` are 16 random bytes.
+    /// Attaches a file of another system: capture from this moment on, and a place in the log for every row that is
+    /// there. All or nothing. [`Store::backfill`] fills the places. `station_uuid` are 16 random bytes.
     ///
     /// # Errors
-    /// When the file is a station's already, has no table of the schema, or differs from it in a way that capture cannot follow: the message lists it all.
-    /// Nothing is changed then.
+    /// When the file is a station's already, has no table of the schema, or differs from it in a way that capture
+    /// cannot follow: the message lists it all. Nothing is changed then.
     pub fn attach(path: impl AsRef<Path>, schema: &Schema, station_uuid: [u8; 16]) -> Result<(Self, Attached)> {
         let (mut db, file) = connect(path.as_ref(), OpenOptions::default(), false)?;
         let sql = |error| Error::sqlite(&file, "attach the file", error);
@@ -107,7 +109,8 @@ impl Store {
         Ok((Self::open_connection(db, file)?, Attached { differences, rows }))
     }
 
-    /// Takes everything of Tidemark's out of an attached file, also what is not upstream yet; its own tables stay as they are.
+    /// Takes everything of Tidemark's out of an attached file, also what is not upstream yet; its own tables stay as
+    /// they are.
     ///
     /// # Errors
     /// When the file was made by `init`, and SQLite's; nothing is changed then.
@@ -145,7 +148,7 @@ fn reserve(tx: &Connection, file: &str, schema: &Schema) -> Result<u64> {
         if has_stable_rowids(tx, table).map_err(sql)? {
             let last: Option<i64> =
                 tx.query_row(&format!("SELECT max(rowid) FROM {name}"), [], |row| row.get(0)).map_err(sql)?;
-            backfill::plan(tx, table, next, rows, last.unwrap_or(0)).map_err(sql)?;
+            backfill::reserve(tx, table, next, rows, last.unwrap_or(0)).map_err(sql)?;
         } else {
             // A VACUUM numbers these rows anew, so they do not wait.
             let every = (i64::MIN, i64::MAX);
@@ -158,7 +161,7 @@ fn reserve(tx: &Connection, file: &str, schema: &Schema) -> Result<u64> {
     Ok(next.unsigned_abs() - 1)
 }
 
-/// Whether the key is the rowid itself.
+/// Tells whether the key is the rowid itself.
 fn has_stable_rowids(db: &Connection, table: &Table) -> rusqlite::Result<bool> {
     let sql = "SELECT count(*) = 1 AND max(lower(name) = lower(?2) AND upper(type) = 'INTEGER') FROM pragma_table_info(?1) WHERE pk > 0";
     let is_integer: bool = db.query_row(sql, (&table.name, &table.key_column().name), |row| row.get(0))?;

@@ -1,4 +1,4 @@
-//! What of a file's rows cannot go upstream as it is, found before anything is pushed.
+//! Finds the rows of a file that cannot go upstream as they are, before anything is pushed.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::lacking::{absent_of, columns_of};
 use crate::log::{JsonNumbers, show_value, sqlite_value};
 
-/// How far ahead a row's time may lie, milliseconds: what servers allow unless they are told otherwise.
+/// The most that a row's time may lie ahead, in milliseconds: servers allow as much unless they are told otherwise.
 const AHEAD_MS: i64 = 7 * 24 * 3_600_000;
 
 /// A row that cannot go upstream as it is.
@@ -40,7 +40,8 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A reference of a table's: the column, the parent, and how to look for a row of it; `None` when the file has no such table.
+/// A reference of a table's: the column, the parent, and how to look for a row of it; `None` when the file has no such
+/// table.
 struct Reference<'a> {
     column: usize,
     parent: usize,

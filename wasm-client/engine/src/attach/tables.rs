@@ -1,4 +1,4 @@
-//! Which tables a file and a schema have in common.
+//! Finds the tables that a file and a schema have in common.
 
 use rusqlite::Connection;
 use tidemark_core::schema::Schema;
@@ -17,7 +17,7 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// How many the schema has.
+    /// The number of tables that the schema has.
     #[must_use]
     pub fn of_schema(&self) -> usize {
         self.captured.len() + self.lacking.len()

@@ -1,19 +1,32 @@
-//! The rows of a table that may go, as far as the file can say: old, nothing of theirs waiting or set aside, and referenced by nothing.
+//! The rows of a table that may go, as far as the file can say: old, nothing of theirs waiting or set aside, and
+//! referenced by nothing.
 
 use std::collections::HashSet;
 
 use rusqlite::Connection;
-use tidemark_core::schema::{Schema, Table};
+use tidemark_core::ids::StationNumber;
+use tidemark_core::schema::{Fingerprint, Schema, Table};
 use tidemark_core::sqlite::quote;
 
-use super::record::PrunedRow;
-use super::{As, Kept, PIECE_ROWS};
+use super::report::Kept;
+use crate::catalog::Catalog;
 use crate::error::{Error, Result};
-use crate::former::logged;
 use crate::lacking::Lacking;
-use crate::meta::{self, Identity};
+use crate::log::last_seq;
+use crate::meta;
+use crate::pruned::record::PrunedRow;
 use crate::rows::Rows;
-use crate::store::{Store, last_seq};
+use crate::store::Store;
+
+/// Rows looked at at once.
+const PIECE_ROWS: usize = 20_000;
+
+/// The station and schema that a file is pruned as: when either changes meanwhile, pruning ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PrunedAs {
+    pub(super) number: StationNumber,
+    pub(super) fingerprint: Fingerprint,
+}
 
 /// Rows of one table, in the order of their keys.
 pub(super) struct Piece {
@@ -33,19 +46,25 @@ pub(super) struct Reference {
 }
 
 impl Reference {
-    /// Whether what is written to the column is in the log.
+    /// Tells whether what is written to the column is in the log.
     pub(super) fn is_captured(&self, schema: &Schema) -> bool {
         schema.table(&self.table).is_some_and(|table| table.column_index(&self.column).is_some())
     }
 }
 
 /// Reads the rows after a key.
-pub(super) fn choose(store: &mut Store, as_what: As, index: usize, before_us: i64, after: i64) -> Result<Piece> {
-    let (tx, file, identity) = store.read()?;
+pub(super) fn choose(
+    store: &mut Store,
+    pruned_as: PrunedAs,
+    index: usize,
+    before_us: i64,
+    after: i64,
+) -> Result<Piece> {
+    let (tx, file, catalog) = store.read()?;
     let sql = |error| Error::sqlite(file, "look for old rows", error);
     let meta = meta::read(&tx, file)?;
-    check_same(file, identity, &meta, as_what)?;
-    let rows = Rows::new(&tx, file, identity, &meta)?;
+    check_same(file, catalog, &meta, pruned_as)?;
+    let rows = Rows::new(&tx, file, catalog, &meta)?;
     let mut old = Vec::new();
     let last = rows.scan(index, (after, PIECE_ROWS), |id, found| {
         if let Some((identity, hash)) = found.filter(|(identity, _)| identity.time_us < before_us) {
@@ -55,11 +74,11 @@ pub(super) fn choose(store: &mut Store, as_what: As, index: usize, before_us: i6
     let mut piece = Piece { rows: Vec::new(), kept: Kept::default(), last, last_seq: last_seq(&tx).map_err(sql)? };
     let (Some(first), Some(end)) = (old.first(), old.last()) else { return Ok(piece) };
     let span = (first.id, end.id);
-    let table = &identity.schema.tables()[index];
+    let table = &catalog.schema.tables()[index];
     let reasons = Reasons {
-        pending: pending(&tx, identity, table, 0, span).map_err(sql)?,
+        pending: pending(&tx, catalog, table, 0, span).map_err(sql)?,
         rejected: rejected(&tx, table, span).map_err(sql)?,
-        referenced: referenced(&tx, &references(&tx, &identity.schema, &identity.lacking, index).map_err(sql)?, span)
+        referenced: referenced(&tx, &references(&tx, &catalog.schema, &catalog.lacking, index).map_err(sql)?, span)
             .map_err(sql)?,
         newest: newest(&tx, table).map_err(sql)?,
     };
@@ -81,7 +100,7 @@ struct Reasons {
 }
 
 impl Reasons {
-    /// Whether a row must stay; counts it then.
+    /// Tells whether a row must stay, and counts it then.
     fn against(&self, id: i64, kept: &mut Kept) -> bool {
         let count = if self.newest == Some(id) {
             &mut kept.newest
@@ -101,9 +120,9 @@ impl Reasons {
 
 /// # Errors
 /// When the file became another station or follows another schema since.
-pub(super) fn check_same(file: &str, identity: &Identity, meta: &meta::Meta, as_what: As) -> Result<()> {
+pub(super) fn check_same(file: &str, catalog: &Catalog, meta: &meta::Meta, pruned_as: PrunedAs) -> Result<()> {
     let number = meta.membership.as_ref().map(|membership| membership.number);
-    if number == Some(as_what.number) && identity.schema.fingerprint() == as_what.fingerprint {
+    if number == Some(pruned_as.number) && catalog.schema.fingerprint() == pruned_as.fingerprint {
         return Ok(());
     }
     Err(Error::Schema(format!(
@@ -114,12 +133,12 @@ pub(super) fn check_same(file: &str, identity: &Identity, meta: &meta::Meta, as_
 /// The keys of a table's rows in a span whose changes after a seq are in the log.
 pub(super) fn pending(
     db: &Connection,
-    identity: &Identity,
+    catalog: &Catalog,
     table: &Table,
     after: u64,
     span: (i64, i64),
 ) -> rusqlite::Result<HashSet<i64>> {
-    let log = logged(identity, table, after);
+    let log = catalog.select_changes(table, after);
     if log.is_empty() {
         return Ok(HashSet::new());
     }

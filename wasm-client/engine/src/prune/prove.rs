@@ -1,11 +1,11 @@
-//! Which rows the server holds just as they are here: its digests of them against the file's.
+//! Asks the server which rows it holds just as they are here: its digests of them are compared with the file's.
 
 use tidemark_core::decision::Cursor;
 use tidemark_core::digest::RowDigest;
 use tidemark_core::limits::RANGES_MAX;
 use tidemark_core::survey::{Answer, Ask, DigestReply, Question, Range};
 
-use super::record::PrunedRow;
+use crate::pruned::record::PrunedRow;
 use crate::store::Store;
 use crate::sync::backoff::retry_after_ms;
 use crate::sync::reply::{Read, read, stop_of};
@@ -104,7 +104,7 @@ fn answer(store: &mut Store, reply: &Reply, ranges: usize) -> std::result::Resul
                 None => Ok(Heard::Failed(format!("the server answered: {}", problem.detail), retry_after_ms)),
             };
         }
-        Read::Other(message) => return Ok(Heard::Failed(message, retry_after_ms)),
+        Read::Other(foreign) => return Ok(Heard::Failed(foreign.to_string(), retry_after_ms)),
     };
     // A reply from before another process pushed does as well: the rows are looked at again before they go.
     if stands(store, Cursor { seq: done.tidemark, chain: done.chain })? == Standing::Differs {

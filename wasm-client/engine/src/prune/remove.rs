@@ -1,19 +1,20 @@
-//! The transaction that removes rows: they are looked at again, deleted, written down as pruned, and the log is as if nothing had happened.
+//! The transaction that removes rows: they are looked at again, deleted, written down as pruned, and the log is as if
+//! nothing had happened.
 
 use std::collections::HashSet;
 
 use rusqlite::Connection;
 use tidemark_core::sqlite::quote;
 
-use super::As;
-use super::choose::{check_same, newest, pending, referenced, references, rejected};
-use super::record::{PrunedRow, note};
+use super::choose::{PrunedAs, check_same, newest, pending, referenced, references, rejected};
 use crate::error::{Error, Result};
+use crate::log::last_seq;
 use crate::meta;
+use crate::pruned::record::{PrunedRow, note};
 use crate::rows::{Local, Rows};
-use crate::store::{Store, last_seq};
+use crate::store::Store;
 
-/// What a transaction did.
+/// The outcome of a transaction that removes rows.
 pub(super) enum Removed {
     /// So many rows are gone, and so many stayed since something changed meanwhile.
     Rows {
@@ -26,34 +27,35 @@ pub(super) enum Removed {
     Refused(String),
 }
 
-/// Removes those of the rows, in the order of their keys, of which all is still true that was when the log ended at `last_seq_then`.
+/// Removes those of the rows, in the order of their keys, of which all is still true that was when the log ended at
+/// `last_seq_then`.
 pub(super) fn remove(
     store: &mut Store,
-    as_what: As,
+    pruned_as: PrunedAs,
     index: usize,
     rows: &[PrunedRow],
     last_seq_then: u64,
 ) -> Result<Removed> {
     let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(Removed::Rows { gone: 0, kept: 0 }) };
     let span = (first.id, last.id);
-    let (tx, file, identity) = store.write()?;
+    let (tx, file, catalog) = store.write()?;
     let sql = |error| Error::sqlite(file, "remove rows that are upstream", error);
     let meta = meta::read(&tx, file)?;
-    check_same(file, identity, &meta, as_what)?;
-    let table = &identity.schema.tables()[index];
+    check_same(file, catalog, &meta, pruned_as)?;
+    let table = &catalog.schema.tables()[index];
     let log_end = last_seq(&tx).map_err(sql)?;
     let mut stay: HashSet<i64> = rejected(&tx, table, span).map_err(sql)?;
     stay.extend(newest(&tx, table).map_err(sql)?);
-    stay.extend(pending(&tx, identity, table, 0, span).map_err(sql)?);
+    stay.extend(pending(&tx, catalog, table, 0, span).map_err(sql)?);
     // Only what was written since can reference them: tables beyond the schema are in no log, and always looked at.
-    let mut children = references(&tx, &identity.schema, &identity.lacking, index).map_err(sql)?;
+    let mut children = references(&tx, &catalog.schema, &catalog.lacking, index).map_err(sql)?;
     if log_end == last_seq_then {
-        children.retain(|child| !child.is_captured(&identity.schema));
+        children.retain(|child| !child.is_captured(&catalog.schema));
     }
     stay.extend(referenced(&tx, &children, span).map_err(sql)?);
     let mut gone: Vec<PrunedRow> = rows.iter().filter(|row| !stay.contains(&row.id)).copied().collect();
     {
-        let all = Rows::new(&tx, file, identity, &meta)?;
+        let all = Rows::new(&tx, file, catalog, &meta)?;
         let mut lookup = all.lookup(index)?;
         let mut same = Vec::with_capacity(gone.len());
         for row in gone {
@@ -89,7 +91,7 @@ pub(super) fn remove(
     tx.execute("DELETE FROM tidemark_log WHERE seq > ?1", [log_end as i64]).map_err(sql)?;
     tx.execute("UPDATE sqlite_sequence SET seq = ?1 WHERE name = 'tidemark_log'", [log_end as i64]).map_err(sql)?;
     if !gone.is_empty() {
-        note(&tx, file, table, (as_what.fingerprint, as_what.number), &gone)?;
+        note(&tx, file, table, (pruned_as.fingerprint, pruned_as.number), &gone)?;
     }
     tx.commit().map_err(sql)?;
     Ok(Removed::Rows { gone: gone.len() as u64, kept })

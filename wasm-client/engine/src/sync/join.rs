@@ -1,31 +1,30 @@
 //! Joining: a station asks a server for its number.
 //!
-//! The token is made here and stored before the server is asked, so a lost reply is repaired by asking again with the same words:
-//! same code, same token. Another code gets another token.
+//! The token is made here and stored before the server is asked, so a lost reply is repaired by asking again with the
+//! same words: same code, same token. Another code gets another token.
 //!
-//! A station that has joined takes another token in the same way, with a code of `station rotate`: the new one is kept beside the old one
-//! until the server has said that it is in force. Number, log and rows stay.
+//! A station that has joined takes another token in the same way, with a code of `station rotate`: the new one is kept
+//! beside the old one until the server has said that it is in force. Number, log and rows stay.
 
 use std::path::Path;
 
 use rusqlite::{OptionalExtension as _, params};
 use tidemark_core::ids::StationNumber;
 use tidemark_core::joincode::{JoinCode, JoinCodeError};
+use tidemark_core::limits::FrameLimits;
 use tidemark_core::planted::{Bug, planted};
 use tidemark_core::protocol::{JoinReply, JoinRequest, Problem, ProblemCode, Remedy};
 use tidemark_core::value::{format_uuid, hex};
 
 use super::reply::{Read, read};
-use super::{Method, Refusal, Reply, Request, ServerUrl, UrlError};
+use super::{Foreign, Refusal, Reply, Request, ServerUrl, UrlError};
 use crate::error::{Error, Secret, printable};
-use crate::meta::Membership;
+use crate::meta::{self, Membership};
 use crate::private;
 use crate::store::Store;
 
 /// Longest station name that is kept, in characters.
 const NAME_CHARS_MAX: usize = 200;
-/// A join is small; a server that needs longer is not reachable.
-const TIMEOUT_MS: u64 = 30_000;
 
 /// Why a station could not join.
 #[derive(Debug, thiserror::Error)]
@@ -58,26 +57,72 @@ pub enum JoinError {
     Refused(Refusal),
     /// The server answered nonsense, or is not well; the same code may be tried again.
     #[error("{0}")]
-    NotNow(String),
+    NotNow(NotNow),
     /// The file.
     #[error(transparent)]
     Store(#[from] Error),
 }
 
+/// Why it is worth to try again later with the same code.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotNow {
+    /// The server is not well.
+    #[error("the server cannot answer now: {0}")]
+    Unwell(String),
+    /// Somebody else answered.
+    #[error("{0}")]
+    Foreign(Foreign),
+    /// Another process was faster.
+    #[error("another process joined just now")]
+    Overtaken,
+    /// The server takes the file for another station's.
+    #[error("the server takes this file for another station's")]
+    OtherStation,
+    /// The server takes the file's token for another station's.
+    #[error("the server takes this file's token for another station's")]
+    OtherToken,
+    /// A file with a number has no token.
+    #[error("the file has lost its token")]
+    TokenLost,
+    /// The server answered without its cursor.
+    #[error("the server did not say where it stands")]
+    NoCursor,
+    /// While the file rejoined, somebody moved the station's tidemark, so many times in a row.
+    #[error("{why}; this happened {times} times in a row")]
+    Moving {
+        /// Who did.
+        why: Moved,
+        /// How often.
+        times: u32,
+    },
+}
+
+/// Who moved a station's tidemark.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Moved {
+    /// The server says that it moved.
+    #[error("{0}")]
+    Upstream(String),
+    /// Another process on this machine.
+    #[error("another process pushed from this file")]
+    Here,
+}
+
 /// How a join begins.
 #[derive(Debug)]
 pub enum Begin {
-    /// Ask this, then call [`finish`].
+    /// Ask this, then call [`hear`].
     Ask(Request),
     /// This code was used by this station before: nothing to ask.
     Joined(Membership),
 }
 
-/// Begins to join, or to take another token: stores URL and token, and returns what to ask. `fresh_token` are 32 random bytes.
+/// Begins to join, or to take another token: stores URL and token, and returns what to ask. `fresh_token` are 32 random
+/// bytes.
 ///
 /// # Errors
 /// A code or URL that is none.
-pub fn begin(store: &mut Store, code: &str, server: Option<&str>, fresh_token: Secret) -> Result<Begin, JoinError> {
+pub fn ask(store: &mut Store, code: &str, server: Option<&str>, fresh_token: Secret) -> Result<Begin, JoinError> {
     let code = JoinCode::decode(code)?;
     let url = ServerUrl::parse(server.unwrap_or(&code.url))?;
     let digest = digest_of(&code.secret);
@@ -94,15 +139,11 @@ pub fn begin(store: &mut Store, code: &str, server: Option<&str>, fresh_token: S
     }
     close(store)?;
     if planted(Bug::TokenRemade) {
-        store.update_station("join_digest = NULL", [])?;
+        store.forget_join_code()?;
     }
     // Two processes that join at once must end with one token: whoever comes second takes the first one's.
-    store.connection().execute(
-        "UPDATE tidemark_station SET token = CASE WHEN join_digest IS ?1 AND token IS NOT NULL THEN token ELSE ?2 END, join_digest = ?1, \
-         server = ?3 WHERE number IS NULL",
-        params![digest, fresh_token.0, url.as_str()],
-    ).map_err(store.sqlite("keep the token"))?;
-    let token = store.meta()?.token.ok_or_else(|| JoinError::NotNow("another process joined just now".into()))?;
+    store.begin_join(digest, &fresh_token, url.as_str())?;
+    let token = store.meta()?.token.ok_or_else(|| JoinError::NotNow(NotNow::Overtaken))?;
     Ok(Begin::Ask(request(store, &url, &code.secret, uuid, &token, Known::Nothing)))
 }
 
@@ -110,7 +151,7 @@ pub fn begin(store: &mut Store, code: &str, server: Option<&str>, fresh_token: S
 pub(super) fn answered(problem: &Problem) -> JoinError {
     match Refusal::of(problem) {
         Some(refusal) => JoinError::Refused(refusal),
-        None => JoinError::NotNow(format!("the server cannot answer now: {}", problem.detail)),
+        None => JoinError::NotNow(NotNow::Unwell(problem.detail.clone())),
     }
 }
 
@@ -120,8 +161,9 @@ fn close(store: &Store) -> crate::Result<()> {
     private::close(Path::new(store.file())).map_err(exposed)
 }
 
-/// Keeps the uuid and token that a file with a number asks for with a code, beside those it has; returns those that are kept. Two processes
-/// at once end with the same: whoever comes second takes the first one's, and one that comes when all is done keeps nothing.
+/// Keeps the uuid and token that a file with a number asks for with a code, beside those it has; returns those that are
+/// kept. Two processes at once end with the same: whoever comes second takes the first one's, and one that comes when
+/// all is done keeps nothing.
 pub(super) fn keep_pending(
     store: &Store,
     digest: [u8; 32],
@@ -134,8 +176,8 @@ pub(super) fn keep_pending(
              station_uuid = CASE WHEN join_digest = excluded.join_digest AND @same THEN station_uuid ELSE excluded.station_uuid END,
              token = CASE WHEN join_digest = excluded.join_digest AND @same THEN token ELSE excluded.token END,
              join_digest = excluded.join_digest, server = excluded.server"
-        // The same code may have been tried for the other purpose: a file that asks for another token goes on under its uuid, one that rejoins
-        // does not.
+        // The same code may have been tried for the other purpose: a file that asks for another token goes on under its
+        // uuid, one that rejoins does not.
         .replace("@same", "(station_uuid = @own) = (excluded.station_uuid = @own)")
         .replace("@own", "(SELECT own.station_uuid FROM tidemark_station AS own)");
     close(store)?;
@@ -164,7 +206,8 @@ pub(super) enum Known {
     Former([u8; 16]),
 }
 
-/// What a file asks that has no number at this server, or another token for the number it has: the same again for the same code.
+/// What a file asks that has no number at this server, or another token for the number it has: the same again for the
+/// same code.
 pub(super) fn request(
     store: &Store,
     url: &ServerUrl,
@@ -186,15 +229,7 @@ pub(super) fn request(
         station,
         former_uuid,
     };
-    Request {
-        id: 0,
-        method: Method::Post,
-        url: url.join("/v1/join"),
-        token: None,
-        content_type: Some("application/json"),
-        body: serde_json::to_vec(&request).expect("BUG: four strings serialise"),
-        timeout_ms: TIMEOUT_MS,
-    }
+    Request::json(url, "/v1/join", None, &request)
 }
 
 /// Which code a token was made for.
@@ -211,7 +246,7 @@ pub(super) fn shown_name(name: &str) -> String {
 ///
 /// # Errors
 /// What the server said.
-pub fn finish(store: &mut Store, now_ms: i64, reply: &Reply) -> Result<Membership, JoinError> {
+pub fn hear(store: &mut Store, now_ms: i64, reply: &Reply) -> Result<Membership, JoinError> {
     let joined: JoinReply = match read(reply) {
         Read::Done(joined) => joined,
         Read::Problem(problem) => {
@@ -223,41 +258,33 @@ pub fn finish(store: &mut Store, now_ms: i64, reply: &Reply) -> Result<Membershi
             }
             return Err(answered(&problem));
         }
-        Read::Other(message) => return Err(JoinError::NotNow(message)),
+        Read::Other(foreign) => return Err(JoinError::NotNow(NotNow::Foreign(foreign))),
     };
     let name = shown_name(&joined.name);
-    let limits = serde_json::to_string(&joined.limits).expect("BUG: four numbers serialise");
     if let Some(membership) = store.meta()?.membership {
         if membership.number != joined.station {
-            return Err(JoinError::NotNow("the server takes this file for another station's".into()));
+            return Err(JoinError::NotNow(NotNow::OtherStation));
         }
-        take_token(store, &name, &limits, now_ms)?;
+        take_token(store, &name, &joined.limits, now_ms)?;
         return Ok(Membership { number: joined.station, name });
     }
-    store.update_station(
-        "number = ?1, name = ?2, limits = ?3, last_contact_ms = ?4, last_error = NULL, last_error_ms = NULL",
-        params![joined.station.get(), name, limits, now_ms],
-    )?;
-    Ok(Membership { number: joined.station, name })
+    let membership = Membership { number: joined.station, name };
+    store.note_joined(&membership, &joined.limits, now_ms)?;
+    Ok(membership)
 }
 
 /// The token that was kept is in force.
-fn take_token(store: &mut Store, name: &str, limits: &str, now_ms: i64) -> crate::Result<()> {
+fn take_token(store: &mut Store, name: &str, limits: &FrameLimits, now_ms: i64) -> crate::Result<()> {
     let file = store.file().to_owned();
     store.transaction(|tx| {
-        let sql = "UPDATE tidemark_station SET token = r.token, join_digest = r.join_digest, server = r.server, name = ?1, limits = ?2,
-                 last_contact_ms = ?3, last_error = NULL, last_error_ms = NULL
-             FROM tidemark_rejoin AS r WHERE r.station_uuid = tidemark_station.station_uuid";
-        let failed = |error| Error::sqlite(&file, "take another token", error);
-        tx.execute(sql, params![name, limits, now_ms]).map_err(failed)?;
-        let sql = "DELETE FROM tidemark_rejoin WHERE station_uuid = (SELECT station_uuid FROM tidemark_station)";
-        tx.execute(sql, []).map_err(failed)?;
-        Ok(())
+        meta::write::take_kept_token(tx, name, limits, now_ms)
+            .map_err(|error| Error::sqlite(&file, "take another token", error))
     })
 }
 
 impl Store {
-    /// The server answers at another URL now. Number and token are what they were: it must be the same server, or its database.
+    /// The server answers at another URL now. Number and token are what they were: it must be the same server, or its
+    /// database.
     ///
     /// # Errors
     /// [`Error::NotJoined`], SQLite's.
@@ -265,6 +292,6 @@ impl Store {
         if self.meta()?.membership.is_none() {
             return Err(Error::NotJoined { file: self.file().to_owned() });
         }
-        self.update_station("server = ?1", [url.as_str()])
+        self.note_server(url.as_str())
     }
 }

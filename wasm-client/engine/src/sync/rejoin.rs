@@ -6,25 +6,24 @@
 //!            └ again with the same code └──────────────── the server moved meanwhile ◀──────┘
 //! ```
 //!
-//! Until the last step the file is what it was, and every step may be done again: with the same code come the same words, and the
-//! server gives the same number.
+//! Until the last step the file is what it was, and every step may be done again: with the same code come the same
+//! words, and the server gives the same number.
 //!
-//! A server that does not know the file at all, because its database was put back to a backup from before the file joined, is asked for a number
-//! as when joining (`POST /v1/join`), and is sent every row: [`Manner::Anew`].
+//! A server that does not know the file at all, because its database was put back to a backup from before the file
+//! joined, is asked for a number as when joining (`POST /v1/join`), and is sent every row: [`Manner::Anew`].
 
 use tidemark_core::joincode::JoinCode;
 use tidemark_core::protocol::{JoinReply, ProblemCode};
 use tidemark_core::rejoin::{HistoryReply, RejoinReply, RejoinRequest};
 use tidemark_core::value::{format_uuid, hex};
 
-use super::join::{self, JoinError, Known, digest_of, keep_pending, shown_name};
+use super::join::{self, JoinError, Known, Moved, NotNow, digest_of, keep_pending, shown_name};
 use super::reply::{Read, read};
-use super::{Method, Refusal, Reply, Request, ServerUrl};
+use super::{Reply, Request, ServerUrl};
 use crate::error::{Error, Secret};
 use crate::meta::Membership;
-use crate::parting::{Comparison, OwnHistory, Parting, chain_at};
+use crate::rejoin::{Comparison, OwnHistory, RejoinBasis, Switch, Switched, chain_at, switch};
 use crate::store::Store;
-use crate::switch::{Switch, Switched, switch};
 
 /// A step is small; a server that needs longer is not reachable.
 const TIMEOUT_MS: u64 = 60_000;
@@ -92,6 +91,23 @@ pub enum RejoinError {
         /// What is wrong with the log.
         detail: String,
     },
+    /// The code is the one that the file joined with.
+    #[error("with this code the station joined; to rejoin it needs another one")]
+    CodeOfJoin,
+    /// The file was to begin anew at a server that knows it.
+    #[error(
+        "the server knows this file, as station {number}: every row would be there twice. Run `tidemark rejoin` without --anew"
+    )]
+    Known {
+        /// As which station.
+        number: u32,
+    },
+    /// A file that was to begin anew has rows of a number that it had before.
+    #[error(
+        "some rows of this file are of a station it was before, which the server may know: which rows are there already cannot be told. Make a new \
+         file (`tidemark init`), join it, and insert there what is missing upstream"
+    )]
+    FormerRows,
     /// Something that was sent may still arrive.
     #[error(
         "{file}: changes up to {sent} were sent as station {number} and no answer came, so they may still be applied under that number. Push from the \
@@ -113,12 +129,8 @@ impl From<Error> for RejoinError {
     }
 }
 
-fn refused(message: impl Into<String>) -> RejoinError {
-    RejoinError::Join(JoinError::Refused(Refusal::own(message)))
-}
-
-fn not_now(message: impl Into<String>) -> RejoinError {
-    RejoinError::Join(JoinError::NotNow(message.into()))
+const fn not_now(why: NotNow) -> RejoinError {
+    RejoinError::Join(JoinError::NotNow(why))
 }
 
 /// What is wished.
@@ -135,14 +147,14 @@ pub enum Manner {
 /// What was asked last, but for the history.
 #[derive(Debug)]
 enum Asked {
-    Rejoin(Parting),
+    Rejoin(RejoinBasis),
     Join,
 }
 
 /// What comes next.
 #[derive(Debug)]
 pub enum Step {
-    /// Ask this, then call [`Rejoin::on_reply`].
+    /// Ask this, then call [`Rejoin::hear`].
     Ask(Request),
     /// The file is the new station.
     Done(Rejoined),
@@ -191,7 +203,7 @@ pub fn begin(
         comparison: Comparison::new(OwnHistory::read(store)?),
         asked: None,
     };
-    let step = rejoin.next(store)?;
+    let step = rejoin.ask(store)?;
     Ok((rejoin, step))
 }
 
@@ -200,56 +212,47 @@ impl Rejoin {
     fn already(&self, store: &mut Store) -> Result<Step, RejoinError> {
         let (meta, former) = (store.meta()?, store.former()?.pop());
         let (Some(membership), Some(former)) = (meta.membership, former) else {
-            let message = "with this code the station joined; to rejoin it needs another one";
-            return Err(refused(message));
+            return Err(RejoinError::CodeOfJoin);
         };
         let pending = store.status()?.pending;
         Ok(Step::Done(Rejoined { membership, former: former.membership, pending, from_rows: false }))
     }
 
     /// The file's old token proves which number it had.
-    fn request(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Step, RejoinError> {
-        let token = self.comparison.own.meta.token.clone();
-        Ok(Step::Ask(Request {
-            id: 0,
-            method,
-            url: self.server.join(path),
-            token: Some(token.ok_or_else(|| not_now("the file has lost its token"))?),
-            content_type: (method == Method::Post).then_some("application/json"),
-            body,
-            timeout_ms: TIMEOUT_MS,
-        }))
+    fn token(&self) -> Result<&Secret, RejoinError> {
+        self.comparison.own.meta.token.as_ref().ok_or_else(|| not_now(NotNow::TokenLost))
     }
 
-    fn next(&mut self, store: &mut Store) -> Result<Step, RejoinError> {
+    fn ask(&mut self, store: &mut Store) -> Result<Step, RejoinError> {
         if self.comparison.own.meta.join_digest == Some(self.digest) {
             return self.already(store);
         }
         if let Some(after) = self.comparison.asks_after() {
-            return self.request(Method::Get, &format!("/v1/history?after={after}"), Vec::new());
+            let request = Request::get(&self.server, &format!("/v1/history?after={after}"), self.token()?);
+            return Ok(Step::Ask(request.within_ms(TIMEOUT_MS)));
         }
         let own = &self.comparison.own;
         let file = store.file().to_owned();
-        let server = self.comparison.server.ok_or_else(|| not_now("the server did not say where it stands"))?;
+        let server = self.comparison.server.ok_or_else(|| not_now(NotNow::NoCursor))?;
         let number = own.meta.membership.as_ref().map_or(0, |membership| membership.number.get());
-        let parting = self.comparison.parting();
+        let parting = self.comparison.basis();
         let (common, next) = match parting {
-            Parting::At(common)
+            RejoinBasis::At(common)
                 if common == server.seq && self.manner != Manner::Forced && !self.comparison.revoked =>
             {
                 return Err(RejoinError::NotForked { file, common, number });
             }
-            Parting::At(common) => {
+            RejoinBasis::At(common) => {
                 let next = if common < own.last_seq() { Some(chain_at(store, common + 1)?) } else { None };
                 (common, next)
             }
-            Parting::Rows => (server.seq.min(own.last_seq()), None),
-            Parting::Tampered => {
+            RejoinBasis::Rows => (server.seq.min(own.last_seq()), None),
+            RejoinBasis::Tampered => {
                 let detail = own.tampered.clone().unwrap_or_else(|| "the server has lost changes".into());
                 return Err(RejoinError::Tampered { file, detail });
             }
-            Parting::Unknown(agree, last) => return Err(RejoinError::Unknown { file, first: agree + 1, last }),
-            Parting::Anew => unreachable!("BUG: a server that answered knows the file"),
+            RejoinBasis::Unknown(agree, last) => return Err(RejoinError::Unknown { file, first: agree + 1, last }),
+            RejoinBasis::Anew => unreachable!("BUG: a server that answered knows the file"),
         };
         self.asked = Some(Asked::Rejoin(parting));
         let request = RejoinRequest {
@@ -261,27 +264,28 @@ impl Rejoin {
             chain: server.chain,
             common,
             next,
-            must_replace: parting == Parting::Rows,
+            must_replace: parting == RejoinBasis::Rows,
         };
-        self.request(Method::Post, "/v1/rejoin", serde_json::to_vec(&request).expect("BUG: plain values serialise"))
+        let request = Request::json(&self.server, "/v1/rejoin", Some(self.token()?), &request);
+        Ok(Step::Ask(request.within_ms(TIMEOUT_MS)))
     }
 
     /// The server's answer to what was asked.
     ///
     /// # Errors
     /// What the server said, or what is in the way.
-    pub fn on_reply(&mut self, store: &mut Store, now_ms: i64, reply: &Reply) -> Result<Step, RejoinError> {
+    pub fn hear(&mut self, store: &mut Store, now_ms: i64, reply: &Reply) -> Result<Step, RejoinError> {
         let (parting, reply) = match self.asked.take() {
             None => return self.on_history(store, reply),
             Some(Asked::Join) => {
                 let JoinReply { station, name, limits } = answer(reply)?;
-                (Parting::Anew, RejoinReply { station, name, replaces: false, limits })
+                (RejoinBasis::Anew, RejoinReply { station, name, replaces: false, limits })
             }
             Some(Asked::Rejoin(parting)) => {
                 if let Read::Problem(problem) = read::<RejoinReply>(reply)
                     && problem.code == ProblemCode::Moved
                 {
-                    return self.again(store, &problem.detail);
+                    return self.again(store, Moved::Upstream(problem.detail));
                 }
                 (parting, answer(reply)?)
             }
@@ -290,7 +294,7 @@ impl Rejoin {
         let before = &self.comparison.own.meta;
         let to = Switch {
             before,
-            parting,
+            basis: parting,
             server_seq: self.comparison.server.map_or(0, |server| server.seq),
             uuid: self.uuid,
             token: &self.token,
@@ -300,7 +304,7 @@ impl Rejoin {
             now_ms,
         };
         match switch(store, &to)? {
-            Switched::Moved => self.again(store, "another process pushed from this file"),
+            Switched::Moved => self.again(store, Moved::Here),
             Switched::InDoubt(sent) => {
                 let number = before.membership.as_ref().map_or(0, |membership| membership.number.get());
                 Err(RejoinError::InDoubt { file: store.file().to_owned(), sent, number })
@@ -309,7 +313,7 @@ impl Rejoin {
                 membership: Membership { number: reply.station, name: reply.name.clone() },
                 former: before.membership.clone().ok_or_else(|| RejoinError::NotJoined(store.file().to_owned()))?,
                 pending,
-                from_rows: parting == Parting::Rows,
+                from_rows: parting == RejoinBasis::Rows,
             })),
         }
     }
@@ -323,17 +327,13 @@ impl Rejoin {
         };
         let ours = self.comparison.own.meta.membership.as_ref().map(|membership| membership.number);
         if ours != Some(history.station) {
-            return Err(not_now("the server takes this file's token for another station's"));
+            return Err(not_now(NotNow::OtherToken));
         }
         if self.manner == Manner::Anew {
-            let message = format!(
-                "the server knows this file, as station {}: every row would be there twice. Run `tidemark rejoin` without --anew",
-                history.station
-            );
-            return Err(refused(message));
+            return Err(RejoinError::Known { number: history.station.get() });
         }
         self.comparison.answered(&history);
-        self.next(store)
+        self.ask(store)
     }
 
     /// Asks for a number as a file that was never here.
@@ -341,22 +341,20 @@ impl Rejoin {
         let sql = "SELECT EXISTS (SELECT 1 FROM tidemark_former_ids)";
         let has_former_rows = store.connection().query_row(sql, [], |row| row.get(0));
         if has_former_rows.map_err(store.sqlite("read which rows an old number has"))? {
-            let message = "some rows of this file are of a station it was before, which the server may know: which rows are there already cannot \
-                be told. Make a new file (`tidemark init`), join it, and insert there what is missing upstream";
-            return Err(refused(message));
+            return Err(RejoinError::FormerRows);
         }
         self.asked = Some(Asked::Join);
         let known = Known::Former(store.uuid());
         Ok(Step::Ask(join::request(store, &self.server, &self.secret, self.uuid, &self.token, known)))
     }
 
-    fn again(&mut self, store: &mut Store, why: &str) -> Result<Step, RejoinError> {
+    fn again(&mut self, store: &mut Store, why: Moved) -> Result<Step, RejoinError> {
         self.rounds += 1;
         if self.rounds >= ROUNDS_MAX {
-            return Err(not_now(format!("{why}; this happened {ROUNDS_MAX} times in a row")));
+            return Err(not_now(NotNow::Moving { why, times: ROUNDS_MAX }));
         }
         self.comparison = Comparison::new(OwnHistory::read(store)?);
-        self.next(store)
+        self.ask(store)
     }
 }
 
@@ -368,6 +366,6 @@ fn answer_of<T>(read: Read<T>) -> Result<T, RejoinError> {
     match read {
         Read::Done(done) => Ok(done),
         Read::Problem(problem) => Err(join::answered(&problem).into()),
-        Read::Other(message) => Err(not_now(message)),
+        Read::Other(foreign) => Err(not_now(NotNow::Foreign(foreign))),
     }
 }

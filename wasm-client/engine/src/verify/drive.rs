@@ -1,22 +1,22 @@
 //! Verifying on a blocking transport: push, search, and when wished repair and search again.
 
-use super::Report;
 use super::repair::repair;
+use super::report::Report;
 use super::search::{Heard, Search, Step};
 use crate::error::Result;
 use crate::store::Store;
 use crate::sync::{Backoff, Clock, Config, Drained, Engine, Patience, Stop, Summary, Transport, agree, drain};
 
-/// Repairs in one go: each mends at most [`super::DIFFERENCES_MAX`] rows.
+/// Repairs in one go: each mends at most [`super::report::DIFFERENCES_MAX`] rows.
 const REPAIRS_MAX: u32 = 100;
 
 /// Searches in one go, where rows are pruned meanwhile.
 const SEARCHES_MAX: u32 = 20;
 
-/// What is wished.
+/// The wish that a verify is started with.
 #[derive(Debug, Clone, Default)]
 pub struct Wish {
-    /// Only this table.
+    /// The one table to compare; `None` for all.
     pub table: Option<String>,
     /// Push first what waits in the log. Else nothing may wait.
     pub push: bool,
@@ -26,19 +26,19 @@ pub struct Wish {
     pub detailed: usize,
 }
 
-/// The world.
+/// The outside world that a verify needs: a network and a clock.
 pub struct Means<'a> {
     /// Performs requests.
     pub transport: &'a mut dyn Transport,
     /// The time.
     pub clock: &'a mut dyn Clock,
-    /// When to give up.
+    /// The point at which it gives up.
     pub patience: Patience,
     /// Waits between failures, and what makes stations wait differently.
     pub config: Config,
 }
 
-/// What repairing did.
+/// The rows that a repair sent once more, or could not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Repaired {
     /// The rows that differed at first, and were repaired or tried to.
@@ -47,20 +47,21 @@ pub struct Repaired {
     pub rewritten: u64,
     /// Rows that only upstream had, deleted there.
     pub removed: u64,
-    /// Rows that only upstream has, under keys or times that no change of this station can name: only the server's operator reaches them.
+    /// Rows that only upstream has, under keys or times that no change of this station can name: only the server's
+    /// operator reaches them.
     pub out_of_reach: u64,
     /// Changes that the server rejected meanwhile.
     pub rejected: u64,
 }
 
-/// How it ended.
+/// The end of a verify.
 #[derive(Debug)]
 pub enum Outcome {
     /// The tables were compared.
     Compared {
-        /// What the last search found.
+        /// The report of the last search.
         report: Report,
-        /// What was repaired before it.
+        /// The repairs that were made before it.
         repaired: Option<Repaired>,
     },
     /// So many changes wait, and pushing was not wished: nothing was compared.
@@ -71,7 +72,7 @@ pub enum Outcome {
     Stopped(Stop),
 }
 
-/// How a part of the way ended early.
+/// The reason why a part of a verify or prune ended early.
 pub(crate) enum Ended {
     Unreachable(String),
     Stopped(Stop),
@@ -164,18 +165,19 @@ impl Means<'_> {
         let mut search = Search::new(store, wish.table.as_deref(), wish.detailed)?;
         let mut backoff = Backoff::new(self.config.backoff, self.config.seed);
         loop {
-            let request = match search.next(store)? {
+            let request = match search.ask(store)? {
                 Step::Send(request) => request,
                 Step::Done => {
                     let mut report = search.report();
-                    // Where another process pushed all the time: the station's tidemark, whose chain was compared when it moved there.
+                    // Where another process pushed all the time: the station's tidemark, whose chain was compared when
+                    // it moved there.
                     report.agreed.get_or_insert(store.meta()?.tidemark);
                     return Ok(report);
                 }
                 Step::Stopped(stop) => return Err(Ended::Stopped(stop)),
             };
             let heard = match self.transport.send(&request) {
-                Ok(reply) => search.on_reply(store, request.id, &reply)?,
+                Ok(reply) => search.hear(store, request.id, &reply)?,
                 Err(failure) => {
                     search.on_failure(request.id, failure.timeout);
                     Heard::Failed { message: failure.message, retry_after_ms: None }
@@ -215,7 +217,7 @@ impl Means<'_> {
 fn done(drained: Drained) -> std::result::Result<Summary, Ended> {
     match drained {
         Drained::Done(summary) => Ok(summary),
-        Drained::Unreachable { message, .. } => Err(Ended::Unreachable(message)),
+        Drained::Unreachable { why, .. } => Err(Ended::Unreachable(why.to_string())),
         Drained::Stopped { stop, .. } => Err(Ended::Stopped(stop)),
     }
 }

@@ -1,4 +1,4 @@
-//! Whether a suspect differs: one reply of the server against one snapshot of the station.
+//! Judges whether a suspect differs: one reply of the server against one snapshot of the station.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,15 +10,16 @@ use tidemark_core::schema::Table;
 use tidemark_core::survey::FoundRow;
 use tidemark_core::value::ValueRef;
 
-use super::{ChangedCell, Kind};
+use super::report::{ChangedCell, Kind};
+use crate::catalog::Catalog;
 use crate::error::Result;
 use crate::log::sqlite_value;
-use crate::meta;
+use crate::meta::{self, Meta};
 use crate::outbox::{Agreement, compare_in};
 use crate::rows::{Local, Rows};
 use crate::store::Store;
 
-/// How a reply's cursor stands to a snapshot of the station that was taken after it.
+/// The standing of a reply's cursor to a snapshot of the station that was taken after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// The log up to there is the same on both sides, and all that came after it is still in the log.
@@ -29,7 +30,7 @@ pub(crate) enum Standing {
     Differs,
 }
 
-/// What became of a suspect.
+/// The judgement of a suspect.
 #[derive(Debug)]
 pub(super) enum Judgement {
     /// Both sides have the same.
@@ -42,14 +43,8 @@ pub(super) enum Judgement {
     Differs(Kind, Vec<ChangedCell>),
 }
 
-fn standing(
-    db: &Connection,
-    file: &str,
-    identity: &meta::Identity,
-    meta: &meta::Meta,
-    server: Cursor,
-) -> Result<Standing> {
-    Ok(match compare_in(db, file, identity, meta, server)? {
+fn standing(db: &Connection, file: &str, catalog: &Catalog, meta: &Meta, server: Cursor) -> Result<Standing> {
+    Ok(match compare_in(db, file, catalog, meta, server)? {
         Agreement::Same => Standing::Agrees,
         Agreement::Behind | Agreement::Moved => Standing::Stale,
         Agreement::Differs(_) | Agreement::Beyond { .. } => Standing::Differs,
@@ -58,9 +53,9 @@ fn standing(
 
 /// Compares the cursor of a reply with the file as it is now.
 pub(crate) fn stands(store: &mut Store, server: Cursor) -> Result<Standing> {
-    let (tx, file, identity) = store.read()?;
+    let (tx, file, catalog) = store.read()?;
     let meta = meta::read(&tx, file)?;
-    standing(&tx, file, identity, &meta, server)
+    standing(&tx, file, catalog, &meta, server)
 }
 
 /// Judges suspects of one table: what the server found of them at `server`, against the file as it is now.
@@ -71,13 +66,13 @@ pub(super) fn judge(
     server: Cursor,
     found: &[FoundRow],
 ) -> Result<(Standing, Vec<Judgement>)> {
-    let (tx, file, identity) = store.read()?;
+    let (tx, file, catalog) = store.read()?;
     let meta = meta::read(&tx, file)?;
-    let standing = standing(&tx, file, identity, &meta, server)?;
+    let standing = standing(&tx, file, catalog, &meta, server)?;
     if standing != Standing::Agrees {
         return Ok((standing, Vec::new()));
     }
-    let rows = Rows::new(&tx, file, identity, &meta)?;
+    let rows = Rows::new(&tx, file, catalog, &meta)?;
     let keys: HashSet<Key> = suspects.iter().map(|suspect| suspect.key).collect();
     let pending =
         keys_of(&tx, &rows, table, &format!("FROM tidemark_log WHERE seq > {} AND tbl = ?1", server.seq), &keys)?;
@@ -126,7 +121,7 @@ fn changed_cells(table: &Table, values: &[ValueRef<'_>], row: &FoundRow) -> Vec<
         .collect()
 }
 
-/// Which of these keys have an image in the log or among the rejects.
+/// Finds which of these keys have an image in the log or among the rejects.
 fn keys_of(db: &Connection, rows: &Rows<'_>, index: usize, from: &str, wanted: &HashSet<Key>) -> Result<HashSet<Key>> {
     let (table, sql) = (rows.table(index), rows.sql());
     let mut query = db.prepare(&format!("SELECT c{} {from}", table.key)).map_err(&sql)?;

@@ -1,4 +1,5 @@
-//! The days of pruned rows that were listed since their digests differed: what upstream has of each, compared in the end.
+//! The days of pruned rows that were listed since their digests differed: what upstream has of each, compared in the
+//! end.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +7,7 @@ use tidemark_core::digest::RowDigest;
 use tidemark_core::identity::Identity;
 use tidemark_core::survey::{ListedRow, Range};
 
-use super::PrunedDifference;
+use super::report::PrunedDifference;
 use crate::error::Result;
 use crate::pruned::{Pruned, day_of, day_start_us};
 use crate::rows::Rows;
@@ -58,7 +59,8 @@ impl ListedDays {
     }
 }
 
-/// Where a range may be cut, so that no pruned day is cut apart: the bounds of such days, and cuts inside of them moved to their beginning.
+/// Moves cuts so that no pruned day is cut apart: those inside of such a day go to its beginning, and its bounds become
+/// cuts.
 pub(super) fn whole_days(cuts: &mut Vec<Identity>, range: &Range, pruned: &Pruned, least: Identity) {
     let (from_us, to_us) = times_of(range);
     let start = |day: i64| Identity { time_us: day_start_us(day), key: least.key };

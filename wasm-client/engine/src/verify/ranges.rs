@@ -1,4 +1,5 @@
-//! A table cut into ranges, and ranges into smaller ones, with the station's digest of each. Memory is bounded by the number of ranges.
+//! A table cut into ranges, and ranges into smaller ones, with the station's digest of each. Memory is bounded by the
+//! number of ranges.
 
 use std::collections::{BTreeMap, BinaryHeap};
 
@@ -36,7 +37,7 @@ pub(super) struct Part {
 pub(super) struct Whole {
     /// They leave nothing out: what lies between and beside the station's rows is in ranges of its own.
     pub(super) parts: Vec<Part>,
-    /// How many of them have rows.
+    /// The number of them that have rows.
     pub(super) filled: u64,
     pub(super) rows: u64,
     pub(super) unsendable: u64,
@@ -141,7 +142,7 @@ impl Sample {
         }
     }
 
-    /// Where to cut the range into at most `parts_max` parts with about as many rows each.
+    /// The places at which to cut the range into at most `parts_max` parts with about as many rows each.
     fn cuts(self, range: &Range, parts_max: usize, pruned: &Pruned, least: Key) -> Vec<Identity> {
         let (from_us, to_us) = times_of(range);
         let has_pruned = pruned.between(from_us, to_us).next().is_some();
@@ -161,8 +162,8 @@ impl Sample {
     }
 }
 
-/// Cuts ranges of one table, sorted and disjoint, into parts of about [`PART_ROWS`] rows, or into as many as one request may ask about.
-/// Two passes: one finds where to cut, one digests.
+/// Cuts ranges of one table, sorted and disjoint, into parts of about [`PART_ROWS`] rows, or into as many as one
+/// request may ask about. Two passes: one finds where to cut, one digests.
 pub(super) fn split(rows: &Rows<'_>, index: usize, ranges: &[Range]) -> Result<Vec<Part>> {
     let parts_max = RANGES_MAX / ranges.len().max(1);
     let room = SAMPLE_MAX / ranges.len().max(1);
@@ -229,8 +230,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut store = Store::init(folder.path().join("field.db"), &Schema::parse(TOML).unwrap(), [7; 16]).unwrap();
         store.connection().execute_batch(&format!("UPDATE tidemark_station SET number = 3; {statements}")).unwrap();
-        let (tx, file, identity) = store.read().unwrap();
-        check(&Rows::new(&tx, file, identity, &meta::read(&tx, file).unwrap()).unwrap());
+        let (tx, file, catalog) = store.read().unwrap();
+        check(&Rows::new(&tx, file, catalog, &meta::read(&tx, file).unwrap()).unwrap());
     }
 
     /// Checks that parts follow each other without a gap from `from` to `to`, and returns their sum.

@@ -1,4 +1,5 @@
-//! Repair: what differs upstream is written into the log again, and goes the ordinary way. The log's chain covers it as it does any change.
+//! Repair: what differs upstream is written into the log again, and goes the ordinary way. The log's chain covers it as
+//! it does any change.
 
 use std::collections::HashSet;
 
@@ -6,14 +7,15 @@ use tidemark_core::capture::{log_delete, log_row};
 use tidemark_core::identity::{Identity, Key};
 use tidemark_core::schema::Table;
 
-use super::{Difference, Kind};
+use super::report::{Difference, Kind};
+use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::meta;
 use crate::pruned::has_key;
 use crate::rows::{Local, Lookup, Rows};
 use crate::store::Store;
 
-/// What was written into the log.
+/// The number of rows that were written into the log again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Logged {
     /// Rows sent once more.
@@ -30,15 +32,15 @@ pub(super) fn repair(store: &mut Store, differences: &[Difference]) -> Result<Lo
     let schema = store.schema().clone();
     store.transaction(|tx| {
         let sql = |error| Error::sqlite(&file, "log what is sent again", error);
-        let identity = meta::read_identity(tx, &file)?;
-        let rows = Rows::new(tx, &file, &identity, &meta::read(tx, &file)?)?;
+        let catalog = Catalog::read(tx, &file)?;
+        let rows = Rows::new(tx, &file, &catalog, &meta::read(tx, &file)?)?;
         let mut logged = Logged::default();
         for &index in schema.parents_first() {
             let table = &schema.tables()[index];
-            if !identity.lacking.has(table) {
+            if !catalog.lacking.has(table) {
                 continue;
             }
-            let mut write = tx.prepare(&log_row(table, &identity.lacking.columns(table))).map_err(sql)?;
+            let mut write = tx.prepare(&log_row(table, &catalog.lacking.columns(table))).map_err(sql)?;
             let wanted = differences.iter().filter(|found| found.table == index && found.kind != Kind::Extra);
             let wanted: Vec<Identity> = wanted.map(|found| found.identity).collect();
             for identity in parents_before_children(&mut rows.lookup(index)?, index, table, wanted)? {

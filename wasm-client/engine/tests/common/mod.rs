@@ -258,11 +258,11 @@ impl World {
     pub fn joined_with(limits: FrameLimits) -> Self {
         let mut world = Self::new();
         world.server.limits = limits;
-        let Begin::Ask(request) = join::begin(&mut world.store, &code(), None, Secret([5; 32])).unwrap() else {
+        let Begin::Ask(request) = join::ask(&mut world.store, &code(), None, Secret([5; 32])).unwrap() else {
             panic!()
         };
         let reply = world.server.send(&request).unwrap();
-        join::finish(&mut world.store, 0, &reply).unwrap();
+        join::hear(&mut world.store, 0, &reply).unwrap();
         world.server.requests.clear();
         world
     }

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use tidemark_client::{FormerStation, State, Status, Store};
 use tidemark_core::schema::Fingerprint;
 
-use super::{Fatal, remedy, show};
+use super::{Fatal, show, words};
 use crate::clock::now_ms;
 
 #[derive(Debug, clap::Args)]
@@ -83,15 +83,11 @@ fn json_of(facts: &Facts) -> Json {
         "unlogged_rows": facts.unlogged,
         "captured": facts.captured,
         "last_contact_ms": status.last_contact_ms,
-        "last_error": last_error(status),
+        "last_error": words::last_error(status),
         "last_error_ms": status.last_error_ms,
-        "forked": status.forked,
+        "forked": status.forked.as_ref().map(words::halt),
         "former": former,
     })
-}
-
-fn last_error(status: &Status) -> Option<String> {
-    status.last_error.as_deref().map(|message| remedy::with(message, status.last_remedy.as_ref()))
 }
 
 fn print(facts: &Facts) {
@@ -131,14 +127,14 @@ fn print(facts: &Facts) {
         line("rejects", "0");
     }
     line("last contact", &status.last_contact_ms.map_or_else(|| "never".to_owned(), when));
-    if let Some(error) = last_error(status) {
+    if let Some(error) = words::last_error(status) {
         line(
             "last error",
             &format!("{}{error}", status.last_error_ms.map(|ms| format!("{}: ", when(ms))).unwrap_or_default()),
         );
     }
     if let Some(forked) = &status.forked {
-        line("forked", forked);
+        line("forked", &words::halt(forked));
     }
     if !facts.captured {
         line(

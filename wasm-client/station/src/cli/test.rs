@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use serde_json::json;
-use tidemark_client::sync::{Method, Request, ServerUrl, Transport as _};
+use tidemark_client::sync::{Request, ServerUrl, Transport as _};
 use tidemark_client::{Error, State, Store, private};
 use tidemark_core::protocol::StationReply;
 
-use super::{Fatal, show};
+use super::{Fatal, show, words};
 use crate::clock::now_ms;
 use crate::transport::HttpTransport;
 
@@ -123,7 +123,7 @@ fn joined(store: &mut Store) -> Result<Check, Fatal> {
     let status = store.status()?;
     let (good, says) = match (&status.membership, status.state) {
         (None, _) => (None, "has not joined a server; it records all the same".to_owned()),
-        (Some(_), State::Forked) => (Some(false), status.forked.unwrap_or_default()),
+        (Some(_), State::Forked) => (Some(false), status.forked.as_ref().map(words::halt).unwrap_or_default()),
         (Some(member), _) => (
             Some(true),
             format!(
@@ -149,15 +149,7 @@ fn server(store: &Store) -> Result<Vec<Check>, Fatal> {
         Ok(url) => url,
         Err(error) => return Ok(vec![check("server", false, error.to_string())]),
     };
-    let request = Request {
-        id: 1,
-        method: Method::Get,
-        url: url.join("/v1/station"),
-        token: Some(token),
-        content_type: None,
-        body: Vec::new(),
-        timeout_ms: TIMEOUT_MS,
-    };
+    let request = Request::get(&url, "/v1/station", &token).within_ms(TIMEOUT_MS);
     let before_ms = now_ms();
     let reply = match HttpTransport::new().send(&request) {
         Ok(reply) if reply.status == 200 => reply,

@@ -1,0 +1,74 @@
+//! Writes into the station's row what happened to it: each method in a transaction of its own.
+
+use rusqlite::Connection;
+use tidemark_core::ids::StationNumber;
+use tidemark_core::limits::FrameLimits;
+use tidemark_core::protocol::Remedy;
+
+use super::Store;
+use crate::error::{Result, Secret};
+use crate::meta::{Membership, write};
+use crate::noted;
+
+impl Store {
+    /// Runs one writer of the station's row, in a transaction of its own.
+    fn write_row<T>(&self, write: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        write(self.connection()).map_err(self.sqlite("update the station's row"))
+    }
+
+    /// Notes, durably, that changes up to `seq` are about to leave the file by hand.
+    pub(crate) fn note_carried(&self, seq: u64) -> Result<()> {
+        self.write_row(|db| write::carried(db, seq))
+    }
+
+    /// Notes, durably, that changes up to `seq` are about to be sent as station `number`. Returns `false` when the file
+    /// is another station by now.
+    pub(crate) fn note_sent(&self, number: StationNumber, seq: u64) -> Result<bool> {
+        write::sent(self.connection(), number, seq).map_err(self.sqlite("note what is sent"))
+    }
+
+    /// Notes that the server answered and has the same history.
+    pub(crate) fn note_agreed(&self, now_ms: i64) -> Result<()> {
+        self.write_row(|db| write::agreed(db, now_ms))
+    }
+
+    /// Notes that the server answered and has another history; no process sends from the file until that is settled.
+    /// `kept` is from [`crate::halt::Halt::kept`].
+    pub(crate) fn note_forked(&self, now_ms: i64, kept: &str) -> Result<()> {
+        self.write_row(|db| write::forked(db, now_ms, kept))
+    }
+
+    /// Notes that the log is not what Tidemark wrote; no process sends from the file until that is settled.
+    /// `kept` is from [`crate::halt::Halt::kept`].
+    pub(crate) fn note_tampered(&self, kept: &str) -> Result<()> {
+        self.write_row(|db| write::tampered(db, kept))
+    }
+
+    /// Keeps the token to join with; see [`write::begin_join`].
+    pub(crate) fn begin_join(&self, code_digest: [u8; 32], fresh_token: &Secret, server: &str) -> Result<()> {
+        write::begin_join(self.connection(), code_digest, fresh_token, server).map_err(self.sqlite("keep the token"))
+    }
+
+    /// Forgets which code the token was made for; a planted bug.
+    pub(crate) fn forget_join_code(&self) -> Result<()> {
+        self.write_row(write::forget_join_code)
+    }
+
+    /// Notes that the server took the file for a station.
+    pub(crate) fn note_joined(&self, membership: &Membership, limits: &FrameLimits, now_ms: i64) -> Result<()> {
+        self.write_row(|db| write::joined(db, membership, limits, now_ms))
+    }
+
+    /// Notes that the server is at another URL.
+    pub(crate) fn note_server(&self, url: &str) -> Result<()> {
+        self.write_row(|db| write::move_server(db, url))
+    }
+
+    /// Notes what went wrong, and the remedy that the server names, for `status`.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn note_error(&self, now_ms: i64, message: &str, remedy: Option<&Remedy>) -> Result<()> {
+        self.write_row(|db| write::failed(db, now_ms, &noted::write(message, remedy)))
+    }
+}

@@ -1,0 +1,162 @@
+//! Station and server at work at the same time: while a batch is in flight, the one before it is acknowledged here and
+//! the one after it is cut.
+//!
+//! ```text
+//! server    apply N            apply N + 1                    apply N + 2
+//! station   ack N − 1, cut N + 1   ack N, cut N + 2           …
+//! ```
+//!
+//! The batch that was cut ahead is sent only if it still is what would be cut then: it begins where the changes that
+//! are upstream end, and the file still says that these changes were about to be sent. A file that was put back to an
+//! older copy says so no more; one that says so has the changes, and no others in their place, since the log is only
+//! appended to.
+//!
+//! A process that ends before it has acknowledged a batch leaves the file as if the reply had been lost: the batch is
+//! sent once more, and the server, which has it, says so.
+
+use tidemark_core::decision::Cursor;
+use tidemark_core::frame::{self, FrameHeader};
+use tidemark_core::ids::StationNumber;
+use tidemark_core::limits::FrameLimits;
+use tidemark_core::protocol::RejectedChange;
+use tidemark_core::reject::Rejection;
+
+use super::{Push, Sent};
+use crate::ack::{Ack, acknowledge};
+use crate::error::Result;
+use crate::meta::Meta;
+use crate::outbox::{Snapshot, encode};
+use crate::store::Store;
+use crate::sync::conversation::{Link, Turn};
+
+/// Proof that this build can do two things at once. A browser's cannot make one, and need not carry the code.
+#[cfg(not(target_arch = "wasm32"))]
+type AtOnce = ();
+#[cfg(not(target_arch = "wasm32"))]
+const AT_ONCE: Option<AtOnce> = Some(());
+#[cfg(target_arch = "wasm32")]
+type AtOnce = std::convert::Infallible;
+#[cfg(target_arch = "wasm32")]
+const AT_ONCE: Option<AtOnce> = None;
+
+/// A batch that was cut before its time.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    _at_once: AtOnce,
+    station: StationNumber,
+    sent: Sent,
+    frame: Vec<u8>,
+}
+
+/// An [`Ack`] that waits.
+#[derive(Debug)]
+pub(super) struct Held {
+    _at_once: AtOnce,
+    base: Cursor,
+    upto: Cursor,
+    largest_ids: Vec<(String, i64)>,
+    rejected_here: Vec<(u64, Rejection)>,
+    rejected_by_server: Vec<RejectedChange>,
+    limits: FrameLimits,
+    now_ms: i64,
+}
+
+impl Push {
+    /// Cuts the batch after the one in flight, which was sent as station `number`, if more was waiting when that was
+    /// cut.
+    pub(in crate::sync) fn look_ahead(
+        &mut self,
+        turn: &mut Turn<'_>,
+        sent: &Sent,
+        number: StationNumber,
+    ) -> Result<()> {
+        let Some(_at_once) = AT_ONCE else { return Ok(()) };
+        let ready = sent.capped && self.ahead.is_none();
+        let Some(pace) = turn.link.pace.as_ref().filter(|_| ready) else { return Ok(()) };
+        let cut = {
+            let snapshot = Snapshot::take(turn.store)?;
+            if snapshot.tidemark != sent.base {
+                return Ok(());
+            }
+            snapshot.cut(sent.last(), snapshot.last_seq, &pace.caps(), turn.now_ms)?
+        };
+        // Whatever stands in the way is told when its time comes.
+        let Some(cut) = cut.filter(|cut| cut.batch.station == number) else { return Ok(()) };
+        let Ok(frame) = encode(&cut.batch, pace.limits()) else { return Ok(()) };
+        let sent = Sent::of(&cut, turn.store);
+        if turn.store.note_sent(number, sent.span.last_seq())? {
+            self.ahead = Some(Ahead { _at_once, station: number, sent, frame });
+        }
+        Ok(())
+    }
+
+    /// Acknowledges what is upstream and was left for later.
+    pub(in crate::sync) fn settle(&mut self, store: &mut Store) -> Result<()> {
+        let Some(held) = &self.held else { return Ok(()) };
+        let ack = Ack {
+            base: held.base,
+            upto: held.upto,
+            largest_ids: &held.largest_ids,
+            rejected_here: &held.rejected_here,
+            rejected_by_server: &held.rejected_by_server,
+            limits: held.limits,
+            now_ms: held.now_ms,
+        };
+        // Where another process was faster, that is as good.
+        acknowledge(store, &ack)?;
+        self.held = None;
+        Ok(())
+    }
+
+    /// Leaves an acknowledgement for later, if the next batch is ready to go first.
+    pub(super) fn hold(&mut self, ack: &Ack<'_>) -> bool {
+        let ready = self.held.is_none() && self.ahead.as_ref().is_some_and(|ahead| ahead.sent.base == ack.upto);
+        let at_once = AT_ONCE.filter(|_| ready);
+        if let Some(_at_once) = at_once {
+            self.held = Some(Held {
+                _at_once,
+                base: ack.base,
+                upto: ack.upto,
+                largest_ids: ack.largest_ids.to_vec(),
+                rejected_here: ack.rejected_here.to_vec(),
+                rejected_by_server: ack.rejected_by_server.to_vec(),
+                limits: ack.limits,
+                now_ms: ack.now_ms,
+            });
+        }
+        at_once.is_some()
+    }
+
+    /// Drops the batch that was cut ahead unless it is the next one now. Returns whether something must be acknowledged
+    /// here before anything is asked.
+    pub(in crate::sync) fn check_ahead(&mut self, link: &Link, meta: &Meta) -> bool {
+        let is_next = self.ahead.as_ref().is_some_and(|ahead| self.is_next(ahead, link, meta));
+        if !is_next {
+            self.ahead = None;
+        }
+        !is_next && self.held.is_some()
+    }
+
+    fn is_next(&self, Ahead { station, sent, frame, .. }: &Ahead, link: &Link, meta: &Meta) -> bool {
+        let number = meta.membership.as_ref().map(|membership| membership.number);
+        let upstream = match &self.held {
+            Some(held) if held.base == meta.tidemark => held.upto,
+            _ => meta.tidemark,
+        };
+        let follows = number == Some(*station) && upstream == sent.base && meta.sent_seq >= sent.span.last_seq();
+        let fits = link.pace.as_ref().is_some_and(|pace| FrameHeader::parse(frame, pace.limits()).is_ok());
+        follows && fits && !link.ask_station && !link.outage.probes()
+    }
+
+    /// Drops the batch that was cut ahead.
+    pub(in crate::sync) fn drop_ahead(&mut self) {
+        self.ahead = None;
+    }
+
+    /// The batch that was cut ahead, if there is one: it was checked to be the next.
+    pub(super) fn take_ahead(&mut self, now_ms: i64) -> Option<(Sent, Vec<u8>)> {
+        let Ahead { sent, mut frame, .. } = self.ahead.take()?;
+        frame::restamp(&mut frame, now_ms);
+        Some((sent, frame))
+    }
+}
