@@ -1,5 +1,5 @@
-//! Answers kept until a page has them. A page whose call got no answer, because the worker that did it died, asks again: what was committed is
-//! answered from here, and not done twice.
+//! Answers kept until a page has them. A page whose call got no answer, because the worker that did it died, asks
+//! again: what was committed is answered from here, and not done twice.
 
 use rusqlite::{Connection, OptionalExtension as _};
 
@@ -13,7 +13,8 @@ pub fn prepare(db: &Connection) -> rusqlite::Result<()> {
     )
 }
 
-/// Keeps the answer to a tab's call, in the transaction that is open, and forgets those it has received: its calls up to `done_up_to`.
+/// Keeps the answer to a tab's call, in the transaction that is open, and forgets those it has received: its calls up
+/// to `done_up_to`.
 ///
 /// # Errors
 /// SQLite's; also when the call was noted before.

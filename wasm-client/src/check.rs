@@ -10,7 +10,8 @@ pub const ALWAYS_BYTES_MAX: u64 = 32 << 20;
 const EVERY_MS: i64 = 24 * 3_600_000;
 /// Complaints that are looked at.
 const LINES_MAX: u32 = 100;
-/// Complaints about what a row holds, not about the file: a program may have switched the checks off that refuse such rows.
+/// Complaints about what a row holds, not about the file: a program may have switched the checks off that refuse such
+/// rows.
 const ABOUT_ROWS: [&str; 5] =
     ["CHECK constraint failed", "NULL value in ", "NUMERIC value in ", "TEXT value in ", "non-"];
 

@@ -252,7 +252,8 @@ impl Core {
         })
     }
 
-    /// The next changes as a request of at most so many bytes, for a page that is being closed; undefined when there is none to send.
+    /// The next changes as a request of at most so many bytes, for a page that is being closed; undefined when there is
+    /// none to send.
     pub fn farewell(&self, now_ms: f64, bytes_max: u32) -> Js<JsValue> {
         self.with(|session| {
             if session.in_transaction() {

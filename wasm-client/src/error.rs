@@ -1,4 +1,5 @@
-//! Failures as a page sees them: a code for programs, and words for people that speak of this page and not of a command line.
+//! Failures as a page sees them: a code for programs, and words for people that speak of this page and not of a command
+//! line.
 
 use rusqlite::ErrorCode;
 use tidemark_client::Error;
@@ -71,7 +72,8 @@ impl Code {
 pub struct Failure {
     /// For programs.
     pub code: Code,
-    /// For programs: which of the things that the code stands for; `None` where it says all. `web/src/index.d.ts` describes them.
+    /// For programs: which of the things that the code stands for; `None` where it says all. `web/src/index.d.ts`
+    /// describes them.
     pub reason: Option<&'static str>,
     /// What happened, where, what to do.
     pub message: String,

@@ -1,6 +1,7 @@
 //! Tidemark in a browser: the client engine, with SQLite on the origin's private file system, as JavaScript calls it.
 //!
-//! A page's worker owns one `Core` and calls it; time, randomness and the network are the worker's. `web/` is the package around it.
+//! A page's worker owns one `Core` and calls it; time, randomness and the network are the worker's. `web/` is the
+//! package around it.
 //!
 //! | module | what lives there |
 //! |---|---|

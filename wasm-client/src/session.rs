@@ -1,4 +1,5 @@
-//! A station's open database, as a page works with it: statements, one transaction at a time, what they changed; and the engine beside it.
+//! A station's open database, as a page works with it: statements, one transaction at a time, what they changed; and
+//! the engine beside it.
 
 use rusqlite::config::DbConfig;
 use rusqlite::types::Value;
@@ -85,8 +86,8 @@ impl Session {
         Ok(session)
     }
 
-    /// Follows a newer version of the schema. An older one, of which the database's is an addition, is taken as it is: a page of
-    /// yesterday goes on working.
+    /// Follows a newer version of the schema. An older one, of which the database's is an addition, is taken as it is:
+    /// a page of yesterday goes on working.
     fn follow(&mut self, schema: &Schema) -> Result<()> {
         let current = self.store.schema();
         if schema.name() == current.name()
@@ -279,8 +280,8 @@ impl Session {
         Ok(())
     }
 
-    /// Visits the pages of the whole database in order, each with how many bytes all have: a file that any SQLite opens. It holds the
-    /// station's token, so whoever has it can push as this station.
+    /// Visits the pages of the whole database in order, each with how many bytes all have: a file that any SQLite
+    /// opens. It holds the station's token, so whoever has it can push as this station.
     ///
     /// # Errors
     /// SQLite's.
@@ -356,7 +357,8 @@ impl Session {
     }
 }
 
-/// No statement may change the file behind SQLite's back, and a row without its parent is refused at once and not by the server.
+/// No statement may change the file behind SQLite's back, and a row without its parent is refused at once and not by
+/// the server.
 fn settle(db: &Connection) -> rusqlite::Result<()> {
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true).map(|_| ())

@@ -1,4 +1,5 @@
-//! Files on the origin's private file system: a pool of sync access handles for each database, exclusive to the worker that opened it.
+//! Files on the origin's private file system: a pool of sync access handles for each database, exclusive to the worker
+//! that opened it.
 
 use rusqlite::{Connection, OpenFlags};
 use sqlite_wasm_rs::WasmOsCallback;
@@ -9,9 +10,9 @@ use crate::error::{Code, Failure, Result};
 /// Files of a pool: the database, its journal, and some to spare.
 const FILES: usize = 4;
 
-/// Write-ahead logging: one flush per commit, where a rollback journal takes three or four. Its index needs shared memory, which there is none
-/// of, unless the connection is the only one from its first look at the file: hence the order. A log that a large transaction has stretched is
-/// cut to this many bytes again.
+/// Write-ahead logging: one flush per commit, where a rollback journal takes three or four. Its index needs shared
+/// memory, which there is none of, unless the connection is the only one from its first look at the file: hence the
+/// order. A log that a large transaction has stretched is cut to this many bytes again.
 const SETTINGS: &str = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 8388608";
 
 /// An open pool: whoever has it has all handles of the database.

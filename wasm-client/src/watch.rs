@@ -1,4 +1,5 @@
-//! What SQLite tells about statements: which tables a commit changed, which a statement reads; and what a page's statements may not do.
+//! What SQLite tells about statements: which tables a commit changed, which a statement reads; and what a page's
+//! statements may not do.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -96,8 +97,8 @@ impl Watch {
         (done, self.state().read.take().unwrap_or_default())
     }
 
-    /// No transaction is open: what was changed and not committed was rolled back. (SQLite would tell, but also while it closes, when
-    /// nobody can be told any more.)
+    /// No transaction is open: what was changed and not committed was rolled back. (SQLite would tell, but also while
+    /// it closes, when nobody can be told any more.)
     pub fn forget_uncommitted(&self) {
         self.state().changing.clear();
     }

@@ -1,4 +1,5 @@
-//! The last error as a station file keeps it: its words, and on a line of its own, as JSON, what the server says would help.
+//! The last error as a station file keeps it: its words, and on a line of its own, as JSON, what the server says would
+//! help.
 
 use tidemark_core::protocol::Remedy;
 

@@ -1,4 +1,5 @@
-//! Attaching: whatever programs write while the rows that were there are logged, the log replayed gives the tables, and has no gap.
+//! Attaching: whatever programs write while the rows that were there are logged, the log replayed gives the tables, and
+//! has no gap.
 
 use std::collections::BTreeMap;
 
@@ -139,7 +140,8 @@ proptest! {
     }
 }
 
-/// JSON that is a number: SQLite keeps it as one, since a column declared JSON has numeric affinity. It travels as JSON all the same.
+/// JSON that is a number: SQLite keeps it as one, since a column declared JSON has numeric affinity. It travels as JSON
+/// all the same.
 #[test]
 fn json_that_is_a_number_can_go_upstream() {
     let folder = tempfile::tempdir().unwrap();

@@ -234,8 +234,8 @@ fn a_station_that_has_not_joined_exports_nothing() {
     assert!(take(&mut world, b"TDMR").is_err());
 }
 
-/// Whatever the order of writing, exporting, pushing, importing and taking receipts, old ones and new ones, some lost, each change is upstream
-/// once, nothing is trimmed before that, and the station drains.
+/// Whatever the order of writing, exporting, pushing, importing and taking receipts, old ones and new ones, some lost,
+/// each change is upstream once, nothing is trimmed before that, and the station drains.
 #[test]
 fn any_mix_of_bundles_and_pushes_leaves_each_change_once() {
     for seed in 0..25_u64 {

@@ -1,7 +1,9 @@
-//! Capture, driven by random statements: whatever programs do to the tables, replaying the log gives the same tables, bit for bit.
+//! Capture, driven by random statements: whatever programs do to the tables, replaying the log gives the same tables,
+//! bit for bit.
 //!
-//! The statements run over several connections, with savepoints, rollbacks, `OR REPLACE`, `OR IGNORE`, upserts, updates of keys and
-//! time columns, on tables with and without time columns and with UNIQUE constraints that the schema does not know.
+//! The statements run over several connections, with savepoints, rollbacks, `OR REPLACE`, `OR IGNORE`, upserts, updates
+//! of keys and time columns, on tables with and without time columns and with UNIQUE constraints that the schema does
+//! not know.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -124,7 +126,8 @@ fn tables_of(db: &Connection) -> BTreeMap<String, Rows> {
     schema.tables().iter().map(table).collect()
 }
 
-/// What upstream would hold: its key is key and time, so a row whose time changed without a logged delete would stand there twice.
+/// What upstream would hold: its key is key and time, so a row whose time changed without a logged delete would stand
+/// there twice.
 fn replay(db: &Connection) -> Result<BTreeMap<String, Rows>, String> {
     let schema = schema();
     let width = 4 + schema.columns_max();

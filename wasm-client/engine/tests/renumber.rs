@@ -13,7 +13,8 @@ fn write(world: &World, sql: &str) {
     world.store.connection().execute_batch(sql).unwrap();
 }
 
-/// Two sites that travel, one of them deleted again; one with a key that does not, and after it one that SQLite numbered, each with a reading.
+/// Two sites that travel, one of them deleted again; one with a key that does not, and after it one that SQLite
+/// numbered, each with a reading.
 fn ran_away() -> World {
     let mut world = World::joined();
     write(&world, "PRAGMA foreign_keys = ON; INSERT INTO site (name) VALUES ('a'), ('b')");

@@ -154,7 +154,8 @@ fn the_server_is_told_what_became_of_rejects_it_has_no_image_of() {
     assert_eq!(world.server.told[0].1, RejectFate::Discarded);
     assert!(world.server.told[1..].iter().all(|(_, fate)| *fate == RejectFate::Superseded));
 
-    // Those that were sent again are rejected again, and open; another process tells the rest once more, and after a month no more.
+    // Those that were sent again are rejected again, and open; another process tells the rest once more, and after a
+    // month no more.
     world.clock.0 += 600_000;
     world.push();
     assert_eq!(world.server.told.len(), many, "the same process does not repeat itself");

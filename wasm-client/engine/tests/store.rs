@@ -1,4 +1,5 @@
-//! Files that are not what they should be, each with its own error; and capture that follows what other programs do to the tables.
+//! Files that are not what they should be, each with its own error; and capture that follows what other programs do to
+//! the tables.
 
 use std::path::Path;
 

@@ -498,7 +498,8 @@ fn a_limit_that_was_raised_lets_the_change_through_that_it_held() {
     let (kind, message) = stopped(world.push());
     assert_eq!(kind, StopKind::TooLarge);
     assert!(message.contains("change 1 alone"), "{message}");
-    // What this station remembers of the limits is not what counts: neither for an engine that goes on, nor for a new one.
+    // What this station remembers of the limits is not what counts: neither for an engine that goes on, nor for a new
+    // one.
     world.server.limits = FrameLimits::DEFAULT;
     let mut other = World::joined_with(tiny);
     other.write(3);

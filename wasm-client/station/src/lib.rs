@@ -18,6 +18,7 @@ pub mod cli;
 pub mod clock;
 pub mod daemon;
 pub mod entropy;
+mod error;
 pub mod import;
 mod station;
 pub mod transport;

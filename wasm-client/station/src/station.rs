@@ -16,34 +16,12 @@ use tidemark_core::schema::Schema;
 
 use crate::cli::words;
 use crate::clock::{self, SystemClock};
-use crate::entropy::{self, NoEntropy};
+use crate::entropy;
+pub use crate::error::StationError;
 use crate::transport::HttpTransport;
 
 /// When a push gives up: after so many failures in a row, or when a server asks for a longer wait.
 pub const PATIENCE: Patience = Patience { failures: 4, wait_ms: 30_000 };
-
-/// What can go wrong with a station.
-#[derive(Debug, thiserror::Error)]
-pub enum StationError {
-    /// The file.
-    #[error(transparent)]
-    Store(#[from] Error),
-    /// Joining.
-    #[error(transparent)]
-    Join(#[from] JoinError),
-    /// Rejoining.
-    #[error(transparent)]
-    Rejoin(#[from] RejoinError),
-    /// The server cannot be reached; nothing is lost.
-    #[error("{0}")]
-    Unreachable(String),
-    /// A bundle or a receipt.
-    #[error(transparent)]
-    Bundle(#[from] BundleError),
-    /// No randomness.
-    #[error(transparent)]
-    Entropy(#[from] NoEntropy),
-}
 
 /// A station: open its file, write, push.
 ///
@@ -155,7 +133,8 @@ impl Station {
         self.store.status()
     }
 
-    /// Joins the server that made `code`; `server` overrides the code's URL. After a lost reply the same call repairs it.
+    /// Joins the server that made `code`; `server` overrides the code's URL. After a lost reply the same call repairs
+    /// it.
     ///
     /// # Errors
     /// A bad code, an unreachable server, or what the server said.
@@ -186,7 +165,8 @@ impl Station {
     /// Goes on under a new number, with a code made for that. After a lost reply the same call goes on where it was.
     ///
     /// # Errors
-    /// A bad code, an unreachable server, what the server said, or histories that cannot be told apart. The file is what it was then.
+    /// A bad code, an unreachable server, what the server said, or histories that cannot be told apart. The file is
+    /// what it was then.
     pub fn rejoin(
         &mut self,
         code: &str,

@@ -66,7 +66,8 @@ fn listing(folder: &Path) -> BTreeMap<PathBuf, (u64, std::time::SystemTime)> {
         .collect()
 }
 
-/// The program as a user who may read a folder and write nothing in it. Root may write anything, so another user runs it then.
+/// The program as a user who may read a folder and write nothing in it. Root may write anything, so another user runs
+/// it then.
 struct Watcher {
     program: PathBuf,
     _program: TempDir,

@@ -8,7 +8,8 @@ use tidemark_core::survey::{Answer, Ask, DigestReply, Question, Range};
 use crate::pruned::record::PrunedRow;
 use crate::store::Store;
 use crate::sync::backoff::retry_after_ms;
-use crate::sync::reply::{Read, read, stop_of};
+use crate::sync::reply::{Read, read};
+use crate::sync::stop::stop_of;
 use crate::sync::{Backoff, Reply};
 use crate::verify::{Ended, Means, Standing, request_of, stands};
 

@@ -13,7 +13,7 @@ use tidemark_core::ids::StationNumber;
 use tidemark_core::joincode::{JoinCode, JoinCodeError};
 use tidemark_core::limits::FrameLimits;
 use tidemark_core::planted::{Bug, planted};
-use tidemark_core::protocol::{JoinReply, JoinRequest, Problem, ProblemCode, Remedy};
+use tidemark_core::protocol::{JoinReply, JoinRequest, Problem, ProblemCode, Remedy, path};
 use tidemark_core::value::{format_uuid, hex};
 
 use super::reply::{Read, read};
@@ -229,7 +229,7 @@ pub(super) fn request(
         station,
         former_uuid,
     };
-    Request::json(url, "/v1/join", None, &request)
+    Request::json(url, path::JOIN, None, &request)
 }
 
 /// Which code a token was made for.

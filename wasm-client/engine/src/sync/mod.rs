@@ -26,7 +26,7 @@ mod refusal;
 pub mod rejoin;
 pub(crate) mod reply;
 pub(crate) mod request;
-mod stop;
+pub(crate) mod stop;
 mod url;
 
 pub use backoff::{Backoff, BackoffBounds};

@@ -5,7 +5,7 @@ use std::fmt;
 use tidemark_core::protocol::{Problem, ProblemCode};
 
 use super::Stop;
-use super::reply::stop_of;
+use super::stop::stop_of;
 
 /// Why a server does not let a file in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Rejoining: a file whose history parted from its number's goes on under a new number.
 //!
 //! ```text
-//! begin ─ keep uuid and token ─▶ GET /v1/history … ─▶ where do the histories part? ─▶ POST /v1/rejoin ─▶ one local transaction
+//! begin ─ keep uuid and token ─▶ GET /v1/history … ─▶ where do they part? ─▶ POST /v1/rejoin ─▶ one local transaction
 //!            ▲                        ▲                                                     │
 //!            └ again with the same code └──────────────── the server moved meanwhile ◀──────┘
 //! ```
@@ -13,7 +13,7 @@
 //! joined, is asked for a number as when joining (`POST /v1/join`), and is sent every row: [`Manner::Anew`].
 
 use tidemark_core::joincode::JoinCode;
-use tidemark_core::protocol::{JoinReply, ProblemCode};
+use tidemark_core::protocol::{JoinReply, ProblemCode, path};
 use tidemark_core::rejoin::{HistoryReply, RejoinReply, RejoinRequest};
 use tidemark_core::value::{format_uuid, hex};
 
@@ -228,7 +228,7 @@ impl Rejoin {
             return self.already(store);
         }
         if let Some(after) = self.comparison.asks_after() {
-            let request = Request::get(&self.server, &format!("/v1/history?after={after}"), self.token()?);
+            let request = Request::get(&self.server, &format!("{}?after={after}", path::HISTORY), self.token()?);
             return Ok(Step::Ask(request.within_ms(TIMEOUT_MS)));
         }
         let own = &self.comparison.own;
@@ -266,7 +266,7 @@ impl Rejoin {
             next,
             must_replace: parting == RejoinBasis::Rows,
         };
-        let request = Request::json(&self.server, "/v1/rejoin", Some(self.token()?), &request);
+        let request = Request::json(&self.server, path::REJOIN, Some(self.token()?), &request);
         Ok(Step::Ask(request.within_ms(TIMEOUT_MS)))
     }
 

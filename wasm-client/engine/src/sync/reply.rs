@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde::de::DeserializeOwned;
 use tidemark_core::limits::MESSAGE_BYTES_MAX;
-use tidemark_core::protocol::{Problem, ProblemCode};
+use tidemark_core::protocol::Problem;
 
-use super::{Reply, Stop};
+use super::request::Reply;
 use crate::error::printable;
 
 /// A reply's body as `T`, when the status says success.
@@ -59,35 +59,5 @@ pub(crate) fn read<T: DeserializeOwned>(reply: &Reply) -> Read<T> {
             Read::Problem(Problem { detail: printable(&problem.detail), remedy, ..problem })
         }
         _ => Read::Other(Foreign::Status(reply.status)),
-    }
-}
-
-/// Problems that asking again does not solve. `None`: the others.
-pub(crate) fn stop_of(problem: &Problem) -> Option<Stop> {
-    match problem.code {
-        ProblemCode::Unauthorized
-        | ProblemCode::Revoked
-        | ProblemCode::WrongStation
-        | ProblemCode::UnknownSchema
-        | ProblemCode::IncompatibleSchema
-        | ProblemCode::NotFound
-        | ProblemCode::MethodNotAllowed
-        | ProblemCode::JoinCodeUnknown
-        | ProblemCode::JoinCodeUsed
-        | ProblemCode::JoinCodeExpired
-        | ProblemCode::StationsExhausted
-        | ProblemCode::CannotRejoin => {
-            let (code, detail, remedy) = (problem.code, problem.detail.clone(), problem.remedy.clone());
-            Some(Stop::Problem { code, detail, remedy })
-        }
-        ProblemCode::BadFrame
-        | ProblemCode::BadRequest
-        | ProblemCode::Gap
-        | ProblemCode::Forked
-        | ProblemCode::Moved
-        | ProblemCode::TooLarge
-        | ProblemCode::Timeout
-        | ProblemCode::Internal
-        | ProblemCode::Unavailable => None,
     }
 }

@@ -1,7 +1,7 @@
 //! One HTTP exchange with a server, and the one place that makes its request.
 
 use serde::Serialize;
-use tidemark_core::protocol::FRAME_MEDIA_TYPE;
+use tidemark_core::protocol::{FRAME_MEDIA_TYPE, path};
 
 use super::ServerUrl;
 use crate::error::Secret;
@@ -66,7 +66,7 @@ impl Request {
     /// A batch.
     pub(crate) fn frame(server: &ServerUrl, token: &Secret, frame: Vec<u8>) -> Self {
         let timeout_ms = TIMEOUT_MS + frame.len() as u64 / SLOWEST_BYTES_PER_MS;
-        Self::post(server, "/v1/push", Some(token), FRAME_MEDIA_TYPE, frame).within_ms(timeout_ms)
+        Self::post(server, path::PUSH, Some(token), FRAME_MEDIA_TYPE, frame).within_ms(timeout_ms)
     }
 
     fn post(server: &ServerUrl, path: &str, token: Option<&Secret>, media: &'static str, body: Vec<u8>) -> Self {

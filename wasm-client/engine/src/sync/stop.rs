@@ -4,7 +4,7 @@
 use std::fmt;
 
 use tidemark_core::ids::StationNumber;
-use tidemark_core::protocol::{ProblemCode, Remedy};
+use tidemark_core::protocol::{Problem, ProblemCode, Remedy};
 
 use super::reply::Foreign;
 use super::{Failure, UrlError};
@@ -242,5 +242,35 @@ impl fmt::Display for Trouble {
             Self::Foreign(foreign) => foreign.fmt(f),
             Self::NotMoved => f.write_str("the server answered success, but its tidemark did not move"),
         }
+    }
+}
+
+/// Problems that asking again does not solve. `None`: the others.
+pub(crate) fn stop_of(problem: &Problem) -> Option<Stop> {
+    match problem.code {
+        ProblemCode::Unauthorized
+        | ProblemCode::Revoked
+        | ProblemCode::WrongStation
+        | ProblemCode::UnknownSchema
+        | ProblemCode::IncompatibleSchema
+        | ProblemCode::NotFound
+        | ProblemCode::MethodNotAllowed
+        | ProblemCode::JoinCodeUnknown
+        | ProblemCode::JoinCodeUsed
+        | ProblemCode::JoinCodeExpired
+        | ProblemCode::StationsExhausted
+        | ProblemCode::CannotRejoin => {
+            let (code, detail, remedy) = (problem.code, problem.detail.clone(), problem.remedy.clone());
+            Some(Stop::Problem { code, detail, remedy })
+        }
+        ProblemCode::BadFrame
+        | ProblemCode::BadRequest
+        | ProblemCode::Gap
+        | ProblemCode::Forked
+        | ProblemCode::Moved
+        | ProblemCode::TooLarge
+        | ProblemCode::Timeout
+        | ProblemCode::Internal
+        | ProblemCode::Unavailable => None,
     }
 }

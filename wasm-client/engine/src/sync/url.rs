@@ -33,7 +33,8 @@ impl ServerUrl {
     ///
     /// ```
     /// use tidemark_client::sync::{ServerUrl, UrlError};
-    /// assert_eq!(ServerUrl::parse("https://sea.example.org/tide/").unwrap().join("/v1/push"), "https://sea.example.org/tide/v1/push");
+    /// let url = ServerUrl::parse("https://sea.example.org/tide/").unwrap();
+    /// assert_eq!(url.join("/v1/push"), "https://sea.example.org/tide/v1/push");
     /// assert!(matches!(ServerUrl::parse("ftp://sea.example.org"), Err(UrlError::Scheme(_))));
     /// ```
     ///

@@ -1,5 +1,6 @@
 //! The request that asks a server about rows.
 
+use tidemark_core::protocol::path;
 use tidemark_core::survey::{Ask, DigestRequest};
 
 use crate::error::Result;
@@ -15,7 +16,7 @@ pub(crate) fn request_of(store: &Store, id: u64, asks: Vec<Ask>) -> Result<std::
     let meta = store.meta()?;
     let request = DigestRequest { fingerprint: store.schema().fingerprint().to_hex(), asks };
     Ok(Joined::of(store.file(), &meta).map(|joined| {
-        let request = Request::json(&joined.server, "/v1/digest", Some(joined.token), &request);
+        let request = Request::json(&joined.server, path::DIGEST, Some(joined.token), &request);
         request.within_ms(TIMEOUT_MS).numbered(id)
     }))
 }

@@ -8,8 +8,9 @@ use tidemark_client::backup::back_up;
 use tidemark_client::{Error, Store};
 use tidemark_core::schema::{Schema, shrinkage};
 
+use super::fatal::Fatal;
 use super::init::read_schema;
-use super::{Fatal, show};
+use super::show;
 use crate::clock::now_ms;
 use crate::entropy;
 use crate::station::StationError;
@@ -22,8 +23,8 @@ pub(super) struct Args {
     /// The schema file; without it, the shipped schema of the shrinkage system.
     #[arg(long, env = "TIDEMARK_SCHEMA", value_name = "FILE")]
     schema: Option<PathBuf>,
-    /// Change nothing: list where the file and the schema differ, and every row that cannot go upstream as it is. Exits 1 when there are
-    /// such rows.
+    /// Change nothing: list where the file and the schema differ, and every row that cannot go upstream as it is. Exits
+    /// 1 when there are such rows.
     #[arg(long)]
     check: bool,
     /// Where the copy of the file goes that is made before anything is changed; without it, FILE.before-tidemark.
@@ -90,7 +91,7 @@ fn attach_anew(path: &Path, schema: &Schema, differences: &[Difference], args: &
     if !args.json {
         show_differences(&attached.differences);
     }
-    super::backfill(&mut store)?;
+    super::file::backfill(&mut store)?;
     let tables = attach::tables(path, schema)?;
     if args.json {
         let mut facts = facts("attached", path, schema, &tables, &attached.differences);
@@ -139,7 +140,7 @@ fn go_on(path: &Path, mut store: Store, args: &Args) -> Result<(), Fatal> {
         )));
     }
     let tables = tables_of(path, &store.schema().clone())?;
-    let logged = super::backfill(&mut store)?;
+    let logged = super::file::backfill(&mut store)?;
     if args.json {
         let mut facts = facts("was-attached", path, store.schema(), &tables, &[]);
         facts["rows"] = logged.into();

@@ -4,12 +4,13 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{Fatal, show};
+use super::fatal::Fatal;
+use super::show;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Also when changes are not upstream yet: they, and the rejected ones, are forgotten; the rows themselves stay. And also when rows were
-    /// pruned: they stay upstream, and which they were is forgotten.
+    /// Also when changes are not upstream yet: they, and the rejected ones, are forgotten; the rows themselves stay.
+    /// And also when rows were pruned: they stay upstream, and which they were is forgotten.
     #[arg(long)]
     force: bool,
     /// As JSON, for programs.
@@ -18,7 +19,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
-    let mut store = super::open(db)?;
+    let mut store = super::file::open(db)?;
     let shown = db.display();
     let status = store.status()?;
     if status.pending > 0 && !args.force {

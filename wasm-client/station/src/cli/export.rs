@@ -9,7 +9,8 @@ use tempfile::NamedTempFile;
 use tidemark_client::bundle;
 use tidemark_core::amount;
 
-use super::{Fatal, show};
+use super::fatal::Fatal;
+use super::show;
 use crate::clock::now_ms;
 use crate::station::StationError;
 
@@ -27,7 +28,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
-    let mut store = super::open_whole(db)?;
+    let mut store = super::file::open_whole(db)?;
     let shown = args.file.display();
     let unwritable = |error: io::Error| Fatal::new(format!("{shown}: cannot write it: {error}"));
     let exists = || {
@@ -36,7 +37,7 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
     if !args.force && args.file.exists() {
         return Err(exists());
     }
-    let folder = super::folder_of(&args.file);
+    let folder = super::file::folder_of(&args.file);
     let mut written = NamedTempFile::new_in(folder).map_err(unwritable)?;
     let pending = store.status()?.pending;
     let bar = show::bar(Some(pending), "{bar:30} {percent:>3} %  exported {pos}, in all {len}  {rate}, {eta} left");

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::{Fatal, show};
+use super::fatal::Fatal;
+use super::show;
 use crate::import::import_csv;
 
 #[derive(Debug, clap::Args)]
@@ -23,7 +24,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
-    let mut store = super::open(db)?;
+    let mut store = super::file::open(db)?;
     let (name, input, size): (String, Box<dyn Read>, Option<u64>) = if args.file == Path::new("-") {
         ("standard input".to_owned(), Box::new(io::stdin().lock()), None)
     } else {

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use tidemark_client::bundle::{self, Receipted};
 
-use super::{Fatal, show};
+use super::fatal::Fatal;
+use super::show;
 use crate::clock::now_ms;
 use crate::station::StationError;
 
@@ -22,7 +23,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
-    let mut store = super::open(db)?;
+    let mut store = super::file::open(db)?;
     let shown = args.file.display();
     let receipt =
         File::open(&args.file).map_err(|error| Fatal::new(format!("{shown}: cannot open the receipt: {error}")))?;

@@ -7,7 +7,8 @@ use tidemark_client::{Status, Store};
 use tidemark_core::amount;
 use tidemark_core::schema::Schema;
 
-use super::{Fatal, show};
+use super::fatal::Fatal;
+use super::show;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

@@ -7,7 +7,8 @@ use serde_json::json;
 use tidemark_core::limits::SCHEMA_BYTES_MAX;
 use tidemark_core::schema::{Schema, shrinkage};
 
-use super::{Fatal, show};
+use super::fatal::Fatal;
+use super::show;
 use crate::station::Station;
 
 #[derive(Debug, clap::Args)]

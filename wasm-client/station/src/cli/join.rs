@@ -7,13 +7,14 @@ use tidemark_client::private;
 use tidemark_client::sync::ServerUrl;
 use tidemark_client::sync::join::JoinError;
 
-use super::{EXIT_UNREACHABLE, Fatal, show};
+use super::fatal::{EXIT_UNREACHABLE, Fatal};
+use super::show;
 use crate::station::{Station, StationError};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The code: the last line that `tidemark-server station add NAME` printed, or `station rotate NAME`, which gives a station that has joined
-    /// another token.
+    /// The code: the last line that `tidemark-server station add NAME` printed, or `station rotate NAME`, which gives a
+    /// station that has joined another token.
     code: String,
     /// The server's URL, instead of the one in the code.
     #[arg(long, value_name = "URL")]
@@ -25,7 +26,7 @@ pub(super) struct Args {
 
 pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
     let mode = private::mode_of(db);
-    let mut station = Station::from(super::open(db)?);
+    let mut station = Station::from(super::file::open(db)?);
     let before = station.store().meta()?;
     let joined = station.join(&args.code, args.server.as_deref()).map_err(|error| match error {
         StationError::Unreachable(_) | StationError::Join(JoinError::NotNow(_)) => Fatal {

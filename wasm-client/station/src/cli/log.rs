@@ -6,8 +6,9 @@ use serde_json::{Map, Value as Json, json};
 use tidemark_client::rusqlite::types::Value;
 use tidemark_client::{ImageRow, Store, show_value};
 
-use super::rejects::value_json;
-use super::{Fatal, show};
+use super::fatal::Fatal;
+use super::json::value_json;
+use super::show;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

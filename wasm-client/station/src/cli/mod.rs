@@ -1,15 +1,18 @@
-//! The command line: one file per verb. Exit codes: 0 ok, 1 error, 2 usage, 75 the server cannot be reached (nothing is lost). Of `verify`,
-//! 1 says that there are differences, and 2 that the comparison could not be made.
+//! The command line: one file per verb. Exit codes: 0 ok, 1 error, 2 usage, 75 the server cannot be reached (nothing is
+//! lost). Of `verify`, 1 says that there are differences, and 2 that the comparison could not be made.
 
 mod attach;
 mod backup;
 mod detach;
 mod export;
+mod fatal;
+mod file;
 mod import;
 mod import_receipt;
 mod info;
 mod init;
 mod join;
+mod json;
 mod log;
 mod manual;
 mod optimize;
@@ -30,13 +33,10 @@ pub(crate) mod words;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use tidemark_client::Store;
+use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::station::StationError;
-
-/// `EX_TEMPFAIL` of sysexits.h: try again later.
-pub const EXIT_UNREACHABLE: u8 = 75;
+pub use self::fatal::EXIT_UNREACHABLE;
+use self::json::JsonArgs;
 
 #[derive(Debug, Parser)]
 #[command(name = "tidemark", version, about = "Records offline into SQLite, pushes when there is a network.")]
@@ -61,7 +61,7 @@ enum Verb {
     /// Put a copy back; what it replaces is kept beside it.
     Restore(backup::RestoreArgs),
     /// Rebuild the file without the room that deleted rows left.
-    Vacuum(Json),
+    Vacuum(JsonArgs),
     /// Follow a newer version of the schema: tables and nullable columns are added, the log stays.
     Upgrade(upgrade::Args),
     /// Join the server that made a join code.
@@ -73,7 +73,7 @@ enum Verb {
     /// Take the server's receipt for a bundle, and trim the log.
     ImportReceipt(import_receipt::Args),
     /// Push everything that is in the log now. Exits 75 when the server cannot be reached.
-    Push(Json),
+    Push(JsonArgs),
     /// Push in the background until SIGTERM or SIGINT.
     Run,
     /// Say where the server answers now, when it has moved.
@@ -100,35 +100,6 @@ enum Verb {
     Completions(manual::CompletionsArgs),
     /// Print the manual page of this program, or write those of all its commands into a folder.
     Man(manual::ManArgs),
-}
-
-/// Of a command that prints facts.
-#[derive(Debug, clap::Args)]
-struct Json {
-    /// As JSON, for programs.
-    #[arg(long)]
-    json: bool,
-}
-
-/// An error that ends the program.
-#[derive(Debug)]
-struct Fatal {
-    code: u8,
-    message: String,
-}
-
-impl<E: Into<StationError>> From<E> for Fatal {
-    fn from(error: E) -> Self {
-        let error = error.into();
-        let code = if matches!(error, StationError::Unreachable(_)) { EXIT_UNREACHABLE } else { 1 };
-        Self { code, message: words::error(&error) }
-    }
-}
-
-impl Fatal {
-    fn new(message: impl Into<String>) -> Self {
-        Self { code: 1, message: message.into() }
-    }
 }
 
 /// Runs the program.
@@ -160,8 +131,8 @@ pub fn main() -> ExitCode {
         Verb::Test(args) => test::run(&db, &args),
         Verb::Optimize => optimize::run(&db),
         Verb::Info(args) => info::run(&db, &args),
-        Verb::Completions(args) => manual::completions(&args),
-        Verb::Man(args) => manual::man(&args),
+        Verb::Completions(args) => manual::completions(&args, Cli::command()),
+        Verb::Man(args) => manual::man(&args, Cli::command()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -170,39 +141,6 @@ pub fn main() -> ExitCode {
             ExitCode::from(fatal.code)
         }
     }
-}
-
-/// The folder a file is in.
-fn folder_of(file: &std::path::Path) -> &std::path::Path {
-    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."))
-}
-
-/// Opens the file, and says on stderr what had to be repaired.
-fn open(db: &std::path::Path) -> Result<Store, Fatal> {
-    let mut store = Store::open(db)?;
-    for repair in store.take_repairs() {
-        show::error(&format!("tidemark: {}: {repair}", db.display()));
-    }
-    Ok(store)
-}
-
-/// Opens the file to send what is in it: of an attached file, all that was there has to be in the log first.
-fn open_whole(db: &std::path::Path) -> Result<Store, Fatal> {
-    let mut store = open(db)?;
-    backfill(&mut store)?;
-    Ok(store)
-}
-
-/// Logs the rows that were there when the file was attached; returns how many were still missing.
-fn backfill(store: &mut Store) -> Result<u64, Fatal> {
-    let open = store.backfill_open()?;
-    if open == 0 {
-        return Ok(0);
-    }
-    let bar = show::bar(Some(open), "{bar:30} {percent:>3} %  logged {pos}, in all {len}  {rate}, {eta} left");
-    let done = store.backfill(&mut |now| bar.set_position(now.done));
-    bar.finish_and_clear();
-    Ok(done?.rows)
 }
 
 #[cfg(test)]

@@ -4,10 +4,11 @@ use std::path::Path;
 
 use tidemark_client::Error;
 
-use super::{Fatal, show};
+use super::fatal::Fatal;
+use super::show;
 
 pub(super) fn run(db: &Path) -> Result<(), Fatal> {
-    let store = super::open(db)?;
+    let store = super::file::open(db)?;
     // Rows read of each index: the statistics of a large file take no longer than those of a small one.
     store
         .connection()

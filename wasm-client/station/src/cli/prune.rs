@@ -6,7 +6,8 @@ use serde_json::{Value as Json, json};
 use tidemark_client::prune::{Outcome, TableReport, Wish};
 use tidemark_core::timestamp;
 
-use super::{EXIT_UNREACHABLE, Fatal, show, words};
+use super::fatal::{EXIT_UNREACHABLE, Fatal};
+use super::{show, words};
 use crate::clock::now_ms;
 use crate::station::Station;
 use crate::transport::HttpTransport;
@@ -48,7 +49,7 @@ fn span_ms(text: &str) -> Result<i64, String> {
 }
 
 pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
-    let mut station = Station::from(super::open_whole(db)?);
+    let mut station = Station::from(super::file::open_whole(db)?);
     let before_us = now_ms().saturating_sub(args.older_than).saturating_mul(1000);
     let wish = Wish { before_us, table: args.table.clone(), dry_run: args.dry_run };
     let bar = show::bar(None, "{spinner} pruning, {elapsed}");

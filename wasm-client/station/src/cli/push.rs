@@ -5,12 +5,13 @@ use std::path::Path;
 use serde_json::{Value as Json, json};
 use tidemark_client::sync::{Drained, Event, StopKind, Summary};
 
-use super::{EXIT_UNREACHABLE, Fatal, show, words};
+use super::fatal::{EXIT_UNREACHABLE, Fatal};
+use super::{show, words};
 use crate::station::Station;
 use crate::transport::HttpTransport;
 
 pub(super) fn run(db: &Path, as_json: bool) -> Result<(), Fatal> {
-    let mut station = Station::from(super::open_whole(db)?);
+    let mut station = Station::from(super::file::open_whole(db)?);
     let pending = station.status()?.pending;
     let bar =
         show::bar(Some(pending), "{bar:30} {percent:>3} %  pushed {pos}, in all {len}  {rate}, {eta} left  {msg}");

@@ -6,7 +6,8 @@ use serde_json::json;
 use tidemark_client::sync::join::JoinError;
 use tidemark_client::sync::rejoin::{Manner, RejoinError};
 
-use super::{EXIT_UNREACHABLE, Fatal, show};
+use super::fatal::{EXIT_UNREACHABLE, Fatal};
+use super::show;
 use crate::station::{Station, StationError};
 
 #[derive(Debug, clap::Args)]
@@ -16,12 +17,12 @@ pub(super) struct Args {
     /// The server's URL, instead of the one in the code.
     #[arg(long, value_name = "URL")]
     server: Option<String>,
-    /// Go on under a new number although server and file agree: for a copy of a file whose original keeps the number and has pushed
-    /// all it had when the copy was made.
+    /// Go on under a new number although server and file agree: for a copy of a file whose original keeps the number
+    /// and has pushed all it had when the copy was made.
     #[arg(long)]
     force: bool,
-    /// Send every row again, as a station the server has never seen: for a server that does not know this file, because its database was put back
-    /// to a backup from before the file joined.
+    /// Send every row again, as a station the server has never seen: for a server that does not know this file, because
+    /// its database was put back to a backup from before the file joined.
     #[arg(long, conflicts_with = "force")]
     anew: bool,
     /// As JSON, for programs.
@@ -30,7 +31,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
-    let mut station = Station::from(super::open_whole(db)?);
+    let mut station = Station::from(super::file::open_whole(db)?);
     let manner = match (args.force, args.anew) {
         (true, _) => Manner::Forced,
         (_, true) => Manner::Anew,

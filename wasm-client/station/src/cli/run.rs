@@ -7,14 +7,15 @@ use std::sync::atomic::AtomicBool;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tidemark_client::sync::Event;
 
-use super::{Fatal, show, words};
+use super::fatal::Fatal;
+use super::{show, words};
 use crate::clock::now_ms;
 use crate::daemon::{self, Ended, News};
 use crate::entropy;
 use crate::transport::HttpTransport;
 
 pub(super) fn run(db: &Path) -> Result<(), Fatal> {
-    let mut store = super::open_whole(db)?;
+    let mut store = super::file::open_whole(db)?;
     let end = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
         // Whoever asks twice does not want to wait: the second signal ends the process at once, which is safe.

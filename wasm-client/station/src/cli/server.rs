@@ -5,7 +5,8 @@ use std::path::Path;
 use serde_json::json;
 use tidemark_client::sync::ServerUrl;
 
-use super::{Fatal, show};
+use super::fatal::Fatal;
+use super::show;
 use crate::station::StationError;
 
 #[derive(Debug, clap::Args)]
@@ -18,7 +19,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
-    let store = super::open(db)?;
+    let store = super::file::open(db)?;
     let Some(url) = &args.url else {
         let server = store.meta()?.server;
         if args.json {

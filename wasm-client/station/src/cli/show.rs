@@ -1,5 +1,6 @@
-//! How things are written to people: everything this program prints goes through here, and what would disturb a terminal in it (text from stations,
-//! servers and files) is shown as escapes. A reader that goes away (`tidemark log | head`) ends the program quietly.
+//! How things are written to people: everything this program prints goes through here, and what would disturb a
+//! terminal in it (text from stations, servers and files) is shown as escapes. A reader that goes away (`tidemark log |
+//! head`) ends the program quietly.
 
 use std::io::{IsTerminal as _, Write as _};
 

@@ -6,7 +6,8 @@ use serde_json::{Value as Json, json};
 use tidemark_client::{FormerStation, State, Status, Store};
 use tidemark_core::schema::Fingerprint;
 
-use super::{Fatal, show, words};
+use super::fatal::Fatal;
+use super::{show, words};
 use crate::clock::now_ms;
 
 #[derive(Debug, clap::Args)]
@@ -145,7 +146,8 @@ fn print(facts: &Facts) {
     }
 }
 
-/// What a file without anything to push may claim: what the server said last, and when. Whether it would say so now, `tidemark push` asks.
+/// What a file without anything to push may claim: what the server said last, and when. Whether it would say so now,
+/// `tidemark push` asks.
 fn in_sync(heard: Option<String>, failed_since: bool) -> String {
     let heard = heard.map_or_else(
         || "nothing waits; the server has not been heard".to_owned(),

@@ -5,9 +5,10 @@ use std::path::Path;
 use serde_json::json;
 use tidemark_client::sync::{Request, ServerUrl, Transport as _};
 use tidemark_client::{Error, State, Store, private};
-use tidemark_core::protocol::StationReply;
+use tidemark_core::protocol::{StationReply, path};
 
-use super::{Fatal, show, words};
+use super::fatal::Fatal;
+use super::{show, words};
 use crate::clock::now_ms;
 use crate::transport::HttpTransport;
 
@@ -98,7 +99,7 @@ fn writes(store: &mut Store) -> Check {
 
 #[cfg(unix)]
 fn room(db: &Path) -> Check {
-    let folder = super::folder_of(db);
+    let folder = super::file::folder_of(db);
     let needed = std::fs::metadata(db).map_or(0, |file| file.len().saturating_mul(2)).max(ROOM_MIN_BYTES);
     match rustix::fs::statvfs(folder) {
         Ok(disk) => {
@@ -149,7 +150,7 @@ fn server(store: &Store) -> Result<Vec<Check>, Fatal> {
         Ok(url) => url,
         Err(error) => return Ok(vec![check("server", false, error.to_string())]),
     };
-    let request = Request::get(&url, "/v1/station", &token).within_ms(TIMEOUT_MS);
+    let request = Request::get(&url, path::STATION, &token).within_ms(TIMEOUT_MS);
     let before_ms = now_ms();
     let reply = match HttpTransport::new().send(&request) {
         Ok(reply) if reply.status == 200 => reply,

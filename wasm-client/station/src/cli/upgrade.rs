@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::fatal::Fatal;
 use super::init::read_schema;
-use super::{Fatal, show};
+use super::show;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -19,7 +20,7 @@ pub(super) struct Args {
 
 pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
     let schema = read_schema(&args.schema)?;
-    let mut store = super::open(db)?;
+    let mut store = super::file::open(db)?;
     let before = store.schema().version();
     let done = store.evolve(&schema)?;
     if args.json {

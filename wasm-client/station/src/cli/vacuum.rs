@@ -5,10 +5,11 @@ use std::path::Path;
 use serde_json::json;
 use tidemark_client::Error;
 
-use super::{Fatal, show};
+use super::fatal::Fatal;
+use super::show;
 
 pub(super) fn run(db: &Path, as_json: bool) -> Result<(), Fatal> {
-    let store = super::open_whole(db)?;
+    let store = super::file::open_whole(db)?;
     let file = store.file().to_owned();
     let pages = |what: &str| -> Result<u64, Fatal> {
         let count = store.connection().query_row(&format!("PRAGMA {what}"), [], |row| row.get::<_, i64>(0));

@@ -9,7 +9,8 @@ use tidemark_core::ids::LOCAL_ID_MAX;
 use tidemark_core::schema::{Schema, Table};
 use tidemark_core::timestamp;
 
-use super::{EXIT_UNREACHABLE, Fatal, show, words};
+use super::fatal::{EXIT_UNREACHABLE, Fatal};
+use super::{show, words};
 use crate::station::Station;
 use crate::transport::HttpTransport;
 
@@ -59,7 +60,7 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
 }
 
 fn compare(db: &Path, args: &Args) -> Result<(Schema, Report, Option<Repaired>), Fatal> {
-    let mut station = Station::from(super::open_whole(db)?);
+    let mut station = Station::from(super::file::open_whole(db)?);
     let wish = Wish { table: args.table.clone(), push: !args.no_push, repair: args.repair, detailed: args.limit };
     let bar = show::bar(None, "{spinner} comparing with upstream, {elapsed}");
     bar.enable_steady_tick(std::time::Duration::from_millis(200));

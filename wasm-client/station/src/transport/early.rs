@@ -1,7 +1,8 @@
 //! Answers that come while the request is still being sent.
 //!
-//! A server that refuses a batch says so before it has read it, and closes: what is sent then meets a broken pipe, though the answer is there. So a
-//! write that breaks ends the sending, not the exchange; what the server said is read, and only if it said nothing is the broken write the outcome.
+//! A server that refuses a batch says so before it has read it, and closes: what is sent then meets a broken pipe,
+//! though the answer is there. So a write that breaks ends the sending, not the exchange; what the server said is read,
+//! and only if it said nothing is the broken write the outcome.
 
 use std::io::ErrorKind;
 

@@ -6,7 +6,7 @@ use tidemark_core::protocol::{Problem, ProblemCode};
 use super::link::BAD_FRAMES_MAX;
 use super::{Heard, Link};
 use crate::sync::backoff::retry_after_ms;
-use crate::sync::reply::stop_of;
+use crate::sync::stop::stop_of;
 use crate::sync::{Foreign, Reply, Stop, Trouble};
 
 /// A problem of ours.

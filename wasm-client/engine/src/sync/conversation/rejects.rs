@@ -2,12 +2,13 @@
 //! discarded them, and told of those that were settled here. No change waits for the answer.
 
 use tidemark_core::limits::ASKED_REJECTS_MAX;
-use tidemark_core::protocol::{ProblemCode, RejectsReply, RejectsRequest};
+use tidemark_core::protocol::{ProblemCode, RejectsReply, RejectsRequest, path};
 
 use super::{Ask, Came, Conversation, Heard, Joined, Turn};
 use crate::error::Result;
 use crate::repair::RejectsQuestion;
-use crate::sync::reply::{Read, read, stop_of};
+use crate::sync::reply::{Read, read};
+use crate::sync::stop::stop_of;
 use crate::sync::{Event, Request};
 
 /// How often the server is asked.
@@ -54,7 +55,7 @@ impl Conversation for Rejects {
             self.rest(now_ms);
             return Ok(Ask::Nothing);
         }
-        let request = Request::json(&joined.server, "/v1/rejects", Some(joined.token), &question.words);
+        let request = Request::json(&joined.server, path::REJECTS, Some(joined.token), &question.words);
         Ok(Ask::Send(request, question))
     }
 

@@ -1,7 +1,7 @@
 //! Where do you stand? The server says its tidemark and chain, which are compared with the log, and its limits.
 
 use tidemark_core::decision::Cursor;
-use tidemark_core::protocol::StationReply;
+use tidemark_core::protocol::{StationReply, path};
 
 use super::fork::forked;
 use super::problem::{on_other, on_problem};
@@ -25,7 +25,7 @@ impl Conversation for WhereItStands {
     type Asked = Asked;
 
     fn ask(&mut self, _: &mut Turn<'_>, joined: &Joined<'_>) -> Result<Ask<Asked>> {
-        let request = Request::get(&joined.server, "/v1/station", joined.token);
+        let request = Request::get(&joined.server, path::STATION, joined.token);
         Ok(Ask::Send(request, Asked { base: joined.meta.tidemark }))
     }
 

@@ -22,7 +22,8 @@ use super::request::request_of;
 use crate::error::Result;
 use crate::store::Store;
 use crate::sync::backoff::retry_after_ms;
-use crate::sync::reply::{Read, read, stop_of};
+use crate::sync::reply::{Read, read};
+use crate::sync::stop::stop_of;
 use crate::sync::{Reply, Request, Stop};
 
 /// The number of times in a row that other processes may push in between before the search waits.

@@ -9,7 +9,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use tidemark_client::{Store, backup};
 use tidemark_core::rotation::{FAILED, LOOK_MS, PART, Series, hours_ms, retry_ms};
 
-use crate::cli::{Fatal, show};
+use crate::cli::fatal::Fatal;
+use crate::cli::show;
 use crate::clock::{now_ms, sleep_ms};
 
 /// A series of copies.
@@ -38,8 +39,8 @@ impl Schedule {
         Ok(read.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
     }
 
-    /// Makes one copy, puts it back into a scratch file, and takes away what is too many; returns where it is, and its rows. One that cannot be
-    /// put back is kept apart, and nothing is taken away then.
+    /// Makes one copy, puts it back into a scratch file, and takes away what is too many; returns where it is, and its
+    /// rows. One that cannot be put back is kept apart, and nothing is taken away then.
     pub(super) fn make(&self) -> Result<(PathBuf, u64), Fatal> {
         let to = self.folder.join(self.series.name(now_ms()));
         let with = |suffix: &str| {

@@ -7,8 +7,9 @@ use serde_json::json;
 use tidemark_client::Reject;
 use tidemark_core::printable::csv_cell;
 
-use super::super::{Fatal, show};
-use super::to_json;
+use super::super::fatal::Fatal;
+use super::super::show;
+use super::facts::to_json;
 
 /// The columns of a CSV file; `image` is JSON.
 const CSV_COLUMNS: [&str; 10] =
@@ -27,7 +28,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
-    let store = super::super::open(db)?;
+    let store = super::super::file::open(db)?;
     let name = args.file.display();
     let failed = |error: std::io::Error| Fatal::new(format!("{name}: {error}"));
     let mut options = std::fs::File::options();

@@ -6,7 +6,8 @@ use serde_json::json;
 use tidemark_client::rusqlite::types::Value;
 use tidemark_client::{Chosen, Requeued};
 
-use super::super::{Fatal, show};
+use super::super::fatal::Fatal;
+use super::super::show;
 use crate::clock::now_ms;
 use crate::import::field::convert;
 
@@ -46,7 +47,7 @@ pub(super) struct DiscardArgs {
 }
 
 pub(super) fn repair(db: &Path, args: &RepairArgs) -> Result<(), Fatal> {
-    let mut store = super::super::open(db)?;
+    let mut store = super::super::file::open(db)?;
     let Some(reject) = store.reject(args.seq)? else {
         return Err(Fatal::new(format!(
             "change {} was not rejected; `tidemark rejects` shows those that were",
@@ -75,14 +76,14 @@ pub(super) fn repair(db: &Path, args: &RepairArgs) -> Result<(), Fatal> {
 }
 
 pub(super) fn requeue(db: &Path, args: &RequeueArgs) -> Result<(), Fatal> {
-    let mut store = super::super::open(db)?;
+    let mut store = super::super::file::open(db)?;
     let which = if args.all { Chosen::All } else { Chosen::Seqs(&args.seqs) };
     say(store.requeue(which, now_ms())?, args.json);
     Ok(())
 }
 
 pub(super) fn renumber(db: &Path, as_json: bool) -> Result<(), Fatal> {
-    let mut store = super::super::open(db)?;
+    let mut store = super::super::file::open(db)?;
     let tables = store.renumber(now_ms())?;
     if as_json {
         let tables = tables.iter().map(
@@ -105,7 +106,7 @@ pub(super) fn renumber(db: &Path, as_json: bool) -> Result<(), Fatal> {
 }
 
 pub(super) fn discard(db: &Path, args: &DiscardArgs) -> Result<(), Fatal> {
-    let mut store = super::super::open(db)?;
+    let mut store = super::super::file::open(db)?;
     store.discard_rejects(&args.seqs, now_ms())?;
     if args.json {
         show::json(&json!({ "discarded": args.seqs }));

@@ -11,7 +11,7 @@ use tidemark_client::{Error, RejectProblem, Status};
 use tidemark_core::joincode::JoinCodeError;
 use tidemark_core::protocol::ProblemCode;
 
-use crate::station::StationError;
+use crate::error::StationError;
 
 /// The reason why nothing goes on by itself, and what to do.
 pub(super) fn stop(stop: &Stop) -> String {

@@ -14,52 +14,17 @@
 //! A process that ends before it has acknowledged a batch leaves the file as if the reply had been lost: the batch is
 //! sent once more, and the server, which has it, says so.
 
-use tidemark_core::decision::Cursor;
 use tidemark_core::frame::{self, FrameHeader};
 use tidemark_core::ids::StationNumber;
-use tidemark_core::limits::FrameLimits;
-use tidemark_core::protocol::RejectedChange;
-use tidemark_core::reject::Rejection;
 
-use super::{Push, Sent};
+use super::Push;
+use super::pending::{AT_ONCE, Ahead, Held, Sent};
 use crate::ack::{Ack, acknowledge};
 use crate::error::Result;
 use crate::meta::Meta;
 use crate::outbox::{Snapshot, encode};
 use crate::store::Store;
 use crate::sync::conversation::{Link, Turn};
-
-/// Proof that this build can do two things at once. A browser's cannot make one, and need not carry the code.
-#[cfg(not(target_arch = "wasm32"))]
-type AtOnce = ();
-#[cfg(not(target_arch = "wasm32"))]
-const AT_ONCE: Option<AtOnce> = Some(());
-#[cfg(target_arch = "wasm32")]
-type AtOnce = std::convert::Infallible;
-#[cfg(target_arch = "wasm32")]
-const AT_ONCE: Option<AtOnce> = None;
-
-/// A batch that was cut before its time.
-#[derive(Debug)]
-pub(super) struct Ahead {
-    _at_once: AtOnce,
-    station: StationNumber,
-    sent: Sent,
-    frame: Vec<u8>,
-}
-
-/// An [`Ack`] that waits.
-#[derive(Debug)]
-pub(super) struct Held {
-    _at_once: AtOnce,
-    base: Cursor,
-    upto: Cursor,
-    largest_ids: Vec<(String, i64)>,
-    rejected_here: Vec<(u64, Rejection)>,
-    rejected_by_server: Vec<RejectedChange>,
-    limits: FrameLimits,
-    now_ms: i64,
-}
 
 impl Push {
     /// Cuts the batch after the one in flight, which was sent as station `number`, if more was waiting when that was

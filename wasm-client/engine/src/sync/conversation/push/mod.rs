@@ -3,23 +3,25 @@
 
 mod ahead;
 mod farewell;
+mod pending;
 
-use tidemark_core::decision::{Cursor, Span};
+use tidemark_core::decision::Cursor;
 use tidemark_core::frame::{FrameError, HEADER_BYTES};
 use tidemark_core::limits::FrameLimits;
 use tidemark_core::planted::{Bug, planted};
 use tidemark_core::protocol::{Problem, ProblemCode, PushReply};
-use tidemark_core::reject::Rejection;
 
 pub(in crate::sync) use self::farewell::farewell;
+pub(in crate::sync) use self::pending::Sent;
+use self::pending::{Ahead, Held};
 use super::fork::forked;
 use super::problem::{failed, is_elsewhere, on_other, on_problem};
 use super::{Ask, Came, Conversation, Heard, Joined, Link, Turn};
 use crate::ack::{Ack, Acked, acknowledge};
 use crate::error::Result;
-use crate::outbox::{Agreement, Cut, compare, cut, encode};
-use crate::store::Store;
-use crate::sync::reply::{Read, read, stop_of};
+use crate::outbox::{Agreement, compare, cut, encode};
+use crate::sync::reply::{Read, read};
+use crate::sync::stop::stop_of;
 use crate::sync::{Event, Excess, Reply, Request, Stop, Trouble};
 
 /// The conversation.
@@ -28,36 +30,9 @@ pub(in crate::sync) struct Push {
     /// A server cursor beyond the last batch that was compared with the log and agreed; it need not be compared again.
     agreed: Option<Cursor>,
     /// The batch after the one in flight.
-    ahead: Option<ahead::Ahead>,
+    ahead: Option<Ahead>,
     /// What is upstream, and not yet acknowledged here because the next batch went first.
-    held: Option<ahead::Held>,
-}
-
-/// A batch on its way.
-#[derive(Debug)]
-pub(in crate::sync) struct Sent {
-    base: Cursor,
-    span: Span,
-    rejected: Vec<(u64, Rejection)>,
-    largest_ids: Vec<(String, i64)>,
-    capped: bool,
-}
-
-impl Sent {
-    fn of(cut: &Cut, store: &Store) -> Self {
-        let span = cut.batch.span();
-        Self {
-            base: cut.base,
-            span,
-            rejected: cut.rejected.clone(),
-            largest_ids: cut.batch.largest_ids(store.schema_of(span.first_seq)),
-            capped: cut.capped,
-        }
-    }
-
-    const fn last(&self) -> Cursor {
-        Cursor { seq: self.span.last_seq(), chain: self.span.chain_after }
-    }
+    held: Option<Held>,
 }
 
 impl Conversation for Push {

@@ -3,6 +3,7 @@
 mod early;
 
 use std::time::Duration;
+use tidemark_core::protocol::path;
 
 use tidemark_client::sync::{Failure, Method, Reply, Request, Transport};
 use tidemark_core::limits::MESSAGE_BYTES_MAX;
@@ -89,7 +90,7 @@ impl Transport for HttpTransport {
         self.exchange(request).map_err(|error| {
             let timeout = matches!(error, Error::Timeout(_));
             // Only scheme, host and port: what a person checks first.
-            let server = request.url.find("/v1/").map_or(request.url.as_str(), |end| &request.url[..end]);
+            let server = request.url.find(path::ROOT).map_or(request.url.as_str(), |end| &request.url[..end]);
             Failure { timeout, message: format!("cannot reach the server at {server}: {error}") }
         })
     }

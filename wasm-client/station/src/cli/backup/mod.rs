@@ -9,7 +9,8 @@ use tidemark_client::backup;
 use tidemark_core::rotation::{FOLDER, INTERVAL_HOURS, KEEP, parse_hours};
 
 use self::series::Schedule;
-use super::{Fatal, show};
+use super::fatal::Fatal;
+use super::show;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -19,8 +20,8 @@ pub(super) struct Args {
     /// The folder of copies without a FILE.
     #[arg(long, value_name = "DIR", default_value = FOLDER)]
     dir: PathBuf,
-    /// Stay until SIGTERM, and make a copy every so many hours, 24 without a number; each is put back into a scratch file to check it, and old
-    /// ones are taken away.
+    /// Stay until SIGTERM, and make a copy every so many hours, 24 without a number; each is put back into a scratch
+    /// file to check it, and old ones are taken away.
     #[arg(long, value_name = "HOURS", num_args = 0..=1, default_missing_value = "24", value_parser = parse_hours)]
     every: Option<f64>,
     /// How many copies of --every stay.
@@ -37,7 +38,7 @@ fn keep(text: &str) -> Result<usize, String> {
 }
 
 pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
-    let uuid = tidemark_core::value::format_uuid(super::open(db)?.uuid());
+    let uuid = tidemark_core::value::format_uuid(super::file::open(db)?.uuid());
     if let Some(to) = &args.to {
         backup::back_up(db, to)?;
         return told(args, db, to, None);
@@ -87,7 +88,7 @@ pub(super) fn restore(db: &Path, args: &RestoreArgs) -> Result<(), Fatal> {
     });
     let was_there = db.exists();
     backup::restore(&args.from, db, &keep)?;
-    super::open(db)?;
+    super::file::open(db)?;
     if args.json {
         show::json(&json!({ "file": db, "copy": args.from, "kept": was_there.then_some(&keep) }));
         return Ok(());

@@ -1,18 +1,20 @@
 //! `tidemark rejects`: list, show, export, repair, requeue, discard.
 
 mod export;
+mod facts;
 mod repair;
 
 use std::path::Path;
 
 use clap::{Args as ClapArgs, Subcommand};
-use serde_json::{Map, Value as Json, json};
 use tidemark_client::rusqlite::types::Value;
 use tidemark_client::{Reject, RejectState};
 use tidemark_core::value::hex;
 
+use self::facts::to_json;
+use super::fatal::Fatal;
 use super::log::{change_line, op_word};
-use super::{Fatal, show};
+use super::show;
 
 #[derive(Debug, ClapArgs)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -35,8 +37,9 @@ enum Verb {
     Repair(repair::RepairArgs),
     /// Log the rows of rejected changes once more, as they are now: new changes.
     Requeue(repair::RequeueArgs),
-    /// Give rows whose key is too large to travel keys that do, with what references them; later rows are numbered on from there.
-    Renumber(super::Json),
+    /// Give rows whose key is too large to travel keys that do, with what references them; later rows are numbered on
+    /// from there.
+    Renumber(super::json::JsonArgs),
     /// Give rejected changes up. They are kept, as discarded.
     Discard(repair::DiscardArgs),
 }
@@ -77,7 +80,7 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
 }
 
 fn list(db: &Path, args: &ListArgs) -> Result<(), Fatal> {
-    let store = super::open(db)?;
+    let store = super::file::open(db)?;
     let state = if args.all { None } else { Some(RejectState::Open) };
     let mut shown = 0_u64;
     let mut show = |former: Option<u32>, reject: &Reject| {
@@ -124,7 +127,7 @@ fn list(db: &Path, args: &ListArgs) -> Result<(), Fatal> {
 }
 
 fn show_one(db: &Path, args: &ShowArgs) -> Result<(), Fatal> {
-    let store = super::open(db)?;
+    let store = super::file::open(db)?;
     let Some(reject) = store.reject(args.seq)? else {
         return Err(Fatal::new(format!(
             "change {} was not rejected; `tidemark rejects --all` shows those that were",
@@ -177,37 +180,5 @@ fn whole(value: &Value) -> String {
         Value::Text(text) => format!("{text:?}"),
         Value::Blob(bytes) => format!("x'{}'", hex(bytes)),
         other => tidemark_client::show_value(other),
-    }
-}
-
-/// A reject with its image, nothing shortened.
-fn to_json(reject: &Reject) -> Json {
-    let image: Map<String, Json> =
-        reject.change.values.iter().map(|(name, value)| (name.clone(), value_json(value))).collect();
-    json!({
-        "seq": reject.change.seq,
-        "at_ms": reject.change.at_ms,
-        "table": reject.change.table,
-        "op": reject.change.op,
-        "code": reject.code,
-        "message": reject.message,
-        "origin": reject.origin,
-        "rejected_at_ms": reject.rejected_at_ms,
-        "state": reject.state.as_str(),
-        "resolved_at_ms": reject.resolved_at_ms,
-        "image": image,
-    })
-}
-
-/// A value of SQLite as JSON that tells its storage classes apart: bytes as `{"blob": hex}`, reals that JSON cannot say as
-/// `{"real": text}`.
-pub(super) fn value_json(value: &Value) -> Json {
-    match value {
-        Value::Null => Json::Null,
-        Value::Integer(v) => (*v).into(),
-        Value::Real(v) if v.is_finite() => (*v).into(),
-        Value::Real(v) => json!({ "real": v.to_string() }),
-        Value::Text(v) => v.as_str().into(),
-        Value::Blob(v) => json!({ "blob": hex(v) }),
     }
 }
