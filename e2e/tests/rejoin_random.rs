@@ -260,7 +260,7 @@ fn history(seed: u64, database: Option<String>) -> Result<(u64, u32)> {
         let mut station = Station::open(&path)?;
         let drained = station.push()?;
         ensure!(
-            matches!(&drained, Drained::Stopped { stop, .. } if stop.kind == StopKind::Forked),
+            matches!(&drained, Drained::Stopped { stop, .. } if stop.kind() == StopKind::Forked),
             "generation {generation} is not seen as forked: {drained:?}"
         );
         let (new_name, code) = world.code(replaces.then_some(name.as_str()))?;

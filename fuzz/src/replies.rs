@@ -169,7 +169,7 @@ fn push(store: &mut Store, replies: &[Result<Reply, Failure>], chains: &[Chain])
                 engine = Engine::new(Config::interactive(2));
             }
             Action::Stopped(stop) => {
-                assert!(!stop.message.is_empty());
+                assert!(!stop.to_string().is_empty());
                 return;
             }
         }

@@ -7,7 +7,7 @@ use tidemark_client::sync::RefusalKind;
 use tidemark_client::sync::join::JoinError;
 use tidemark_core::joincode::JoinCodeError;
 
-use crate::words::in_a_page;
+use crate::words;
 
 /// Names a failure for programs. `web/src/index.d.ts` describes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,7 +145,8 @@ impl From<Error> for Failure {
             Error::NotTidemark { .. } => (Code::Schema, "the database is new: it needs a schema to be made from".into()),
             Error::TablesExist { tables, .. } => (Code::Schema, format!("the stored database has tables of these names already: {tables}")),
             Error::Tables { detail, .. } => (Code::Schema, detail.clone()),
-            Error::Schema(message) | Error::Reject(message) => (Code::Argument, in_a_page(message)),
+            Error::Schema(message) => (Code::Argument, message.clone()),
+            Error::Reject(problem) => (Code::Argument, words::reject(problem)),
             Error::Sqlite { source, doing, .. } => (code_of(source), format!("cannot {doing}: {source}")),
             Error::Missing { .. }
             | Error::FolderMissing { .. }
@@ -187,10 +188,8 @@ impl From<JoinError> for Failure {
     fn from(error: JoinError) -> Self {
         match error {
             JoinError::Store(error) => error.into(),
-            JoinError::NotNow(words) => {
-                Self::new(Code::Unreachable, format!("{words}. Nothing is lost: call join again with the same code"))
-            }
-            other => Self { reason: reason_of(&other), ..Self::new(Code::Join, in_a_page(&other.to_string())) },
+            JoinError::NotNow(_) => Self::new(Code::Unreachable, words::join(&error)),
+            other => Self { reason: reason_of(&other), ..Self::new(Code::Join, words::join(&other)) },
         }
     }
 }
@@ -199,7 +198,7 @@ impl From<BundleError> for Failure {
     fn from(error: BundleError) -> Self {
         match error {
             BundleError::Store(error) => error.into(),
-            other => Self::new(Code::Argument, in_a_page(&other.to_string())),
+            other => Self::new(Code::Argument, words::bundle(&other)),
         }
     }
 }

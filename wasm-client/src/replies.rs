@@ -3,13 +3,13 @@
 use js_sys::Array;
 use rusqlite::types::ValueRef;
 use tidemark_client::meta::Membership;
-use tidemark_client::sync::{Action, Event, Method, Request, Stop, StopKind};
+use tidemark_client::sync::{Action, Event, Method, Request, StopKind};
 use tidemark_client::{Reject, Status};
 use tidemark_core::schema::Schema;
 use wasm_bindgen::JsValue;
 
 use crate::js::{bytes, count, from_sqlite, integer, names, number, object, text};
-use crate::words::in_a_page;
+use crate::words;
 
 /// A request to perform.
 pub fn request(request: &Request) -> JsValue {
@@ -52,9 +52,9 @@ pub fn action(action: &Action) -> JsValue {
         Action::Idle => object([("do", "idle".into())]),
         Action::Stopped(stop) => object([
             ("do", "stopped".into()),
-            ("kind", kind(stop.kind).into()),
-            ("message", in_a_page(&stop.message).into()),
-            ("final", stop.is_final().into()),
+            ("kind", kind(stop.kind()).into()),
+            ("message", words::stop(stop).into()),
+            ("restMs", number(stop.rests_ms())),
         ]),
     }
 }
@@ -74,14 +74,16 @@ pub fn event(event: &Event) -> JsValue {
             object([("event", "settled".into()), ("resolved", count(*resolved)), ("discarded", count(*discarded))])
         }
         Event::Smaller { rows } => object([("event", "smaller".into()), ("rows", count((*rows).into()))]),
-        Event::Failed { message, retry_at_ms } => object([
+        Event::Failed { why, retry_at_ms } => object([
             ("event", "failed".into()),
-            ("message", in_a_page(message).into()),
+            ("message", why.to_string().into()),
             ("retryAtMs", number(*retry_at_ms)),
         ]),
-        Event::Stopped(Stop { kind: why, message }) => {
-            object([("event", "stopped".into()), ("kind", kind(*why).into()), ("message", in_a_page(message).into())])
-        }
+        Event::Stopped(stop) => object([
+            ("event", "stopped".into()),
+            ("kind", kind(stop.kind()).into()),
+            ("message", words::stop(stop).into()),
+        ]),
         Event::Ignored => object([("event", "ignored".into())]),
     }
 }
@@ -100,9 +102,9 @@ pub fn status(status: &Status) -> JsValue {
         ("oldestPendingMs", number(status.oldest_pending_ms)),
         ("rejects", count(status.rejects)),
         ("lastContactMs", number(status.last_contact_ms)),
-        ("lastError", text(status.last_error.as_deref().map(in_a_page).as_deref())),
+        ("lastError", text(status.last_error.as_deref())),
         ("lastErrorMs", number(status.last_error_ms)),
-        ("forked", text(status.forked.as_deref().map(in_a_page).as_deref())),
+        ("forked", text(status.forked.as_ref().map(words::halt).as_deref())),
     ])
 }
 

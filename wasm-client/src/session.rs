@@ -7,11 +7,11 @@ use tidemark_client::sync::{Config, Engine, ServerUrl};
 use tidemark_client::{Error, Status, Store, insert_statement};
 use tidemark_core::schema::{Schema, not_additions};
 
-use crate::calls;
 use crate::check::check;
 use crate::error::{Code, Failure, Result};
 use crate::value::Params;
 use crate::watch::Watch;
+use crate::{calls, words};
 
 /// Statements that are kept compiled.
 const STATEMENTS_KEPT: usize = 64;
@@ -73,7 +73,7 @@ impl Session {
             _ => Store::open_connection(db, file)?,
         };
         calls::prepare(store.connection()).map_err(Failure::statement)?;
-        let engine = Engine::new(Config { seed: options.seed, ..Config::daemon(0) });
+        let engine = Engine::new(Config { words: words::stop, ..Config::daemon(options.seed) });
         let mut session = Self { store, engine, watch, server, status: None };
         if let Some(schema) = &schema {
             session.follow(schema)?;

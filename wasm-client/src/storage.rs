@@ -19,6 +19,7 @@ pub struct Pool(OpfsSAHPoolUtil);
 
 fn refused(error: &OpfsSAHError) -> Failure {
     let message = error.to_string();
+    // The browser's own error has no other mark: this crate passes on its text alone.
     let code = if message.contains("QuotaExceededError") { Code::Full } else { Code::NoStorage };
     Failure::new(code, format!("this site's private storage cannot be opened: {message}"))
 }

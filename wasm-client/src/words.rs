@@ -1,39 +1,81 @@
-//! The engine speaks to a person at a station's command line; in a page there is none.
+//! The words of a page, made from facts. There is no command line where it runs: whoever reads them has the page, and
+//! the server's operator.
 
-/// What is said in a page instead: from the first text to the end of the second.
-const IN_A_PAGE: [(&str, &str, &str); 9] = [
-    (
-        "What to do: put the file",
-        "run `tidemark rejoin CODE`",
-        "What to do: export the database, and ask the server's operator",
-    ),
-    (
-        "put the file back to a copy that fits",
-        "run `tidemark rejoin CODE`",
-        "export the database, and ask the server's operator",
-    ),
-    ("; run `tidemark join CODE`", ")", "; join one with a code that its operator makes"),
-    (" (`tidemark log`", ")", ""),
-    ("`tidemark server` shows and changes it", "", "is the page opened with the right one?"),
-    (
-        "(`tidemark info --schema` prints it; then `tidemark-server migrate up --schema FILE`)",
-        "",
-        "(there: `tidemark-server migrate up --schema FILE`)",
-    ),
-    (" `tidemark rejects show ", "gives it up", " Give it up, or leave it open"),
-    ("; `tidemark rejects` shows those that were", "", ""),
-    (", `tidemark rejects discard ", "gives it up", "; give it up"),
-];
+use tidemark_client::RejectProblem;
+use tidemark_client::bundle::BundleError;
+use tidemark_client::halt::Halt;
+use tidemark_client::sync::Stop;
+use tidemark_client::sync::join::JoinError;
+use tidemark_core::protocol::ProblemCode;
 
-/// A message of the engine as a page says it.
+/// What helps when nothing may be sent from the database any more.
+const ASK_THE_OPERATOR: &str = "export the database, and ask the server's operator";
+
+/// Why nothing goes on by itself, and what to do.
 #[must_use]
-pub fn in_a_page(message: &str) -> String {
-    let mut said = message.to_owned();
-    for (begin, end, instead) in IN_A_PAGE {
-        let Some(from) = said.find(begin) else { continue };
-        let after = from + begin.len();
-        let Some(upto) = said[after..].find(end) else { continue };
-        said.replace_range(from..after + upto + end.len(), instead);
+pub fn stop(stop: &Stop) -> String {
+    match stop {
+        Stop::NotJoined { .. } | Stop::NothingUpstream { .. } => {
+            format!("{stop}; join one with a code that its operator makes")
+        }
+        Stop::Halted(found) => halt(found),
+        Stop::Problem { code: ProblemCode::UnknownSchema | ProblemCode::IncompatibleSchema, detail } => format!(
+            "{detail} — give the server this station's schema (there: `tidemark-server migrate up --schema FILE`). Nothing is lost, the changes stay \
+             in the log"
+        ),
+        Stop::Problem { code: ProblemCode::NotFound | ProblemCode::MethodNotAllowed, detail } => format!(
+            "{detail} — check the server's URL (is the page opened with the right one?); the server may be older than this program"
+        ),
+        Stop::NoServer(_) => format!("{stop} is the page opened with the right one?"),
+        Stop::Url { .. }
+        | Stop::Problem { .. }
+        | Stop::BadRequest { .. }
+        | Stop::OtherNumber(_)
+        | Stop::TooLarge { .. }
+        | Stop::BadFrames { .. } => stop.to_string(),
     }
-    said
+}
+
+/// Why nothing may be sent from the database, and what to do.
+#[must_use]
+pub fn halt(halt: &Halt) -> String {
+    match halt {
+        Halt::Forked(_) => format!("{halt}. What to do: {ASK_THE_OPERATOR}"),
+        Halt::Tampered { .. } => format!("{halt}; {ASK_THE_OPERATOR}"),
+        Halt::Told(_) => halt.to_string(),
+    }
+}
+
+/// Why something cannot be done with a rejected change, and what to do.
+#[must_use]
+pub fn reject(problem: &RejectProblem) -> String {
+    match problem {
+        RejectProblem::RowGone { .. } => format!("{problem}. Give it up, or leave it open"),
+        RejectProblem::NoTable { .. } => format!("{problem}; give it up"),
+        RejectProblem::Settled { .. } | RejectProblem::Unknown { .. } | RejectProblem::NoKeys { .. } => {
+            problem.to_string()
+        }
+    }
+}
+
+/// Why the station could not join.
+#[must_use]
+pub fn join(error: &JoinError) -> String {
+    match error {
+        JoinError::Refused(refusal) => stop(&refusal.stop),
+        JoinError::NotNow(why) => format!("{why}. Nothing is lost: call join again with the same code"),
+        other => other.to_string(),
+    }
+}
+
+/// Why no bundle was made, or a receipt not taken.
+#[must_use]
+pub fn bundle(error: &BundleError) -> String {
+    match error {
+        BundleError::Forked(found) => halt(found),
+        BundleError::TooLarge { seq, why } => {
+            format!("change {seq} alone is more than a server takes at once ({why}); make the row smaller")
+        }
+        other => other.to_string(),
+    }
 }

@@ -11,7 +11,7 @@ use tidemark_core::limits::FrameLimits;
 use tidemark_core::protocol::{JoinReply, Problem, ProblemCode, StationReply};
 use tidemark_wasm::error::{Code, Failure};
 use tidemark_wasm::session::{Options, Session};
-use tidemark_wasm::words::in_a_page;
+use tidemark_wasm::words;
 
 fn session() -> Session {
     let schema =
@@ -56,8 +56,8 @@ fn stop_after(mut session: Session, reply: &Reply) -> Stop {
 
 #[track_caller]
 fn assert_said(stop: &Stop, kind: StopKind, says: &str) {
-    assert_eq!(stop.kind, kind, "{stop}");
-    let said = in_a_page(&stop.message);
+    assert_eq!(stop.kind(), kind, "{stop}");
+    let said = words::stop(stop);
     assert!(said.contains(says), "{said}");
     assert!(!said.contains("`tidemark ") && !said.contains("--"), "{said}");
 }
@@ -136,7 +136,7 @@ fn a_code_that_is_not_taken_says_why_to_programs_and_to_people() {
 fn the_operators_own_command_is_told() {
     let problem = answer(409, &Problem::new(ProblemCode::UnknownSchema, "because"));
     let stop = stop_after(joined(), &problem);
-    let said = in_a_page(&stop.message);
+    let said = words::stop(&stop);
     assert!(
         said.contains("(there: `tidemark-server migrate up --schema FILE`)") && !said.contains("`tidemark "),
         "{said}"
@@ -144,8 +144,23 @@ fn the_operators_own_command_is_told() {
 }
 
 #[test]
-fn other_words_stay_as_they_are() {
-    for message in ["", "the server answered: busy", "What to do: put the file away"] {
-        assert_eq!(in_a_page(message), message);
-    }
+fn what_a_command_line_kept_of_a_fork_is_said_in_a_page_without_a_command() {
+    let session = joined();
+    let kept = "forked: the server has lost changes. Nothing was sent or trimmed, all rows and changes are still here. What to do: put the file or the \
+                server's database back to the state that fits, then run `tidemark push`, which asks the server again. Or let this file go on under \
+                a new number: ask the server's operator for a code, made with `tidemark-server station add NAME --replaces \"alpha\"` if this is the \
+                only copy in use, or with `tidemark-server station add NAME` if another copy goes on as \"alpha\", and run `tidemark rejoin CODE`";
+    session.store.execute("UPDATE tidemark_station SET forked = ?1", [kept]).unwrap();
+    let stop = stop_after(session, &Reply::default());
+    assert_said(&stop, StopKind::Forked, "forked: the server has lost changes. Nothing was sent or trimmed");
+    assert_said(&stop, StopKind::Forked, "What to do: export the database, and ask the server's operator");
+}
+
+#[test]
+fn the_file_keeps_a_stop_in_the_pages_words() {
+    let mut session = joined();
+    let Action::Send(request) = session.engine.next(&mut session.store, 0).unwrap() else { panic!() };
+    session.engine.on_reply(&mut session.store, 0, request.id, &Reply { status: 302, ..Reply::default() }).unwrap();
+    let kept = session.status().unwrap().last_error.clone().unwrap();
+    assert!(kept.contains("is the page opened with the right one?") && !kept.contains("`tidemark "), "{kept}");
 }

@@ -58,7 +58,7 @@ impl Process {
         let store = Store::open_connection(disk.connect_process(&commits), file.to_owned())?;
         let backoff =
             if patient { Config::daemon(seed).backoff } else { BackoffBounds { first_ms: 250, max_ms: 5_000 } };
-        let daemon = Daemon::start(Config { backoff, seed }, &store)?;
+        let daemon = Daemon::start(Config { backoff, ..Config::daemon(seed) }, &store)?;
         let mut token = [0; 32];
         token[..8].copy_from_slice(&seed.to_le_bytes());
         token[8..16].copy_from_slice(&life.to_le_bytes());

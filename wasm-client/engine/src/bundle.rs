@@ -13,6 +13,7 @@ use tidemark_core::value::format_uuid;
 
 use crate::ack::{Ack, Acked, acknowledge};
 use crate::error::Error;
+use crate::halt::Halt;
 use crate::meta::{Membership, Meta};
 use crate::outbox::{Agreement, Snapshot, compare, encode};
 use crate::store::Store;
@@ -39,7 +40,7 @@ pub enum BundleError {
     },
     /// Station and server hold different histories.
     #[error("{0}")]
-    Forked(String),
+    Forked(Halt),
     /// The receipt is damaged, or none.
     #[error(transparent)]
     Receipt(#[from] SealError),
@@ -203,11 +204,10 @@ pub fn import_receipt(store: &mut Store, now_ms: i64, mut receipt: impl Read + S
             // Another process moved the tidemark meanwhile: compare again.
             Agreement::Moved => {}
             found => {
-                let message = found
-                    .fork_message(&membership.name, base, end.cursor)
-                    .expect("BUG: the histories were compared and differ");
-                store.note_forked(now_ms, &message)?;
-                return Err(BundleError::Forked(message));
+                let fork = found.fork(membership.name, base, end.cursor);
+                let halt = Halt::Forked(fork.expect("BUG: the histories were compared and differ"));
+                store.note_halted(&halt.kept(&halt.to_string()), Some(now_ms))?;
+                return Err(BundleError::Forked(halt));
             }
         }
     };

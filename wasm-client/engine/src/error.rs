@@ -192,9 +192,9 @@ pub enum Error {
     /// The schema, or a table or column of it, is not what the caller takes it for.
     #[error("{0}")]
     Schema(String),
-    /// Something was asked about rejected changes that cannot be done; says what and why.
-    #[error("{0}")]
-    Reject(String),
+    /// Something was asked about rejected changes that cannot be done.
+    #[error(transparent)]
+    Reject(#[from] RejectProblem),
     /// A frame could not be encoded.
     #[error("cannot encode a batch: {0}")]
     Frame(#[from] tidemark_core::frame::FrameError),
@@ -207,6 +207,49 @@ pub enum Error {
         doing: &'static str,
         /// SQLite's words.
         source: rusqlite::Error,
+    },
+}
+
+/// Why something cannot be done with a rejected change.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum RejectProblem {
+    /// It is not open any more.
+    #[error("change {seq} is {state} already; nothing was done")]
+    Settled {
+        /// Its seq.
+        seq: u64,
+        /// What it is.
+        state: String,
+    },
+    /// There is none.
+    #[error("change {seq} was not rejected")]
+    Unknown {
+        /// The seq that was asked for.
+        seq: u64,
+    },
+    /// Its row was deleted meanwhile.
+    #[error("the row of change {seq} is not in {table} any more: there is nothing to repair")]
+    RowGone {
+        /// Its seq.
+        seq: u64,
+        /// The table.
+        table: String,
+    },
+    /// The schema does not have its table.
+    #[error("change {seq} is of a table that the schema {schema} does not have: it cannot be sent again")]
+    NoTable {
+        /// Its seq.
+        seq: u64,
+        /// Name of the schema.
+        schema: String,
+    },
+    /// Keys were to be given to rows, and there are no more.
+    #[error("the table {table} has no keys left below {below}")]
+    NoKeys {
+        /// The table.
+        table: String,
+        /// The largest key that travels.
+        below: i64,
     },
 }
 

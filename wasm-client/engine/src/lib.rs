@@ -96,6 +96,7 @@ mod connect;
 mod create;
 mod error;
 pub mod format;
+pub mod halt;
 mod lacking;
 mod lineage;
 mod log;
@@ -115,7 +116,7 @@ pub mod sync;
 pub mod verify;
 
 pub use connect::{BUSY_TIMEOUT_MS, OpenOptions};
-pub use error::{Error, Result, Secret, printable};
+pub use error::{Error, RejectProblem, Result, Secret, printable};
 pub use lineage::FormerStation;
 pub use log::{ImageRow, show_value};
 pub use rejects::{Origin, Reject, RejectState};

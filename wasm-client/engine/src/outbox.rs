@@ -1,7 +1,7 @@
 //! The outbox: cuts batches out of the log, in bounded memory, and compares the log with what a server says.
 
 use rusqlite::{Connection, Transaction};
-use tidemark_core::amount::{count, count_is};
+use tidemark_core::amount::count_is;
 use tidemark_core::batch::{Batch, BatchBuilder, LogRow};
 use tidemark_core::chain::Chain;
 use tidemark_core::decision::Cursor;
@@ -15,6 +15,7 @@ use tidemark_core::value::SqliteValue;
 use crate::attach::open_places;
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
+use crate::halt::{Fork, Found};
 use crate::log::{JsonNumbers, at_ms, last_seq, sqlite_value};
 use crate::meta::{self, Meta};
 use crate::store::Store;
@@ -61,39 +62,18 @@ pub enum Agreement {
     Moved,
 }
 
-/// What the kept word of a fork begins with; other words in its place are of a log that is not whole.
-pub(crate) const FORKED: &str = "forked: ";
-
 impl Agreement {
-    /// What is said of a fork of the station of this name: what was found and what to do. `None` when the histories agree, or nothing was
-    /// compared.
+    /// The fork of the station of this name that was found. `None` when the histories agree, or nothing was compared.
     #[must_use]
-    pub fn fork_message(self, name: &str, base: Cursor, server: Cursor) -> Option<String> {
+    pub fn fork(self, name: String, base: Cursor, server: Cursor) -> Option<Fork> {
         let short = |chain: Chain| chain.to_hex()[..12].to_owned();
-        let what = match self {
-            Self::Behind => format!(
-                "the server stands at change {}, but had acknowledged {}: it has lost changes, most likely it was restored from an older backup",
-                server.seq, base.seq
-            ),
-            Self::Beyond { last } => format!(
-                "the server has {} of this station, this file only {last}: the file was put back to an older copy",
-                count(server.seq, "change")
-            ),
-            Self::Differs(ours) => format!(
-                "at change {} the server has another history (chain {}, here {}): two copies of this file were written to, or it was put back \
-                 to an older copy and written to since",
-                server.seq,
-                short(server.chain),
-                short(ours)
-            ),
+        let found = match self {
+            Self::Behind => Found::Behind { server: server.seq, acknowledged: base.seq },
+            Self::Beyond { last } => Found::Beyond { server: server.seq, last },
+            Self::Differs(ours) => Found::Differs { seq: server.seq, server: short(server.chain), here: short(ours) },
             Self::Same | Self::Moved => return None,
         };
-        Some(format!(
-            "{FORKED}{what}. Nothing was sent or trimmed, all rows and changes are still here. What to do: put the file or the server's \
-             database back to the state that fits, then run `tidemark push`, which asks the server again. Or let this file go on under a new \
-             number: ask the server's operator for a code, made with `tidemark-server station add NAME --replaces {name:?}` if this is the only copy \
-             in use, or with `tidemark-server station add NAME` if another copy goes on as {name:?}, and run `tidemark rejoin CODE`"
-        ))
+        Some(Fork { name, found })
     }
 }
 
@@ -125,8 +105,8 @@ impl<'a> Reader<'a> {
         Error::LogTampered { file: self.file.to_owned(), detail }
     }
 
-    /// Cuts what follows `base`, up to seq `upto`; a batch follows one schema, so it ends where the file's schema was upgraded.
-    /// `None` when there is nothing.
+    /// Cuts what follows `base`, up to seq `upto`; a batch follows one schema, so it ends where the file's schema was
+    /// upgraded. `None` when there is nothing.
     pub(crate) fn cut(&self, base: Cursor, upto: u64, caps: &Caps) -> Result<Option<(BatchBuilder<'a>, bool)>> {
         let sql = |error| Error::sqlite(self.file, "read the log", error);
         let (schema, schema_upto) = self.catalog.schema_of(base.seq + 1);

@@ -8,7 +8,7 @@ use tidemark_core::schema::{Schema, Table};
 use tidemark_core::sqlite::quote;
 use tidemark_core::value::ColumnType;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, RejectProblem, Result};
 use crate::lacking::Lacking;
 use crate::repair::requeue_row;
 use crate::store::Store;
@@ -100,7 +100,7 @@ fn renumber_table(
     let next = format!("SELECT min({key}) FROM {name} WHERE {key} > ?1");
     while let Some(old) = tx.query_row(&next, [LOCAL_ID_MAX], |row| row.get::<_, Option<i64>>(0)).map_err(sql)? {
         if done.last >= LOCAL_ID_MAX {
-            return Err(Error::Reject(format!("the table {} has no keys left below {LOCAL_ID_MAX}", table.name)));
+            return Err(RejectProblem::NoKeys { table: table.name.clone(), below: LOCAL_ID_MAX }.into());
         }
         done.last += 1;
         tx.execute(&format!("UPDATE {name} SET {key} = ?2 WHERE {key} = ?1"), (old, done.last)).map_err(sql)?;

@@ -1,5 +1,5 @@
-//! What to do about rejected changes: repair the row, send it again, give it up. The history is never rewritten: a repair is a new change, and
-//! goes the way of every change.
+//! What to do about rejected changes: repair the row, send it again, give it up. The history is never rewritten: a
+//! repair is a new change, and goes the way of every change.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use tidemark_core::reject::RejectCode;
 use tidemark_core::schema::{Schema, Table};
 use tidemark_core::sqlite::quote;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, RejectProblem, Result};
 use crate::log::last_seq;
 use crate::rejects::RejectState;
 use crate::store::Store;
@@ -60,8 +60,8 @@ fn comparable(key: &Value) -> String {
 }
 
 impl Store {
-    /// Changes the row of an open reject as a program would, by an UPDATE that capture logs, and sends the rows again that were rejected
-    /// for want of it. All or nothing.
+    /// Changes the row of an open reject as a program would, by an UPDATE that capture logs, and sends the rows again
+    /// that were rejected for want of it. All or nothing.
     ///
     /// # Errors
     /// When there is no such open reject, the row is gone, a column does not exist, or SQLite refuses the values.
@@ -81,11 +81,7 @@ impl Store {
             let before = last_seq(tx).map_err(sql)?;
             let values = set.iter().map(|(_, value)| value).chain([&rejected.key]);
             if tx.execute(&update, params_from_iter(values)).map_err(sql)? == 0 {
-                return Err(Error::Reject(format!(
-                    "the row of change {seq} is not in {} any more: there is nothing to repair. `tidemark rejects show {seq}` shows what it \
-                     was, `tidemark rejects discard {seq}` gives it up",
-                    table.name
-                )));
+                return Err(RejectProblem::RowGone { seq, table: table.name.clone() }.into());
             }
             let repaired = last_seq(tx).map_err(sql)?.saturating_sub(before);
             let mut rejects = of_row(tx, &schema, &rejected).map_err(sql)?;
@@ -100,8 +96,8 @@ impl Store {
         })
     }
 
-    /// Logs what the rows of open rejects are now as new changes, parents before children; rows that are gone as deletes. What was rejected
-    /// for want of them goes along. All or nothing.
+    /// Logs what the rows of open rejects are now as new changes, parents before children; rows that are gone as
+    /// deletes. What was rejected for want of them goes along. All or nothing.
     ///
     /// # Errors
     /// When one of the seqs is not that of an open reject, or its table is not in the schema; SQLite's.
@@ -132,8 +128,8 @@ impl Store {
         })
     }
 
-    /// What a server is asked about rejects, and told: the first open ones after seq `after`, and, of those this station made itself, the
-    /// first that ceased to be open after `told`, a time and a seq; at most `limit` of either.
+    /// What a server is asked about rejects, and told: the first open ones after seq `after`, and, of those this
+    /// station made itself, the first that ceased to be open after `told`, a time and a seq; at most `limit` of either.
     ///
     /// # Errors
     /// SQLite's.
@@ -161,8 +157,9 @@ impl Store {
         read().map_err(self.sqlite("read the rejects"))
     }
 
-    /// Takes over what became upstream of rejects that are open here, of those that were `asked` about; returns how many are resolved and how
-    /// many discarded. One that is forgotten there counts as discarded, and says so: whether its row is upstream, only a comparison tells.
+    /// Takes over what became upstream of rejects that are open here, of those that were `asked` about; returns how
+    /// many are resolved and how many discarded. One that is forgotten there counts as discarded, and says so: whether
+    /// its row is upstream, only a comparison tells.
     ///
     /// # Errors
     /// SQLite's; nothing is changed then.
@@ -230,8 +227,8 @@ fn check_open(db: &Connection, file: &str, seq: u64) -> Result<()> {
         .map_err(|error| Error::sqlite(file, "read the rejects", error))?;
     match state.as_deref() {
         Some("open") => Ok(()),
-        Some(state) => Err(Error::Reject(format!("change {seq} is {state} already; nothing was done"))),
-        None => Err(Error::Reject(format!("change {seq} was not rejected; `tidemark rejects` shows those that were"))),
+        Some(state) => Err(RejectProblem::Settled { seq, state: state.to_owned() }.into()),
+        None => Err(RejectProblem::Unknown { seq }.into()),
     }
 }
 
@@ -268,13 +265,7 @@ fn chosen(db: &Connection, schema: &Schema, file: &str, which: Chosen<'_>) -> Re
     for &seq in seqs {
         check_open(db, file, seq)?;
         let open = read_open(db, schema, seq).map_err(sql)?;
-        found.push(open.ok_or_else(|| {
-            Error::Reject(format!(
-                "change {seq} is of a table that the schema {} does not have: it cannot be sent again, `tidemark rejects discard {seq}` \
-                 gives it up",
-                schema.name()
-            ))
-        })?);
+        found.push(open.ok_or_else(|| RejectProblem::NoTable { seq, schema: schema.name().to_owned() })?);
     }
     Ok(found)
 }
@@ -324,7 +315,8 @@ fn with_children(db: &Connection, schema: &Schema, rejects: Vec<Open>) -> rusqli
     Ok(found.into_values().collect())
 }
 
-/// Logs the rows of rejects, given in seq order, as they are now, each once: parents before children, then deletes the other way round.
+/// Logs the rows of rejects, given in seq order, as they are now, each once: parents before children, then deletes the
+/// other way round.
 fn send_again(db: &Connection, schema: &Schema, rejects: &[Open], now_ms: i64) -> rusqlite::Result<u64> {
     let mut newest: Vec<Vec<&Open>> = vec![Vec::new(); schema.tables().len()];
     let mut seen = BTreeSet::new();

@@ -178,7 +178,10 @@ fn a_receipt_of_another_history_is_a_fork_and_trims_nothing() {
     world.store.execute("UPDATE tidemark_log SET c3 = 99 WHERE seq = 7", ()).unwrap();
     let before = snapshot(&mut world);
     let error = take(&mut world, &receipt).unwrap_err();
-    assert!(matches!(&error, BundleError::Forked(message) if message.contains("another history")), "{error}");
+    assert!(
+        matches!(&error, BundleError::Forked(message) if message.to_string().contains("another history")),
+        "{error}"
+    );
     assert_eq!(snapshot(&mut world), before);
     assert_eq!(world.store.status().unwrap().state, State::Forked);
     let mut out = Vec::new();
@@ -199,7 +202,7 @@ fn a_receipt_beyond_the_log_is_a_file_put_back() {
     world.store.execute("UPDATE sqlite_sequence SET seq = 5 WHERE name = 'tidemark_log'", ()).unwrap();
     world.store.execute("UPDATE tidemark_station SET sent_seq = 5", ()).unwrap();
     let error = take(&mut world, &receipt).unwrap_err();
-    assert!(matches!(&error, BundleError::Forked(message) if message.contains("older copy")), "{error}");
+    assert!(matches!(&error, BundleError::Forked(message) if message.to_string().contains("older copy")), "{error}");
     assert_eq!(world.store.log(100).unwrap().len(), 5);
 }
 

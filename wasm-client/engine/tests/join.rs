@@ -162,7 +162,7 @@ fn what_the_server_says_is_told_and_the_station_stays_as_it_was() {
         (problem(ProblemCode::CannotRejoin), Some(RefusalKind::OtherFile), "because"),
         (problem(ProblemCode::Revoked), Some(RefusalKind::Revoked), "because"),
         (problem(ProblemCode::StationsExhausted), Some(RefusalKind::NumbersExhausted), "because"),
-        (problem(ProblemCode::UnknownSchema), Some(RefusalKind::Schema), "tidemark-server migrate up"),
+        (problem(ProblemCode::UnknownSchema), Some(RefusalKind::Schema), "give the server this station's schema"),
         (problem(ProblemCode::BadRequest), Some(RefusalKind::Other), "because"),
         (problem(ProblemCode::Unavailable), None, "cannot answer now"),
         (problem(ProblemCode::Internal), None, "cannot answer now"),

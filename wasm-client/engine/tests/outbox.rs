@@ -196,12 +196,15 @@ fn an_edited_log_is_a_state_and_sends_nothing() {
         let error = cut(&mut world.store, &WIDE, 0).unwrap_err();
         assert!(matches!(&error, Error::LogTampered { detail, .. } if detail.contains(says)), "{edit}: {error}");
         let stopped = world.engine.next(&mut world.store, world.clock.0).unwrap();
-        assert!(matches!(&stopped, Action::Stopped(stop) if stop.kind == StopKind::Tampered), "{stopped:?}");
+        assert!(matches!(&stopped, Action::Stopped(stop) if stop.kind() == StopKind::Tampered), "{stopped:?}");
         assert!(world.server.requests.is_empty());
         // Every process says so until the file is put right; each asks the server first, whose word cannot mend a log.
         for _ in 0..2 {
             let Drained::Stopped { stop, .. } = world.push() else { panic!("{edit}") };
-            assert!(stop.kind == StopKind::Tampered && stop.message.contains("tidemark rejoin"), "{edit}: {stop}");
+            assert!(
+                stop.kind() == StopKind::Tampered && stop.to_string().contains("was tampered with"),
+                "{edit}: {stop}"
+            );
             assert_eq!(world.store.status().unwrap().state, State::Forked);
             assert!(world.server.batches.len() == 1, "{edit}: nothing but the first batch was ever sent");
         }
@@ -221,7 +224,7 @@ fn a_log_whose_sent_end_was_cut_off_is_noticed() {
     world.write(1);
     world.server.always = None;
     let Drained::Stopped { stop, .. } = world.push() else { panic!("sent") };
-    assert!(stop.kind == StopKind::Tampered && stop.message.contains("changes up to 3 were sent"), "{stop}");
+    assert!(stop.kind() == StopKind::Tampered && stop.to_string().contains("changes up to 3 were sent"), "{stop}");
     assert!(world.server.applied.is_empty());
 }
 

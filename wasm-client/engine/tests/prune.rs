@@ -281,7 +281,10 @@ fn what_cannot_be_pruned_is_said_and_nothing_changes() {
     let wish = prune::Wish { before_us: i64::MAX, ..prune::Wish::default() };
     let outcome = with_means(&mut upstream, &mut clock, |means| prune(&mut store, means, &wish)).unwrap();
     let prune::Outcome::Stopped(stop) = outcome else { panic!("{outcome:?}") };
-    assert!(stop.kind == StopKind::NotJoined && stop.message.contains("nothing of it is durable upstream"), "{stop}");
+    assert!(
+        stop.kind() == StopKind::NotJoined && stop.to_string().contains("nothing of it is durable upstream"),
+        "{stop}"
+    );
     for (table, says) in [("site", "has no time column"), ("sites", "its tables are: site, reading")] {
         let wish = prune::Wish { table: Some(table.to_owned()), ..prune::Wish::default() };
         let error = with_means(&mut upstream, &mut clock, |means| prune(&mut store, means, &wish)).unwrap_err();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::common::upstream::{Rows, Upstream, rows_of, world};
 use crate::common::{Fault, problem};
-use tidemark_client::sync::{Clock as _, Config, Patience, Stop, StopKind, Transport as _};
+use tidemark_client::sync::{Clock as _, Config, Patience, StopKind, Transport as _};
 use tidemark_client::verify::{Heard, Kind, Means, Outcome, Report, Search, Step, Wish, verify};
 use tidemark_client::{Store, rusqlite};
 use tidemark_core::digest::RowDigest;
@@ -141,7 +141,7 @@ fn a_server_that_does_not_answer_or_answers_nonsense_is_given_up() {
     for (code, kind) in [(ProblemCode::Revoked, StopKind::Revoked), (ProblemCode::NotFound, StopKind::Refused)] {
         upstream.server.faults = [Fault::None, Fault::Answer(problem(code))].into();
         let outcome = run(&mut store, &mut upstream, &mut clock, &PUSH);
-        assert!(matches!(&outcome, Outcome::Stopped(Stop { kind: stop, .. }) if *stop == kind), "{outcome:?}");
+        assert!(matches!(&outcome, Outcome::Stopped(stop) if stop.kind() == kind), "{outcome:?}");
     }
 }
 
@@ -150,7 +150,7 @@ fn another_history_is_a_fork_and_never_equal() {
     let (mut store, mut upstream, mut clock, _folder) = world(50);
     upstream.server.cursor.chain.0[0] ^= 1;
     let outcome = run(&mut store, &mut upstream, &mut clock, &PUSH);
-    assert!(matches!(&outcome, Outcome::Stopped(stop) if stop.kind == StopKind::Forked), "{outcome:?}");
+    assert!(matches!(&outcome, Outcome::Stopped(stop) if stop.kind() == StopKind::Forked), "{outcome:?}");
     // A reply that follows another history than the cursor the server names when asked: one of both is wrong.
     let (mut store, mut upstream, mut clock, _folder) = world(50);
     upstream.twist = Box::new(|reply| reply.chain.0[0] ^= 1);

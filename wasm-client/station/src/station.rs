@@ -14,6 +14,7 @@ use tidemark_client::verify::{Means, Outcome, Wish, verify};
 use tidemark_client::{Error, Result, Status, Store};
 use tidemark_core::schema::Schema;
 
+use crate::cli::words;
 use crate::clock::{self, SystemClock};
 use crate::entropy::{self, NoEntropy};
 use crate::transport::HttpTransport;
@@ -74,7 +75,7 @@ pub enum StationError {
 /// // With a server: `station.join(&code, None)?;` once, then whenever there is a network:
 /// match station.push()? {
 ///     tidemark_client::sync::Drained::Done(summary) => println!("{} changes are upstream", summary.changes),
-///     tidemark_client::sync::Drained::Unreachable { message, .. } => println!("later: {message}"),
+///     tidemark_client::sync::Drained::Unreachable { why, .. } => println!("later: {why}"),
 ///     tidemark_client::sync::Drained::Stopped { stop, .. } => println!("{stop}"), // here: has not joined a server
 /// }
 /// # Ok::<(), tidemark_station::StationError>(())
@@ -223,7 +224,7 @@ impl Station {
         watch: &mut dyn FnMut(&Event),
     ) -> std::result::Result<Drained, StationError> {
         self.store.backfill(&mut |_| ())?;
-        let mut engine = Engine::new(Config::interactive(entropy::seed()?));
+        let mut engine = Engine::new(config()?);
         engine.resume(&self.store)?;
         Ok(drain(&mut self.store, &mut engine, transport, &mut SystemClock::default(), PATIENCE, watch)?)
     }
@@ -237,7 +238,7 @@ impl Station {
         transport: &mut dyn Transport,
         wish: &Wish,
     ) -> std::result::Result<Outcome, StationError> {
-        let config = Config::interactive(entropy::seed()?);
+        let config = config()?;
         let mut means = Means { transport, clock: &mut SystemClock::default(), patience: PATIENCE, config };
         Ok(verify(&mut self.store, &mut means, wish)?)
     }
@@ -251,8 +252,13 @@ impl Station {
         transport: &mut dyn Transport,
         wish: &prune::Wish,
     ) -> std::result::Result<prune::Outcome, StationError> {
-        let config = Config::interactive(entropy::seed()?);
+        let config = config()?;
         let mut means = Means { transport, clock: &mut SystemClock::default(), patience: PATIENCE, config };
         Ok(prune(&mut self.store, &mut means, wish)?)
     }
+}
+
+/// Of somebody who watches; a stop is kept in this program's words.
+fn config() -> std::result::Result<Config, NoEntropy> {
+    Ok(Config { words: words::stop, ..Config::interactive(entropy::seed()?) })
 }

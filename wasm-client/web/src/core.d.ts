@@ -7,7 +7,7 @@ export type Action =
   | ({ do: 'send' } & Request)
   | { do: 'wait'; untilMs: number }
   | { do: 'idle' }
-  | { do: 'stopped'; kind: StopKind; message: string; final: boolean };
+  | { do: 'stopped'; kind: StopKind; message: string; restMs: number | null };
 
 export type Event =
   | { event: 'acked'; tidemark: number; changes: number; rejectedHere: number; rejectedByServer: number }

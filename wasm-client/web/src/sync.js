@@ -7,8 +7,6 @@
 
 import { TidemarkError, isExpected } from './errors.js';
 
-/** How soon a stop that time may heal is tried again. */
-const RETRY_STOPPED_MS = 300_000;
 /** Times are looked at again this often: clocks are set, devices sleep. */
 const LOOK_MS = 60_000;
 /** Waits after the database refused, a full disk for example. */
@@ -210,7 +208,7 @@ export class Sync {
         this.#become({ state: 'stopped', stop });
         this.#world.farewell(null);
         this.#settle('stopped', action.message, stop);
-        if (!action.final && !manual) this.#retryStopped();
+        if (action.restMs !== null && !manual) this.#retryStopped(action.restMs);
         return false;
       }
     }
@@ -273,9 +271,10 @@ export class Sync {
     farewell(await turn((core) => core.farewell(clock.now(), FAREWELL_BYTES_MAX)) ?? null);
   }
 
-  #retryStopped() {
+  /** @param {number} restMs how soon a stop that time may heal is tried again */
+  #retryStopped(restMs) {
     const { clock } = this.#world;
-    this.#timer = clock.setTimeout(() => this.#with((core) => core.resume()), RETRY_STOPPED_MS);
+    this.#timer = clock.setTimeout(() => this.#with((core) => core.resume()), restMs);
   }
 
   /** @param {number} ms */

@@ -5,7 +5,7 @@ import { World, now, settle } from './fakes/world.js';
 const send = (id, bytes = 10) => ({ do: 'send', id, method: 'POST', url: 'https://up.example/v1/push', token: 'aa', body: new Uint8Array(bytes), timeoutMs: 30_000 });
 const acked = (tidemark, changes, rejected = 0) => ({ event: 'acked', tidemark, changes, rejectedHere: 0, rejectedByServer: rejected });
 const answered = (status = 200, retryAfter) => ({ reply: { status, retryAfter, body: new Uint8Array() } });
-const stopped = (kind, final) => ({ do: 'stopped', kind, message: `${kind}!`, final });
+const stopped = (kind, final) => ({ do: 'stopped', kind, message: `${kind}!`, restMs: final ? null : 300_000 });
 const count = (core, name) => core.made.filter((made) => made.startsWith(name)).length;
 const state = async (world) => (await world.tabs.get('a').call('status')).sync;
 

@@ -387,7 +387,7 @@ impl Oracle {
         ensure!(
             meta.forked.is_none() || known.diverged(),
             "the station says it has forked, and has not: {}",
-            meta.forked.unwrap_or_default()
+            meta.forked.map_or_else(String::new, |halt| halt.to_string())
         );
         if known.compared == Some((known.current, tidemark)) {
             return Ok(());

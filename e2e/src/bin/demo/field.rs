@@ -62,7 +62,7 @@ impl FieldStation {
         let mut failures = Vec::new();
         let outcome = self.station.push_with(&mut HttpTransport::new(), &mut |event| match event {
             Event::Acked { tidemark, .. } => bar.set_position(*tidemark),
-            Event::Failed { message, .. } => failures.push(message.clone()),
+            Event::Failed { why, .. } => failures.push(why.to_string()),
             _ => {}
         })?;
         bar.finish_and_clear();
@@ -75,7 +75,7 @@ impl FieldStation {
                 println!("   {}: {changes} pushed in {requests}", self.name);
                 Ok(())
             }
-            Drained::Unreachable { message, .. } => bail!("{}: {message}", self.name),
+            Drained::Unreachable { why, .. } => bail!("{}: {why}", self.name),
             Drained::Stopped { stop, .. } => bail!("{}: {stop}", self.name),
         }
     }

@@ -11,6 +11,7 @@ use tidemark_core::limits::FrameLimits;
 use tidemark_core::schema::{Fingerprint, Schema};
 
 use crate::error::{Error, Result, Secret};
+use crate::halt::Halt;
 
 /// The table's name.
 pub const STATION_TABLE: &str = "tidemark_station";
@@ -63,8 +64,8 @@ pub struct Meta {
     pub sent_seq: u64,
     /// The bounds of a frame the server told last.
     pub limits: Option<FrameLimits>,
-    /// The fork that was found, in words; `None` while station and server hold the same history.
-    pub forked: Option<String>,
+    /// The reason why nothing may be sent from the file; `None` while there is none.
+    pub forked: Option<Halt>,
     /// The time of the server's last answer, milliseconds since 1970 UTC.
     pub last_contact_ms: Option<i64>,
     /// The last failure in words, if nothing succeeded since.
@@ -187,7 +188,7 @@ pub(crate) fn read(db: &Connection, file: &str) -> Result<Meta> {
         sent_seq: u64::try_from(raw.sent_seq).map_err(|_| damaged("sent_seq is negative"))?,
         // Only a hint for the size of the next frame: what does not parse is as good as none.
         limits: raw.limits.and_then(|limits| serde_json::from_slice(limits.as_bytes()).ok()),
-        forked: raw.forked,
+        forked: raw.forked.as_deref().map(Halt::read),
         last_contact_ms: raw.last_contact_ms,
         last_error: raw.last_error,
         last_error_ms: raw.last_error_ms,

@@ -34,7 +34,7 @@ use self::choose::PrunedAs;
 pub use self::report::{Kept, Outcome, TableReport, Wish};
 use crate::error::{Error, Result};
 use crate::store::Store;
-use crate::sync::{Stop, StopKind};
+use crate::sync::Stop;
 use crate::verify::{Ended, Means};
 
 /// Rows removed in one transaction: what a writer may have to wait for.
@@ -47,11 +47,7 @@ const REMOVED_AT_ONCE: usize = 1_000;
 pub fn prune(store: &mut Store, means: &mut Means<'_>, wish: &Wish) -> Result<Outcome> {
     let tables = tables(store, wish)?;
     if store.meta()?.membership.is_none() {
-        let message = format!(
-            "{}: this station has not joined a server, so nothing of it is durable upstream and nothing can be pruned; run `tidemark join CODE` first",
-            store.file()
-        );
-        return Ok(Outcome::Stopped(Stop::new(StopKind::NotJoined, message)));
+        return Ok(Outcome::Stopped(Stop::NothingUpstream { file: store.file().to_owned() }));
     }
     // Children are looked for by us, in other programs' tables too; no delete of ours may cascade.
     let enforced = set_foreign_keys(store.connection(), false).map_err(store.sqlite("set foreign_keys"))?;

@@ -104,7 +104,7 @@ fn answer(store: &mut Store, reply: &Reply, ranges: usize) -> std::result::Resul
                 None => Ok(Heard::Failed(format!("the server answered: {}", problem.detail), retry_after_ms)),
             };
         }
-        Read::Other(message) => return Ok(Heard::Failed(message, retry_after_ms)),
+        Read::Other(foreign) => return Ok(Heard::Failed(foreign.to_string(), retry_after_ms)),
     };
     // A reply from before another process pushed does as well: the rows are looked at again before they go.
     if stands(store, Cursor { seq: done.tidemark, chain: done.chain })? == Standing::Differs {

@@ -30,14 +30,10 @@ impl Store {
         self.write_row(|db| write::agreed(db, now_ms))
     }
 
-    /// Notes that the server answered and has another history; no process sends from the file until that is settled.
-    pub(crate) fn note_forked(&self, now_ms: i64, found: &str) -> Result<()> {
-        self.write_row(|db| write::forked(db, now_ms, found))
-    }
-
-    /// Notes that the log is not what Tidemark wrote; no process sends from the file until that is settled.
-    pub(crate) fn note_tampered(&self, found: &str) -> Result<()> {
-        self.write_row(|db| write::tampered(db, found))
+    /// Notes why nothing may be sent from the file, so that no process does until that is settled. `heard_ms`: the server
+    /// has just said so.
+    pub(crate) fn note_halted(&self, kept: &str, heard_ms: Option<i64>) -> Result<()> {
+        self.write_row(|db| write::halted(db, kept, heard_ms))
     }
 
     /// Keeps the token to join with; see [`write::begin_join`].

@@ -5,6 +5,7 @@ use tidemark_core::sqlite::quote;
 
 use super::Store;
 use crate::error::Result;
+use crate::halt::Halt;
 use crate::log::{at_ms, last_seq};
 use crate::meta::{self, Membership};
 
@@ -61,8 +62,8 @@ pub struct Status {
     pub last_error: Option<String>,
     /// The time of that failure, milliseconds since 1970 UTC.
     pub last_error_ms: Option<i64>,
-    /// The fork that was found, in words, when the state is [`State::Forked`].
-    pub forked: Option<String>,
+    /// The reason why nothing may be sent, when the state is [`State::Forked`].
+    pub forked: Option<Halt>,
 }
 
 impl Store {

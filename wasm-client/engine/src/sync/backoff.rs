@@ -1,5 +1,5 @@
-//! Waiting after failures: exponential, bounded, with full jitter, so that a thousand stations do not come back at once; and never shorter than
-//! the server asked for.
+//! Waiting after failures: exponential, bounded, with full jitter, so that a thousand stations do not come back at
+//! once; and never shorter than the server asked for.
 
 use tidemark_core::planted::{Bug, planted};
 
@@ -43,8 +43,8 @@ impl Backoff {
         self.failures = 0;
     }
 
-    /// Something failed: how long to wait, in milliseconds. The longer of what is drawn and of `retry_after_ms`, when the server named it: a server
-    /// knows how busy it is, and not how often this station has asked already.
+    /// Something failed: how long to wait, in milliseconds. The longer of what is drawn and of `retry_after_ms`, when
+    /// the server named it: a server knows how busy it is, and not how often this station has asked already.
     pub fn next_wait_ms(&mut self, retry_after_ms: Option<u64>) -> u64 {
         let ceiling = self.bounds.first_ms.saturating_mul(1_u64 << self.failures.min(30)).min(self.bounds.max_ms);
         let ceiling = if planted(Bug::BackoffExplodes) {
@@ -71,7 +71,8 @@ impl Backoff {
     }
 }
 
-/// The milliseconds of a `Retry-After` header in seconds. The form with a date is not read: it would need both clocks to agree.
+/// The milliseconds of a `Retry-After` header in seconds. The form with a date is not read: it would need both clocks
+/// to agree.
 #[must_use]
 pub(crate) fn retry_after_ms(header: Option<&str>) -> Option<u64> {
     header?.trim().parse::<u64>().ok().map(|seconds| seconds.saturating_mul(1000))

@@ -1,4 +1,5 @@
-//! The loop of whatever stays and pushes in the background, as a machine of steps: `tidemark run`, a browser's worker and the simulation drive it.
+//! The loop of a process that stays and pushes in the background, as a machine of steps: `tidemark run` and the
+//! simulation drive it.
 //!
 //! ```text
 //! loop:  daemon.next(store, now) ─┬─ Send(request) ── perform it ── daemon.hear ──┐
@@ -7,8 +8,13 @@
 //!        ◄─────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! It is level-triggered, as the engine is: every call looks at the file itself, so it may be called at any time and too often, and a lost hint stalls
-//! nothing. It reads no clock and waits for nothing: whoever drives it does both, and may be killed at any moment.
+//! It is level-triggered, as the engine is: every call looks at the file itself, so it may be called at any time and
+//! too often, and a lost hint stalls nothing. It reads no clock and waits for nothing: whoever drives it does both, and
+//! may be killed at any moment.
+//!
+//! A page asks the engine itself (`web/src/sync.js`): it is told of every commit instead of looking for them, its turns
+//! end with a promise, people wait for single pushes, and what the disk refuses is theirs to see at once. How long a
+//! stop rests it has from here, by [`Stop::rests_ms`].
 
 use super::{Action, Config, Engine, Event, Failure, Reply, Request, Stop};
 use crate::capture::Repair;
@@ -19,8 +25,6 @@ use crate::store::Store;
 pub const BUSY_MS: i64 = 200;
 /// How often the engine is asked while nothing is committed: it asks the server now and then what became of rejects.
 const IDLE_MS: i64 = 60_000;
-/// How soon a stop that time may heal is tried again.
-const REST_MS: i64 = 300_000;
 
 /// What to do next.
 #[derive(Debug)]
@@ -89,7 +93,7 @@ impl Daemon {
     /// What the store says, but for a file that is only locked or has no room: that is told and tried again.
     pub fn next(&mut self, store: &mut Store, now_ms: i64, watch: Watch<'_>) -> Result<Step> {
         if let Phase::Resting(since_ms, stop) = &self.phase {
-            let until_ms = since_ms.saturating_add(REST_MS);
+            let until_ms = since_ms.saturating_add(stop.rests_ms().unwrap_or_default());
             if (*since_ms..until_ms).contains(&now_ms) {
                 return Ok(Step::Rest(until_ms, stop.clone()));
             }
@@ -97,7 +101,8 @@ impl Daemon {
         }
         let busy = Step::Wait(now_ms.saturating_add(BUSY_MS));
         let Some(version) = unless_busy(store.data_version(), watch)? else { return Ok(busy) };
-        // Look only when somebody committed, or when there was something to do. Our own commits do not change the number, others' do.
+        // Look only when somebody committed, or when there was something to do. Our own commits do not change the
+        // number, others' do.
         let changed = self.seen != Some(version);
         if changed {
             self.seen = Some(version);
@@ -118,17 +123,20 @@ impl Daemon {
                 self.phase = Phase::Idle(now_ms);
                 Step::Idle(now_ms.saturating_add(IDLE_MS))
             }
-            Some(Action::Stopped(stop)) if stop.is_final() => Step::Ended(stop),
-            Some(Action::Stopped(stop)) => {
-                watch(News::StoppedForNow(&stop));
-                self.phase = Phase::Resting(now_ms, stop.clone());
-                Step::Rest(now_ms.saturating_add(REST_MS), stop)
-            }
+            Some(Action::Stopped(stop)) => match stop.rests_ms() {
+                None => Step::Ended(stop),
+                Some(rest_ms) => {
+                    watch(News::StoppedForNow(&stop));
+                    self.phase = Phase::Resting(now_ms, stop.clone());
+                    Step::Rest(now_ms.saturating_add(rest_ms), stop)
+                }
+            },
             None => busy,
         })
     }
 
-    /// What came of the request of this number; `None` when the file could not be written, so that the same will be sent again.
+    /// What came of the request of this number; `None` when the file could not be written, so that the same will be
+    /// sent again.
     ///
     /// # Errors
     /// As [`Daemon::next`].
@@ -151,7 +159,8 @@ impl Daemon {
         Ok(event)
     }
 
-    /// While a request is under way: what need not wait for its answer. What goes wrong is met again when the batch is due.
+    /// While a request is under way: what need not wait for its answer. What goes wrong is met again when the batch is
+    /// due.
     pub fn look_ahead(&mut self, store: &mut Store, now_ms: i64) {
         drop(self.engine.look_ahead(store, now_ms));
     }

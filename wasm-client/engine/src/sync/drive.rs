@@ -1,6 +1,6 @@
 //! Driving an engine until everything is upstream, on a blocking transport.
 
-use super::{Action, Engine, Event, Failure, Reply, Request, Stop};
+use super::{Action, Engine, Event, Failure, Reply, Request, Stop, Trouble};
 use crate::error::Result;
 use crate::store::Store;
 
@@ -61,8 +61,8 @@ pub enum Drained {
     Unreachable {
         /// What was done before.
         summary: Summary,
-        /// What happened last.
-        message: String,
+        /// Why, at last.
+        why: Trouble,
     },
     /// It cannot go on by itself.
     Stopped {
@@ -73,8 +73,9 @@ pub enum Drained {
     },
 }
 
-/// Pushes until everything that is in the log now is upstream. `watch` sees every event. Where nothing is to be pushed the server is asked where it
-/// stands: whether it can be reached, still takes this station's changes and has those it acknowledged is known from it alone.
+/// Pushes until everything that is in the log now is upstream. `watch` sees every event. Where nothing is to be pushed
+/// the server is asked where it stands: whether it can be reached, still takes this station's changes and has those it
+/// acknowledged is known from it alone.
 ///
 /// # Errors
 /// What the store says.
@@ -188,9 +189,9 @@ fn drive(
             return Ok(Drained::Done(summary));
         }
         match event {
-            Event::Failed { message, retry_at_ms } => {
+            Event::Failed { why, retry_at_ms } => {
                 if engine.failures() >= patience.failures || retry_at_ms - now_ms > patience.wait_ms {
-                    return Ok(Drained::Unreachable { summary, message });
+                    return Ok(Drained::Unreachable { summary, why });
                 }
             }
             Event::Stopped(stop) => return Ok(Drained::Stopped { summary, stop }),

@@ -1,10 +1,10 @@
 //! Joining: a station asks a server for its number.
 //!
-//! The token is made here and stored before the server is asked, so a lost reply is repaired by asking again with the same words:
-//! same code, same token. Another code gets another token.
+//! The token is made here and stored before the server is asked, so a lost reply is repaired by asking again with the
+//! same words: same code, same token. Another code gets another token.
 //!
-//! A station that has joined takes another token in the same way, with a code of `station rotate`: the new one is kept beside the old one
-//! until the server has said that it is in force. Number, log and rows stay.
+//! A station that has joined takes another token in the same way, with a code of `station rotate`: the new one is kept
+//! beside the old one until the server has said that it is in force. Number, log and rows stay.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ use tidemark_core::protocol::{JoinReply, JoinRequest, Problem, ProblemCode};
 use tidemark_core::value::{format_uuid, hex};
 
 use super::reply::{Read, read};
-use super::{Refusal, Reply, Request, ServerUrl, UrlError};
+use super::{Foreign, Refusal, Reply, Request, ServerUrl, UrlError};
 use crate::error::{Error, Secret, printable};
 use crate::meta::{self, Membership};
 use crate::private;
@@ -55,10 +55,55 @@ pub enum JoinError {
     Refused(Refusal),
     /// The server answered nonsense, or is not well; the same code may be tried again.
     #[error("{0}")]
-    NotNow(String),
+    NotNow(NotNow),
     /// The file.
     #[error(transparent)]
     Store(#[from] Error),
+}
+
+/// Why it is worth to try again later with the same code.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotNow {
+    /// The server is not well.
+    #[error("the server cannot answer now: {0}")]
+    Unwell(String),
+    /// Somebody else answered.
+    #[error("{0}")]
+    Foreign(Foreign),
+    /// Another process was faster.
+    #[error("another process joined just now")]
+    Overtaken,
+    /// The server takes the file for another station's.
+    #[error("the server takes this file for another station's")]
+    OtherStation,
+    /// The server takes the file's token for another station's.
+    #[error("the server takes this file's token for another station's")]
+    OtherToken,
+    /// A file with a number has no token.
+    #[error("the file has lost its token")]
+    TokenLost,
+    /// The server answered without its cursor.
+    #[error("the server did not say where it stands")]
+    NoCursor,
+    /// While the file rejoined, somebody moved the station's tidemark, so many times in a row.
+    #[error("{why}; this happened {times} times in a row")]
+    Moving {
+        /// Who did.
+        why: Moved,
+        /// How often.
+        times: u32,
+    },
+}
+
+/// Who moved a station's tidemark.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Moved {
+    /// The server says that it moved.
+    #[error("{0}")]
+    Upstream(String),
+    /// Another process on this machine.
+    #[error("another process pushed from this file")]
+    Here,
 }
 
 /// How a join begins.
@@ -70,7 +115,8 @@ pub enum Begin {
     Joined(Membership),
 }
 
-/// Begins to join, or to take another token: stores URL and token, and returns what to ask. `fresh_token` are 32 random bytes.
+/// Begins to join, or to take another token: stores URL and token, and returns what to ask. `fresh_token` are 32 random
+/// bytes.
 ///
 /// # Errors
 /// A code or URL that is none.
@@ -95,7 +141,7 @@ pub fn ask(store: &mut Store, code: &str, server: Option<&str>, fresh_token: Sec
     }
     // Two processes that join at once must end with one token: whoever comes second takes the first one's.
     store.begin_join(digest, &fresh_token, url.as_str())?;
-    let token = store.meta()?.token.ok_or_else(|| JoinError::NotNow("another process joined just now".into()))?;
+    let token = store.meta()?.token.ok_or_else(|| JoinError::NotNow(NotNow::Overtaken))?;
     Ok(Begin::Ask(request(store, &url, &code.secret, uuid, &token, Known::Nothing)))
 }
 
@@ -103,7 +149,7 @@ pub fn ask(store: &mut Store, code: &str, server: Option<&str>, fresh_token: Sec
 pub(super) fn answered(problem: &Problem) -> JoinError {
     match Refusal::of(problem) {
         Some(refusal) => JoinError::Refused(refusal),
-        None => JoinError::NotNow(format!("the server cannot answer now: {}", problem.detail)),
+        None => JoinError::NotNow(NotNow::Unwell(problem.detail.clone())),
     }
 }
 
@@ -113,8 +159,9 @@ fn close(store: &Store) -> crate::Result<()> {
     private::close(Path::new(store.file())).map_err(exposed)
 }
 
-/// Keeps the uuid and token that a file with a number asks for with a code, beside those it has; returns those that are kept. Two processes
-/// at once end with the same: whoever comes second takes the first one's, and one that comes when all is done keeps nothing.
+/// Keeps the uuid and token that a file with a number asks for with a code, beside those it has; returns those that are
+/// kept. Two processes at once end with the same: whoever comes second takes the first one's, and one that comes when
+/// all is done keeps nothing.
 pub(super) fn keep_pending(
     store: &Store,
     digest: [u8; 32],
@@ -127,8 +174,8 @@ pub(super) fn keep_pending(
              station_uuid = CASE WHEN join_digest = excluded.join_digest AND @same THEN station_uuid ELSE excluded.station_uuid END,
              token = CASE WHEN join_digest = excluded.join_digest AND @same THEN token ELSE excluded.token END,
              join_digest = excluded.join_digest, server = excluded.server"
-        // The same code may have been tried for the other purpose: a file that asks for another token goes on under its uuid, one that rejoins
-        // does not.
+        // The same code may have been tried for the other purpose: a file that asks for another token goes on under its
+        // uuid, one that rejoins does not.
         .replace("@same", "(station_uuid = @own) = (excluded.station_uuid = @own)")
         .replace("@own", "(SELECT own.station_uuid FROM tidemark_station AS own)");
     close(store)?;
@@ -157,7 +204,8 @@ pub(super) enum Known {
     Former([u8; 16]),
 }
 
-/// What a file asks that has no number at this server, or another token for the number it has: the same again for the same code.
+/// What a file asks that has no number at this server, or another token for the number it has: the same again for the
+/// same code.
 pub(super) fn request(
     store: &Store,
     url: &ServerUrl,
@@ -208,12 +256,12 @@ pub fn hear(store: &mut Store, now_ms: i64, reply: &Reply) -> Result<Membership,
             }
             return Err(answered(&problem));
         }
-        Read::Other(message) => return Err(JoinError::NotNow(message)),
+        Read::Other(foreign) => return Err(JoinError::NotNow(NotNow::Foreign(foreign))),
     };
     let name = shown_name(&joined.name);
     if let Some(membership) = store.meta()?.membership {
         if membership.number != joined.station {
-            return Err(JoinError::NotNow("the server takes this file for another station's".into()));
+            return Err(JoinError::NotNow(NotNow::OtherStation));
         }
         take_token(store, &name, &joined.limits, now_ms)?;
         return Ok(Membership { number: joined.station, name });
@@ -233,7 +281,8 @@ fn take_token(store: &mut Store, name: &str, limits: &FrameLimits, now_ms: i64) 
 }
 
 impl Store {
-    /// The server answers at another URL now. Number and token are what they were: it must be the same server, or its database.
+    /// The server answers at another URL now. Number and token are what they were: it must be the same server, or its
+    /// database.
     ///
     /// # Errors
     /// [`Error::NotJoined`], SQLite's.

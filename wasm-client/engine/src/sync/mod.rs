@@ -8,12 +8,12 @@
 //!        ◄───────────────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! The engine is level-triggered: every call of [`Engine::next`] looks at the store itself, so no lost hint can stall it. It depends on
-//! nothing that it holds in memory: after a failure the batch is cut again, and gives the same chain. Only the server's tidemark,
-//! checked against the station's own chain, ever removes a change from the log.
+//! The engine is level-triggered: every call of [`Engine::next`] looks at the store itself, so no lost hint can stall
+//! it. It depends on nothing that it holds in memory: after a failure the batch is cut again, and gives the same chain.
+//! Only the server's tidemark, checked against the station's own chain, ever removes a change from the log.
 //!
-//! Whoever can do two things at once calls [`Engine::look_ahead`] while a request is under way, and [`Engine::settle`] before it lets go of the
-//! engine.
+//! Whoever can do two things at once calls [`Engine::look_ahead`] while a request is under way, and [`Engine::settle`]
+//! before it lets go of the engine.
 
 pub(crate) mod backoff;
 pub(crate) mod conversation;
@@ -26,14 +26,17 @@ mod refusal;
 pub mod rejoin;
 pub(crate) mod reply;
 pub(crate) mod request;
+mod stop;
 mod url;
 
 pub use backoff::{Backoff, BackoffBounds};
 pub use drive::{Clock, Drained, Patience, Summary, Transport, agree, drain};
-pub use engine::{Config, Engine};
+pub use engine::{Config, Engine, Words};
 pub use pace::Pace;
 pub use refusal::{Refusal, RefusalKind};
+pub use reply::Foreign;
 pub use request::{Failure, Method, Reply, Request};
+pub use stop::{Excess, Stop, StopKind, Trouble};
 pub use url::{ServerUrl, UrlError};
 
 /// What to do next.
@@ -65,7 +68,8 @@ pub enum Event {
     },
     /// The server was asked where it stands, and its history is the station's.
     Agreed,
-    /// Rejects that were open here are settled upstream, by its operator or by a later change: they are open here no more.
+    /// Rejects that were open here are settled upstream, by its operator or by a later change: they are open here no
+    /// more.
     Settled {
         /// What they were to bring in is upstream.
         resolved: u64,
@@ -79,8 +83,8 @@ pub enum Event {
     },
     /// It did not work; the engine tries again.
     Failed {
-        /// What happened.
-        message: String,
+        /// Why.
+        why: Trouble,
         /// When it tries again.
         retry_at_ms: i64,
     },
@@ -88,49 +92,4 @@ pub enum Event {
     Stopped(Stop),
     /// A late reply, or another process was faster: nothing to do.
     Ignored,
-}
-
-/// Why an engine stopped, for programs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StopKind {
-    /// The station has no server yet.
-    NotJoined,
-    /// Station and server hold different histories.
-    Forked,
-    /// The server's operator revoked the station.
-    Revoked,
-    /// The server does not know the station's token.
-    Unauthorized,
-    /// The token is another station's.
-    WrongStation,
-    /// The server does not take this schema.
-    Schema,
-    /// The file's log is not what Tidemark wrote; nothing is pushed from it.
-    Tampered,
-    /// One change alone is more than the server takes.
-    TooLarge,
-    /// The server does not take what we send, or is no Tidemark server.
-    Refused,
-}
-
-/// Why an engine stopped.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct Stop {
-    /// For programs.
-    pub kind: StopKind,
-    /// What happened, where, what to do.
-    pub message: String,
-}
-
-impl Stop {
-    pub(crate) fn new(kind: StopKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
-    }
-
-    /// Whether only somebody at this station can repair it. The others may pass when the server is put right.
-    #[must_use]
-    pub const fn is_final(&self) -> bool {
-        matches!(self.kind, StopKind::NotJoined | StopKind::Forked | StopKind::Tampered | StopKind::Revoked)
-    }
 }

@@ -8,7 +8,8 @@ use crate::outbox::Caps;
 
 /// Changes of the first batch.
 const ROWS_FIRST: u32 = 5_000;
-/// Most changes of any batch of ours, whatever the server takes: memory stays small, and a browser's tabs do not wait long for a worker that cuts one.
+/// Most changes of any batch of ours, whatever the server takes: memory stays small, and a browser's tabs do not wait
+/// long for a worker that cuts one.
 const ROWS_MAX: u32 = if cfg!(target_arch = "wasm32") { 20_000 } else { 50_000 };
 /// Most bytes of any batch of ours, unless a single change has more.
 const BODY_BYTES_MAX: usize = 8 << 20;

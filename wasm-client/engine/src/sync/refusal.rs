@@ -4,8 +4,8 @@ use std::fmt;
 
 use tidemark_core::protocol::{Problem, ProblemCode};
 
+use super::Stop;
 use super::reply::stop_of;
-use super::{Stop, StopKind};
 
 /// Why a server does not let a file in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub enum RefusalKind {
 pub struct Refusal {
     /// Why.
     pub kind: RefusalKind,
-    /// What the server said, and what to do.
+    /// What the server said.
     pub stop: Stop,
 }
 
@@ -53,16 +53,8 @@ impl Refusal {
             ProblemCode::StationsExhausted => RefusalKind::NumbersExhausted,
             _ => RefusalKind::Other,
         };
-        let bad_request = || {
-            let words = format!("the server refuses the request: {}", problem.detail);
-            (problem.status == 400).then(|| Stop::new(StopKind::Refused, words))
-        };
+        let bad_request = || (problem.status == 400).then(|| Stop::BadRequest { detail: problem.detail.clone() });
         Some(Self { kind, stop: stop_of(problem).or_else(bad_request)? })
-    }
-
-    /// A refusal that this program makes itself.
-    pub(super) fn own(message: impl Into<String>) -> Self {
-        Self { kind: RefusalKind::Other, stop: Stop::new(StopKind::Refused, message) }
     }
 }
 

@@ -6,20 +6,20 @@
 //!            └ again with the same code └──────────────── the server moved meanwhile ◀──────┘
 //! ```
 //!
-//! Until the last step the file is what it was, and every step may be done again: with the same code come the same words, and the
-//! server gives the same number.
+//! Until the last step the file is what it was, and every step may be done again: with the same code come the same
+//! words, and the server gives the same number.
 //!
-//! A server that does not know the file at all, because its database was put back to a backup from before the file joined, is asked for a number
-//! as when joining (`POST /v1/join`), and is sent every row: [`Manner::Anew`].
+//! A server that does not know the file at all, because its database was put back to a backup from before the file
+//! joined, is asked for a number as when joining (`POST /v1/join`), and is sent every row: [`Manner::Anew`].
 
 use tidemark_core::joincode::JoinCode;
 use tidemark_core::protocol::{JoinReply, ProblemCode};
 use tidemark_core::rejoin::{HistoryReply, RejoinReply, RejoinRequest};
 use tidemark_core::value::{format_uuid, hex};
 
-use super::join::{self, JoinError, Known, digest_of, keep_pending, shown_name};
+use super::join::{self, JoinError, Known, Moved, NotNow, digest_of, keep_pending, shown_name};
 use super::reply::{Read, read};
-use super::{Refusal, Reply, Request, ServerUrl};
+use super::{Reply, Request, ServerUrl};
 use crate::error::{Error, Secret};
 use crate::meta::Membership;
 use crate::rejoin::{Comparison, OwnHistory, RejoinBasis, Switch, Switched, chain_at, switch};
@@ -91,6 +91,23 @@ pub enum RejoinError {
         /// What is wrong with the log.
         detail: String,
     },
+    /// The code is the one that the file joined with.
+    #[error("with this code the station joined; to rejoin it needs another one")]
+    CodeOfJoin,
+    /// The file was to begin anew at a server that knows it.
+    #[error(
+        "the server knows this file, as station {number}: every row would be there twice. Run `tidemark rejoin` without --anew"
+    )]
+    Known {
+        /// As which station.
+        number: u32,
+    },
+    /// A file that was to begin anew has rows of a number that it had before.
+    #[error(
+        "some rows of this file are of a station it was before, which the server may know: which rows are there already cannot be told. Make a new \
+         file (`tidemark init`), join it, and insert there what is missing upstream"
+    )]
+    FormerRows,
     /// Something that was sent may still arrive.
     #[error(
         "{file}: changes up to {sent} were sent as station {number} and no answer came, so they may still be applied under that number. Push from the \
@@ -112,12 +129,8 @@ impl From<Error> for RejoinError {
     }
 }
 
-fn refused(message: impl Into<String>) -> RejoinError {
-    RejoinError::Join(JoinError::Refused(Refusal::own(message)))
-}
-
-fn not_now(message: impl Into<String>) -> RejoinError {
-    RejoinError::Join(JoinError::NotNow(message.into()))
+const fn not_now(why: NotNow) -> RejoinError {
+    RejoinError::Join(JoinError::NotNow(why))
 }
 
 /// What is wished.
@@ -199,8 +212,7 @@ impl Rejoin {
     fn already(&self, store: &mut Store) -> Result<Step, RejoinError> {
         let (meta, former) = (store.meta()?, store.former()?.pop());
         let (Some(membership), Some(former)) = (meta.membership, former) else {
-            let message = "with this code the station joined; to rejoin it needs another one";
-            return Err(refused(message));
+            return Err(RejoinError::CodeOfJoin);
         };
         let pending = store.status()?.pending;
         Ok(Step::Done(Rejoined { membership, former: former.membership, pending, from_rows: false }))
@@ -208,7 +220,7 @@ impl Rejoin {
 
     /// The file's old token proves which number it had.
     fn token(&self) -> Result<&Secret, RejoinError> {
-        self.comparison.own.meta.token.as_ref().ok_or_else(|| not_now("the file has lost its token"))
+        self.comparison.own.meta.token.as_ref().ok_or_else(|| not_now(NotNow::TokenLost))
     }
 
     fn ask(&mut self, store: &mut Store) -> Result<Step, RejoinError> {
@@ -221,7 +233,7 @@ impl Rejoin {
         }
         let own = &self.comparison.own;
         let file = store.file().to_owned();
-        let server = self.comparison.server.ok_or_else(|| not_now("the server did not say where it stands"))?;
+        let server = self.comparison.server.ok_or_else(|| not_now(NotNow::NoCursor))?;
         let number = own.meta.membership.as_ref().map_or(0, |membership| membership.number.get());
         let parting = self.comparison.basis();
         let (common, next) = match parting {
@@ -273,7 +285,7 @@ impl Rejoin {
                 if let Read::Problem(problem) = read::<RejoinReply>(reply)
                     && problem.code == ProblemCode::Moved
                 {
-                    return self.again(store, &problem.detail);
+                    return self.again(store, Moved::Upstream(problem.detail));
                 }
                 (parting, answer(reply)?)
             }
@@ -292,7 +304,7 @@ impl Rejoin {
             now_ms,
         };
         match switch(store, &to)? {
-            Switched::Moved => self.again(store, "another process pushed from this file"),
+            Switched::Moved => self.again(store, Moved::Here),
             Switched::InDoubt(sent) => {
                 let number = before.membership.as_ref().map_or(0, |membership| membership.number.get());
                 Err(RejoinError::InDoubt { file: store.file().to_owned(), sent, number })
@@ -315,14 +327,10 @@ impl Rejoin {
         };
         let ours = self.comparison.own.meta.membership.as_ref().map(|membership| membership.number);
         if ours != Some(history.station) {
-            return Err(not_now("the server takes this file's token for another station's"));
+            return Err(not_now(NotNow::OtherToken));
         }
         if self.manner == Manner::Anew {
-            let message = format!(
-                "the server knows this file, as station {}: every row would be there twice. Run `tidemark rejoin` without --anew",
-                history.station
-            );
-            return Err(refused(message));
+            return Err(RejoinError::Known { number: history.station.get() });
         }
         self.comparison.answered(&history);
         self.ask(store)
@@ -333,19 +341,17 @@ impl Rejoin {
         let sql = "SELECT EXISTS (SELECT 1 FROM tidemark_former_ids)";
         let has_former_rows = store.connection().query_row(sql, [], |row| row.get(0));
         if has_former_rows.map_err(store.sqlite("read which rows an old number has"))? {
-            let message = "some rows of this file are of a station it was before, which the server may know: which rows are there already cannot \
-                be told. Make a new file (`tidemark init`), join it, and insert there what is missing upstream";
-            return Err(refused(message));
+            return Err(RejoinError::FormerRows);
         }
         self.asked = Some(Asked::Join);
         let known = Known::Former(store.uuid());
         Ok(Step::Ask(join::request(store, &self.server, &self.secret, self.uuid, &self.token, known)))
     }
 
-    fn again(&mut self, store: &mut Store, why: &str) -> Result<Step, RejoinError> {
+    fn again(&mut self, store: &mut Store, why: Moved) -> Result<Step, RejoinError> {
         self.rounds += 1;
         if self.rounds >= ROUNDS_MAX {
-            return Err(not_now(format!("{why}; this happened {ROUNDS_MAX} times in a row")));
+            return Err(not_now(NotNow::Moving { why, times: ROUNDS_MAX }));
         }
         self.comparison = Comparison::new(OwnHistory::read(store)?);
         self.ask(store)
@@ -360,6 +366,6 @@ fn answer_of<T>(read: Read<T>) -> Result<T, RejoinError> {
     match read {
         Read::Done(done) => Ok(done),
         Read::Problem(problem) => Err(join::answered(&problem).into()),
-        Read::Other(message) => Err(not_now(message)),
+        Read::Other(foreign) => Err(not_now(NotNow::Foreign(foreign))),
     }
 }

@@ -1,10 +1,12 @@
 //! Replies, read with suspicion: a proxy, a captive portal or a broken server may say anything.
 
+use std::fmt;
+
 use serde::de::DeserializeOwned;
 use tidemark_core::limits::MESSAGE_BYTES_MAX;
 use tidemark_core::protocol::{Problem, ProblemCode};
 
-use super::{Reply, Stop, StopKind};
+use super::{Reply, Stop};
 use crate::error::printable;
 
 /// A reply's body as `T`, when the status says success.
@@ -13,62 +15,67 @@ pub(crate) enum Read<T> {
     Done(T),
     /// A problem of ours, well formed.
     Problem(Problem),
-    /// Anything else, in words.
-    Other(String),
+    /// Anything else.
+    Other(Foreign),
+}
+
+/// A reply that no server of ours wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Foreign {
+    /// It is longer than any of ours.
+    TooLong,
+    /// It says success, and is no message of ours: what does not fit.
+    NotOurs(String),
+    /// It says something else than success, and nothing of ours beside it: the HTTP status.
+    Status(u16),
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong => write!(f, "the reply has more than {MESSAGE_BYTES_MAX} bytes"),
+            Self::NotOurs(detail) => write!(
+                f,
+                "the reply is not a Tidemark server's ({detail}); is something between this station and its server?"
+            ),
+            Self::Status(status) => write!(f, "HTTP status {status} without a word of a Tidemark server"),
+        }
+    }
 }
 
 pub(crate) fn read<T: DeserializeOwned>(reply: &Reply) -> Read<T> {
     if reply.body.len() > MESSAGE_BYTES_MAX {
-        return Read::Other(format!("the reply has more than {MESSAGE_BYTES_MAX} bytes"));
+        return Read::Other(Foreign::TooLong);
     }
     if reply.status == 200 {
         return match serde_json::from_slice(&reply.body) {
             Ok(done) => Read::Done(done),
-            Err(error) => Read::Other(format!(
-                "the reply is not a Tidemark server's ({}); is something between this station and its server?",
-                printable(&error.to_string())
-            )),
+            Err(error) => Read::Other(Foreign::NotOurs(printable(&error.to_string()))),
         };
     }
     match serde_json::from_slice::<Problem>(&reply.body) {
         Ok(problem) if problem.code.status() == reply.status => {
             Read::Problem(Problem { detail: printable(&problem.detail), ..problem })
         }
-        _ => Read::Other(format!("HTTP status {} without a word of a Tidemark server", reply.status)),
+        _ => Read::Other(Foreign::Status(reply.status)),
     }
 }
 
 /// Problems that asking again does not solve. `None`: the others.
 pub(crate) fn stop_of(problem: &Problem) -> Option<Stop> {
-    let detail = &problem.detail;
-    let stop = |kind, what_to_do: &str| Some(Stop::new(kind, format!("{detail} — {what_to_do}")));
     match problem.code {
-        ProblemCode::Unauthorized => stop(
-            StopKind::Unauthorized,
-            "the server does not know this station's token; is it the right server and database? Nothing is lost, the changes stay in the log",
-        ),
-        ProblemCode::Revoked => stop(StopKind::Revoked, "nothing is lost, the changes stay in the log"),
-        ProblemCode::WrongStation => stop(
-            StopKind::WrongStation,
-            "the server takes this token for another station's; was the file's station row edited?",
-        ),
-        ProblemCode::UnknownSchema | ProblemCode::IncompatibleSchema => stop(
-            StopKind::Schema,
-            "give the server this station's schema (`tidemark info --schema` prints it; then `tidemark-server migrate up --schema FILE`). \
-             Nothing is lost, the changes stay in the log",
-        ),
-        ProblemCode::NotFound | ProblemCode::MethodNotAllowed => stop(
-            StopKind::Refused,
-            "check the server's URL (`tidemark server` shows and changes it); the server may be older than this program",
-        ),
-        ProblemCode::JoinCodeUnknown
+        ProblemCode::Unauthorized
+        | ProblemCode::Revoked
+        | ProblemCode::WrongStation
+        | ProblemCode::UnknownSchema
+        | ProblemCode::IncompatibleSchema
+        | ProblemCode::NotFound
+        | ProblemCode::MethodNotAllowed
+        | ProblemCode::JoinCodeUnknown
         | ProblemCode::JoinCodeUsed
         | ProblemCode::JoinCodeExpired
         | ProblemCode::StationsExhausted
-        | ProblemCode::CannotRejoin => {
-            // The server's own words say what to do: what helps against one of these makes another worse.
-            Some(Stop::new(StopKind::Refused, detail.clone()))
-        }
+        | ProblemCode::CannotRejoin => Some(Stop::Problem { code: problem.code, detail: problem.detail.clone() }),
         ProblemCode::BadFrame
         | ProblemCode::BadRequest
         | ProblemCode::Gap

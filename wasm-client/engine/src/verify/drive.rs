@@ -217,7 +217,7 @@ impl Means<'_> {
 fn done(drained: Drained) -> std::result::Result<Summary, Ended> {
     match drained {
         Drained::Done(summary) => Ok(summary),
-        Drained::Unreachable { message, .. } => Err(Ended::Unreachable(message)),
+        Drained::Unreachable { why, .. } => Err(Ended::Unreachable(why.to_string())),
         Drained::Stopped { stop, .. } => Err(Ended::Stopped(stop)),
     }
 }

@@ -28,9 +28,9 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
     let mut station = Station::from(super::open(db)?);
     let before = station.store().meta()?;
     let joined = station.join(&args.code, args.server.as_deref()).map_err(|error| match error {
-        StationError::Unreachable(message) | StationError::Join(JoinError::NotNow(message)) => Fatal {
+        StationError::Unreachable(_) | StationError::Join(JoinError::NotNow(_)) => Fatal {
             code: EXIT_UNREACHABLE,
-            message: format!("{message}. The join code is still good for this station: run the same command again"),
+            message: format!("{error}. The join code is still good for this station: run the same command again"),
         },
         other => other.into(),
     })?;

@@ -3,7 +3,6 @@
 
 mod attach;
 mod backup;
-mod codes;
 mod detach;
 mod export;
 mod import;
@@ -26,6 +25,7 @@ mod test;
 mod upgrade;
 mod vacuum;
 mod verify;
+pub(crate) mod words;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -121,7 +121,7 @@ impl<E: Into<StationError>> From<E> for Fatal {
     fn from(error: E) -> Self {
         let error = error.into();
         let code = if matches!(error, StationError::Unreachable(_)) { EXIT_UNREACHABLE } else { 1 };
-        Self { code, message: codes::words(&error).unwrap_or_else(|| error.to_string()) }
+        Self { code, message: words::error(&error) }
     }
 }
 

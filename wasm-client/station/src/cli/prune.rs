@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use tidemark_client::prune::{Outcome, TableReport, Wish};
 use tidemark_core::timestamp;
 
-use super::{EXIT_UNREACHABLE, Fatal, show};
+use super::{EXIT_UNREACHABLE, Fatal, show, words};
 use crate::clock::now_ms;
 use crate::station::Station;
 use crate::transport::HttpTransport;
@@ -65,7 +65,7 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
                 ),
             });
         }
-        Outcome::Stopped(stop) => return Err(Fatal::new(stop.message)),
+        Outcome::Stopped(stop) => return Err(Fatal::new(words::stop(&stop))),
     };
     if args.json {
         show::line(&format!("{:#}", json_of(&reports, before_us, args.dry_run)));

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value as Json, json};
 use tidemark_client::sync::{Drained, Event, StopKind, Summary};
 
-use super::{EXIT_UNREACHABLE, Fatal, show};
+use super::{EXIT_UNREACHABLE, Fatal, show, words};
 use crate::station::Station;
 use crate::transport::HttpTransport;
 
@@ -24,7 +24,7 @@ pub(super) fn run(db: &Path, as_json: bool) -> Result<(), Fatal> {
             settled.0 += resolved;
             settled.1 += discarded;
         }
-        Event::Failed { message, .. } => show::message(&bar, message),
+        Event::Failed { why, .. } => show::message(&bar, &why.to_string()),
         _ => {}
     });
     bar.finish_and_clear();
@@ -44,23 +44,24 @@ pub(super) fn run(db: &Path, as_json: bool) -> Result<(), Fatal> {
             show::line(&format!("pushed {}{}", show::count(summary.changes, "change"), rejected(&summary)));
             Ok(())
         }
-        Drained::Unreachable { summary, message } => {
+        Drained::Unreachable { summary, why } => {
             let pending = station.status()?.pending;
             Err(Fatal {
                 code: EXIT_UNREACHABLE,
                 message: format!(
-                    "{message}. {} pushed{}, {} pending; nothing is lost, run `tidemark push` again later",
+                    "{why}. {} pushed{}, {} pending; nothing is lost, run `tidemark push` again later",
                     show::count(summary.changes, "change"),
                     rejected(&summary),
                     pending
                 ),
             })
         }
-        Drained::Stopped { stop, .. } if stop.kind == StopKind::NotJoined => Err(Fatal::new(stop.message)),
+        Drained::Stopped { stop, .. } if stop.kind() == StopKind::NotJoined => Err(Fatal::new(words::stop(&stop))),
         Drained::Stopped { summary, stop } => {
             let pending = station.status()?.pending;
             Err(Fatal::new(format!(
-                "{stop}. {} pushed{}, {pending} pending",
+                "{}. {} pushed{}, {pending} pending",
+                words::stop(&stop),
                 show::count(summary.changes, "change"),
                 rejected(&summary)
             )))
@@ -72,8 +73,8 @@ pub(super) fn run(db: &Path, as_json: bool) -> Result<(), Fatal> {
 fn json_of(drained: &Drained, (resolved, discarded): (u64, u64), pending: u64) -> Json {
     let (outcome, summary, message) = match drained {
         Drained::Done(summary) => ("done", summary, None),
-        Drained::Unreachable { summary, message } => ("unreachable", summary, Some(message.clone())),
-        Drained::Stopped { summary, stop } => ("stopped", summary, Some(stop.to_string())),
+        Drained::Unreachable { summary, why } => ("unreachable", summary, Some(why.to_string())),
+        Drained::Stopped { summary, stop } => ("stopped", summary, Some(words::stop(stop))),
     };
     json!({
         "outcome": outcome,

@@ -37,12 +37,10 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
         _ => Manner::Forked,
     };
     let rejoined = station.rejoin(&args.code, args.server.as_deref(), manner).map_err(|error| match error {
-        StationError::Unreachable(message) | StationError::Rejoin(RejoinError::Join(JoinError::NotNow(message))) => {
-            Fatal {
-                code: EXIT_UNREACHABLE,
-                message: format!("{message}. The code is still good for this file: run the same command again"),
-            }
-        }
+        StationError::Unreachable(_) | StationError::Rejoin(RejoinError::Join(JoinError::NotNow(_))) => Fatal {
+            code: EXIT_UNREACHABLE,
+            message: format!("{error}. The code is still good for this file: run the same command again"),
+        },
         other => other.into(),
     })?;
     let (new, old) = (&rejoined.membership, &rejoined.former);

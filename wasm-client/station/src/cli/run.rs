@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tidemark_client::sync::Event;
 
-use super::{Fatal, show};
+use super::{Fatal, show, words};
 use crate::clock::now_ms;
 use crate::daemon::{self, Ended, News};
 use crate::entropy;
@@ -31,8 +31,8 @@ pub(super) fn run(db: &Path) -> Result<(), Fatal> {
             let rejected = if rejected > 0 { format!(", {rejected} of them rejected") } else { String::new() };
             tell(&format!("pushed {}{rejected}; tidemark {tidemark}", show::count(*changes, "change")));
         }
-        News::Event(Event::Failed { message, retry_at_ms }) => {
-            tell(&format!("{message}; trying again in {:.1} s", (retry_at_ms - now_ms()).max(0) as f64 / 1000.0));
+        News::Event(Event::Failed { why, retry_at_ms }) => {
+            tell(&format!("{why}; trying again in {:.1} s", (retry_at_ms - now_ms()).max(0) as f64 / 1000.0));
         }
         News::Event(Event::Smaller { rows }) => {
             tell(&format!("the server takes less at once; sending {} now", show::count(*rows as u64, "change")))
@@ -42,13 +42,13 @@ pub(super) fn run(db: &Path) -> Result<(), Fatal> {
         News::Event(Event::Stopped(_) | Event::Ignored) => {}
         News::Busy(error) => tell(&format!("{error}; trying again")),
         News::Repaired(repair) => tell(&repair.to_string()),
-        News::StoppedForNow(stop) => tell(&format!("{stop}; trying again in 5 min")),
+        News::StoppedForNow(stop) => tell(&format!("{}; trying again in 5 min", words::stop(stop))),
     })?;
     match ended {
         Ended::Asked => {
             tell("ended");
             Ok(())
         }
-        Ended::Stopped(stop) => Err(Fatal::new(stop.message)),
+        Ended::Stopped(stop) => Err(Fatal::new(words::stop(&stop))),
     }
 }

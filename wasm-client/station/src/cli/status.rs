@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use tidemark_client::{FormerStation, State, Status, Store};
 use tidemark_core::schema::Fingerprint;
 
-use super::{Fatal, show};
+use super::{Fatal, show, words};
 use crate::clock::now_ms;
 
 #[derive(Debug, clap::Args)]
@@ -85,7 +85,7 @@ fn json_of(facts: &Facts) -> Json {
         "last_contact_ms": status.last_contact_ms,
         "last_error": status.last_error,
         "last_error_ms": status.last_error_ms,
-        "forked": status.forked,
+        "forked": status.forked.as_ref().map(words::halt),
         "former": former,
     })
 }
@@ -134,7 +134,7 @@ fn print(facts: &Facts) {
         );
     }
     if let Some(forked) = &status.forked {
-        line("forked", forked);
+        line("forked", &words::halt(forked));
     }
     if !facts.captured {
         line(

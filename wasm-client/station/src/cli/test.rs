@@ -7,7 +7,7 @@ use tidemark_client::sync::{Request, ServerUrl, Transport as _};
 use tidemark_client::{Error, State, Store, private};
 use tidemark_core::protocol::StationReply;
 
-use super::{Fatal, show};
+use super::{Fatal, show, words};
 use crate::clock::now_ms;
 use crate::transport::HttpTransport;
 
@@ -123,7 +123,7 @@ fn joined(store: &mut Store) -> Result<Check, Fatal> {
     let status = store.status()?;
     let (good, says) = match (&status.membership, status.state) {
         (None, _) => (None, "has not joined a server; it records all the same".to_owned()),
-        (Some(_), State::Forked) => (Some(false), status.forked.unwrap_or_default()),
+        (Some(_), State::Forked) => (Some(false), status.forked.as_ref().map(words::halt).unwrap_or_default()),
         (Some(member), _) => (
             Some(true),
             format!(

@@ -9,7 +9,7 @@ use tidemark_core::ids::LOCAL_ID_MAX;
 use tidemark_core::schema::{Schema, Table};
 use tidemark_core::timestamp;
 
-use super::{EXIT_UNREACHABLE, Fatal, show};
+use super::{EXIT_UNREACHABLE, Fatal, show, words};
 use crate::station::Station;
 use crate::transport::HttpTransport;
 
@@ -75,7 +75,7 @@ fn compare(db: &Path, args: &Args) -> Result<(Schema, Report, Option<Repaired>),
             code: EXIT_UNREACHABLE,
             message: format!("{message}. The comparison did not come to its end; nothing is lost, try again later"),
         }),
-        Outcome::Stopped(stop) => Err(Fatal::new(stop.message)),
+        Outcome::Stopped(stop) => Err(Fatal::new(words::stop(&stop))),
     }
 }
 

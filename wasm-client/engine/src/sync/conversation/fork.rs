@@ -4,14 +4,13 @@ use tidemark_core::decision::Cursor;
 
 use super::{Heard, Turn};
 use crate::error::Result;
+use crate::halt::Halt;
 use crate::outbox::Agreement;
-use crate::sync::{Event, Stop, StopKind};
+use crate::sync::Event;
 
-/// Keeps the fork in the file, so that no process sends from it until that is settled.
-pub(super) fn forked(turn: &mut Turn<'_>, base: Cursor, server: Cursor, found: Agreement) -> Result<Heard> {
+/// Nothing may be sent from the file until that is settled.
+pub(super) fn forked(turn: &Turn<'_>, base: Cursor, server: Cursor, found: Agreement) -> Result<Heard> {
     let name = turn.store.meta()?.membership.map_or_else(String::new, |membership| membership.name);
-    let Some(message) = found.fork_message(&name, base, server) else { return Ok(Heard::On(Event::Ignored)) };
-    turn.link.ask_station = false;
-    turn.store.note_forked(turn.now_ms, &message)?;
-    Ok(Heard::Stopped(Stop::new(StopKind::Forked, message)))
+    let fork = found.fork(name, base, server);
+    Ok(fork.map_or(Heard::On(Event::Ignored), |fork| Heard::Halted(Halt::Forked(fork))))
 }

@@ -2,10 +2,9 @@
 
 use tidemark_core::ids::StationNumber;
 
-use crate::error::{Error, Secret};
+use crate::error::Secret;
 use crate::meta::Meta;
-use crate::outbox::FORKED;
-use crate::sync::{ServerUrl, Stop, StopKind};
+use crate::sync::{ServerUrl, Stop};
 
 /// A station that has joined: where its server is and how it proves who it is there.
 #[derive(Debug)]
@@ -24,21 +23,18 @@ impl<'a> Joined<'a> {
     /// The station of a file; otherwise why it cannot ask anything.
     pub(crate) fn of(file: &str, meta: &'a Meta) -> Result<Self, Stop> {
         let (Some(token), Some(server), Some(membership)) = (&meta.token, &meta.server, &meta.membership) else {
-            return Err(Stop::new(StopKind::NotJoined, Error::NotJoined { file: file.to_owned() }.to_string()));
+            return Err(Stop::NotJoined { file: file.to_owned() });
         };
         match ServerUrl::parse(server) {
             Ok(server) => Ok(Self { server, token, number: membership.number, meta }),
-            Err(error) => Err(Stop::new(StopKind::Refused, format!("{file}: {error}"))),
+            Err(error) => Err(Stop::Url { file: file.to_owned(), error }),
         }
     }
 
     /// The same, unless the file says that nothing may be sent from it, and the server is not to be asked about that.
     pub(in crate::sync) fn unless_kept(self, asks: bool) -> Result<Self, Stop> {
         match &self.meta.forked {
-            Some(forked) if !asks => {
-                let kind = if forked.starts_with(FORKED) { StopKind::Forked } else { StopKind::Tampered };
-                Err(Stop::new(kind, forked.clone()))
-            }
+            Some(halt) if !asks => Err(Stop::Halted(halt.clone())),
             _ => Ok(self),
         }
     }

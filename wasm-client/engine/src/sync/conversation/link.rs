@@ -1,11 +1,13 @@
-//! What a running engine knows of its server that the file does not say: how much it takes at once, and how it fared of late.
+//! What a running engine knows of its server that the file does not say: how much it takes at once, and how it fared of
+//! late.
 
 use tidemark_core::limits::FrameLimits;
 
 use super::outage::Outage;
 use crate::sync::Pace;
 
-/// Frames the server found damaged, in a row, before the engine stops: bytes can be altered on the way, but not every time.
+/// Frames the server found damaged, in a row, before the engine stops: bytes can be altered on the way, but not every
+/// time.
 pub(super) const BAD_FRAMES_MAX: u32 = 4;
 
 /// What is known of the server.
@@ -19,7 +21,8 @@ pub(in crate::sync) struct Link {
     pub ask_station: bool,
     /// Frames in a row that the server found damaged.
     pub bad_frames: u32,
-    /// The server was asked for its limits since something last went through: it is not asked again before the engine stops.
+    /// The server was asked for its limits since something last went through: it is not asked again before the engine
+    /// stops.
     pub limits_asked: bool,
 }
 
@@ -34,7 +37,8 @@ impl Link {
         self.pace.get_or_insert_with(|| Pace::new(limits.unwrap_or_default()))
     }
 
-    /// A batch of `rows` changes got no answer, or a refusal that passes; `was_slow`: the time was over, so less is sent at once.
+    /// A batch of `rows` changes got no answer, or a refusal that passes; `was_slow`: the time was over, so less is
+    /// sent at once.
     pub(super) fn refused(&mut self, rows: u32, was_slow: bool) {
         if let (Some(pace), true) = (&mut self.pace, was_slow) {
             pace.was_too_much(rows);

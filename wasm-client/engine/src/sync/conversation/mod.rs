@@ -6,14 +6,16 @@
 //! | [`station`] | `GET /v1/station`: where do you stand? | the histories agree, or the station is forked |
 //! | [`rejects`] | `POST /v1/rejects`: what became of open rejects? | they are settled here |
 //!
-//! Each is a [`Conversation`]: [`Conversation::ask`] builds the request, [`Conversation::hear`] judges what came back. Neither waits, retries or
-//! stops: they say what is to be done, and the engine does it. What they know of the server in common is the [`Link`].
+//! Each is a [`Conversation`]: [`Conversation::ask`] builds the request, [`Conversation::hear`] judges what came back.
+//! Neither waits, retries or stops: they say what is to be done, and the engine does it. What they know of the server
+//! in common is the [`Link`].
 //!
-//! **To add one**: a file here with a type that implements [`Conversation`]; a field and a variant of `Asked` in the engine, which the compiler then
-//! asks for in `Engine::hear`; and the place in `Engine::next_action` where its turn comes. `Request::get` and `Request::json` make its request.
+//! **To add one**: a file here with a type that implements [`Conversation`]; a field and a variant of `Asked` in the
+//! engine, which the compiler then asks for in `Engine::hear`; and the place in `Engine::next_action` where its turn
+//! comes. `Request::get` and `Request::json` make its request.
 //!
-//! [`crate::sync::join`], [`crate::sync::rejoin`] and [`crate::verify::Search`] have the same pair, `ask` and `hear`. No engine keeps their requests
-//! in flight: whoever joins, rejoins or verifies drives them alone and sees every step.
+//! [`crate::sync::join`], [`crate::sync::rejoin`] and [`crate::verify::Search`] have the same pair, `ask` and `hear`.
+//! No engine keeps their requests in flight: whoever joins, rejoins or verifies drives them alone and sees every step.
 
 mod fork;
 mod joined;
@@ -29,8 +31,9 @@ use std::fmt::Debug;
 pub(crate) use joined::Joined;
 pub(super) use link::Link;
 
-use super::{Event, Failure, Reply, Request, Stop};
+use super::{Event, Failure, Reply, Request, Stop, Trouble};
 use crate::error::Result;
+use crate::halt::Halt;
 use crate::store::Store;
 
 /// A question to the server, and what is made of its answer.
@@ -97,11 +100,13 @@ pub(super) enum Heard {
     On(Event),
     /// Wait, then try again.
     Failed {
-        /// What happened.
-        message: String,
+        /// Why.
+        why: Trouble,
         /// How long the server asks to wait, in milliseconds.
         retry_after_ms: Option<u64>,
     },
     /// Stop.
     Stopped(Stop),
+    /// Stop, and let the file say that nothing may be sent from it.
+    Halted(Halt),
 }

@@ -6,8 +6,8 @@
 //!                                                   └── no answer ────┘
 //! ```
 //!
-//! An outage of any length costs a batch, or less than three if only batches are refused: from the second on each has a quarter of the changes of the
-//! one before. Waits grow until a
+//! An outage of any length costs a batch, or less than three if only batches are refused: from the second on each has a
+//! quarter of the changes of the one before. Waits grow until a
 //! batch goes through; that the question was answered does not shorten them.
 
 use tidemark_core::planted::{Bug, planted};
@@ -30,7 +30,8 @@ impl Outage {
         Self { batches: 0, requests: 0, probe: false }
     }
 
-    /// A batch of `rows` changes got no answer, or a refusal that passes; `was_slow`: because the time was over, for which it was made smaller.
+    /// A batch of `rows` changes got no answer, or a refusal that passes; `was_slow`: because the time was over, for
+    /// which it was made smaller.
     pub(in crate::sync) fn refused(&mut self, pace: Option<&mut Pace>, rows: u32, was_slow: bool) {
         self.batches = self.batches.saturating_add(1);
         self.probe = !planted(Bug::NoProbe);

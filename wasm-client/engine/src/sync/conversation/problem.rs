@@ -1,5 +1,5 @@
-//! Replies that are no answer: problems of ours, and what a proxy, a portal or a broken server says. Here is what follows from them whatever was
-//! asked; a conversation looks first at those that mean something to its own question.
+//! Replies that are no answer: problems of ours, and what a proxy, a portal or a broken server says. Here is what
+//! follows from them whatever was asked; a conversation looks first at those that mean something to its own question.
 
 use tidemark_core::protocol::{Problem, ProblemCode};
 
@@ -7,7 +7,7 @@ use super::link::BAD_FRAMES_MAX;
 use super::{Heard, Link};
 use crate::sync::backoff::retry_after_ms;
 use crate::sync::reply::stop_of;
-use crate::sync::{Reply, Stop, StopKind};
+use crate::sync::{Foreign, Reply, Stop, Trouble};
 
 /// A problem of ours.
 pub(super) fn on_problem(link: &mut Link, reply: &Reply, problem: &Problem) -> Heard {
@@ -15,20 +15,15 @@ pub(super) fn on_problem(link: &mut Link, reply: &Reply, problem: &Problem) -> H
         return Heard::Stopped(stop);
     }
     if !matches!(problem.code, ProblemCode::BadFrame | ProblemCode::BadRequest) {
-        return failed(reply, format!("the server answered: {}", problem.detail));
+        return failed(reply, Trouble::Unwell(problem.detail.clone()));
     }
     link.bad_frames += 1;
     if link.bad_frames >= BAD_FRAMES_MAX {
-        let message = format!(
-            "the server refuses what this station sends, {BAD_FRAMES_MAX} times in a row: {}. Compare the versions of both programs; \
-             nothing is lost, the changes stay in the log",
-            problem.detail
-        );
-        return Heard::Stopped(Stop::new(StopKind::Refused, message));
+        return Heard::Stopped(Stop::BadFrames { times: link.bad_frames, detail: problem.detail.clone() });
     }
     // Perhaps its limits have changed: it tells them when it is asked where it stands.
     link.ask_station = true;
-    Heard::Failed { message: problem.detail.clone(), retry_after_ms: None }
+    Heard::Failed { why: Trouble::NotTaken(problem.detail.clone()), retry_after_ms: None }
 }
 
 /// Whether a reply that nobody of ours wrote says that there is no Tidemark server at the URL.
@@ -37,15 +32,14 @@ pub(super) const fn is_elsewhere(reply: &Reply) -> bool {
 }
 
 /// A reply that nobody of ours wrote.
-pub(super) fn on_other(reply: &Reply, message: String) -> Heard {
+pub(super) fn on_other(reply: &Reply, foreign: Foreign) -> Heard {
     if is_elsewhere(reply) {
-        let message = format!("{message}: is the server's URL right? `tidemark server` shows and changes it");
-        return Heard::Stopped(Stop::new(StopKind::Refused, message));
+        return Heard::Stopped(Stop::NoServer(foreign));
     }
-    failed(reply, message)
+    failed(reply, Trouble::Foreign(foreign))
 }
 
 /// A failure after which the server may say when to come again.
-pub(super) fn failed(reply: &Reply, message: String) -> Heard {
-    Heard::Failed { message, retry_after_ms: retry_after_ms(reply.retry_after.as_deref()) }
+pub(super) fn failed(reply: &Reply, why: Trouble) -> Heard {
+    Heard::Failed { why, retry_after_ms: retry_after_ms(reply.retry_after.as_deref()) }
 }

@@ -1,5 +1,5 @@
-//! What became of rejects: the server is asked about those that are open here, since its operator may have replayed or discarded them, and told
-//! of those that were settled here. No change waits for the answer.
+//! What became of rejects: the server is asked about those that are open here, since its operator may have replayed or
+//! discarded them, and told of those that were settled here. No change waits for the answer.
 
 use tidemark_core::limits::ASKED_REJECTS_MAX;
 use tidemark_core::protocol::{ProblemCode, RejectsReply, RejectsRequest};
@@ -12,7 +12,8 @@ use crate::sync::{Event, Request};
 
 /// How often the server is asked.
 const ASK_MS: i64 = 600_000;
-/// A new process tells the server of rejects that were settled here since so long: it does not know what the one before it told.
+/// A new process tells the server of rejects that were settled here since so long: it does not know what the one before
+/// it told.
 const TELL_MS: i64 = 30 * 86_400_000;
 
 /// The conversation, which goes in portions.

@@ -9,7 +9,7 @@ use super::{Ask, Came, Conversation, Heard, Joined, Turn};
 use crate::error::Result;
 use crate::outbox::{Agreement, compare};
 use crate::sync::reply::{Read, read};
-use crate::sync::{Event, Request, Stop, StopKind};
+use crate::sync::{Event, Request, Stop, Trouble};
 
 /// The conversation; it keeps nothing.
 #[derive(Debug)]
@@ -32,12 +32,12 @@ impl Conversation for WhereItStands {
     fn hear(&mut self, turn: &mut Turn<'_>, asked: &Asked, came: &Came<'_>) -> Result<Heard> {
         let reply = match came.outcome {
             Ok(reply) => reply,
-            Err(failure) => return Ok(Heard::Failed { message: failure.message.clone(), retry_after_ms: None }),
+            Err(failure) => return Ok(Heard::Failed { why: Trouble::NoAnswer(failure.clone()), retry_after_ms: None }),
         };
         match read::<StationReply>(reply) {
             Read::Done(done) => on_station(turn, asked.base, &done),
             Read::Problem(problem) => Ok(on_problem(turn.link, reply, &problem)),
-            Read::Other(message) => Ok(on_other(reply, message)),
+            Read::Other(foreign) => Ok(on_other(reply, foreign)),
         }
     }
 }
@@ -46,9 +46,7 @@ fn on_station(turn: &mut Turn<'_>, base: Cursor, reply: &StationReply) -> Result
     let server = Cursor { seq: reply.tidemark, chain: reply.chain };
     let ours = turn.store.meta()?.membership.map(|membership| membership.number);
     if ours != Some(reply.station) {
-        let message =
-            format!("the server takes this station for number {}; was the file's station row edited?", reply.station);
-        return Ok(Heard::Stopped(Stop::new(StopKind::WrongStation, message)));
+        return Ok(Heard::Stopped(Stop::OtherNumber(reply.station)));
     }
     match compare(turn.store, base, server)? {
         Agreement::Same => {}

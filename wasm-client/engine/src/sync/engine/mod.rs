@@ -1,19 +1,21 @@
-//! The engine: a state machine over the store. It keeps one request in flight, waits after failures and stops; what is asked and what follows
-//! from an answer is known by its [conversations](super::conversation). Everything else is read from the store when needed.
+//! The engine: a state machine over the store. It keeps one request in flight, waits after failures and stops; what is
+//! asked and what follows from an answer is known by its [conversations](super::conversation). Everything else is read
+//! from the store when needed.
 
 mod config;
 mod course;
 
 use tidemark_core::planted::{Bug, planted};
 
-pub use self::config::Config;
+pub use self::config::{Config, Words};
 use self::course::{Course, InFlight, Now};
 use super::conversation::push::{self, Push};
 use super::conversation::rejects::Rejects;
 use super::conversation::station::{self, WhereItStands};
 use super::conversation::{Ask, Came, Conversation, Heard, Joined, Link, Turn};
-use super::{Action, Event, Failure, Reply, Request, Stop, StopKind};
+use super::{Action, Event, Failure, Reply, Request, Stop};
 use crate::error::{Error, Result};
+use crate::halt::Halt;
 use crate::repair::RejectsQuestion;
 use crate::store::Store;
 
@@ -29,6 +31,7 @@ enum Asked {
 #[derive(Debug)]
 pub struct Engine {
     course: Course<Asked>,
+    words: Words,
     link: Link,
     push: Push,
     rejects: Rejects,
@@ -39,7 +42,7 @@ impl Engine {
     #[must_use]
     pub const fn new(config: Config) -> Self {
         let course = Course::new(config);
-        Self { course, link: Link::new(), push: Push::new(), rejects: Rejects::new() }
+        Self { course, words: config.words, link: Link::new(), push: Push::new(), rejects: Rejects::new() }
     }
 
     /// Failures in a row: of requests, or of batches where questions are answered in between.
@@ -58,8 +61,8 @@ impl Engine {
         self.course.offline();
     }
 
-    /// Goes on after [`Action::Stopped`]. After a fork the server is asked first, and the state ends only if it agrees by now. After any other
-    /// failure, also of another process, it is asked before a batch is sent.
+    /// Goes on after [`Action::Stopped`]. After a fork the server is asked first, and the state ends only if it agrees
+    /// by now. After any other failure, also of another process, it is asked before a batch is sent.
     ///
     /// # Errors
     /// What the store says.
@@ -86,7 +89,7 @@ impl Engine {
     pub fn next(&mut self, store: &mut Store, now_ms: i64) -> Result<Action> {
         match self.next_action(store, now_ms) {
             Err(Error::LogTampered { file, detail }) => {
-                self.tampered(store, now_ms, Error::LogTampered { file, detail }).map(Action::Stopped)
+                self.halt(store, now_ms, Halt::Tampered { file, detail }).map(Action::Stopped)
             }
             done => done,
         }
@@ -150,8 +153,8 @@ impl Engine {
         Ok(Action::Idle)
     }
 
-    /// The question about rejects, if it is time for one and nothing else is under way. No change waits for its answer: the engine asks when
-    /// it is idle, and whoever goes before it is may ask before.
+    /// The question about rejects, if it is time for one and nothing else is under way. No change waits for its answer:
+    /// the engine asks when it is idle, and whoever goes before it is may ask before.
     ///
     /// # Errors
     /// What the store says.
@@ -165,12 +168,12 @@ impl Engine {
         Ok(Some(self.course.send(request, joined.number, Asked::Rejects(question), now_ms)))
     }
 
-    /// The next changes as a request of at most `frame_bytes_max` bytes, to be sent without waiting for a reply: for a page that is being
-    /// closed. `None` when nothing is pending, the first change alone is longer, the engine has stopped, the server is to be asked first, or it
-    /// asked to be left alone.
+    /// The next changes as a request of at most `frame_bytes_max` bytes, to be sent without waiting for a reply: for a
+    /// page that is being closed. `None` when nothing is pending, the first change alone is longer, the engine has
+    /// stopped, the server is to be asked first, or it asked to be left alone.
     ///
-    /// The engine's state stays as it is, whatever is in flight: who goes on sends the same changes once more, and the server takes them once.
-    /// A reply, if it comes, may be given to [`Engine::on_reply`], which ignores it.
+    /// The engine's state stays as it is, whatever is in flight: who goes on sends the same changes once more, and the
+    /// server takes them once. A reply, if it comes, may be given to [`Engine::on_reply`], which ignores it.
     ///
     /// # Errors
     /// What the store says.
@@ -183,8 +186,9 @@ impl Engine {
         }
     }
 
-    /// Acknowledges the batch before the one in flight, and cuts the one after it if more was waiting when that was cut. To be called after
-    /// [`Action::Send`] by whoever can do two things at once; the engine does the same without it, one after the other.
+    /// Acknowledges the batch before the one in flight, and cuts the one after it if more was waiting when that was
+    /// cut. To be called after [`Action::Send`] by whoever can do two things at once; the engine does the same without
+    /// it, one after the other.
     ///
     /// # Errors
     /// What the store says. Nothing is lost: [`Engine::next`] will see the same.
@@ -227,10 +231,13 @@ impl Engine {
         }
         match self.hear(store, now_ms, &flight, Ok(reply)) {
             Err(error) => {
-                // A file that is locked or has no room will be so again at once: the server need not see the batch that often.
+                // A file that is locked or has no room will be so again at once: the server need not see the batch that
+                // often.
                 self.course.back_off(now_ms, None);
                 match error {
-                    tampered @ Error::LogTampered { .. } => self.tampered(store, now_ms, tampered).map(Event::Stopped),
+                    Error::LogTampered { file, detail } => {
+                        self.halt(store, now_ms, Halt::Tampered { file, detail }).map(Event::Stopped)
+                    }
                     other => Err(other),
                 }
             }
@@ -259,30 +266,33 @@ impl Engine {
                 Ok(event)
             }
             Heard::On(event) => Ok(event),
-            Heard::Failed { message, retry_after_ms } => {
+            Heard::Failed { why, retry_after_ms } => {
                 self.link.outage.failed();
                 let retry_at_ms = self.course.back_off(now_ms, retry_after_ms);
-                store.note_error(now_ms, &message)?;
-                Ok(Event::Failed { message, retry_at_ms })
+                store.note_error(now_ms, &why.to_string())?;
+                Ok(Event::Failed { why, retry_at_ms })
             }
             Heard::Stopped(stop) => {
                 self.stop(store, now_ms, stop.clone())?;
                 Ok(Event::Stopped(stop))
             }
+            Heard::Halted(halt) => self.halt(store, now_ms, halt).map(Event::Stopped),
         }
     }
 
     fn stop(&mut self, store: &Store, now_ms: i64, stop: Stop) -> Result<()> {
-        let message = stop.message.clone();
+        let words = (self.words)(&stop);
         self.course.stop(stop);
-        store.note_error(now_ms, &message)
+        store.note_error(now_ms, &words)
     }
 
-    /// The log is not whole: kept in the file, so that every process and `status` say so until it is settled.
-    fn tampered(&mut self, store: &Store, now_ms: i64, found: Error) -> Result<Stop> {
-        let stop = Stop::new(StopKind::Tampered, found.to_string());
+    /// Stops; the file says why, so that every process and `status` do until that is settled.
+    fn halt(&mut self, store: &Store, now_ms: i64, halt: Halt) -> Result<Stop> {
+        let heard = matches!(halt, Halt::Forked(_)).then_some(now_ms);
+        let stop = Stop::Halted(halt.clone());
         self.link.ask_station = false;
-        store.note_tampered(&stop.message)?;
+        let kept = halt.kept(&(self.words)(&stop));
+        store.note_halted(&kept, heard)?;
         self.stop(store, now_ms, stop.clone())?;
         Ok(stop)
     }

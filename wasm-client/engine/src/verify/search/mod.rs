@@ -190,8 +190,9 @@ impl Search {
         let done: DigestReply = match read(reply) {
             Read::Done(done) => done,
             Read::Problem(problem) => return Ok(self.on_problem(asked, reply, &problem)),
-            Read::Other(message) => {
+            Read::Other(foreign) => {
                 self.ask_again(asked);
+                let message = foreign.to_string();
                 return Ok(Heard::Failed { message, retry_after_ms: retry_after_ms(reply.retry_after.as_deref()) });
             }
         };

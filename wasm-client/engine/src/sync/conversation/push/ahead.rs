@@ -1,16 +1,18 @@
-//! Station and server at work at the same time: while a batch is in flight, the one before it is acknowledged here and the one after it is cut.
+//! Station and server at work at the same time: while a batch is in flight, the one before it is acknowledged here and
+//! the one after it is cut.
 //!
 //! ```text
 //! server    apply N            apply N + 1                    apply N + 2
 //! station   ack N − 1, cut N + 1   ack N, cut N + 2           …
 //! ```
 //!
-//! The batch that was cut ahead is sent only if it still is what would be cut then: it begins where the changes that are upstream end, and the
-//! file still says that these changes were about to be sent. A file that was put back to an older copy says so no more; one that says so has
-//! the changes, and no others in their place, since the log is only appended to.
+//! The batch that was cut ahead is sent only if it still is what would be cut then: it begins where the changes that
+//! are upstream end, and the file still says that these changes were about to be sent. A file that was put back to an
+//! older copy says so no more; one that says so has the changes, and no others in their place, since the log is only
+//! appended to.
 //!
-//! A process that ends before it has acknowledged a batch leaves the file as if the reply had been lost: the batch is sent once more, and the
-//! server, which has it, says so.
+//! A process that ends before it has acknowledged a batch leaves the file as if the reply had been lost: the batch is
+//! sent once more, and the server, which has it, says so.
 
 use tidemark_core::decision::Cursor;
 use tidemark_core::frame::{self, FrameHeader};
@@ -60,7 +62,8 @@ pub(super) struct Held {
 }
 
 impl Push {
-    /// Cuts the batch after the one in flight, which was sent as station `number`, if more was waiting when that was cut.
+    /// Cuts the batch after the one in flight, which was sent as station `number`, if more was waiting when that was
+    /// cut.
     pub(in crate::sync) fn look_ahead(
         &mut self,
         turn: &mut Turn<'_>,
@@ -124,8 +127,8 @@ impl Push {
         at_once.is_some()
     }
 
-    /// Drops the batch that was cut ahead unless it is the next one now. Returns whether something must be acknowledged here before anything is
-    /// asked.
+    /// Drops the batch that was cut ahead unless it is the next one now. Returns whether something must be acknowledged
+    /// here before anything is asked.
     pub(in crate::sync) fn check_ahead(&mut self, link: &Link, meta: &Meta) -> bool {
         let is_next = self.ahead.as_ref().is_some_and(|ahead| self.is_next(ahead, link, meta));
         if !is_next {

@@ -12,10 +12,12 @@ use crate::sync::request::TIMEOUT_MS;
 
 /// Changes that are tried at first.
 const ROWS_FIRST: u32 = 5_000;
-/// Changes compress: the first batch is cut so many times as long as the frame may be, and again, shorter, when it did not compress that far.
+/// Changes compress: the first batch is cut so many times as long as the frame may be, and again, shorter, when it did
+/// not compress that far.
 const COMPRESSION: usize = 8;
 
-/// The next changes as a request of at most `frame_bytes_max` bytes; `None` when nothing is pending or the first change alone is longer.
+/// The next changes as a request of at most `frame_bytes_max` bytes; `None` when nothing is pending or the first change
+/// alone is longer.
 pub(in crate::sync) fn farewell(
     store: &mut Store,
     joined: &Joined<'_>,

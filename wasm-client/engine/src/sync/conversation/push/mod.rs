@@ -1,4 +1,5 @@
-//! Pushing: the next changes go to the server as a frame, and its tidemark, checked against the station's own chain, trims them from the log.
+//! Pushing: the next changes go to the server as a frame, and its tidemark, checked against the station's own chain,
+//! trims them from the log.
 
 mod ahead;
 mod farewell;
@@ -19,7 +20,7 @@ use crate::error::Result;
 use crate::outbox::{Agreement, Cut, compare, cut, encode};
 use crate::store::Store;
 use crate::sync::reply::{Read, read, stop_of};
-use crate::sync::{Event, Reply, Request, Stop, StopKind};
+use crate::sync::{Event, Excess, Reply, Request, Stop, Trouble};
 
 /// The conversation.
 #[derive(Debug)]
@@ -89,14 +90,14 @@ impl Conversation for Push {
                         turn.link.ask_station = true;
                         return Ok(Ask::Again);
                     }
-                    let why = format!("it has {what} {have}, the server takes {max}");
-                    return Ok(Ask::Stop(one_is_too_large(span.first_seq, &why)));
+                    let excess = Excess::Limit { what, have, max };
+                    return Ok(Ask::Stop(Stop::TooLarge { seq: span.first_seq, excess }));
                 }
                 Err(error) => return Err(error.into()),
             };
-            // Everything up to here must survive a power cut before a server sees it, or the file would seem rewound afterwards. The commit
-            // is synchronous, and its fsync covers all that other programs committed to the WAL before it.
-            // Only while the file still is the station it was cut for.
+            // Everything up to here must survive a power cut before a server sees it, or the file would seem rewound
+            // afterwards. The commit is synchronous, and its fsync covers all that other programs committed to the WAL
+            // before it. Only while the file still is the station it was cut for.
             let unsent = span.last_seq() > joined.meta.sent_seq && !planted(Bug::SentNotDurable);
             if unsent && !turn.store.note_sent(station, span.last_seq())? {
                 return Ok(Ask::Again);
@@ -111,18 +112,18 @@ impl Conversation for Push {
             Ok(reply) => reply,
             Err(failure) => {
                 turn.link.refused(sent.span.count, failure.timeout);
-                return Ok(Heard::Failed { message: failure.message.clone(), retry_after_ms: None });
+                return Ok(Heard::Failed { why: Trouble::NoAnswer(failure.clone()), retry_after_ms: None });
             }
         };
         match read::<PushReply>(reply) {
             Read::Done(done) => self.on_pushed(turn, came.took_ms, sent, &done),
             Read::Problem(problem) => refused(turn, reply, sent, &problem),
-            Read::Other(message) if reply.status == 413 => Ok(too_large(turn.link, sent, None, &message)),
-            Read::Other(message) => {
+            Read::Other(foreign) if reply.status == 413 => Ok(too_large(turn.link, sent, None, foreign.to_string())),
+            Read::Other(foreign) => {
                 if !is_elsewhere(reply) {
                     turn.link.refused(sent.span.count, false);
                 }
-                Ok(on_other(reply, message))
+                Ok(on_other(reply, foreign))
             }
         }
     }
@@ -150,8 +151,7 @@ impl Push {
             other => return forked(turn, sent.base, server, other),
         }
         if server.seq <= sent.base.seq {
-            let message = "the server answered success, but its tidemark did not move".to_owned();
-            return Ok(Heard::Failed { message, retry_after_ms: None });
+            return Ok(Heard::Failed { why: Trouble::NotMoved, retry_after_ms: None });
         }
         // A tidemark beyond the batch is trimmed batch by batch: each duplicate reports the rejects of its own range.
         if server.seq > last.seq {
@@ -193,7 +193,7 @@ fn refused(turn: &mut Turn<'_>, reply: &Reply, sent: &Sent, problem: &Problem) -
         let (largest_ids, rejected_here, rejected_by_server) = (&[], &[], &[]);
         acknowledge(turn.store, &Ack { base, upto, largest_ids, rejected_here, rejected_by_server, limits, now_ms })?;
     }
-    let again = || Heard::Failed { message: problem.detail.clone(), retry_after_ms: None };
+    let again = || Heard::Failed { why: Trouble::NotTaken(problem.detail.clone()), retry_after_ms: None };
     Ok(match problem.code {
         ProblemCode::Gap | ProblemCode::Forked => {
             let (Some(seq), Some(chain)) = (problem.tidemark, problem.chain) else {
@@ -204,15 +204,16 @@ fn refused(turn: &mut Turn<'_>, reply: &Reply, sent: &Sent, problem: &Problem) -
             let server = Cursor { seq, chain };
             match compare(turn.store, sent.base, server)? {
                 Agreement::Moved => Heard::On(Event::Ignored),
-                // Its own words say that the histories agree: the batch was damaged on its way, or somebody was faster. Send again.
+                // Its own words say that the histories agree: the batch was damaged on its way, or somebody was faster.
+                // Send again.
                 Agreement::Same => again(),
                 other => forked(turn, sent.base, server, other)?,
             }
         }
-        ProblemCode::TooLarge => too_large(turn.link, sent, problem.limits.as_deref().copied(), &problem.detail),
+        ProblemCode::TooLarge => too_large(turn.link, sent, problem.limits.as_deref().copied(), problem.detail.clone()),
         ProblemCode::Timeout => {
             turn.link.refused(sent.span.count, true);
-            failed(reply, problem.detail.clone())
+            failed(reply, Trouble::NotTaken(problem.detail.clone()))
         }
         ProblemCode::BadFrame | ProblemCode::BadRequest => on_problem(turn.link, reply, problem),
         _ => {
@@ -223,7 +224,7 @@ fn refused(turn: &mut Turn<'_>, reply: &Reply, sent: &Sent, problem: &Problem) -
 }
 
 /// The server takes less at once, or not even one change.
-fn too_large(link: &mut Link, sent: &Sent, limits: Option<FrameLimits>, why: &str) -> Heard {
+fn too_large(link: &mut Link, sent: &Sent, limits: Option<FrameLimits>, told: String) -> Heard {
     let Some(pace) = &mut link.pace else { return Heard::On(Event::Ignored) };
     if let Some(limits) = limits {
         pace.set_limits(limits);
@@ -231,13 +232,5 @@ fn too_large(link: &mut Link, sent: &Sent, limits: Option<FrameLimits>, why: &st
     if pace.was_too_much(sent.span.count) {
         return Heard::On(Event::Smaller { rows: pace.caps().rows });
     }
-    Heard::Stopped(one_is_too_large(sent.span.first_seq, why))
-}
-
-fn one_is_too_large(seq: u64, why: &str) -> Stop {
-    let message = format!(
-        "change {seq} alone is more than the server takes at once ({why}); ask its operator to raise the limit, or make the row smaller \
-         (`tidemark log` shows it). Nothing is lost, the changes stay in the log"
-    );
-    Stop::new(StopKind::TooLarge, message)
+    Heard::Stopped(Stop::TooLarge { seq: sent.span.first_seq, excess: Excess::Told(told) })
 }
