@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use crate::common::{Fault, World, answer, changes, problem};
-use tidemark_client::sync::{Action, Config, Drained, Engine, Event, Failure, Reply, StopKind, Transport as _};
+use tidemark_client::sync::{Action, Config, Drained, Engine, Event, Reply, StopKind, Transport as _};
 use tidemark_client::{Error, Origin, State, Store};
 use tidemark_core::chain::Chain;
 use tidemark_core::decision::Cursor;
@@ -367,49 +367,6 @@ fn a_single_change_over_the_servers_limit_is_reported_and_not_looped_on() {
 }
 
 #[test]
-fn retry_after_is_obeyed() {
-    for status in [429, 503] {
-        let mut world = World::joined();
-        world.write(1);
-        let mut busy = problem(ProblemCode::Unavailable);
-        busy.status = status;
-        busy.retry_after = Some("20".into());
-        world.server.faults.push_back(Fault::Answer(busy));
-        let began = world.clock.0;
-        assert_eq!(changes(&world.push()), 1);
-        assert!((20_000..23_000).contains(&(world.clock.0 - began)), "{status}: {}", world.clock.0 - began);
-    }
-}
-
-#[test]
-fn failures_in_a_row_wait_longer_within_bounds_and_end_in_giving_up() {
-    let mut world = World::joined();
-    world.write(1);
-    world.server.always = Some(Fault::LoseRequest);
-    let began = world.clock.0;
-    assert_eq!(unreachable(world.push()), "the connection was lost");
-    assert_eq!(world.server.requests.len(), 4);
-    // 0.25 + 0.5 + 1 s at most between four attempts.
-    assert!(world.clock.0 - began <= 1_750);
-    let status = world.store.status().unwrap();
-    assert_eq!((status.pending, status.last_error.as_deref()), (1, Some("the connection was lost")));
-    // A success clears the error.
-    world.server.always = None;
-    world.push();
-    assert_eq!(world.store.status().unwrap().last_error, None);
-}
-
-#[test]
-fn a_timeout_makes_the_next_batch_smaller() {
-    let mut world = World::joined();
-    world.write(4_000);
-    // Between the two the server is asked where it stands.
-    world.server.faults.extend([Fault::Timeout, Fault::None, Fault::Timeout]);
-    assert_eq!(changes(&world.push()), 4_000);
-    assert_eq!(world.server.batches[0], 1_000);
-}
-
-#[test]
 fn refusals_that_asking_again_does_not_solve_stop_with_what_to_do() {
     for (code, kind, is_final, says) in [
         (ProblemCode::Revoked, StopKind::Revoked, true, "nothing is lost, the changes stay in the log"),
@@ -522,52 +479,6 @@ fn rejects_beyond_the_batch_or_unbounded_do_no_harm() {
 }
 
 #[test]
-fn a_reply_that_comes_too_late_is_ignored() {
-    let mut world = World::joined();
-    world.write(3);
-    let now_ms = world.clock.0;
-    let Action::Send(first) = world.engine.next(&mut world.store, now_ms).unwrap() else { panic!() };
-    let Action::WaitUntil(deadline_ms) = world.engine.next(&mut world.store, now_ms + 1).unwrap() else { panic!() };
-    assert!(matches!(world.engine.next(&mut world.store, deadline_ms).unwrap(), Action::WaitUntil(_)));
-    let late = world.server.send(&first).unwrap();
-    assert_eq!(world.engine.on_reply(&mut world.store, deadline_ms, first.id, &late).unwrap(), Event::Ignored);
-    world.clock.0 = deadline_ms;
-    assert_eq!(changes(&world.push()), 3);
-    world.assert_in_sync();
-}
-
-#[test]
-fn a_clock_that_is_set_back_does_not_stall_the_engine() {
-    let mut world = World::joined();
-    world.write(3);
-    let now_ms = world.clock.0;
-    let Action::Send(request) = world.engine.next(&mut world.store, now_ms).unwrap() else { panic!() };
-    let failure = Failure { timeout: false, message: "down".into() };
-    world.engine.on_failure(&mut world.store, now_ms, request.id, &failure).unwrap();
-    let a_year_ago = now_ms - 365 * 86_400_000;
-    assert!(matches!(world.engine.next(&mut world.store, a_year_ago).unwrap(), Action::Send(_)));
-    // Nor with a request in flight: it is given up.
-    let two_years_ago = a_year_ago - 365 * 86_400_000;
-    let Action::WaitUntil(until_ms) = world.engine.next(&mut world.store, two_years_ago).unwrap() else { panic!() };
-    assert!(until_ms - two_years_ago < 1_000);
-}
-
-#[test]
-fn hints_end_and_stretch_waits() {
-    let mut world = World::joined();
-    world.write(3);
-    let now_ms = world.clock.0;
-    let failure = Failure { timeout: false, message: "down".into() };
-    world.engine.offline();
-    let Action::Send(request) = world.engine.next(&mut world.store, now_ms).unwrap() else { panic!() };
-    world.engine.on_failure(&mut world.store, now_ms, request.id, &failure).unwrap();
-    let Action::WaitUntil(until_ms) = world.engine.next(&mut world.store, now_ms).unwrap() else { panic!() };
-    assert!(until_ms - now_ms >= 60_000, "offline: tried rarely");
-    world.engine.online();
-    assert!(matches!(world.engine.next(&mut world.store, now_ms).unwrap(), Action::Send(_)));
-}
-
-#[test]
 fn secrets_are_not_in_debug_output() {
     let mut world = World::joined();
     world.write(1);
@@ -620,70 +531,4 @@ fn a_full_disk_is_waited_for_and_the_server_is_not_asked_in_a_loop() {
     assert_eq!(changes(&world.push()), 200);
     world.assert_in_sync();
     assert_eq!(world.store.rejects_count().unwrap(), 200);
-}
-
-#[test]
-fn a_farewell_is_short_and_durable_and_changes_nothing_else() {
-    let mut world = World::joined();
-    // What compresses badly, after what compresses well: the first try is too long.
-    let numbers = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 8000)";
-    world
-        .store
-        .execute(
-            &format!(
-                "INSERT INTO reading (n, raw) {numbers} SELECT n, CASE WHEN n > 100 THEN randomblob(40) END FROM n"
-            ),
-            [],
-        )
-        .unwrap();
-    let now_ms = world.clock.0;
-    // A batch is in flight, and its reply will never be read.
-    let Action::Send(in_flight) = world.engine.next(&mut world.store, now_ms).unwrap() else { panic!() };
-    let farewell = world.engine.farewell(&mut world.store, now_ms, 10_000).unwrap().expect("changes are pending");
-    assert!(farewell.body.len() <= 10_000 && farewell.body.len() > 5_000, "{}", farewell.body.len());
-    assert_eq!((&farewell.url, &farewell.token), (&in_flight.url, &in_flight.token));
-    let reply = world.server.send(&farewell).unwrap();
-    let sent = u64::from(world.server.batches[0]);
-    assert!(world.store.meta().unwrap().sent_seq >= sent);
-    // Its reply is nobody's, and the one in flight is still awaited.
-    let ignored = world.engine.on_reply(&mut world.store, now_ms, farewell.id, &reply).unwrap();
-    assert_eq!((ignored, world.store.meta().unwrap().tidemark.seq), (Event::Ignored, 0));
-    assert!(matches!(world.engine.next(&mut world.store, now_ms).unwrap(), Action::WaitUntil(_)));
-    // Whoever comes next sends all of it, and the server takes it once.
-    world.restart();
-    assert_eq!(changes(&world.push()), 8_000);
-    world.assert_in_sync();
-}
-
-#[test]
-fn a_farewell_notes_what_it_sends() {
-    let mut world = World::joined();
-    world.write(10);
-    world.engine.farewell(&mut world.store, 0, 60_000).unwrap().unwrap();
-    assert_eq!(world.store.meta().unwrap().sent_seq, 10);
-}
-
-#[test]
-fn no_farewell_when_there_is_nothing_to_say_or_nobody_to_hear_it() {
-    let mut world = World::new();
-    world.write(1);
-    assert!(world.engine.farewell(&mut world.store, 0, 60_000).unwrap().is_none(), "has not joined");
-    let mut world = World::joined();
-    assert!(world.engine.farewell(&mut world.store, 0, 60_000).unwrap().is_none(), "nothing is pending");
-    world.store.execute("INSERT INTO reading (raw) VALUES (randomblob(100000))", []).unwrap();
-    assert!(world.engine.farewell(&mut world.store, 0, 60_000).unwrap().is_none(), "one change alone is longer");
-    let ask = |world: &mut World, reply| {
-        let now_ms = world.clock.0;
-        let Action::Send(request) = world.engine.next(&mut world.store, now_ms).unwrap() else { panic!() };
-        world.engine.on_reply(&mut world.store, now_ms, request.id, &reply).unwrap();
-        world.engine.farewell(&mut world.store, now_ms, 200_000).unwrap().is_some()
-    };
-    assert!(ask(&mut world, Reply { status: 502, ..Reply::default() }), "a wait of our own");
-    world.engine.online();
-    assert!(
-        !ask(&mut world, Reply { status: 503, retry_after: Some("60".into()), ..Reply::default() }),
-        "asked to wait"
-    );
-    world.engine.online();
-    assert!(!ask(&mut world, problem(ProblemCode::Revoked)), "stopped");
 }

@@ -1,0 +1,94 @@
+//! When the engine waits, for how long, and what ends a wait.
+
+use crate::common::{Fault, World, changes, problem};
+use tidemark_client::sync::{Action, Drained, Event, Failure, Transport as _};
+use tidemark_core::protocol::ProblemCode;
+#[test]
+fn retry_after_is_obeyed() {
+    for status in [429, 503] {
+        let mut world = World::joined();
+        world.write(1);
+        let mut busy = problem(ProblemCode::Unavailable);
+        busy.status = status;
+        busy.retry_after = Some("20".into());
+        world.server.faults.push_back(Fault::Answer(busy));
+        let began = world.clock.0;
+        assert_eq!(changes(&world.push()), 1);
+        assert!((20_000..23_000).contains(&(world.clock.0 - began)), "{status}: {}", world.clock.0 - began);
+    }
+}
+
+#[test]
+fn failures_in_a_row_wait_longer_within_bounds_and_end_in_giving_up() {
+    let mut world = World::joined();
+    world.write(1);
+    world.server.always = Some(Fault::LoseRequest);
+    let began = world.clock.0;
+    let Drained::Unreachable { why, .. } = world.push() else { panic!() };
+    assert_eq!(why.to_string(), "the connection was lost");
+    assert_eq!(world.server.requests.len(), 4);
+    // 0.25 + 0.5 + 1 s at most between four attempts.
+    assert!(world.clock.0 - began <= 1_750);
+    let status = world.store.status().unwrap();
+    assert_eq!((status.pending, status.last_error.as_deref()), (1, Some("the connection was lost")));
+    // A success clears the error.
+    world.server.always = None;
+    world.push();
+    assert_eq!(world.store.status().unwrap().last_error, None);
+}
+
+#[test]
+fn a_timeout_makes_the_next_batch_smaller() {
+    let mut world = World::joined();
+    world.write(4_000);
+    // Between the two the server is asked where it stands.
+    world.server.faults.extend([Fault::Timeout, Fault::None, Fault::Timeout]);
+    assert_eq!(changes(&world.push()), 4_000);
+    assert_eq!(world.server.batches[0], 1_000);
+}
+
+#[test]
+fn a_reply_that_comes_too_late_is_ignored() {
+    let mut world = World::joined();
+    world.write(3);
+    let now_ms = world.clock.0;
+    let Action::Send(first) = world.engine.next(&mut world.store, now_ms).unwrap() else { panic!() };
+    let Action::WaitUntil(deadline_ms) = world.engine.next(&mut world.store, now_ms + 1).unwrap() else { panic!() };
+    assert!(matches!(world.engine.next(&mut world.store, deadline_ms).unwrap(), Action::WaitUntil(_)));
+    let late = world.server.send(&first).unwrap();
+    assert_eq!(world.engine.on_reply(&mut world.store, deadline_ms, first.id, &late).unwrap(), Event::Ignored);
+    world.clock.0 = deadline_ms;
+    assert_eq!(changes(&world.push()), 3);
+    world.assert_in_sync();
+}
+
+#[test]
+fn a_clock_that_is_set_back_does_not_stall_the_engine() {
+    let mut world = World::joined();
+    world.write(3);
+    let now_ms = world.clock.0;
+    let Action::Send(request) = world.engine.next(&mut world.store, now_ms).unwrap() else { panic!() };
+    let failure = Failure { timeout: false, message: "down".into() };
+    world.engine.on_failure(&mut world.store, now_ms, request.id, &failure).unwrap();
+    let a_year_ago = now_ms - 365 * 86_400_000;
+    assert!(matches!(world.engine.next(&mut world.store, a_year_ago).unwrap(), Action::Send(_)));
+    // Nor with a request in flight: it is given up.
+    let two_years_ago = a_year_ago - 365 * 86_400_000;
+    let Action::WaitUntil(until_ms) = world.engine.next(&mut world.store, two_years_ago).unwrap() else { panic!() };
+    assert!(until_ms - two_years_ago < 1_000);
+}
+
+#[test]
+fn hints_end_and_stretch_waits() {
+    let mut world = World::joined();
+    world.write(3);
+    let now_ms = world.clock.0;
+    let failure = Failure { timeout: false, message: "down".into() };
+    world.engine.offline();
+    let Action::Send(request) = world.engine.next(&mut world.store, now_ms).unwrap() else { panic!() };
+    world.engine.on_failure(&mut world.store, now_ms, request.id, &failure).unwrap();
+    let Action::WaitUntil(until_ms) = world.engine.next(&mut world.store, now_ms).unwrap() else { panic!() };
+    assert!(until_ms - now_ms >= 60_000, "offline: tried rarely");
+    world.engine.online();
+    assert!(matches!(world.engine.next(&mut world.store, now_ms).unwrap(), Action::Send(_)));
+}
