@@ -206,7 +206,7 @@ pub fn import_receipt(store: &mut Store, now_ms: i64, mut receipt: impl Read + S
             found => {
                 let fork = found.fork(membership.name, base, end.cursor);
                 let halt = Halt::Forked(fork.expect("BUG: the histories were compared and differ"));
-                store.note_forked(now_ms, &halt.kept(&halt.to_string()))?;
+                store.note_halted(&halt.kept(&halt.to_string()), Some(now_ms))?;
                 return Err(BundleError::Forked(halt));
             }
         }

@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
-use tidemark_client::bundle::BundleError;
 use tidemark_client::meta::Membership;
 use tidemark_client::prune::{self, prune};
 use tidemark_client::rusqlite::types::Value;
 use tidemark_client::rusqlite::{Params, Transaction};
-use tidemark_client::sync::join::{self, Begin, JoinError};
-use tidemark_client::sync::rejoin::{self, Manner, RejoinError, Rejoined, Step};
+use tidemark_client::sync::join::{self, Begin};
+use tidemark_client::sync::rejoin::{self, Manner, Rejoined, Step};
 use tidemark_client::sync::{Config, Drained, Engine, Event, Patience, Transport, drain};
 use tidemark_client::verify::{Means, Outcome, Wish, verify};
 use tidemark_client::{Error, Result, Status, Store};
@@ -16,7 +15,7 @@ use tidemark_core::schema::Schema;
 
 use crate::cli::words;
 use crate::clock::{self, SystemClock};
-use crate::entropy;
+use crate::entropy::{self, NoEntropy};
 pub use crate::error::StationError;
 use crate::transport::HttpTransport;
 

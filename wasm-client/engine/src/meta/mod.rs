@@ -64,7 +64,7 @@ pub struct Meta {
     pub sent_seq: u64,
     /// The bounds of a frame the server told last.
     pub limits: Option<FrameLimits>,
-    /// The reason why nothing may be sent from the file; `None` while station and server hold the same history.
+    /// The reason why nothing may be sent from the file; `None` while there is none.
     pub forked: Option<Halt>,
     /// The time of the server's last answer, milliseconds since 1970 UTC.
     pub last_contact_ms: Option<i64>,

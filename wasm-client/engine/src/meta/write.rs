@@ -70,14 +70,11 @@ pub(crate) fn agreed(db: &Connection, now_ms: i64) -> Result<()> {
     db.execute(sql, [now_ms]).map(drop)
 }
 
-/// The server answered, and has another history; `found` says which.
-pub(crate) fn forked(db: &Connection, now_ms: i64, found: &str) -> Result<()> {
-    db.execute("UPDATE tidemark_station SET forked = ?1, last_contact_ms = ?2", (found, now_ms)).map(drop)
-}
-
-/// The log is not what Tidemark wrote; `found` says where.
-pub(crate) fn tampered(db: &Connection, found: &str) -> Result<()> {
-    db.execute("UPDATE tidemark_station SET forked = ?1", [found]).map(drop)
+/// Nothing may be sent from the file any more; `kept` is a [`Halt`](crate::halt::Halt) as it is kept. `heard_ms`: the
+/// server has just said so.
+pub(crate) fn halted(db: &Connection, kept: &str, heard_ms: Option<i64>) -> Result<()> {
+    let sql = "UPDATE tidemark_station SET forked = ?1, last_contact_ms = coalesce(?2, last_contact_ms)";
+    db.execute(sql, (kept, heard_ms)).map(drop)
 }
 
 /// Something went wrong; `noted` is what [`crate::noted`] makes of it.

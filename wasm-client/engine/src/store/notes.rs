@@ -32,16 +32,10 @@ impl Store {
         self.write_row(|db| write::agreed(db, now_ms))
     }
 
-    /// Notes that the server answered and has another history; no process sends from the file until that is settled.
-    /// `kept` is from [`crate::halt::Halt::kept`].
-    pub(crate) fn note_forked(&self, now_ms: i64, kept: &str) -> Result<()> {
-        self.write_row(|db| write::forked(db, now_ms, kept))
-    }
-
-    /// Notes that the log is not what Tidemark wrote; no process sends from the file until that is settled.
-    /// `kept` is from [`crate::halt::Halt::kept`].
-    pub(crate) fn note_tampered(&self, kept: &str) -> Result<()> {
-        self.write_row(|db| write::tampered(db, kept))
+    /// Notes why nothing may be sent from the file, so that no process does until that is settled. `heard_ms`: the server
+    /// has just said so.
+    pub(crate) fn note_halted(&self, kept: &str, heard_ms: Option<i64>) -> Result<()> {
+        self.write_row(|db| write::halted(db, kept, heard_ms))
     }
 
     /// Keeps the token to join with; see [`write::begin_join`].

@@ -288,13 +288,11 @@ impl Engine {
 
     /// Stops; the file says why, so that every process and `status` do until that is settled.
     fn halt(&mut self, store: &Store, now_ms: i64, halt: Halt) -> Result<Stop> {
+        let heard_ms = matches!(halt, Halt::Forked(_)).then_some(now_ms);
         let stop = Stop::Halted(halt.clone());
         self.link.ask_station = false;
         let kept = halt.kept(&(self.words)(&stop));
-        match halt {
-            Halt::Forked(_) => store.note_forked(now_ms, &kept)?,
-            Halt::Tampered { .. } | Halt::Told(_) => store.note_tampered(&kept)?,
-        }
+        store.note_halted(&kept, heard_ms)?;
         self.stop(store, now_ms, stop.clone())?;
         Ok(stop)
     }
