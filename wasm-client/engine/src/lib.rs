@@ -7,7 +7,7 @@
 //!
 //! | module | what lives there |
 //! |---|---|
-//! | [`meta`], `log`, `rejects`, `lacking`, `lineage`, `pruned` | Tidemark's tables in a file, each read and written in one place |
+//! | [`meta`], `log`, `rejects`, `lacking`, `lineage`, `pruned` | Tidemark's tables in a file, each in one place |
 //! | [`format`](mod@format) | the formats a file has had, and the way from each to the next |
 //! | [`capture`] | the triggers on a real file: checked at open, made anew |
 //! | `catalog` | the schemas of a file, and what its rows are read by |

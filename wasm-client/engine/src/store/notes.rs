@@ -32,8 +32,8 @@ impl Store {
         self.write_row(|db| write::agreed(db, now_ms))
     }
 
-    /// Notes why nothing may be sent from the file, so that no process does until that is settled. `heard_ms`: the server
-    /// has just said so.
+    /// Notes why nothing may be sent from the file, so that no process does until that is settled. `heard_ms`: the
+    /// server has just said so.
     pub(crate) fn note_halted(&self, kept: &str, heard_ms: Option<i64>) -> Result<()> {
         self.write_row(|db| write::halted(db, kept, heard_ms))
     }

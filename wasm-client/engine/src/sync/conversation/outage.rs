@@ -1,7 +1,7 @@
 //! When the server does not take batches: first a small question, then less at once.
 //!
 //! ```text
-//! batch ── no answer, or a refusal that passes ──▶ wait ──▶ where do you stand? ──▶ batch, a quarter from the second on ──▶ …
+//! batch ── no answer, or a refusal that passes ──▶ wait ──▶ where do you stand? ──▶ batch, then a quarter of it ──▶ …
 //!                                                   ▲                 │
 //!                                                   └── no answer ────┘
 //! ```
