@@ -35,6 +35,7 @@ pub mod dice;
 pub mod disk;
 pub mod faults;
 pub mod fleet;
+pub mod names;
 pub mod network;
 pub mod oracle;
 pub mod plan;

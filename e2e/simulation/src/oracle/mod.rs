@@ -37,15 +37,14 @@ macro_rules! ensure {
 pub mod history;
 pub mod model;
 pub mod patience;
+pub mod verdict;
 
 use self::history::{History, check_tables, common, read};
 use self::model::Model;
+use self::verdict::Verdict;
 use super::coverage::Coverage;
 use super::faults::FaultSet;
 use super::schema::unwritable;
-
-/// What the oracle finds wrong.
-pub type Verdict<T = ()> = Result<T, String>;
 
 /// A history of a file.
 #[derive(Default)]
@@ -244,7 +243,7 @@ impl Oracle {
     fn find_number(&mut self, station: usize) {
         let all = self.upstream.upstream().stations().now_or_never().expect("BUG: memory never waits");
         let all = all.expect("BUG: nothing fails for the oracle");
-        let name = super::world::station_name(station);
+        let name = super::names::station_name(station);
         self.stations[station].number =
             all.iter().find(|all| all.record.name == name).and_then(|all| all.record.number);
     }

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::Verdict;
+use super::verdict::Verdict;
 
 /// Failures in a row that are looked at.
 const FAILURES: usize = 12;

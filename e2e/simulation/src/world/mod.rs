@@ -22,6 +22,7 @@ use super::clock::{EPOCH_MS, MachineClock};
 use super::coverage::Coverage;
 use super::dice::{Draw as _, Purpose, stream};
 use super::faults::{Fault, FaultSet};
+use super::names::station_name;
 use super::network::Network;
 use super::oracle::Oracle;
 use super::plan::Plan;
@@ -41,12 +42,6 @@ use trace;
 const DRAIN_MS: i64 = 3 * 3_600_000;
 /// More events than any run needs that makes progress.
 const EVENTS_MAX: u64 = 60_000;
-
-/// The name of a station.
-#[must_use]
-pub fn station_name(index: usize) -> String {
-    format!("station-{index}")
-}
 
 /// What was found wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]

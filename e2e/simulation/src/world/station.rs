@@ -6,10 +6,10 @@ use tidemark_core::joincode::JoinCode;
 use tidemark_core::limits::FrameLimits;
 use tidemark_core::schema::Schema;
 
-use super::station_name;
 use crate::clock::MachineClock;
 use crate::dice::{Purpose, stream};
 use crate::disk::{Disk, Image};
+use crate::names::station_name;
 use crate::process::Process;
 use crate::schema::UNIQUE_INDEX;
 use tidemark_testkit::world::Dice;

@@ -7,9 +7,10 @@ use tidemark_client::sync::{Event as EngineEvent, Failure, Reply, Request};
 use tidemark_core::protocol::{Problem, PushReply, StationReply};
 
 use super::queue::{Event, Exchange, Message};
-use super::{World, station_name, trace};
+use super::{World, trace};
 use crate::dice::Draw as _;
 use crate::faults::Fault;
+use crate::names::station_name;
 use crate::network::{Way, failure};
 use crate::process::{Heard, Next, Process, header_of};
 use crate::writer::{Ended, Manners, write};

@@ -5,10 +5,11 @@ use tidemark_core::limits::FrameLimits;
 
 use super::queue::Event;
 use super::station::SLOTS;
-use super::{World, station_name, trace};
+use super::{World, trace};
 use crate::dice::Draw as _;
 use crate::disk::{Image, limit};
 use crate::faults::{Fault, FaultSet};
+use crate::names::station_name;
 use crate::schema::UNWRITABLE;
 
 impl World<'_> {
