@@ -7,7 +7,7 @@
 //! | [`rejects`] | `POST /v1/rejects`: what became of open rejects? | they are settled here |
 //!
 //! Each is a [`Conversation`]: [`Conversation::ask`] builds the request, [`Conversation::hear`] judges what came back.
-//! Neither waits, retries or stops: they say what is to be done, and the engine does it. What they know of the server
+//! None waits, retries or stops: they say what is to be done, and the engine does it. What they know of the server
 //! in common is the [`Link`].
 //!
 //! **To add one**: a file here with a type that implements [`Conversation`]; a field and a variant of `Asked` in the
