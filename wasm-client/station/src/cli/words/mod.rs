@@ -213,6 +213,15 @@ mod tests {
     }
 
     #[test]
+    fn the_remedy_of_a_stop_is_said_and_not_among_the_words_that_are_kept() {
+        let remedy = Some(Box::new(tidemark_core::protocol::Remedy::TakeToken));
+        let found = Stop::Problem { code: ProblemCode::Revoked, detail: "because".into(), remedy };
+        let words = "because — nothing is lost, the changes stay in the log";
+        assert_eq!(kept(&found), words);
+        assert_eq!(stop(&found), format!("{words}. Take the new token with `tidemark join CODE`"));
+    }
+
+    #[test]
     fn what_is_said_of_a_log_that_is_not_whole_is_the_same_as_stop_and_as_error() {
         let (file, detail) = ("field.db".to_owned(), "torn".to_owned());
         let tampered = Halt::Tampered { file: file.clone(), detail: detail.clone() };
