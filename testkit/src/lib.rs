@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`world`] | the one place that reads the clock, waits, or draws anything by chance | |
 //! | [`schemas`] | schemas with every type | |
-//! | [`contract`] | one suite of tests for several implementations | |
+//! | [`contract!`] | one suite of tests for several implementations | |
 //! | [`words`] | rules that every command line keeps | |
 //! | [`python`] | the Python of the tests | |
 //! | [`varied`] | random rows of the schema of every type | `varied` |

@@ -10,7 +10,7 @@
 //! | [`answer`] | from one to the other |
 //! | [`names`] | names matched and sorted by the Unicode collation |
 //! | [`trend`] | the direction in which accuracy goes |
-//! | [`render`] | a report as text, by the files below |
+//! | [`render()`] | a report as text, by the files below |
 //! | [`sheet`] | a report as rows of text: table and CSV |
 //! | [`words`] | the words of table, CSV and page, in English and Russian |
 //! | [`html`], [`chart`] | a report as a page of its own, with charts |
