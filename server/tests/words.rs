@@ -8,7 +8,7 @@ use crate::common::cluster::{Cluster, PASSWORD, connect};
 use crate::common::program::{run, server, works};
 use serde_json::Value as Json;
 use tidemark_core::joincode::JoinCode;
-use tidemark_testkit::words::completions_and_manual_pages;
+use tidemark_testkit::words::{completions_and_manual_pages, json_is_documented};
 
 const WEATHER: &str =
     "name = 'weather'\nversion = 1\n[tables.site.columns]\nid = { type = 'integer' }\nname = { type = 'text' }\n";
@@ -303,6 +303,15 @@ fn one_is_not_many() {
     assert!(test.contains("1 migration not applied yet"), "{test}");
     let down = works(here, &["migrate", "down", "--to", &(steps - 3).to_string()]);
     assert!(down.ends_with("2 migrations taken away\n"), "{down}");
+}
+
+#[test]
+fn every_command_that_prints_json_is_documented() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let page = include_str!("../../docs/SCRIPTING.md");
+    let (_, page) = page.split_once("`tidemark-server` prints an object").unwrap();
+    json_is_documented(page, 10, |args| works(here, args));
 }
 
 #[test]

@@ -30,6 +30,32 @@ pub fn completions_and_manual_pages(
     }
 }
 
+/// Checks that `page` tells of every command of a program that takes `--json`; there are at least `least`. `print` runs the
+/// program with arguments and returns what it printed.
+///
+/// # Panics
+/// When the page leaves one out, or hardly any is found.
+pub fn json_is_documented(page: &str, least: usize, print: impl Fn(&[&str]) -> String) {
+    let mut commands: Vec<Vec<String>> = vec![Vec::new()];
+    let mut found = 0;
+    while let Some(command) = commands.pop() {
+        let mut args: Vec<&str> = command.iter().map(String::as_str).collect();
+        args.push("--help");
+        let help = print(&args);
+        let verbs = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+        let verbs = verbs.take_while(|line| !line.trim().is_empty()).filter(|line| !line.starts_with("   "));
+        for verb in verbs.filter_map(|line| line.split_whitespace().next()).filter(|verb| *verb != "help") {
+            commands.push([command.as_slice(), &[verb.to_owned()]].concat());
+        }
+        if help.lines().any(|line| line.trim_start().starts_with("--json")) {
+            found += 1;
+            let typed = format!("`{} --json`", command.join(" "));
+            assert!(page.contains(&typed), "docs/SCRIPTING.md does not tell what {typed} prints");
+        }
+    }
+    assert!(found >= least, "only {found} commands take --json");
+}
+
 /// Checks that no command in a folder of sources counts by itself: plurals and rates come from one place,
 /// `tidemark_core::amount`.
 ///

@@ -121,30 +121,3 @@ pub fn main() -> ExitCode {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory as _;
-
-    /// The commands that print JSON, as a reader types them.
-    fn with_json(command: &clap::Command, path: &str, found: &mut Vec<String>) {
-        if command.get_arguments().any(|argument| argument.get_long() == Some("json")) {
-            found.push(format!("{path} --json"));
-        }
-        for verb in command.get_subcommands() {
-            with_json(verb, format!("{path} {}", verb.get_name()).trim_start(), found);
-        }
-    }
-
-    #[test]
-    fn every_command_that_prints_json_is_documented() {
-        let mut found = Vec::new();
-        with_json(&super::Cli::command(), "", &mut found);
-        assert!(found.len() >= 10, "{found:?}");
-        let page = include_str!("../../../docs/SCRIPTING.md");
-        let (_, page) = page.split_once("`tidemark-server` prints an object").unwrap();
-        for command in found {
-            assert!(page.contains(&format!("`{command}`")), "docs/SCRIPTING.md does not tell what {command} prints");
-        }
-    }
-}

@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use tempfile::TempDir;
 use tidemark_client::rusqlite::Connection;
 use tidemark_core::joincode::JoinCode;
-use tidemark_testkit::words::completions_and_manual_pages;
+use tidemark_testkit::words::{completions_and_manual_pages, json_is_documented};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tidemark");
 
@@ -420,6 +420,15 @@ fn one_is_not_many() {
     drop(insert(here));
     let copied = ok(here, &["backup", "--dir", "more"]);
     assert!(copied.ends_with(", put back to check it: 2 rows\n"), "{copied}");
+}
+
+#[test]
+fn every_command_that_prints_json_is_documented() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let page = include_str!("../../../docs/SCRIPTING.md");
+    let (page, _) = page.split_once("`tidemark-server` prints an object").unwrap();
+    json_is_documented(page, 14, |args| ok(here, args));
 }
 
 #[test]
