@@ -147,6 +147,7 @@ impl From<Error> for Failure {
             Error::NotTidemark { .. } => (Code::Schema, "the database is new: it needs a schema to be made from".into()),
             Error::TablesExist { tables, .. } => (Code::Schema, format!("the stored database has tables of these names already: {tables}")),
             Error::Tables { detail, .. } => (Code::Schema, detail.clone()),
+            Error::Lost { what, .. } => (Code::Schema, what.clone()),
             Error::Schema(message) => (Code::Argument, message.clone()),
             Error::Reject(problem) => (Code::Argument, words::reject(problem)),
             Error::Sqlite { source, doing, .. } => (code_of(source), format!("cannot {doing}: {source}")),
@@ -155,6 +156,7 @@ impl From<Error> for Failure {
             | Error::AlreadyTidemark { .. }
             | Error::Exposed { .. }
             | Error::NoTables { .. }
+            | Error::NotAttached { .. }
             | Error::Unreadable { .. }
             | Error::NoCopy { .. }
             | Error::Backfill { .. }

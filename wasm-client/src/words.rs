@@ -86,9 +86,8 @@ pub fn join(error: &JoinError) -> String {
 pub fn bundle(error: &BundleError) -> String {
     match error {
         BundleError::Forked(found) => halt(found),
-        BundleError::TooLarge { seq, why } => {
-            format!("change {seq} alone is more than a server takes at once ({why}); make the row smaller")
-        }
+        BundleError::TooLarge { .. } => format!("{error}; make the row smaller"),
+        BundleError::Gap { .. } => format!("{error}; import the receipt of the bundle before first"),
         other => other.to_string(),
     }
 }

@@ -29,9 +29,7 @@ pub enum BundleError {
     #[error("cannot write it: {0}")]
     Write(#[source] io::Error),
     /// One change is more than any server takes.
-    #[error(
-        "change {seq} alone is more than a server takes at once ({why}); make the row smaller (`tidemark log` shows it)"
-    )]
+    #[error("change {seq} alone is more than a server takes at once ({why})")]
     TooLarge {
         /// Its seq.
         seq: u64,
@@ -59,10 +57,7 @@ pub enum BundleError {
         our_uuid: String,
     },
     /// Changes before the receipt's are not acknowledged here.
-    #[error(
-        "the receipt begins at change {first_seq}, but this file knows only of {tidemark} upstream; import the receipt of the bundle before first, \
-         or run `tidemark push`"
-    )]
+    #[error("the receipt begins at change {first_seq}, but this file knows only of {tidemark} upstream")]
     Gap {
         /// The receipt's first seq.
         first_seq: u64,

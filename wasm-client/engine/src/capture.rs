@@ -246,10 +246,7 @@ pub(crate) fn check_tables(db: &Connection, file: &str, schema: &Schema) -> Resu
             } else {
                 format!("the table {} has lost these columns of the schema: {}", table.name, missing.join(", "))
             };
-            return Err(Error::Tables {
-                file: file.to_owned(),
-                detail: format!("{what}; bring it back as `tidemark info --sql` shows it, then try again"),
-            });
+            return Err(Error::Lost { file: file.to_owned(), what });
         }
     }
     Ok(())

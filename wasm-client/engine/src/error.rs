@@ -1,4 +1,4 @@
-//! What can go wrong with a station's file. Every message says what, where and what to do.
+//! Errors of a station's file. Each says what happened and where; the edge, which knows its commands, adds what to do.
 
 use std::fmt;
 
@@ -9,35 +9,31 @@ use tidemark_core::amount::count_with;
 #[derive(Debug, Error)]
 pub enum Error {
     /// There is no such file.
-    #[error("{file}: no such file; make one with `tidemark init --db FILE`, or name another with --db")]
+    #[error("{file}: no such file")]
     Missing {
         /// Where.
         file: String,
     },
     /// The folder the file should be in does not exist.
-    #[error("{file}: its folder does not exist; make the folder first, or name another file with --db")]
+    #[error("{file}: its folder does not exist")]
     FolderMissing {
         /// Where.
         file: String,
     },
     /// The file is something else.
-    #[error("{file}: not an SQLite database; name another file with --db")]
+    #[error("{file}: not an SQLite database")]
     NotSqlite {
         /// Where.
         file: String,
     },
     /// An SQLite database without Tidemark's tables.
-    #[error(
-        "{file}: an SQLite database, but not a Tidemark file (it has no table tidemark_station); make one with `tidemark init`, or capture what another system writes to this one with `tidemark attach`"
-    )]
+    #[error("{file}: an SQLite database, but not a Tidemark file (it has no table tidemark_station)")]
     NotTidemark {
         /// Where.
         file: String,
     },
     /// `init` over a file that is one already.
-    #[error(
-        "{file}: a Tidemark file already, of schema {schema} version {version}; nothing was changed. `tidemark upgrade` follows a newer version"
-    )]
+    #[error("{file}: a Tidemark file already, of schema {schema} version {version}; nothing was changed")]
     AlreadyTidemark {
         /// Where.
         file: String,
@@ -47,7 +43,7 @@ pub enum Error {
         version: u32,
     },
     /// `init` where tables of these names exist.
-    #[error("{file}: has tables of these names already: {tables}; nothing was changed. Name a new file with --db")]
+    #[error("{file}: has tables of these names already: {tables}; nothing was changed")]
     TablesExist {
         /// Where.
         file: String,
@@ -81,7 +77,7 @@ pub enum Error {
         detail: String,
     },
     /// What was named as a copy to put back is none.
-    #[error("{file}: {detail}; name a copy that `tidemark backup` made. Nothing was changed")]
+    #[error("{file}: {detail}. Nothing was changed")]
     NoCopy {
         /// Where.
         file: String,
@@ -139,10 +135,24 @@ pub enum Error {
         /// What is wrong and what to do.
         detail: String,
     },
+    /// A table of the schema, or a column of one, is gone.
+    #[error("{file}: {what}")]
+    Lost {
+        /// Where.
+        file: String,
+        /// The table and its columns.
+        what: String,
+    },
+    /// A file was to be detached that was made as a Tidemark file.
+    #[error("{file}: was made as a Tidemark file, not attached; there is nothing to detach")]
+    NotAttached {
+        /// Where.
+        file: String,
+    },
     /// A file was to be attached that has no table of the schema.
     #[error(
         "{file}: has none of the tables of schema {schema} version {version}, so nothing in it would be captured. The schema's tables: {}. The \
-         file's: {}. Nothing was changed; name the schema of this file's tables with --schema FILE",
+         file's: {}. Nothing was changed",
         names(wanted),
         names(there)
     )]
@@ -160,9 +170,8 @@ pub enum Error {
     },
     /// The log has been edited.
     #[error(
-        "{file}: the change log was tampered with: {detail}. Nothing is sent from this file any more, since changes would be missing upstream; \
-         put the file back to a copy that fits, or let it go on from its rows as they are: ask the server's operator for a code made with \
-         `tidemark-server station add NAME --replaces OLD` and run `tidemark rejoin CODE`"
+        "{file}: the change log was tampered with: {detail}. Nothing is sent from this file any more, since changes would be missing \
+         upstream"
     )]
     LogTampered {
         /// Where.
@@ -172,7 +181,7 @@ pub enum Error {
     },
     /// Rows that were there when the file was attached are not in the log yet.
     #[error(
-        "{file}: {} not in the log yet; run `tidemark attach` again, which goes on where it was",
+        "{file}: {} not in the log yet",
         count_with(*.rows, "row", ["that was there is", "that were there are"])
     )]
     Backfill {
@@ -182,9 +191,7 @@ pub enum Error {
         rows: u64,
     },
     /// Needs a station number, and the station has none yet.
-    #[error(
-        "{file}: this station has not joined a server; run `tidemark join CODE` (the server's operator makes the code)"
-    )]
+    #[error("{file}: this station has not joined a server")]
     NotJoined {
         /// Where.
         file: String,

@@ -119,9 +119,7 @@ impl Store {
         self.transaction(|tx| {
             let sql = |error| Error::sqlite(&file, "detach the file", error);
             if !is_attached(tx).map_err(sql)? {
-                return Err(Error::Schema(format!(
-                    "{file}: was made by `tidemark init`, not attached; there is nothing to detach"
-                )));
+                return Err(Error::NotAttached { file: file.clone() });
             }
             for name in schema.tables().iter().flat_map(capture::names) {
                 tx.execute_batch(&format!("DROP TRIGGER IF EXISTS {}", quote(&name))).map_err(sql)?;

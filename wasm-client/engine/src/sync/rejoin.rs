@@ -50,13 +50,11 @@ pub enum RejoinError {
     #[error(transparent)]
     Join(#[from] JoinError),
     /// The file has never joined.
-    #[error("{0}: this station has not joined a server, so there is nothing to part from; run `tidemark join CODE`")]
+    #[error("{0}: this station has not joined a server, so there is nothing to part from")]
     NotJoined(String),
     /// It need not.
     #[error(
-        "{file}: not forked: the server has the same history up to change {common}, so `tidemark push` goes on as station {number}. If this file is a \
-         copy of one that keeps that number: first push from the other one, so that nothing that waits in both is sent twice, then run `tidemark \
-         rejoin --force CODE` here"
+        "{file}: not forked: the server has the same history up to change {common}, so a push goes on as station {number}"
     )]
     NotForked {
         /// Where.
@@ -69,8 +67,7 @@ pub enum RejoinError {
     /// It cannot be told which changes the server has.
     #[error(
         "{file}: somewhere between change {first} and change {last} the server has another history, and it has no prints of those changes, which \
-         would tell where: it applied them longer ago than it keeps prints, or before it kept any. Nothing was changed. Put the file back to a copy that fits, or make a new file (`tidemark init`), join \
-         it, and insert there what is missing upstream"
+         would tell where: it applied them longer ago than it keeps prints, or before it kept any. Nothing was changed"
     )]
     Unknown {
         /// Where.
@@ -83,7 +80,7 @@ pub enum RejoinError {
     /// A fork of a file whose log is not whole.
     #[error(
         "{file}: the change log was tampered with ({detail}), and the server has another history, too: which rows are whose cannot be told. Nothing was \
-         changed. Put the file back to a copy that fits, or make a new file (`tidemark init`), join it, and insert there what is missing upstream"
+         changed"
     )]
     Tampered {
         /// Where.
@@ -95,23 +92,19 @@ pub enum RejoinError {
     #[error("with this code the station joined; to rejoin it needs another one")]
     CodeOfJoin,
     /// The file was to begin anew at a server that knows it.
-    #[error(
-        "the server knows this file, as station {number}: every row would be there twice. Run `tidemark rejoin` without --anew"
-    )]
+    #[error("the server knows this file, as station {number}: every row would be there twice")]
     Known {
         /// As which station.
         number: u32,
     },
     /// A file that was to begin anew has rows of a number that it had before.
     #[error(
-        "some rows of this file are of a station it was before, which the server may know: which rows are there already cannot be told. Make a new \
-         file (`tidemark init`), join it, and insert there what is missing upstream"
+        "some rows of this file are of a station it was before, which the server may know: which rows are there already cannot be told"
     )]
     FormerRows,
     /// Something that was sent may still arrive.
     #[error(
-        "{file}: changes up to {sent} were sent as station {number} and no answer came, so they may still be applied under that number. Push from the \
-         copy that keeps the number, then run the same command again"
+        "{file}: changes up to {sent} were sent as station {number} and no answer came, so they may still be applied under that number"
     )]
     InDoubt {
         /// Where.

@@ -10,7 +10,7 @@ use tidemark_client::bundle;
 use tidemark_core::amount;
 
 use super::fatal::Fatal;
-use super::show;
+use super::{show, words};
 use crate::clock::now_ms;
 use crate::station::StationError;
 
@@ -45,7 +45,7 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
     let exported = bundle::export(&mut store, now_ms(), &mut out, |changes| bar.set_position(changes));
     bar.finish_and_clear();
     let exported = exported.map_err(|error| {
-        let error = StationError::from(error);
+        let error = words::error(&StationError::from(error));
         Fatal::new(format!("{error}. No bundle was made, the changes stay in the log"))
     })?;
     let Some(exported) = exported else {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::fatal::Fatal;
-use super::show;
+use super::{show, words};
 use crate::import::import_csv;
 
 #[derive(Debug, clap::Args)]
@@ -43,7 +43,7 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
         bar.set_message(show::count(rows, "row"));
     });
     bar.finish_and_clear();
-    let rows = imported.map_err(|error| Fatal::new(format!("{error}. Nothing was imported")))?;
+    let rows = imported.map_err(|error| Fatal::new(format!("{}. Nothing was imported", words::import(&error))))?;
     if args.json {
         show::json(&json!({ "table": args.table, "rows": rows, "from": args.file }));
         return Ok(());

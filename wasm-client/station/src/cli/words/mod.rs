@@ -1,17 +1,19 @@
 //! The words of this command line: what is said of a stop or an error, made from its facts, and which command helps.
 
+mod file;
 mod remedy;
 
+use tidemark_client::Status;
 use tidemark_client::bundle::BundleError;
 use tidemark_client::halt::{Fork, Halt};
 use tidemark_client::sync::join::JoinError;
 use tidemark_client::sync::rejoin::RejoinError;
 use tidemark_client::sync::{Refusal, RefusalKind, Stop};
-use tidemark_client::{Error, RejectProblem, Status};
 use tidemark_core::joincode::JoinCodeError;
 use tidemark_core::protocol::ProblemCode;
 
 use crate::error::StationError;
+use crate::import::ImportError;
 
 /// The reason why nothing goes on by itself, and what to do.
 pub(super) fn stop(stop: &Stop) -> String {
@@ -71,22 +73,60 @@ pub(super) fn halt(halt: &Halt) -> String {
 /// An error, and what to do.
 pub(super) fn error(error: &StationError) -> String {
     let words = match error {
-        StationError::Store(Error::Reject(problem)) => Some(reject(problem)),
-        StationError::Bundle(BundleError::Forked(found)) => Some(halt(found)),
+        StationError::Store(error)
+        | StationError::Bundle(BundleError::Store(error))
+        | StationError::Join(JoinError::Store(error))
+        | StationError::Rejoin(RejoinError::Join(JoinError::Store(error))) => Some(file::words(error)),
+        StationError::Bundle(error) => Some(bundle(error)),
         StationError::Join(error) | StationError::Rejoin(RejoinError::Join(error)) => join(error),
-        _ => None,
+        StationError::Rejoin(error) => Some(rejoin(error)),
+        StationError::Unreachable(_) | StationError::Entropy(_) => None,
     };
     words.unwrap_or_else(|| error.to_string())
 }
 
-fn reject(problem: &RejectProblem) -> String {
-    match problem {
-        RejectProblem::Unknown { .. } => format!("{problem}; `tidemark rejects` shows those that were"),
-        RejectProblem::RowGone { seq, .. } => format!(
-            "{problem}. `tidemark rejects show {seq}` shows what it was, `tidemark rejects discard {seq}` gives it up"
+/// Why a CSV file was not imported, and what to do.
+pub(super) fn import(error: &ImportError) -> String {
+    match error {
+        ImportError::Store(error) => file::words(error),
+        other => other.to_string(),
+    }
+}
+
+/// Why no bundle was written, or a receipt not taken, and what to do.
+fn bundle(error: &BundleError) -> String {
+    match error {
+        BundleError::Forked(found) => halt(found),
+        BundleError::TooLarge { .. } => format!("{error}; make the row smaller (`tidemark log` shows it)"),
+        BundleError::Gap { .. } => {
+            format!("{error}; import the receipt of the bundle before first, or run `tidemark push`")
+        }
+        BundleError::Store(_) | BundleError::Write(_) | BundleError::Receipt(_) | BundleError::Foreign { .. } => {
+            error.to_string()
+        }
+    }
+}
+
+/// Why a file could not rejoin, and what to do.
+fn rejoin(error: &RejoinError) -> String {
+    const INTO_A_NEW_FILE: &str =
+        "ake a new file (`tidemark init`), join it, and insert there what is missing upstream";
+    match error {
+        RejoinError::NotJoined(_) => format!("{error}; run `tidemark join CODE`"),
+        RejoinError::NotForked { file, common, number } => format!(
+            "{file}: not forked: the server has the same history up to change {common}, so `tidemark push` goes on as station {number}. If \
+             this file is a copy of one that keeps that number: first push from the other one, so that nothing that waits in both is sent \
+             twice, then run `tidemark rejoin --force CODE` here"
         ),
-        RejectProblem::NoTable { seq, .. } => format!("{problem}, `tidemark rejects discard {seq}` gives it up"),
-        RejectProblem::Settled { .. } | RejectProblem::NoKeys { .. } => problem.to_string(),
+        RejoinError::Unknown { .. } | RejoinError::Tampered { .. } => {
+            format!("{error}. Put the file back to a copy that fits, or m{INTO_A_NEW_FILE}")
+        }
+        RejoinError::FormerRows => format!("{error}. M{INTO_A_NEW_FILE}"),
+        RejoinError::Known { .. } => format!("{error}. Run `tidemark rejoin` without --anew"),
+        RejoinError::InDoubt { .. } => {
+            format!("{error}. Push from the copy that keeps the number, then run the same command again")
+        }
+        RejoinError::Join(_) | RejoinError::CodeOfJoin => error.to_string(),
     }
 }
 
@@ -137,6 +177,7 @@ mod tests {
     use tidemark_client::halt::Found;
     use tidemark_client::sync::join::NotNow;
     use tidemark_client::sync::{Excess, Foreign};
+    use tidemark_client::{Error, RejectProblem};
 
     use super::*;
 
@@ -225,8 +266,8 @@ mod tests {
     fn what_is_said_of_a_log_that_is_not_whole_is_the_same_as_stop_and_as_error() {
         let (file, detail) = ("field.db".to_owned(), "torn".to_owned());
         let tampered = Halt::Tampered { file: file.clone(), detail: detail.clone() };
-        assert_eq!(halt(&tampered), Error::LogTampered { file: file.clone(), detail }.to_string());
-        assert_eq!(stop(&Stop::NotJoined { file: file.clone() }), Error::NotJoined { file }.to_string());
+        assert_eq!(halt(&tampered), file::words(&Error::LogTampered { file: file.clone(), detail }));
+        assert_eq!(stop(&Stop::NotJoined { file: file.clone() }), file::words(&Error::NotJoined { file }));
     }
 
     #[test]
