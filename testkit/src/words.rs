@@ -30,8 +30,8 @@ pub fn completions_and_manual_pages(
     }
 }
 
-/// Checks that `page` tells of every command of a program that takes `--json`; there are at least `least`. `print` runs the
-/// program with arguments and returns what it printed.
+/// Checks that `page` tells of every command of a program that takes `--json`; there are at least `least`. `print` runs
+/// the program with arguments and returns what it printed.
 ///
 /// # Panics
 /// When the page leaves one out, or hardly any is found.

@@ -2,7 +2,7 @@
 
 use tidemark_server::upstream::StoreError;
 
-use super::MemoryUpstream;
+use super::memory::MemoryUpstream;
 use super::state::{Moment, Session};
 
 /// A way to the state.

@@ -3,6 +3,8 @@
 use tidemark_client::halt::Halt;
 use tidemark_client::{Error, RejectProblem};
 
+use super::halt::halt;
+
 /// An error of the file, and what to do.
 pub(super) fn words(error: &Error) -> String {
     match error {
@@ -22,9 +24,7 @@ pub(super) fn words(error: &Error) -> String {
         Error::NotAttached { file } => {
             format!("{file}: was made by `tidemark init`, not attached; there is nothing to detach")
         }
-        Error::LogTampered { file, detail } => {
-            super::halt(&Halt::Tampered { file: file.clone(), detail: detail.clone() })
-        }
+        Error::LogTampered { file, detail } => halt(&Halt::Tampered { file: file.clone(), detail: detail.clone() }),
         Error::Backfill { .. } => format!("{error}; run `tidemark attach` again, which goes on where it was"),
         Error::NotJoined { .. } => {
             format!("{error}; run `tidemark join CODE` (the server's operator makes the code)")

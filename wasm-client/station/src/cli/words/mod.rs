@@ -1,17 +1,18 @@
 //! The words of this command line: what is said of a stop or an error, made from its facts, and which command helps.
 
 mod file;
+mod halt;
 mod remedy;
 
 use tidemark_client::Status;
 use tidemark_client::bundle::BundleError;
-use tidemark_client::halt::{Fork, Halt};
 use tidemark_client::sync::join::JoinError;
 use tidemark_client::sync::rejoin::RejoinError;
 use tidemark_client::sync::{Refusal, RefusalKind, Stop};
 use tidemark_core::joincode::JoinCodeError;
 use tidemark_core::protocol::ProblemCode;
 
+pub(super) use self::halt::halt;
 use crate::error::StationError;
 use crate::import::ImportError;
 
@@ -50,23 +51,6 @@ pub(crate) fn kept(stop: &Stop) -> String {
         | Stop::BadRequest { .. }
         | Stop::OtherNumber(_)
         | Stop::BadFrames { .. } => stop.to_string(),
-    }
-}
-
-/// Why nothing may be sent from a file, and what to do.
-pub(super) fn halt(halt: &Halt) -> String {
-    match halt {
-        Halt::Forked(Fork { name, .. }) => format!(
-            "{halt}. What to do: put the file or the server's database back to the state that fits, then run `tidemark push`, which asks the server \
-             again. Or let this file go on under a new number: ask the server's operator for a code, made with `tidemark-server station add NAME \
-             --replaces {name:?}` if this is the only copy in use, or with `tidemark-server station add NAME` if another copy goes on as {name:?}, \
-             and run `tidemark rejoin CODE`"
-        ),
-        Halt::Tampered { .. } => format!(
-            "{halt}; put the file back to a copy that fits, or let it go on from its rows as they are: ask the server's operator for a code made with \
-             `tidemark-server station add NAME --replaces OLD` and run `tidemark rejoin CODE`"
-        ),
-        Halt::Told(_) => halt.to_string(),
     }
 }
 
@@ -174,7 +158,7 @@ fn of_refusal(refusal: &Refusal) -> String {
 
 #[cfg(test)]
 mod tests {
-    use tidemark_client::halt::Found;
+    use tidemark_client::halt::{Fork, Found, Halt};
     use tidemark_client::sync::join::NotNow;
     use tidemark_client::sync::{Excess, Foreign};
     use tidemark_client::{Error, RejectProblem};
