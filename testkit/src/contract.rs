@@ -4,7 +4,7 @@
 ///
 /// A case is an `async fn` beside the call that takes a reference to what `open` returns.
 ///
-/// ```ignore
+/// ```text
 /// contract!([memory = Kind::Memory, embedded = Kind::Sqlite], Store::of_field, {
 ///     a_gap_changes_nothing,
 /// });
