@@ -90,7 +90,7 @@ pub struct Exchange {
     pub body_bytes: usize,
     /// The server's last status; `None` when the server was not asked or did not answer.
     pub status: Option<u16>,
-    /// What was done.
+    /// The work done.
     pub act: Act,
 }
 

@@ -81,7 +81,7 @@ pub struct Survey {
     todo: Vec<Ask>,
     done: Vec<Answer>,
     current: Option<(usize, Gathered)>,
-    /// What the reading that runs is for: a store may read beyond its ends, and then reads that row again.
+    /// The purpose of the reading that runs: a store may read beyond its ends, and then reads that row again.
     span: Range,
     /// Whether the store reads a table from its first row to its last anyway.
     whole_tables: bool,

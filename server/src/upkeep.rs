@@ -1,6 +1,6 @@
 //! Upkeep: what is settled is kept for a stated time, and then thinned out, while stations push.
 //!
-//! What goes: rejects that were settled before that time, and prints of batches that were applied before it. What
+//! These go: rejects that were settled before that time, and prints of batches that were applied before it. What
 //! stays: whatever is open; what an open reject hangs on; verdicts that the station has not shown to know; and of
 //! every station the prints of its newest changes, whatever their age. What cannot be told without what went is told
 //! as such: [`crate::http`] answers a question about such a reject with *forgotten*, and a file that parted from its

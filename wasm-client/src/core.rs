@@ -1,4 +1,4 @@
-//! What JavaScript sees. Every call runs to its end before the next, and throws an `Error` with a `code`.
+//! The calls that JavaScript sees. Every call runs to its end before the next, and throws an `Error` with a `code`.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -212,12 +212,12 @@ impl Core {
         })
     }
 
-    /// Where the station stands.
+    /// The station's status.
     pub fn status(&self) -> Js<JsValue> {
         self.with(|session| Ok(replies::status(session.status()?)))
     }
 
-    /// What to do now.
+    /// The next thing to do.
     pub fn next(&self, now_ms: f64) -> Js<JsValue> {
         self.with(|session| {
             session.outside_transaction("push")?;
@@ -369,7 +369,7 @@ impl Core {
         })
     }
 
-    /// What is pending, as a bundle; undefined when nothing is.
+    /// The pending changes as a bundle; undefined when nothing is.
     #[wasm_bindgen(js_name = exportBundle)]
     pub fn export_bundle(&self, now_ms: f64) -> Js<Option<Uint8Array>> {
         self.with(|session| {

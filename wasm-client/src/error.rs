@@ -66,7 +66,7 @@ impl Code {
     }
 }
 
-/// What went wrong.
+/// A failure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
@@ -75,7 +75,7 @@ pub struct Failure {
     /// For programs: which of the things that the code stands for; `None` where it says all. `web/src/index.d.ts`
     /// describes them.
     pub reason: Option<&'static str>,
-    /// What happened, where, what to do.
+    /// The event, its place, and what to do.
     pub message: String,
 }
 

@@ -44,7 +44,7 @@ const fn kind(kind: StopKind) -> &'static str {
     }
 }
 
-/// What to do now.
+/// The next thing to do.
 pub fn action(action: &Action) -> JsValue {
     match action {
         Action::Send(ask) => request(ask),
@@ -59,7 +59,7 @@ pub fn action(action: &Action) -> JsValue {
     }
 }
 
-/// What an outcome led to.
+/// The event that an outcome led to.
 pub fn event(event: &Event) -> JsValue {
     match event {
         Event::Acked { tidemark, changes, rejected_here, rejected_by_server } => object([
@@ -88,7 +88,7 @@ pub fn event(event: &Event) -> JsValue {
     }
 }
 
-/// Where the station stands.
+/// The station's status.
 pub fn status(status: &Status) -> JsValue {
     let member = status.membership.as_ref();
     object([

@@ -34,7 +34,7 @@ pub struct Options {
     pub now_ms: i64,
 }
 
-/// What came of a statement.
+/// The result of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Executed {
     /// Rows inserted, updated or deleted.
@@ -341,7 +341,7 @@ impl Session {
         }
     }
 
-    /// Where the station stands; while a transaction is open, where it stood before.
+    /// The station's status; while a transaction is open, where it stood before.
     ///
     /// # Errors
     /// SQLite's.

@@ -1,4 +1,4 @@
-//! What SQLite tells about statements: which tables a commit changed, which a statement reads; and what a page's
+//! Observation of statements through SQLite: which tables a commit changed, which a statement reads; and what a page's
 //! statements may not do.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

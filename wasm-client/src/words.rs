@@ -8,7 +8,7 @@ use tidemark_client::sync::join::JoinError;
 use tidemark_client::{RejectProblem, Status};
 use tidemark_core::protocol::{ProblemCode, Remedy};
 
-/// What helps when nothing may be sent from the database any more.
+/// The help when nothing may be sent from the database any more.
 const ASK_THE_OPERATOR: &str = "export the database, and ask the server's operator";
 
 /// The reason why nothing goes on by itself, and what to do.

@@ -70,7 +70,7 @@ pub fn run_seeds(seeds: std::ops::Range<u64>, threads: usize, shown: &(dyn Fn(u6
 /// A seed that fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// What is wrong.
+    /// The fault.
     pub finding: Finding,
     /// How many runs ended well before.
     pub runs: u64,

@@ -52,7 +52,7 @@ impl Process {
     /// Starts a process on a file that is a station's.
     ///
     /// # Errors
-    /// What the store says.
+    /// When the store fails.
     pub fn start(disk: &Disk, file: &str, life: u64, seed: u64, patient: bool) -> Result<Self> {
         let commits = Commits::default();
         let store = Store::open_connection(disk.connect_process(&commits), file.to_owned())?;

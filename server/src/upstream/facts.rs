@@ -24,7 +24,7 @@ pub struct Questions {
     pub foreign: BTreeMap<usize, BTreeSet<Key>>,
     /// How many rows hold this reference? By referencing column and parent key; ordinary tables only.
     pub children: BTreeMap<ColumnAt, BTreeSet<Key>>,
-    /// What do these rows hold in the referencing columns of `children`? By table and key.
+    /// Which references do these rows hold in the referencing columns of `children`? By table and key.
     pub holders: BTreeMap<usize, BTreeSet<Key>>,
     /// Of the rows asked about in `present`, those that a number wrote which the station replaced, in tables with a
     /// time column: that number may have moved them to another time after the histories parted.

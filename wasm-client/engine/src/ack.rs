@@ -12,7 +12,7 @@ use crate::meta;
 use crate::rejects::{Origin, keep, parent_rejected_here, resolve};
 use crate::store::Store;
 
-/// What is durable upstream now, and what became of it.
+/// The changes that are durable upstream now, and their fate.
 #[derive(Debug)]
 pub struct Ack<'a> {
     /// The tidemark the batch followed.

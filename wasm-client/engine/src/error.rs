@@ -73,15 +73,15 @@ pub enum Error {
     Unreadable {
         /// Where.
         file: String,
-        /// What is in the way, and what to do.
+        /// The obstacle, and what to do.
         detail: String,
     },
-    /// What was named as a copy to put back is none.
+    /// The file that was named as a copy to put back is none.
     #[error("{file}: {detail}. Nothing was changed")]
     NoCopy {
         /// Where.
         file: String,
-        /// What it is instead.
+        /// The thing that it is instead.
         detail: &'static str,
     },
     /// Everybody on the machine can read the file, which holds the station's token, and its mode cannot be changed.
@@ -124,7 +124,7 @@ pub enum Error {
     StationRow {
         /// Where.
         file: String,
-        /// What is wrong.
+        /// The fault.
         detail: String,
     },
     /// The tables are not those of the file's schema any more.
@@ -132,7 +132,7 @@ pub enum Error {
     Tables {
         /// Where.
         file: String,
-        /// What is wrong and what to do.
+        /// The fault, and what to do about it.
         detail: String,
     },
     /// A table of the schema, or a column of one, is gone.
@@ -176,7 +176,7 @@ pub enum Error {
     LogTampered {
         /// Where.
         file: String,
-        /// What is wrong.
+        /// The fault.
         detail: String,
     },
     /// Rows that were there when the file was attached are not in the log yet.
@@ -210,7 +210,7 @@ pub enum Error {
     Sqlite {
         /// Where.
         file: String,
-        /// What was being done.
+        /// The work that failed.
         doing: &'static str,
         /// SQLite's words.
         source: rusqlite::Error,
@@ -225,7 +225,7 @@ pub enum RejectProblem {
     Settled {
         /// Its seq.
         seq: u64,
-        /// What it is.
+        /// Its state.
         state: String,
     },
     /// There is none.

@@ -1,7 +1,7 @@
 //! Why nothing may be sent from a file, as it is kept in the file: every process that opens it knows then, until that
 //! is settled.
 //!
-//! What is kept is a sentence, which older programs and people can read, and on a line of its own the same as facts.
+//! The file keeps a sentence, which older programs and people can read, and on a line of its own the same as facts.
 //! Older programs kept only the sentence; [`Halt::read`] is the one place that understands it.
 
 use std::fmt;
@@ -18,7 +18,7 @@ pub enum Halt {
     Tampered {
         /// Where.
         file: String,
-        /// What is wrong with it.
+        /// The fault of it.
         detail: String,
     },
     /// Something that no version of Tidemark wrote there.
@@ -30,7 +30,7 @@ pub enum Halt {
 pub struct Fork {
     /// The station's name at its server.
     pub name: String,
-    /// What was found.
+    /// The finding.
     pub found: Found,
 }
 
@@ -39,14 +39,14 @@ pub struct Fork {
 pub enum Found {
     /// The server has lost changes that it acknowledged.
     Behind {
-        /// Where it stands.
+        /// Its last change.
         server: u64,
         /// Up to where it had acknowledged.
         acknowledged: u64,
     },
     /// The file has lost changes that the server has.
     Beyond {
-        /// Where the server stands.
+        /// The last change that the server has.
         server: u64,
         /// The last change of the file.
         last: u64,
@@ -60,11 +60,11 @@ pub enum Found {
         /// Of the station's.
         here: String,
     },
-    /// What an older program found, in its words.
+    /// The finding of an older program, in its words.
     Told(String),
 }
 
-/// What the sentences of older programs are known by.
+/// The beginning by which the sentences of older programs are known.
 const FORKED: &str = "forked: ";
 const NOTHING_SENT: &str = ". Nothing was sent or trimmed";
 const REPLACES: &str = "--replaces ";
@@ -114,7 +114,7 @@ impl Halt {
         Some(Self::Forked(Fork { name: text("name")?, found }))
     }
 
-    /// What an older program kept.
+    /// The text of an older program.
     fn of_sentence(said: &str) -> Self {
         if let Some(rest) = said.strip_prefix(FORKED) {
             let found = rest.split_once(NOTHING_SENT).map_or(rest, |(found, _)| found);

@@ -162,7 +162,7 @@ impl<'a> Reader<'a> {
         Ok((builder.rows() > 0).then_some((builder, capped)))
     }
 
-    /// What is always true of a log nobody edited; returns its last seq.
+    /// Checks what is always true of a log that nobody edited; returns its last seq.
     pub(crate) fn check(&self, tidemark: u64, sent_seq: u64) -> Result<u64> {
         let sql = |error| Error::sqlite(self.file, "read the log", error);
         #[cfg(not(target_arch = "wasm32"))]

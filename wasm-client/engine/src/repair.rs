@@ -1,4 +1,4 @@
-//! What to do about rejected changes: repair the row, send it again, give it up. The history is never rewritten: a
+//! Mending rejected changes: repair the row, send it again, give it up. The history is never rewritten: a
 //! repair is a new change, and goes the way of every change.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ use crate::log::last_seq;
 use crate::rejects::RejectState;
 use crate::store::Store;
 
-/// What is added to the message of a reject that the server has forgotten.
+/// The text that is added to the message of a reject that the server has forgotten.
 const FORGOTTEN: &str = " — settled upstream; how is not kept there any more: `tidemark verify` tells whether the row is there as it is here";
 
 /// Which open rejects.
@@ -27,7 +27,7 @@ pub enum Chosen<'a> {
     Seqs(&'a [u64]),
 }
 
-/// What was sent again.
+/// The changes that were sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Requeued {
     /// Rejects that are open no more.
@@ -128,8 +128,9 @@ impl Store {
         })
     }
 
-    /// What a server is asked about rejects, and told: the first open ones after seq `after`, and, of those this
-    /// station made itself, the first that ceased to be open after `told`, a time and a seq; at most `limit` of either.
+    /// The question about rejects, and the news, for a server: the first open ones after seq `after`, and, of those
+    /// this station made itself, the first that ceased to be open after `told`, a time and a seq; at most `limit` of
+    /// either.
     ///
     /// # Errors
     /// SQLite's.

@@ -54,7 +54,7 @@ impl Courier {
         self.requests.send(request).expect("BUG: the courier outlives the loop");
     }
 
-    /// What came of the request that was sent; `None` when the process is to end and it took too long.
+    /// The outcome of the request that was sent; `None` when the process is to end and it took too long.
     fn wait(&self, ending: &dyn Fn() -> bool) -> Option<(u64, std::result::Result<Reply, Failure>)> {
         let mut ending_since = None;
         loop {
@@ -73,7 +73,7 @@ impl Courier {
 /// Runs until `end` is raised or the engine stops for good.
 ///
 /// # Errors
-/// What the store says, but for a file that is only locked.
+/// When the store fails, but for a file that is only locked.
 pub fn run(
     store: &mut Store,
     seed: u64,

@@ -124,7 +124,7 @@ impl Station {
         self.store.transaction(|tx| work(tx).map_err(|error| Error::sqlite(&file, "run a transaction", error)))
     }
 
-    /// Where the station stands.
+    /// The station's status.
     ///
     /// # Errors
     /// SQLite's.
@@ -188,7 +188,7 @@ impl Station {
     /// Pushes everything that is in the log now.
     ///
     /// # Errors
-    /// What the store says.
+    /// When the store fails.
     pub fn push(&mut self) -> std::result::Result<Drained, StationError> {
         self.push_with(&mut HttpTransport::new(), &mut |_| ())
     }
@@ -196,7 +196,7 @@ impl Station {
     /// [`Station::push`] over another transport; `watch` sees every event.
     ///
     /// # Errors
-    /// What the store says.
+    /// When the store fails.
     pub fn push_with(
         &mut self,
         transport: &mut dyn Transport,
@@ -211,7 +211,7 @@ impl Station {
     /// Verifies that upstream equals this station.
     ///
     /// # Errors
-    /// What the store says.
+    /// When the store fails.
     pub fn verify_with(
         &mut self,
         transport: &mut dyn Transport,

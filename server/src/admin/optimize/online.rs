@@ -1,6 +1,6 @@
 //! A hypertable takes a plain table's place while stations push.
 //!
-//! What is copied is the table at some snapshot; whatever commits after it is noted by triggers, which every writer
+//! The copy is the table at some snapshot; whatever commits after it is noted by triggers, which every writer
 //! that began since must fire. What is noted is copied again in one snapshot of notes and rows, and at last under a
 //! lock, when nobody writes: then both are equal.
 

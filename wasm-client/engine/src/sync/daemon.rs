@@ -26,7 +26,7 @@ pub const BUSY_MS: i64 = 200;
 /// How often the engine is asked while nothing is committed: it asks the server now and then what became of rejects.
 const IDLE_MS: i64 = 60_000;
 
-/// What to do next.
+/// The next thing to do.
 #[derive(Debug)]
 pub enum Step {
     /// Perform this request and report its outcome to [`Daemon::hear`].
@@ -41,7 +41,7 @@ pub enum Step {
     Ended(Stop),
 }
 
-/// What happened on the way to a step.
+/// The news on the way to a step.
 #[derive(Debug)]
 pub enum News<'a> {
     /// An event of the engine.
@@ -80,17 +80,17 @@ impl Daemon {
     /// Begins on a file.
     ///
     /// # Errors
-    /// What the store says.
+    /// When the store fails.
     pub fn start(config: Config, store: &Store) -> Result<Self> {
         let mut engine = Engine::new(config);
         engine.resume(store)?;
         Ok(Self { engine, phase: Phase::Working, seen: None })
     }
 
-    /// What to do now.
+    /// The next thing to do.
     ///
     /// # Errors
-    /// What the store says, but for a file that is only locked or has no room: that is told and tried again.
+    /// When the store fails, but for a file that is only locked or has no room: that is told and tried again.
     pub fn next(&mut self, store: &mut Store, now_ms: i64, watch: Watch<'_>) -> Result<Step> {
         if let Phase::Resting(since_ms, stop) = &self.phase {
             let until_ms = since_ms.saturating_add(stop.rests_ms().unwrap_or_default());
@@ -135,8 +135,8 @@ impl Daemon {
         })
     }
 
-    /// What came of the request of this number; `None` when the file could not be written, so that the same will be
-    /// sent again.
+    /// Takes the outcome of the request of this number; `None` when the file could not be written, so that the same
+    /// will be sent again.
     ///
     /// # Errors
     /// As [`Daemon::next`].
@@ -178,7 +178,7 @@ impl Daemon {
     /// Ends a rest: whatever stopped the engine is tried again.
     ///
     /// # Errors
-    /// What the store says.
+    /// When the store fails.
     fn resume(&mut self, store: &Store) -> Result<()> {
         self.engine.resume(store)?;
         self.phase = Phase::Working;

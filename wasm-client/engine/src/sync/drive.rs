@@ -39,7 +39,7 @@ pub struct Patience {
     pub wait_ms: i64,
 }
 
-/// What was done.
+/// The work done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Changes that are upstream now and were not before.
@@ -59,14 +59,14 @@ pub enum Drained {
     Done(Summary),
     /// The server could not be reached, or not be moved to answer; the rest stays in the log.
     Unreachable {
-        /// What was done before.
+        /// The work done before.
         summary: Summary,
         /// Why, at last.
         why: Trouble,
     },
     /// It cannot go on by itself.
     Stopped {
-        /// What was done before.
+        /// The work done before.
         summary: Summary,
         /// Why.
         stop: Stop,
@@ -78,7 +78,7 @@ pub enum Drained {
 /// acknowledged is known from it alone.
 ///
 /// # Errors
-/// What the store says.
+/// When the store fails.
 pub fn drain(
     store: &mut Store,
     engine: &mut Engine,
@@ -131,7 +131,7 @@ fn hear(
 /// Asks the server where it stands and compares its chain with the log's, and pushes nothing.
 ///
 /// # Errors
-/// What the store says.
+/// When the store fails.
 pub fn agree(
     store: &mut Store,
     engine: &mut Engine,

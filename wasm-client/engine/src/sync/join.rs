@@ -47,9 +47,9 @@ pub enum JoinError {
         number: u32,
         /// Its name there.
         name: String,
-        /// What the server said.
+        /// The server's words.
         said: String,
-        /// What the server says would help.
+        /// The remedy that the server names.
         remedy: Option<Box<Remedy>>,
     },
     /// The server refused.
@@ -195,7 +195,7 @@ pub(super) fn keep_pending(
     Ok(kept.unwrap_or(fresh))
 }
 
-/// What the server may know of a file that asks to join.
+/// The acquaintance of a server with a file that asks to join.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Known {
     /// Nothing: it is new.
@@ -245,7 +245,7 @@ pub(super) fn shown_name(name: &str) -> String {
 /// Ends a join with the server's reply.
 ///
 /// # Errors
-/// What the server said.
+/// The server's words.
 pub fn hear(store: &mut Store, now_ms: i64, reply: &Reply) -> Result<Membership, JoinError> {
     let joined: JoinReply = match read(reply) {
         Read::Done(joined) => joined,

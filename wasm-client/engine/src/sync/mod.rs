@@ -39,7 +39,7 @@ pub use request::{Failure, Method, Reply, Request};
 pub use stop::{Excess, Stop, StopKind, Trouble};
 pub use url::{ServerUrl, UrlError};
 
-/// What to do next.
+/// The next thing to do.
 #[derive(Debug, Clone)]
 pub enum Action {
     /// Perform this request and report its outcome.
@@ -52,7 +52,7 @@ pub enum Action {
     Stopped(Stop),
 }
 
-/// What an outcome led to.
+/// The event that an outcome led to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// Changes are durable upstream, and out of the log.

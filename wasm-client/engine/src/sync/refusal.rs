@@ -35,12 +35,12 @@ pub enum RefusalKind {
 pub struct Refusal {
     /// Why.
     pub kind: RefusalKind,
-    /// What the server said.
+    /// The server's words.
     pub stop: Stop,
 }
 
 impl Refusal {
-    /// What a problem refuses; `None` when asking again may help.
+    /// The refusal that a problem is; `None` when asking again may help.
     pub(super) fn of(problem: &Problem) -> Option<Self> {
         let kind = match problem.code {
             ProblemCode::JoinCodeUnknown => RefusalKind::CodeUnknown,

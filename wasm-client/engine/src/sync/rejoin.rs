@@ -30,7 +30,7 @@ const TIMEOUT_MS: u64 = 60_000;
 /// How often the histories are compared again because the server moved meanwhile.
 const ROUNDS_MAX: u32 = 5;
 
-/// What a file became.
+/// The outcome of a rejoin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejoined {
     /// Its new number and name.
@@ -85,7 +85,7 @@ pub enum RejoinError {
     Tampered {
         /// Where.
         file: String,
-        /// What is wrong with the log.
+        /// The fault of the log.
         detail: String,
     },
     /// The code is the one that the file joined with.
@@ -126,7 +126,7 @@ const fn not_now(why: NotNow) -> RejoinError {
     RejoinError::Join(JoinError::NotNow(why))
 }
 
-/// What is wished.
+/// The wish of the person who rejoins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
     /// To go on where the histories parted.
@@ -137,14 +137,14 @@ pub enum Manner {
     Anew,
 }
 
-/// What was asked last, but for the history.
+/// The question that was asked last, but for the history.
 #[derive(Debug)]
 enum Asked {
     Rejoin(RejoinBasis),
     Join,
 }
 
-/// What comes next.
+/// The next step.
 #[derive(Debug)]
 pub enum Step {
     /// Ask this, then call [`Rejoin::hear`].
@@ -266,7 +266,7 @@ impl Rejoin {
     /// The server's answer to what was asked.
     ///
     /// # Errors
-    /// What the server said, or what is in the way.
+    /// The server's words, or the obstacle.
     pub fn hear(&mut self, store: &mut Store, now_ms: i64, reply: &Reply) -> Result<Step, RejoinError> {
         let (parting, reply) = match self.asked.take() {
             None => return self.on_history(store, reply),

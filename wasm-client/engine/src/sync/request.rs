@@ -111,6 +111,6 @@ pub struct Reply {
 pub struct Failure {
     /// Whether the time was over: then less is sent at once.
     pub timeout: bool,
-    /// What the transport says of it: where the server was looked for, and the words of the system.
+    /// The words of the transport: where the server was looked for, and the words of the system.
     pub message: String,
 }

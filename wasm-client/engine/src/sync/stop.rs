@@ -53,7 +53,7 @@ pub enum Stop {
     Url {
         /// The file.
         file: String,
-        /// What is wrong with the URL.
+        /// The fault of the URL.
         error: UrlError,
     },
     /// The file says that nothing may be sent from it.
@@ -62,14 +62,14 @@ pub enum Stop {
     Problem {
         /// Which.
         code: ProblemCode,
-        /// What the server says.
+        /// The server's words.
         detail: String,
         /// The remedy that the server names.
         remedy: Option<Box<Remedy>>,
     },
     /// The server found the request to be none of the protocol.
     BadRequest {
-        /// What the server says.
+        /// The server's words.
         detail: String,
     },
     /// The server takes the station for the one of this number.
@@ -78,21 +78,21 @@ pub enum Stop {
     TooLarge {
         /// Its seq.
         seq: u64,
-        /// What there is too much of.
+        /// The excess.
         excess: Excess,
     },
     /// The server found what was sent damaged, so many times in a row.
     BadFrames {
         /// How often.
         times: u32,
-        /// What the server says.
+        /// The server's words.
         detail: String,
     },
-    /// What answers at the URL is no Tidemark server.
+    /// The URL is answered by something else than a Tidemark server.
     NoServer(Foreign),
 }
 
-/// What there is too much of in a frame.
+/// The excess of a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Excess {
     /// It has more than the server told that it takes.
@@ -203,8 +203,8 @@ impl fmt::Display for Stop {
     }
 }
 
-/// What a problem means for the station; `None` where the server's own words say it all: what helps against one of
-/// those makes another worse.
+/// The stop that a problem is for the station; `None` where the server's own words say it all: what helps against one
+/// of those makes another worse.
 const fn because(code: ProblemCode) -> Option<&'static str> {
     match code {
         ProblemCode::Unauthorized => Some(

@@ -39,7 +39,7 @@ impl ServerUrl {
     /// ```
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The fault of it.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
         let text = text.trim();
         let (scheme, rest) = text.split_once("://").ok_or_else(|| UrlError::Scheme("none".into()))?;

@@ -88,7 +88,7 @@ impl From<crate::Error> for Ended {
 /// Verifies that upstream equals the station.
 ///
 /// # Errors
-/// What the store says.
+/// When the store fails.
 pub fn verify(store: &mut Store, means: &mut Means<'_>, wish: &Wish) -> Result<Outcome> {
     match attempt(store, means, wish) {
         Ok(outcome) => Ok(outcome),

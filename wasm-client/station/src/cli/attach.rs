@@ -165,7 +165,7 @@ fn show_differences(differences: &[Difference]) {
     }
 }
 
-/// What is known of the file, for programs.
+/// The facts of the file, for programs.
 fn facts(state: &str, path: &Path, schema: &Schema, tables: &Tables, differences: &[Difference]) -> Json {
     let differences = differences
         .iter()

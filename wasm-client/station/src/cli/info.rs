@@ -23,7 +23,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// What is shown, read at one moment.
+/// The facts to show, read at one moment.
 struct Facts {
     file: String,
     uuid: String,

@@ -70,7 +70,7 @@ pub(super) fn run(db: &Path, as_json: bool) -> Result<(), Fatal> {
     }
 }
 
-/// What became of a push, whatever became of it.
+/// The outcome of a push, whatever it is.
 fn json_of(drained: &Drained, (resolved, discarded): (u64, u64), pending: u64) -> Json {
     let (outcome, summary, message) = match drained {
         Drained::Done(summary) => ("done", summary, None),

@@ -17,7 +17,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// What is shown, read at one moment.
+/// The facts to show, read at one moment.
 struct Facts {
     file: String,
     uuid: String,
@@ -146,8 +146,8 @@ fn print(facts: &Facts) {
     }
 }
 
-/// What a file without anything to push may claim: what the server said last, and when. Whether it would say so now,
-/// `tidemark push` asks.
+/// The claim that a file without anything to push may make: what the server said last, and when. Whether it would say
+/// so now, `tidemark push` asks.
 fn in_sync(heard: Option<String>, failed_since: bool) -> String {
     let heard = heard.map_or_else(
         || "nothing waits; the server has not been heard".to_owned(),

@@ -26,7 +26,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// What a check found.
+/// The finding of a check.
 struct Check {
     name: &'static str,
     /// `None`: there was nothing to check.

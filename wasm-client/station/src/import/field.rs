@@ -15,7 +15,7 @@ pub fn is_null(field: &str) -> bool {
 /// Converts the field of a column; the message does not name the column.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The fault of it.
 pub fn convert(table: &Table, index: usize, field: &str) -> Result<Value, String> {
     let column = &table.columns[index];
     if is_null(field) {

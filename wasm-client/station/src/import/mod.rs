@@ -23,7 +23,7 @@ pub enum ImportError {
     Header {
         /// The CSV file.
         source_name: String,
-        /// What is wrong.
+        /// The fault.
         message: String,
     },
     /// A row does not.
@@ -35,7 +35,7 @@ pub enum ImportError {
         line: u64,
         /// The column's name.
         column: String,
-        /// What is wrong.
+        /// The fault.
         message: String,
     },
     /// A row as a whole does not.
@@ -45,7 +45,7 @@ pub enum ImportError {
         source_name: String,
         /// The line the row begins on, from 1.
         line: u64,
-        /// What is wrong.
+        /// The fault.
         message: String,
     },
     /// The CSV file cannot be read.
@@ -53,7 +53,7 @@ pub enum ImportError {
     Read {
         /// The CSV file.
         source_name: String,
-        /// What is wrong.
+        /// The fault.
         message: String,
     },
 }

@@ -1,4 +1,4 @@
-//! What follows when station and server hold different histories, whichever question found it out.
+//! The consequence when station and server hold different histories, whichever question found it out.
 
 use tidemark_core::decision::Cursor;
 

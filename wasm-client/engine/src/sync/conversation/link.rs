@@ -1,5 +1,5 @@
-//! What a running engine knows of its server that the file does not say: how much it takes at once, and how it fared of
-//! late.
+//! The knowledge that a running engine has of its server that the file does not say: how much it takes at once, and how
+//! it fared of late.
 
 use tidemark_core::limits::FrameLimits;
 
@@ -10,12 +10,12 @@ use crate::sync::Pace;
 /// time.
 pub(super) const BAD_FRAMES_MAX: u32 = 4;
 
-/// What is known of the server.
+/// The knowledge of the server.
 #[derive(Debug)]
 pub(in crate::sync) struct Link {
     /// How much is sent at once; `None` before the first batch.
     pub pace: Option<Pace>,
-    /// What came of the last batches.
+    /// The fate of the last batches.
     pub outage: Outage,
     /// The next thing to do is to ask the server where it stands.
     pub ask_station: bool,
@@ -52,7 +52,7 @@ impl Link {
         self.begin_again();
     }
 
-    /// What was counted towards a stop is forgotten.
+    /// Forgets what was counted towards a stop.
     pub(in crate::sync) const fn begin_again(&mut self) {
         self.bad_frames = 0;
         self.limits_asked = false;

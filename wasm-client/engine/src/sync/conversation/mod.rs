@@ -38,27 +38,27 @@ use crate::store::Store;
 
 /// A question to the server, and what is made of its answer.
 pub(super) trait Conversation {
-    /// What must be known of the question when the answer comes.
+    /// The facts of the question that are needed when the answer comes.
     type Asked: Debug;
 
     /// The question, if there is one now.
     fn ask(&mut self, turn: &mut Turn<'_>, joined: &Joined<'_>) -> Result<Ask<Self::Asked>>;
 
-    /// What follows from the answer, or from there being none.
+    /// Draws the conclusion from the answer, or from there being none.
     fn hear(&mut self, turn: &mut Turn<'_>, asked: &Self::Asked, came: &Came<'_>) -> Result<Heard>;
 }
 
-/// What a conversation works with.
+/// The things a conversation works with.
 pub(super) struct Turn<'a> {
     /// The file.
     pub store: &'a mut Store,
-    /// What is known of the server.
+    /// The knowledge of the server.
     pub link: &'a mut Link,
     /// Milliseconds since 1970 UTC.
     pub now_ms: i64,
 }
 
-/// What came back.
+/// The answer to a request, or why there is none.
 pub(super) struct Came<'a> {
     /// The reply, or why there is none.
     pub outcome: std::result::Result<&'a Reply, &'a Failure>,
@@ -66,7 +66,7 @@ pub(super) struct Came<'a> {
     pub took_ms: i64,
 }
 
-/// What a conversation wishes to say.
+/// The wish of a conversation.
 #[derive(Debug)]
 pub(super) enum Ask<A> {
     /// This, to be heard with what is kept beside it.
@@ -91,7 +91,7 @@ impl<A> Ask<A> {
     }
 }
 
-/// What the engine is to do after an answer.
+/// The conclusion from an answer: what the engine is to do.
 #[derive(Debug)]
 pub(super) enum Heard {
     /// Go on; the server takes batches, so waits begin from the shortest again.

@@ -14,7 +14,7 @@ use tidemark_core::planted::{Bug, planted};
 
 use crate::sync::Pace;
 
-/// What is known of a server that did not take the last batch.
+/// The knowledge of a server that did not take the last batch.
 #[derive(Debug, Default)]
 pub(in crate::sync) struct Outage {
     /// Batches in a row that got no answer, or a refusal that passes.

@@ -1,4 +1,4 @@
-//! What became of rejects: the server is asked about those that are open here, since its operator may have replayed or
+//! The fate of rejects: the server is asked about those that are open here, since its operator may have replayed or
 //! discarded them, and told of those that were settled here. No change waits for the answer.
 
 use tidemark_core::limits::ASKED_REJECTS_MAX;

@@ -1,4 +1,4 @@
-//! What an engine is doing: one request is in flight, or it waits after a failure, or it has stopped, or it is free.
+//! The course of an engine: one request is in flight, or it waits after a failure, or it has stopped, or it is free.
 
 use tidemark_core::ids::StationNumber;
 use tidemark_core::planted::{Bug, planted};
@@ -18,7 +18,7 @@ pub(super) struct InFlight<A> {
     deadline_ms: i64,
     /// The number it was asked under: the file may be another station when the answer comes.
     pub number: StationNumber,
-    /// What must be known when the answer comes.
+    /// The facts of the question that are needed when the answer comes.
     pub asked: A,
 }
 
@@ -35,7 +35,7 @@ enum State<A> {
     Stopped(Stop),
 }
 
-/// What can be done at a moment.
+/// The possibilities at a moment.
 #[derive(Debug)]
 pub(super) enum Now {
     /// Anything.
@@ -48,7 +48,7 @@ pub(super) enum Now {
     Stopped(Stop),
 }
 
-/// What an engine is doing.
+/// The course of an engine.
 #[derive(Debug)]
 pub(super) struct Course<A> {
     state: State<A>,
@@ -63,7 +63,7 @@ impl<A> Course<A> {
         Self { state: State::Free, backoff, next_id: 1, offline: false }
     }
 
-    /// What can be done now; a wait that is over ends.
+    /// The possibilities now; a wait that is over ends.
     pub(super) fn at(&mut self, now_ms: i64) -> Now {
         match &self.state {
             State::Free => Now::Free,
@@ -96,7 +96,7 @@ impl<A> Course<A> {
         matches!(self.state, State::Stopped(_) | State::Waiting { asked: true, .. })
     }
 
-    /// What is in flight.
+    /// The question in flight.
     pub(super) const fn in_flight(&self) -> Option<&InFlight<A>> {
         match &self.state {
             State::InFlight(flight) => Some(flight),

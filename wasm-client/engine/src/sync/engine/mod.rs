@@ -19,7 +19,7 @@ use crate::halt::Halt;
 use crate::repair::RejectsQuestion;
 use crate::store::Store;
 
-/// What is in flight, by conversation.
+/// A question in flight, by conversation.
 #[derive(Debug)]
 enum Asked {
     Push(push::Sent),
@@ -27,7 +27,7 @@ enum Asked {
     Rejects(RejectsQuestion),
 }
 
-/// What pushes a store's changes. See [`crate::sync`] for how to drive it.
+/// The state machine that pushes a store's changes. See [`crate::sync`] for how to drive it.
 #[derive(Debug)]
 pub struct Engine {
     course: Course<Asked>,
@@ -65,7 +65,7 @@ impl Engine {
     /// by now. After any other failure, also of another process, it is asked before a batch is sent.
     ///
     /// # Errors
-    /// What the store says.
+    /// When the store fails.
     pub fn resume(&mut self, store: &Store) -> Result<()> {
         self.course.resume();
         let meta = store.meta()?;
@@ -82,10 +82,10 @@ impl Engine {
         self.link.ask_station = true;
     }
 
-    /// What to do now.
+    /// The next thing to do.
     ///
     /// # Errors
-    /// What the store says; the engine can be asked again.
+    /// When the store fails; the engine can be asked again.
     pub fn next(&mut self, store: &mut Store, now_ms: i64) -> Result<Action> {
         match self.next_action(store, now_ms) {
             Err(Error::LogTampered { file, detail }) => {
@@ -157,7 +157,7 @@ impl Engine {
     /// the engine asks when it is idle, and whoever goes before it is may ask before.
     ///
     /// # Errors
-    /// What the store says.
+    /// When the store fails.
     pub fn ask_rejects(&mut self, store: &mut Store, now_ms: i64) -> Result<Option<Request>> {
         let meta = store.meta()?;
         let (true, None, Ok(joined)) = (self.course.is_free(), &meta.forked, Joined::of(store.file(), &meta)) else {
@@ -176,7 +176,7 @@ impl Engine {
     /// server takes them once. A reply, if it comes, may be given to [`Engine::on_reply`], which ignores it.
     ///
     /// # Errors
-    /// What the store says.
+    /// When the store fails.
     pub fn farewell(&self, store: &mut Store, now_ms: i64, frame_bytes_max: u32) -> Result<Option<Request>> {
         let may = !self.course.is_to_be_quiet() && !self.link.ask_station;
         let meta = store.meta()?;
@@ -191,7 +191,7 @@ impl Engine {
     /// it, one after the other.
     ///
     /// # Errors
-    /// What the store says. Nothing is lost: [`Engine::next`] will see the same.
+    /// When the store fails. Nothing is lost: [`Engine::next`] will see the same.
     pub fn look_ahead(&mut self, store: &mut Store, now_ms: i64) -> Result<()> {
         self.settle(store)?;
         let Some(InFlight { asked: Asked::Push(sent), number, .. }) = self.course.in_flight() else { return Ok(()) };
@@ -201,7 +201,7 @@ impl Engine {
     /// Acknowledges what is upstream and was left for later; whoever lets go of an engine calls this before.
     ///
     /// # Errors
-    /// What the store says; it is still to be done then.
+    /// When the store fails; it is still to be done then.
     pub fn settle(&mut self, store: &mut Store) -> Result<()> {
         self.push.settle(store)
     }
@@ -209,7 +209,7 @@ impl Engine {
     /// The request got no answer; whether it did anything is unknown, and asking again is safe.
     ///
     /// # Errors
-    /// What the store says.
+    /// When the store fails.
     pub fn on_failure(&mut self, store: &mut Store, now_ms: i64, id: u64, failure: &Failure) -> Result<Event> {
         let Some(flight) = self.course.land(id) else { return Ok(Event::Ignored) };
         self.settle(store)?;
@@ -219,7 +219,7 @@ impl Engine {
     /// The request was answered.
     ///
     /// # Errors
-    /// What the store says; the batch will be sent again then.
+    /// When the store fails; the batch will be sent again then.
     pub fn on_reply(&mut self, store: &mut Store, now_ms: i64, id: u64, reply: &Reply) -> Result<Event> {
         let Some(flight) = self.course.land(id) else { return Ok(Event::Ignored) };
         if let Err(error) = self.settle(store) {

@@ -121,7 +121,7 @@ impl Search {
     /// Finds the next step: the next question, or the end.
     ///
     /// # Errors
-    /// What the store says; the search can be asked again.
+    /// When the store fails; the search can be asked again.
     pub fn ask(&mut self, store: &mut Store) -> Result<Step> {
         let asked = match self.again.take() {
             Some(asked) => asked,
@@ -185,7 +185,7 @@ impl Search {
     /// The request was answered.
     ///
     /// # Errors
-    /// What the store says.
+    /// When the store fails.
     pub fn hear(&mut self, store: &mut Store, id: u64, reply: &Reply) -> Result<Heard> {
         let Some(asked) = self.land(id) else { return Ok(Heard::Progress) };
         let done: DigestReply = match read(reply) {

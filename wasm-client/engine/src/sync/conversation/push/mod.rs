@@ -31,7 +31,8 @@ pub(in crate::sync) struct Push {
     agreed: Option<Cursor>,
     /// The batch after the one in flight.
     ahead: Option<Ahead>,
-    /// What is upstream, and not yet acknowledged here because the next batch went first.
+    /// An acknowledgement that waits: its changes are upstream, and not yet acknowledged here because the next batch
+    /// went first.
     held: Option<Held>,
 }
 
