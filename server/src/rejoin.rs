@@ -205,7 +205,10 @@ async fn rejoin(tx: &mut dyn Transaction, ask: &RejoinAsk) -> Result<RejoinOutco
     };
     tx.descend(number, Former { number: ask.former, owned: replaces }, ask.parting).await?;
     if replaces {
-        tx.revoke(&ask.former_name, ask.join.now_ms).await?;
+        let is_revoked = tx.revoke(&ask.former_name, ask.join.now_ms).await?;
+        if !is_revoked {
+            return Err(StoreError::Fault(format!("there is no station {:?} to revoke", ask.former_name)));
+        }
     }
     Ok(RejoinOutcome::Rejoined { number, name: station.name, replaces })
 }

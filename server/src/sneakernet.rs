@@ -18,7 +18,7 @@ use thiserror::Error;
 use tidemark_core::bundle::{BundleHead, BundleReader, UnprovedBundle};
 use tidemark_core::decision::Cursor;
 use tidemark_core::ids::StationNumber;
-use tidemark_core::protocol::{Problem, ProblemCode, PushReply};
+use tidemark_core::protocol::{Problem, ProblemCode, PushReply, Remedy};
 use tidemark_core::receipt::{ReceiptEnd, ReceiptHead, ReceiptWriter, Verdicts};
 use tidemark_core::sealed::SealError;
 use tidemark_core::value::format_uuid;
@@ -83,6 +83,8 @@ pub enum ImportError {
         seq: u64,
         /// The cause.
         why: String,
+        /// The remedy for it, where the server knows one.
+        remedy: Option<Box<Remedy>>,
     },
     /// The receipt cannot be written.
     #[error(
@@ -206,13 +208,15 @@ async fn apply(
     let mut frame = Vec::new();
     loop {
         let header = bundle.next_frame(&mut frame);
-        let Some(header) = header.map_err(|error| ImportError::Stopped { seq: done, why: error.to_string() })? else {
+        let Some(header) =
+            header.map_err(|error| ImportError::Stopped { seq: done, why: error.to_string(), remedy: None })?
+        else {
             break;
         };
         let reply = push(ingest, station, &frame).await.map_err(|problem| match problem.code {
             // A fork shows at the first frame that is not wholly known, so before anything is applied.
             ProblemCode::Forked if imported.applied == 0 => ImportError::Refused(problem),
-            _ => ImportError::Stopped { seq: done, why: problem.detail },
+            _ => ImportError::Stopped { seq: done, why: problem.detail, remedy: problem.remedy },
         })?;
         done = header.first_seq + u64::from(header.count) - 1;
         imported.cursor = Cursor { seq: reply.tidemark, chain: reply.chain };

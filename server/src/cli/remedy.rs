@@ -12,6 +12,7 @@ pub(super) fn of_import(error: &ImportError) -> Option<String> {
             Some("Let the station take the new token with `tidemark join CODE`, then export again".into())
         }
         ImportError::Refused(problem) => problem.remedy.as_deref().map(sentence),
+        ImportError::Stopped { remedy, .. } => remedy.as_deref().map(sentence),
         _ => None,
     }
 }

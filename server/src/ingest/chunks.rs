@@ -17,20 +17,25 @@ pub fn chunk_of(table: &Table, identity: Identity) -> Option<i64> {
     table.time.map(|_| identity.time_us.div_euclid(width_us))
 }
 
-/// How many of these changes, from the first on, touch at most `chunks_max` chunks together. The first one always fits.
-#[must_use]
-pub fn fitting(schema: &Schema, changes: &[Change], chunks_max: u32) -> usize {
-    let mut seen = HashSet::new();
-    let mut last = None;
-    for (count, change) in changes.iter().enumerate() {
-        let Some(table) = schema.tables().get(change.table) else { continue };
-        let chunk = change.identity.and_then(|identity| chunk_of(table, identity));
-        let Some(chunk) = chunk.map(|chunk| (change.table, chunk)) else { continue };
+/// The chunks that changes touch, one after the other.
+#[derive(Debug, Default)]
+pub struct Touched {
+    seen: HashSet<(usize, i64)>,
+    last: Option<(usize, i64)>,
+}
+
+impl Touched {
+    /// Counts a change, if it touches no more than `chunks_max` chunks together with those before. The first one always
+    /// fits.
+    pub fn fits(&mut self, schema: &Schema, change: &Change, chunks_max: u32) -> bool {
+        let table = schema.tables().get(change.table);
+        let chunk = table.zip(change.identity).and_then(|(table, identity)| chunk_of(table, identity));
+        let Some(chunk) = chunk.map(|chunk| (change.table, chunk)) else { return true };
         // Rows come in the order of their times more often than not.
-        if last != Some(chunk) && seen.insert(chunk) && seen.len() > (chunks_max as usize).max(1) {
-            return count;
+        if self.last != Some(chunk) && self.seen.insert(chunk) && self.seen.len() > (chunks_max as usize).max(1) {
+            return false;
         }
-        last = Some(chunk);
+        self.last = Some(chunk);
+        true
     }
-    changes.len()
 }

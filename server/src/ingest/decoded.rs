@@ -1,4 +1,4 @@
-//! The first stage: a batch that was decoded, with what is needed to apply it, and the parts that it is applied in.
+//! A batch that was decoded, with what is needed to apply it, and the parts that it is applied in.
 
 use std::sync::{Arc, OnceLock};
 
@@ -8,7 +8,7 @@ use tidemark_core::planted::{Bug, planted};
 use tidemark_core::schema::Schema;
 
 use super::check::TimeRange;
-use super::chunks::fitting;
+use super::chunks::Touched;
 use super::resolve::Change;
 
 /// A decoded batch, and everything that is needed to apply it.
@@ -64,12 +64,12 @@ impl Decoded {
     #[must_use]
     pub fn resolve(&self, skip: u32, part: &Part) -> Vec<Change> {
         let changes = self.batch.changes().skip(skip as usize).take(part.rows_max.max(1) as usize);
-        let mut changes: Vec<Change> =
-            changes.map(|change| Change::of(&self.current, self.groups(), &change)).collect();
-        if part.chunks_max < u32::MAX && !planted(Bug::ChunksUncapped) {
-            changes.truncate(fitting(&self.current, &changes, part.chunks_max));
+        let changes = changes.map(|change| Change::of(&self.current, self.groups(), &change));
+        if part.chunks_max == u32::MAX || planted(Bug::ChunksUncapped) {
+            return changes.collect();
         }
-        changes
+        let mut touched = Touched::default();
+        changes.take_while(|change| touched.fits(&self.current, change, part.chunks_max)).collect()
     }
 
     /// The groups by the served schema.

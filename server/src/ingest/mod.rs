@@ -1,4 +1,4 @@
-//! From a frame to rows, in stages. Each has a type of its own, and knows nothing of those after it.
+//! From a frame to rows, in stages, each with a type of its own.
 //!
 //! | stage | file | what comes out |
 //! |---|---|---|

@@ -1,4 +1,4 @@
-//! The third stage: the questions of a range about the rows that are upstream already, set by set.
+//! The questions of a range about the rows that are upstream already, set by set.
 
 use std::collections::{BTreeMap, BTreeSet};
 

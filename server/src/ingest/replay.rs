@@ -69,8 +69,8 @@ pub struct StillOpen {
     pub message: String,
 }
 
-/// Replays the open rejects a filter names, and all that hang on them; in pieces, each a transaction. `ignore_clock`
-/// takes any time the database can hold.
+/// Replays the open rejects a filter names, and all that hang on them; in pieces, each a transaction. Without
+/// a window any time is taken that the database can hold.
 ///
 /// # Errors
 /// When the store fails; the pieces before stay.

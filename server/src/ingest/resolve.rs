@@ -1,4 +1,4 @@
-//! The second stage: for each change of a batch its row, table and operation, worked out once. Every later stage goes
+//! For each change of a batch its row, table and operation, worked out once. Every later stage goes
 //! by these and looks into the columns only for values.
 
 use tidemark_core::batch::{ChangeRef, Group, Op};

@@ -1,4 +1,4 @@
-//! Errors of a station's file. Each says what happened and where; the edge, which knows its commands, adds what to do.
+//! Errors of a station's file. Each says what happened and where, and no command: the edge knows those, and adds which one helps.
 
 use std::fmt;
 

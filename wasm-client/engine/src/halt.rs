@@ -100,6 +100,14 @@ impl Halt {
         facts.and_then(|facts| Self::of_facts(&facts)).unwrap_or_else(|| Self::of_sentence(kept))
     }
 
+    /// The same, of the station with this name, where the kept text says none.
+    pub(crate) fn of(self, name: &str) -> Self {
+        match self {
+            Self::Forked(fork) if fork.name.is_empty() => Self::Forked(Fork { name: name.to_owned(), ..fork }),
+            other => other,
+        }
+    }
+
     fn of_facts(facts: &Json) -> Option<Self> {
         let text = |key: &str| facts[key].as_str().map(str::to_owned);
         let number = |key: &str| facts[key].as_u64();
@@ -219,5 +227,31 @@ mod tests {
             Halt::read("forked: "),
             Halt::Forked(Fork { name: String::new(), found: Found::Told(String::new()) })
         );
+    }
+
+    #[test]
+    fn what_stands_in_files_is_understood_for_ever() {
+        let fork = |found| Halt::Forked(Fork { name: "sea".into(), found });
+        for (kept, halt) in [
+            (
+                "forked\n{\"acknowledged\":2,\"halt\":\"behind\",\"name\":\"sea\",\"server\":1}",
+                fork(Found::Behind { server: 1, acknowledged: 2 }),
+            ),
+            (
+                "forked\n{\"halt\":\"beyond\",\"last\":1,\"name\":\"sea\",\"server\":2}",
+                fork(Found::Beyond { server: 2, last: 1 }),
+            ),
+            (
+                "torn\n{\"detail\":\"torn\",\"file\":\"field.db\",\"halt\":\"tampered\"}",
+                Halt::Tampered { file: "field.db".into(), detail: "torn".into() },
+            ),
+            ("of a later version\n{\"halt\":\"other\"}", Halt::Told("of a later version\n{\"halt\":\"other\"}".into())),
+        ] {
+            assert_eq!(Halt::read(kept), halt);
+        }
+        // A name that an older program wrote in another way than JSON is the station's own, which stands beside it.
+        let older = "forked: two copies. Nothing was sent or trimmed, all is here: --replaces \"m\\u{306}\" if so";
+        let Halt::Forked(fork) = Halt::read(older).of("m\u{306}") else { panic!("a fork") };
+        assert_eq!((fork.name.as_str(), fork.found), ("m\u{306}", Found::Told("two copies".into())));
     }
 }

@@ -16,9 +16,13 @@ pub(crate) fn write(message: &str, remedy: Option<&Remedy>) -> String {
 
 /// The words of a kept text, and what helps. Older files have nothing but words.
 pub(crate) fn read(kept: &str) -> (String, Option<Remedy>) {
-    let split = kept.rsplit_once('\n').and_then(|(message, last)| Some((message, serde_json::from_str(last).ok()?)));
+    let split = kept.rsplit_once('\n').and_then(|(message, last)| {
+        let last: serde_json::Value = serde_json::from_str(last).ok()?;
+        // A remedy of another version is none.
+        last["code"].is_string().then(|| (message, serde_json::from_value(last).ok()))
+    });
     match split {
-        Some((message, remedy)) => (message.to_owned(), Some(remedy)),
+        Some((message, remedy)) => (message.to_owned(), remedy),
         None => (kept.to_owned(), None),
     }
 }
@@ -35,5 +39,8 @@ mod tests {
         {
             assert_eq!(read(&write(message, remedy.as_ref())), (message.to_owned(), remedy));
         }
+        // As it stands in files.
+        assert_eq!(read("ended\n{\"code\":\"join\"}"), ("ended".to_owned(), Some(Remedy::Join)));
+        assert_eq!(read("ended\n{\"code\":\"of-a-later-version\",\"x\":1}"), ("ended".to_owned(), None));
     }
 }

@@ -13,14 +13,15 @@ use crate::upstream::error::StoreError;
 /// Batches read for one page of a history: each has at least one print, most have thousands.
 const BATCHES_PER_PAGE: i64 = 4096;
 
-/// A page of a history, and the cursor, of one snapshot. ?1 the station, ?2 the first seq wanted, ?3 most batches, ?4
-/// most prints: the running sum keeps a page of large batches from being read whole.
-const PAGE: &str = "SELECT c.seq, c.chain, page.first_seq, page.prints FROM tidemark.cursor AS c LEFT JOIN (
-        SELECT first_seq, prints, sum(count) OVER (ORDER BY first_seq) - count AS before FROM (
-            SELECT first_seq, count, prints FROM tidemark.history WHERE station = ?1 AND first_seq >= coalesce(
+/// A page of a history, and the cursor, of one snapshot. ?1 the station, ?2 the first seq wanted, ?3 most batches, ?4 most
+/// prints: the running sum keeps a page of large batches from being read whole, and the prints are fetched last.
+const PAGE: &str = "SELECT c.seq, c.chain, h.first_seq, h.prints FROM tidemark.cursor AS c LEFT JOIN (
+        SELECT first_seq, sum(count) OVER (ORDER BY first_seq) - count AS before FROM (
+            SELECT first_seq, count FROM tidemark.history WHERE station = ?1 AND first_seq >= coalesce(
                 (SELECT CASE WHEN first_seq + count > ?2 THEN first_seq END FROM tidemark.history
                  WHERE station = ?1 AND first_seq <= ?2 ORDER BY first_seq DESC LIMIT 1), ?2)
             ORDER BY first_seq LIMIT ?3) AS batch) AS page ON page.before < ?4
+    LEFT JOIN tidemark.history AS h ON h.station = c.station AND h.first_seq = page.first_seq
     WHERE c.station = ?1 ORDER BY page.first_seq";
 
 /// ?1 the station, ?2 settled before, ?3 at most. Rows that another server takes away just now are passed over.

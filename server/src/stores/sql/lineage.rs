@@ -5,19 +5,21 @@ use tidemark_core::chain::Chain;
 use tidemark_core::ids::StationNumber;
 
 use super::value::{Ms, params};
-use super::{Param, Record, Sql, value};
+use super::{Param, Record, Sql, first, value};
 use crate::ledger::lineage::{Fork, Former, Lineage, LineageLedger, LineageSummary, Parting};
 use crate::upstream::error::StoreError;
 
 fn former_of(row: &mut Record) -> Result<Option<Former>, StoreError> {
-    let (number, owned) = (row.column::<Option<StationNumber>>()?, row.column::<Option<bool>>()?);
+    let (number, owned) = (row.station()?, row.column::<Option<bool>>()?);
     Ok(number.map(|number| Former { number, owned: owned.unwrap_or(false) }))
 }
 
-fn summary_of(mut row: Record) -> Result<LineageSummary, StoreError> {
-    let (station, former) = (row.column()?, former_of(&mut row)?);
+/// One station's summary; `None` of a row whose number is none.
+fn summary_of(mut row: Record) -> Result<Option<LineageSummary>, StoreError> {
+    let (station, former) = (row.station()?, former_of(&mut row)?);
     let (seq, seen_at) = (row.column::<Option<u64>>()?, row.column::<Option<Ms>>()?);
-    Ok(LineageSummary { station, former, fork: seq.zip(seen_at).map(|(seq, Ms(seen_at_ms))| Fork { seq, seen_at_ms }) })
+    let fork = seq.zip(seen_at).map(|(seq, Ms(seen_at_ms))| Fork { seq, seen_at_ms });
+    Ok(station.map(|station| LineageSummary { station, former, fork }))
 }
 
 #[async_trait]
@@ -38,7 +40,7 @@ impl<T: Sql> LineageLedger for T {
                    LEFT JOIN tidemark.line AS l ON l.station = s.number AND l.distance = 1
                    LEFT JOIN tidemark.fork AS f ON f.station = s.number
                    WHERE l.station IS NOT NULL OR f.station IS NOT NULL ORDER BY s.number";
-        self.query(sql, Vec::new()).await?.into_iter().map(summary_of).collect()
+        self.query(sql, Vec::new()).await?.into_iter().filter_map(|row| summary_of(row).transpose()).collect()
     }
 
     async fn note_fork(&mut self, station: StationNumber, seq: u64, now_ms: i64) -> Result<(), StoreError> {
@@ -50,7 +52,7 @@ impl<T: Sql> LineageLedger for T {
 
     async fn successor(&mut self, station: StationNumber) -> Result<Option<StationNumber>, StoreError> {
         let sql = "SELECT station FROM tidemark.line WHERE former = ?1 AND distance = 1 AND owned";
-        value(self, sql, params![station]).await
+        Ok(first(self, sql, params![station], |mut row| row.station()).await?.flatten())
     }
 
     async fn replaces(&mut self, name: &str) -> Result<Option<String>, StoreError> {

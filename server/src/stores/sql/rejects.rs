@@ -74,9 +74,11 @@ const SETTLE: Each = Each {
     columns: &[("seq", "bigint"), ("state", "text"), ("code", "text"), ("message", "text"), ("parent", "bigint")],
 };
 
-fn reject_of(mut row: Record) -> Result<Reject, StoreError> {
-    Ok(Reject {
-        station: row.column()?,
+/// A reject; `None` of a row whose station is none.
+fn reject_of(mut row: Record) -> Result<Option<Reject>, StoreError> {
+    let Some(station) = row.station()? else { return Ok(None) };
+    Ok(Some(Reject {
+        station,
         seq: row.column()?,
         at_ms: row.column::<Ms>()?.0,
         received_at_ms: row.column::<Ms>()?.0,
@@ -90,14 +92,15 @@ fn reject_of(mut row: Record) -> Result<Reject, StoreError> {
         resolved_at_ms: row.column::<Option<Ms>>()?.map(|at| at.0),
         key: row.column()?,
         parent: row.column()?,
-    })
+    }))
 }
 
-/// A reject's head; `None` of a state that a newer server knows.
+/// A reject's head; `None` of a row whose station is none, or of a state that a newer server knows.
 fn head_of(mut row: Record) -> Result<Option<RejectHead>, StoreError> {
-    let (station, seq, state) = (row.column()?, row.column()?, row.column::<String>()?);
+    let (station, seq, state) = (row.station()?, row.column()?, row.column::<String>()?);
     let image_bytes = row.column()?;
-    Ok(RejectState::from_text(&state).map(|state| RejectHead { station, seq, state, image_bytes }))
+    let known = station.zip(RejectState::from_text(&state));
+    Ok(known.map(|(station, state)| RejectHead { station, seq, state, image_bytes }))
 }
 
 fn row_of(reject: Reject) -> Vec<Param> {
@@ -198,12 +201,14 @@ impl<T: Sql> RejectLedger for T {
              WHERE station = ?1 AND seq BETWEEN ?2 AND ?3 AND origin = 'server' ORDER BY seq"
         );
         let rows = self.query(&sql, params![station, first_seq, last_seq]).await?;
-        rows.into_iter().map(|row| Ok(reject_of(row)?.verdict())).collect()
+        let rejects = rows.into_iter().filter_map(|row| reject_of(row).transpose());
+        rejects.map(|reject| Ok(reject?.verdict())).collect()
     }
 
     async fn list_rejects(&mut self, filter: &RejectFilter) -> Result<Vec<Reject>, StoreError> {
         let order = "received_at DESC, station DESC, seq DESC";
-        select(self, COLUMNS, order, filter).await?.into_iter().map(reject_of).collect()
+        let rows = select(self, COLUMNS, order, filter).await?;
+        rows.into_iter().filter_map(|row| reject_of(row).transpose()).collect()
     }
 
     async fn reject_heads(&mut self, filter: &RejectFilter) -> Result<Vec<RejectHead>, StoreError> {
@@ -222,10 +227,10 @@ impl<T: Sql> RejectLedger for T {
         station: StationNumber,
         keys: &BTreeMap<usize, BTreeSet<Key>>,
     ) -> Result<HashMap<(usize, Key), RejectedRow>, StoreError> {
-        let sql = "SELECT key, seq, code FROM tidemark.rejects AS r
-            WHERE station = ?1 AND tbl = ?2 AND key {in 3} AND state = 'open' AND op <> 'delete'
-                AND seq = (SELECT max(n.seq) FROM tidemark.rejects AS n WHERE n.station = r.station AND n.tbl = r.tbl
-                               AND n.key = r.key AND n.state = 'open' AND n.op <> 'delete')";
+        let sql = "SELECT key, seq, code FROM tidemark.rejects
+            WHERE station = ?1 AND seq IN (
+                SELECT max(n.seq) FROM tidemark.rejects AS n WHERE n.station = ?1 AND n.tbl = ?2 AND n.key {in 3}
+                    AND n.state = 'open' AND n.op <> 'delete' GROUP BY n.key)";
         let mut rows = HashMap::new();
         for (&table, keys) in keys {
             let by_text: HashMap<String, Key> = keys.iter().map(|key| (key.to_string(), *key)).collect();

@@ -16,7 +16,7 @@ const STATIONS: &str = "tidemark.station AS s LEFT JOIN tidemark.ended_token AS 
 fn station_of(row: &mut Record) -> Result<StationRecord, StoreError> {
     Ok(StationRecord {
         name: row.column()?,
-        number: row.column()?,
+        number: row.station()?,
         uuid: row.column()?,
         token_hash: row.column()?,
         code_expires_at_ms: row.column::<Option<Ms>>()?.map_or(0, |at| at.0),
@@ -54,8 +54,10 @@ impl<T: Sql> StationLedger for T {
             StationBy::Code(hash) => ("s.code_hash = ?1", Param::from(hash)),
             StationBy::Name(name) => ("s.name = ?1", Param::from(name)),
             StationBy::Number(number) => ("s.number = ?1", Param::from(number)),
+            // The station that has the token comes before one that had it.
             StationBy::Token(hash) => (
-                "s.token_hash = ?1 OR s.number = (SELECT station FROM tidemark.ended_token WHERE token_hash = ?1)",
+                "s.token_hash = ?1 OR s.number = (SELECT station FROM tidemark.ended_token WHERE token_hash = ?1)
+                 ORDER BY CASE WHEN s.token_hash = ?1 THEN 0 ELSE 1 END",
                 Param::from(hash),
             ),
             StationBy::Uuid(uuid) => ("s.station_uuid = ?1", Param::from(uuid)),

@@ -8,10 +8,12 @@ use tidemark_core::chain::Chain;
 use tidemark_core::decision::Cursor;
 use tidemark_core::ids::StationNumber;
 use tidemark_core::limits::FrameLimits;
+use tidemark_core::protocol::Remedy;
 use tidemark_core::schema::{Fingerprint, Schema};
 
 use crate::error::{Error, Result, Secret};
 use crate::halt::Halt;
+use crate::noted;
 
 /// The table's name.
 pub const STATION_TABLE: &str = "tidemark_station";
@@ -70,6 +72,8 @@ pub struct Meta {
     pub last_contact_ms: Option<i64>,
     /// The last failure in words, if nothing succeeded since.
     pub last_error: Option<String>,
+    /// The remedy that the server named for it.
+    pub last_remedy: Option<Remedy>,
     /// The time of that failure, milliseconds since 1970 UTC.
     pub last_error_ms: Option<i64>,
 }
@@ -176,6 +180,9 @@ pub(crate) fn read(db: &Connection, file: &str) -> Result<Meta> {
             })
         }
     };
+    let name = membership.as_ref().map_or_else(String::new, |membership: &Membership| membership.name.clone());
+    let (last_error, last_remedy) = raw.last_error.as_deref().map(noted::read).unzip();
+    let last_remedy = last_remedy.flatten();
     Ok(Meta {
         membership,
         server: raw.server,
@@ -188,9 +195,10 @@ pub(crate) fn read(db: &Connection, file: &str) -> Result<Meta> {
         sent_seq: u64::try_from(raw.sent_seq).map_err(|_| damaged("sent_seq is negative"))?,
         // Only a hint for the size of the next frame: what does not parse is as good as none.
         limits: raw.limits.and_then(|limits| serde_json::from_slice(limits.as_bytes()).ok()),
-        forked: raw.forked.as_deref().map(Halt::read),
+        forked: raw.forked.as_deref().map(|kept| Halt::read(kept).of(&name)),
         last_contact_ms: raw.last_contact_ms,
-        last_error: raw.last_error,
+        last_error,
+        last_remedy,
         last_error_ms: raw.last_error_ms,
     })
 }

@@ -9,7 +9,6 @@ use crate::error::Result;
 use crate::halt::Halt;
 use crate::log::{at_ms, last_seq};
 use crate::meta::{self, Membership};
-use crate::noted;
 
 /// The state that a station is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,10 +95,6 @@ impl Store {
         } else {
             State::InSync
         };
-        let (last_error, last_remedy) = match meta.last_error.as_deref().map(noted::read) {
-            Some((message, remedy)) => (Some(message), remedy),
-            None => (None, None),
-        };
         Ok(Status {
             state,
             membership: meta.membership,
@@ -110,8 +105,8 @@ impl Store {
             oldest_pending_ms: oldest,
             rejects,
             last_contact_ms: meta.last_contact_ms,
-            last_error,
-            last_remedy,
+            last_error: meta.last_error,
+            last_remedy: meta.last_remedy,
             last_error_ms: meta.last_error_ms,
             forked: meta.forked,
         })

@@ -97,7 +97,9 @@ impl Daemon {
             if (*since_ms..until_ms).contains(&now_ms) {
                 return Ok(Step::Rest(until_ms, stop.clone()));
             }
-            self.resume(store)?;
+            if unless_busy(self.resume(store), watch)?.is_none() {
+                return Ok(Step::Wait(now_ms.saturating_add(BUSY_MS)));
+            }
         }
         let busy = Step::Wait(now_ms.saturating_add(BUSY_MS));
         let Some(version) = unless_busy(store.data_version(), watch)? else { return Ok(busy) };

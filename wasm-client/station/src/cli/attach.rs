@@ -10,7 +10,7 @@ use tidemark_core::schema::{Schema, shrinkage};
 
 use super::fatal::Fatal;
 use super::init::read_schema;
-use super::show;
+use super::{show, words};
 use crate::clock::now_ms;
 use crate::entropy;
 use crate::station::StationError;
@@ -120,7 +120,8 @@ fn captured(tables: &Tables) -> String {
 fn tables_of(path: &Path, schema: &Schema) -> Result<Tables, Fatal> {
     attach::tables(path, schema).map_err(|error| match error {
         Error::NoTables { .. } => Fatal::new(format!(
-            "{error}, once `tidemark --db {} detach` has taken Tidemark's tables out of it",
+            "{}, once `tidemark --db {} detach` has taken Tidemark's tables out of it",
+            words::error(&error.into()),
             path.display()
         )),
         other => other.into(),

@@ -178,10 +178,12 @@ impl Engine {
     /// # Errors
     /// When the store fails.
     pub fn farewell(&self, store: &mut Store, now_ms: i64, frame_bytes_max: u32) -> Result<Option<Request>> {
-        let may = !self.course.is_to_be_quiet() && !self.link.ask_station;
+        if self.course.is_to_be_quiet() || self.link.ask_station {
+            return Ok(None);
+        }
         let meta = store.meta()?;
         match Joined::of(store.file(), &meta) {
-            Ok(joined) if may && meta.forked.is_none() => push::farewell(store, &joined, now_ms, frame_bytes_max),
+            Ok(joined) if meta.forked.is_none() => push::farewell(store, &joined, now_ms, frame_bytes_max),
             _ => Ok(None),
         }
     }
