@@ -6,6 +6,8 @@ import { program } from './paths.mjs';
 export class Server {
   #child;
   #options;
+  /** Chosen by the system at the first start, and the same from then on. */
+  port = 0;
 
   /**
    * `database` and `schemaFile`: what it serves. `allow`: origins whose pages may call it. `web`: folder of the page it serves.
@@ -13,7 +15,6 @@ export class Server {
   static async start(options) {
     const server = new Server();
     server.#options = options;
-    server.port = await freePort();
     await server.migrate();
     await server.restart();
     return server;
@@ -42,7 +43,8 @@ export class Server {
     for (const origin of allow) args.push('--allow-origin', origin);
     if (web) args.push('--web', web);
     this.#child = new Child(program('tidemark-server'), args, { env: this.#env });
-    await this.#child.says(/listening on http:\S+/, 60_000);
+    const [, port] = await this.#child.says(/listening on http:\S+:(\d+)/, 60_000);
+    this.port = Number(port);
   }
 
   /** Brings the database up to the schema. */

@@ -1,4 +1,5 @@
-//! Errors of a station's file. Each says what happened and where, and no command: the edge knows those, and adds which one helps.
+//! Errors of a station's file. Each says what happened and where, and no command: the edge knows those, and adds which
+//! one helps.
 
 use std::fmt;
 

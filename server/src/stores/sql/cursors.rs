@@ -13,8 +13,8 @@ use crate::upstream::error::StoreError;
 /// Batches read for one page of a history: each has at least one print, most have thousands.
 const BATCHES_PER_PAGE: i64 = 4096;
 
-/// A page of a history, and the cursor, of one snapshot. ?1 the station, ?2 the first seq wanted, ?3 most batches, ?4 most
-/// prints: the running sum keeps a page of large batches from being read whole, and the prints are fetched last.
+/// A page of a history, and the cursor, of one snapshot. ?1 the station, ?2 the first seq wanted, ?3 most batches, ?4
+/// most prints: the running sum keeps a page of large batches from being read whole, and the prints are fetched last.
 const PAGE: &str = "SELECT c.seq, c.chain, h.first_seq, h.prints FROM tidemark.cursor AS c LEFT JOIN (
         SELECT first_seq, sum(count) OVER (ORDER BY first_seq) - count AS before FROM (
             SELECT first_seq, count FROM tidemark.history WHERE station = ?1 AND first_seq >= coalesce(
