@@ -5,7 +5,7 @@ mod problem;
 mod remedy;
 
 pub use self::problem::{Problem, ProblemCode};
-pub use self::remedy::Remedy;
+pub use self::remedy::{Remedy, RemedyJson};
 
 use serde::{Deserialize, Serialize};
 

@@ -186,14 +186,27 @@ mod tests {
             r#"{"code":"turn-it-off","times":[2]}"#,
             r#"{"code":"rejoin-beside"}"#,
             r#"{"code":"join","more":{"a":1}}"#,
-            r#""join""#,
-            "7",
             "null",
         ] {
             let json = json.replace(r#"{"code":"rejoin-beside","station":"north"}"#, other);
             let read = serde_json::from_str::<Problem>(&json).unwrap();
             let known = other.contains("more").then(|| Box::new(Remedy::Join));
             assert_eq!(read, Problem { remedy: known, ..unhelped.clone() }, "{other}");
+        }
+        for remedy in [
+            Remedy::Join,
+            Remedy::TakeToken,
+            Remedy::RenewToken,
+            Remedy::RejoinAnew,
+            Remedy::RejoinThere { station: "north".into() },
+            Remedy::RejoinBeside { station: "north".into() },
+            Remedy::ReplaceStation { station: "north".into() },
+            Remedy::ReplaceNone,
+            Remedy::AddReader,
+        ] {
+            let problem = unhelped.clone().helped_by(remedy);
+            let json = serde_json::to_string(&problem).unwrap();
+            assert_eq!(serde_json::from_str::<Problem>(&json).unwrap(), problem, "{json}");
         }
         let older = serde_json::to_string(&unhelped).unwrap();
         assert!(!older.contains("remedy"), "{older}");

@@ -4,8 +4,8 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// The remedy of a [`super::Problem`]; programs match on its `code`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "code", rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(into = "RemedyJson")]
 pub enum Remedy {
     /// The station joins first.
     Join,
@@ -54,7 +54,53 @@ impl Remedy {
     }
 }
 
+/// The JSON of a remedy, in messages and in files: an object with a code. This form stays; codes may come to it, and
+/// members that are passed over. A browser downloads less for it than for a tagged enum.
+#[derive(Serialize, Deserialize)]
+pub struct RemedyJson {
+    code: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    station: Option<String>,
+}
+
+impl From<Remedy> for RemedyJson {
+    fn from(remedy: Remedy) -> Self {
+        let (code, station) = match remedy {
+            Remedy::Join => ("join", None),
+            Remedy::TakeToken => ("take-token", None),
+            Remedy::RenewToken => ("renew-token", None),
+            Remedy::RejoinAnew => ("rejoin-anew", None),
+            Remedy::RejoinThere { station } => ("rejoin-there", Some(station)),
+            Remedy::RejoinBeside { station } => ("rejoin-beside", Some(station)),
+            Remedy::ReplaceStation { station } => ("replace-station", Some(station)),
+            Remedy::ReplaceNone => ("replace-none", None),
+            Remedy::AddReader => ("add-reader", None),
+        };
+        Self { code: code.to_owned(), station }
+    }
+}
+
+impl RemedyJson {
+    /// The remedy, unless its code is of another version.
+    #[must_use]
+    pub fn known(self) -> Option<Remedy> {
+        Some(match self.code.as_str() {
+            "join" => Remedy::Join,
+            "take-token" => Remedy::TakeToken,
+            "renew-token" => Remedy::RenewToken,
+            "rejoin-anew" => Remedy::RejoinAnew,
+            "rejoin-there" => Remedy::RejoinThere { station: self.station? },
+            "rejoin-beside" => Remedy::RejoinBeside { station: self.station? },
+            "replace-station" => Remedy::ReplaceStation { station: self.station? },
+            "replace-none" => Remedy::ReplaceNone,
+            "add-reader" => Remedy::AddReader,
+            _ => return None,
+        })
+    }
+}
+
 /// A remedy that this build knows, or none: a peer of another version must still be understood.
 pub(super) fn known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<Remedy>>, D::Error> {
-    Ok(serde_json::from_value(serde_json::Value::deserialize(deserializer)?).ok())
+    let json = Option::<RemedyJson>::deserialize(deserializer)?;
+    Ok(json.and_then(RemedyJson::known).map(Box::new))
 }

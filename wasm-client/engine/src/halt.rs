@@ -4,9 +4,9 @@
 //! The file keeps a sentence, which older programs and people can read, and on a line of its own the same as facts.
 //! Older programs kept only the sentence; [`Halt::read`] is the one place that understands it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use serde_json::{Value as Json, json};
 use tidemark_core::amount::count;
 
 /// Why nothing may be sent from a file.
@@ -64,6 +64,10 @@ pub enum Found {
     Told(String),
 }
 
+/// The facts of a halt as the file keeps them, as JSON: `halt` says which of the others are there. All are texts, the
+/// numbers too.
+type Facts = BTreeMap<String, String>;
+
 /// The beginning by which the sentences of older programs are known.
 const FORKED: &str = "forked: ";
 const NOTHING_SENT: &str = ". Nothing was sent or trimmed";
@@ -74,29 +78,51 @@ const NO_MORE_SENT: &str = ". Nothing is sent from this file any more";
 impl Halt {
     /// As it is kept, with a sentence about it.
     pub(crate) fn kept(&self, sentence: &str) -> String {
-        let facts = match self {
-            Self::Forked(Fork { name, found }) => match found {
-                Found::Behind { server, acknowledged } => {
-                    json!({ "halt": "behind", "name": name, "server": server, "acknowledged": acknowledged })
-                }
-                Found::Beyond { server, last } => {
-                    json!({ "halt": "beyond", "name": name, "server": server, "last": last })
-                }
-                Found::Differs { seq, server, here } => {
-                    json!({ "halt": "differs", "name": name, "seq": seq, "server": server, "here": here })
-                }
-                Found::Told(said) => json!({ "halt": "forked", "name": name, "said": said }),
-            },
-            Self::Tampered { file, detail } => json!({ "halt": "tampered", "file": file, "detail": detail }),
-            Self::Told(said) => return said.clone(),
+        let mut facts = Facts::new();
+        let mut add = |key: &str, value: &str| {
+            facts.insert(key.to_owned(), value.to_owned());
         };
+        match self {
+            Self::Forked(Fork { name, found }) => {
+                add("name", name);
+                match found {
+                    Found::Behind { server, acknowledged } => {
+                        add("halt", "behind");
+                        add("server", &server.to_string());
+                        add("acknowledged", &acknowledged.to_string());
+                    }
+                    Found::Beyond { server, last } => {
+                        add("halt", "beyond");
+                        add("server", &server.to_string());
+                        add("last", &last.to_string());
+                    }
+                    Found::Differs { seq, server, here } => {
+                        add("halt", "differs");
+                        add("seq", &seq.to_string());
+                        add("server", server);
+                        add("here", here);
+                    }
+                    Found::Told(said) => {
+                        add("halt", "forked");
+                        add("said", said);
+                    }
+                }
+            }
+            Self::Tampered { file, detail } => {
+                add("halt", "tampered");
+                add("file", file);
+                add("detail", detail);
+            }
+            Self::Told(said) => return said.clone(),
+        }
+        let facts = serde_json::to_string(&facts).expect("BUG: texts serialise");
         format!("{sentence}\n{facts}")
     }
 
     /// Reads what is kept.
     #[must_use]
     pub fn read(kept: &str) -> Self {
-        let facts = kept.rsplit_once('\n').and_then(|(_, facts)| serde_json::from_str(facts).ok());
+        let facts = kept.rsplit_once('\n').and_then(|(_, facts)| serde_json::from_slice(facts.as_bytes()).ok());
         facts.and_then(|facts| Self::of_facts(&facts)).unwrap_or_else(|| Self::of_sentence(kept))
     }
 
@@ -108,10 +134,10 @@ impl Halt {
         }
     }
 
-    fn of_facts(facts: &Json) -> Option<Self> {
-        let text = |key: &str| facts[key].as_str().map(str::to_owned);
-        let number = |key: &str| facts[key].as_u64();
-        let found = match facts["halt"].as_str()? {
+    fn of_facts(facts: &Facts) -> Option<Self> {
+        let text = |key: &str| facts.get(key).cloned();
+        let number = |key: &str| facts.get(key)?.parse().ok();
+        let found = match facts.get("halt")?.as_str() {
             "behind" => Found::Behind { server: number("server")?, acknowledged: number("acknowledged")? },
             "beyond" => Found::Beyond { server: number("server")?, last: number("last")? },
             "differs" => Found::Differs { seq: number("seq")?, server: text("server")?, here: text("here")? },
@@ -128,7 +154,7 @@ impl Halt {
             let found = rest.split_once(NOTHING_SENT).map_or(rest, |(found, _)| found);
             let name = rest.split_once(REPLACES).map_or("", |(_, rest)| rest);
             // It stands there in quotes.
-            let name = serde_json::Deserializer::from_str(name).into_iter::<String>().next();
+            let name = serde_json::Deserializer::from_slice(name.as_bytes()).into_iter::<String>().next();
             let name = name.and_then(Result::ok).unwrap_or_default();
             return Self::Forked(Fork { name, found: Found::Told(found.to_owned()) });
         }
@@ -234,11 +260,11 @@ mod tests {
         let fork = |found| Halt::Forked(Fork { name: "sea".into(), found });
         for (kept, halt) in [
             (
-                "forked\n{\"acknowledged\":2,\"halt\":\"behind\",\"name\":\"sea\",\"server\":1}",
+                "forked\n{\"acknowledged\":\"2\",\"halt\":\"behind\",\"name\":\"sea\",\"server\":\"1\"}",
                 fork(Found::Behind { server: 1, acknowledged: 2 }),
             ),
             (
-                "forked\n{\"halt\":\"beyond\",\"last\":1,\"name\":\"sea\",\"server\":2}",
+                "forked\n{\"halt\":\"beyond\",\"last\":\"1\",\"name\":\"sea\",\"server\":\"2\"}",
                 fork(Found::Beyond { server: 2, last: 1 }),
             ),
             (

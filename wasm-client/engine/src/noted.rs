@@ -1,7 +1,7 @@
 //! The last error as a station file keeps it: its words, and on a line of its own, as JSON, what the server says would
 //! help.
 
-use tidemark_core::protocol::Remedy;
+use tidemark_core::protocol::{Remedy, RemedyJson};
 
 /// The text to keep.
 pub(crate) fn write(message: &str, remedy: Option<&Remedy>) -> String {
@@ -17,9 +17,8 @@ pub(crate) fn write(message: &str, remedy: Option<&Remedy>) -> String {
 /// The words of a kept text, and what helps. Older files have nothing but words.
 pub(crate) fn read(kept: &str) -> (String, Option<Remedy>) {
     let split = kept.rsplit_once('\n').and_then(|(message, last)| {
-        let last: serde_json::Value = serde_json::from_str(last).ok()?;
-        // A remedy of another version is none.
-        last["code"].is_string().then(|| (message, serde_json::from_value(last).ok()))
+        let last: RemedyJson = serde_json::from_slice(last.as_bytes()).ok()?;
+        Some((message, last.known()))
     });
     match split {
         Some((message, remedy)) => (message.to_owned(), remedy),
