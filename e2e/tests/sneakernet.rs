@@ -14,8 +14,13 @@ use tidemark_e2e::world::{Dice, now, pause};
 
 /// A field whose stations make small frames, so that a bundle has many.
 fn field(database: Option<String>) -> Result<Field> {
+    field_of_frames(database, 200)
+}
+
+/// A field whose stations make frames of so many rows at most.
+fn field_of_frames(database: Option<String>, rows_max: u32) -> Result<Field> {
     let mut field = Field::shrinkage(database)?;
-    field.serve_args = ["--batch-rows-max", "200"].map(str::to_owned).to_vec();
+    field.serve_args = vec!["--batch-rows-max".to_owned(), rows_max.to_string()];
     field.migrate()?;
     Ok(field)
 }
@@ -276,7 +281,8 @@ fn a_bundle_whose_predecessor_is_missing_names_the_change_that_comes_next() -> R
 #[test]
 fn an_import_killed_in_the_middle_is_repeated() -> Result<()> {
     let cluster = PostgresCluster::shared(Flavour::Timescale)?;
-    let field = field(Some(cluster.create_database("killed")?))?;
+    // Frames so small that most of an import is spent between them.
+    let field = field_of_frames(Some(cluster.create_database("killed")?), 5)?;
     let [station] = joined_once(&field, ["one"])?;
     let stick = Stick::new(&field);
     let mut dice = Dice::from_env();
