@@ -9,6 +9,8 @@ use std::fmt;
 
 use tidemark_core::amount::count;
 
+use crate::noted;
+
 /// Why nothing may be sent from a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Halt {
@@ -115,15 +117,14 @@ impl Halt {
             }
             Self::Told(said) => return said.clone(),
         }
-        let facts = serde_json::to_string(&facts).expect("BUG: texts serialise");
-        format!("{sentence}\n{facts}")
+        noted::with_facts(sentence, &facts)
     }
 
     /// Reads what is kept.
     #[must_use]
     pub fn read(kept: &str) -> Self {
-        let facts = kept.rsplit_once('\n').and_then(|(_, facts)| serde_json::from_slice(facts.as_bytes()).ok());
-        facts.and_then(|facts| Self::of_facts(&facts)).unwrap_or_else(|| Self::of_sentence(kept))
+        let facts = noted::facts(kept).and_then(|(_, facts)| Self::of_facts(&facts));
+        facts.unwrap_or_else(|| Self::of_sentence(kept))
     }
 
     /// The same, of the station with this name, where the kept text says none.

@@ -1,27 +1,31 @@
-//! The last error as a station file keeps it: its words, and on a line of its own, as JSON, what the server says would
-//! help.
+//! Texts that a station file keeps for people, and on a last line of their own, as JSON, facts for programs: the last
+//! error with what the server says would help, and why nothing may be sent ([`crate::halt`]).
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tidemark_core::protocol::{Remedy, RemedyJson};
 
-/// The text to keep.
+/// A sentence with its facts.
+pub(crate) fn with_facts(sentence: &str, facts: &impl Serialize) -> String {
+    let facts = serde_json::to_string(facts).expect("BUG: texts serialise");
+    format!("{sentence}\n{facts}")
+}
+
+/// The sentence and the facts of a kept text; `None` where its last line is no such facts.
+pub(crate) fn facts<T: DeserializeOwned>(kept: &str) -> Option<(&str, T)> {
+    let (sentence, facts) = kept.rsplit_once('\n')?;
+    Some((sentence, serde_json::from_slice(facts.as_bytes()).ok()?))
+}
+
+/// The last error as it is kept.
 pub(crate) fn write(message: &str, remedy: Option<&Remedy>) -> String {
-    match remedy {
-        Some(remedy) => {
-            let remedy = serde_json::to_string(remedy).expect("BUG: a code and a name serialise");
-            format!("{message}\n{remedy}")
-        }
-        None => message.to_owned(),
-    }
+    remedy.map_or_else(|| message.to_owned(), |remedy| with_facts(message, remedy))
 }
 
 /// The words of a kept text, and what helps. Older files have nothing but words.
 pub(crate) fn read(kept: &str) -> (String, Option<Remedy>) {
-    let split = kept.rsplit_once('\n').and_then(|(message, last)| {
-        let last: RemedyJson = serde_json::from_slice(last.as_bytes()).ok()?;
-        Some((message, last.known()))
-    });
-    match split {
-        Some((message, remedy)) => (message.to_owned(), remedy),
+    match facts::<RemedyJson>(kept) {
+        Some((message, remedy)) => (message.to_owned(), remedy.known()),
         None => (kept.to_owned(), None),
     }
 }
