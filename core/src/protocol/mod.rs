@@ -4,7 +4,7 @@ pub mod path;
 mod problem;
 mod remedy;
 
-pub use self::problem::{Problem, ProblemCode};
+pub use self::problem::{Problem, ProblemCode, UnavailableReason};
 pub use self::remedy::{Remedy, RemedyJson};
 
 use serde::{Deserialize, Serialize};

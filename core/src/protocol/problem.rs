@@ -49,10 +49,41 @@ pub enum ProblemCode {
     TooLarge,
     /// 408: the body came too slowly, or not to its end.
     Timeout,
+    /// 429: whoever asks from there asked too often without being known; try again later.
+    TooManyRequests,
     /// 500: a fault of the server.
     Internal,
     /// 503: the server or its database cannot take it now; try again later.
     Unavailable,
+}
+
+/// The reason of [`ProblemCode::Unavailable`]: for what the station waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnavailableReason {
+    /// The server has as much to do as it takes on at once.
+    ServerBusy,
+    /// The server is being stopped.
+    ServerStopping,
+    /// The server's database does not answer, or lets nobody in.
+    DatabaseAway,
+    /// The server's database is starting or ending.
+    DatabaseStarting,
+    /// The server's database takes no writes: it is read-only, or a standby.
+    DatabaseReadOnly,
+    /// The server's database has no room left on its disk.
+    DatabaseFull,
+    /// Somebody holds a lock in the server's database.
+    DatabaseLocked,
+    /// The server's database has as many connections as it takes.
+    DatabaseBusy,
+    /// The server's database has damage or faults of its own.
+    DatabaseFault,
+    /// The server's database is not as the schema wants it.
+    DatabaseDiffers,
+    /// One that this build does not know.
+    #[serde(other)]
+    Other,
 }
 
 /// An RFC 9457 problem document.
@@ -79,6 +110,9 @@ pub struct Problem {
     /// With [`ProblemCode::JoinCodeUsed`]: it is the file that asks which joined before, by another code.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub joined_before: bool,
+    /// With [`ProblemCode::Unavailable`]: why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<UnavailableReason>,
     /// The remedy, where somebody must do something. A way out that this build does not know reads as none.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "remedy::known")]
     pub remedy: Option<Box<Remedy>>,
@@ -105,6 +139,7 @@ impl ProblemCode {
             | Self::IncompatibleSchema
             | Self::StationsExhausted => 409,
             Self::TooLarge => 413,
+            Self::TooManyRequests => 429,
             Self::Internal => 500,
             Self::Unavailable => 503,
         }
@@ -125,8 +160,15 @@ impl Problem {
             chain: None,
             limits: None,
             joined_before: false,
+            reason: None,
             remedy: None,
         }
+    }
+
+    /// A [`ProblemCode::Unavailable`] for this reason.
+    #[must_use]
+    pub fn unavailable(reason: UnavailableReason, detail: impl Into<String>) -> Self {
+        Self { reason: Some(reason), ..Self::new(ProblemCode::Unavailable, detail) }
     }
 
     /// Adds where the server stands.
@@ -172,6 +214,18 @@ mod tests {
             r#"{"type":"urn:tidemark:problem:bad-frame","status":400,"detail":"the frame ends at byte 7 of 152","code":"bad-frame"}"#
         );
         assert_eq!(serde_json::from_str::<Problem>(&json).unwrap(), problem);
+    }
+
+    #[test]
+    fn a_reason_travels_and_one_of_another_version_is_told_apart_from_none() {
+        let problem = Problem::unavailable(UnavailableReason::DatabaseReadOnly, "the database is read-only");
+        let json = serde_json::to_string(&problem).unwrap();
+        assert!(json.ends_with(r#","code":"unavailable","reason":"database-read-only"}"#), "{json}");
+        assert_eq!(serde_json::from_str::<Problem>(&json).unwrap(), problem);
+        let later = json.replace("database-read-only", "database-asleep");
+        assert_eq!(serde_json::from_str::<Problem>(&later).unwrap().reason, Some(UnavailableReason::Other));
+        let none = serde_json::to_string(&Problem::new(ProblemCode::Unavailable, "later")).unwrap();
+        assert!(!none.contains("reason"), "{none}");
     }
 
     #[test]

@@ -270,6 +270,7 @@ pub(crate) fn stop_of(problem: &Problem) -> Option<Stop> {
         | ProblemCode::Moved
         | ProblemCode::TooLarge
         | ProblemCode::Timeout
+        | ProblemCode::TooManyRequests
         | ProblemCode::Internal
         | ProblemCode::Unavailable => None,
     }
