@@ -37,6 +37,7 @@ mod files;
 pub mod http;
 pub mod ingest;
 pub mod ledger;
+mod offload;
 pub mod panics;
 pub mod rejoin;
 pub mod reports;

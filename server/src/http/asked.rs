@@ -1,10 +1,13 @@
 //! A request on its way to its handler, with the bound of its body.
 
+use std::net::IpAddr;
+
 use hyper::Request;
 use tidemark_core::protocol::Problem;
 
 use super::body::{self, Held};
 use super::endpoint::{Endpoint, RequestBody};
+use super::memory::Holder;
 
 /// Most bytes of a request's body.
 #[derive(Debug, Clone, Copy)]
@@ -23,15 +26,30 @@ pub(super) struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// Reads the body.
+    /// Whose body it would be that is not known, and nobody's in a simulation.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        address_of(self.request)
+    }
+
+    /// Judges by the head whether the body is taken, and then reads it.
     ///
     /// # Errors
     /// When it is longer than the route takes, comes too slowly, or there is no room for it now.
-    pub(super) async fn body(&mut self) -> Result<Held, Problem> {
+    pub(super) async fn body(&mut self, holder: Holder) -> Result<Held, Problem> {
         let bytes_max = match self.body_max {
             BodyMax::Bytes(bytes_max) => bytes_max,
             BodyMax::Frame => self.endpoint.ingest.limits().frame_bytes_max as usize,
         };
-        body::read(self.endpoint, self.request.body_mut(), bytes_max).await
+        let share = body::admit(self.endpoint, self.request.body(), holder, bytes_max)?;
+        body::read(self.endpoint, self.request.body_mut(), share, bytes_max).await
     }
+}
+
+/// The address of the one who asks, noted in a request that came over a socket.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) IpAddr);
+
+/// Where a request came from.
+pub(super) fn address_of(request: &Request<RequestBody>) -> Option<IpAddr> {
+    request.extensions().get::<Peer>().map(|peer| peer.0)
 }

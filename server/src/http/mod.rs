@@ -8,7 +8,9 @@
 //! |---|---|
 //! | `endpoint`, `serve` | what requests share; connections |
 //! | `routes`, `router` | the table of paths, and the way through it |
-//! | `asked`, `body`, `caller`, `load` | a request: its body within bounds, whose it is, how long it may wait |
+//! | `asked`, `body`, `memory` | a request and its body, within the bounds of time and memory |
+//! | `caller`, `tokens` | whose it is |
+//! | `turns`, `load` | who goes next, and when who is refused comes again |
 //! | `join`, `rejoin`, `push`, `station`, `digest`, `rejects`, `facts`, `reports` | the handlers |
 //! | `site` | the field notebook |
 //! | `cors`, `origin` | pages of other origins |
@@ -24,6 +26,7 @@ mod facts;
 mod join;
 mod linger;
 mod load;
+mod memory;
 mod origin;
 mod problem;
 mod push;
@@ -35,6 +38,8 @@ mod routes;
 mod serve;
 mod site;
 mod station;
+mod tokens;
+mod turns;
 
 pub use self::endpoint::{Endpoint, RequestBody};
 pub use self::origin::{Origin, OriginError};

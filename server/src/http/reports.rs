@@ -6,7 +6,7 @@ use hyper::body::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
 use tidemark_core::protocol::{Problem, ProblemCode, Remedy, path};
 
-use super::asked::Asked;
+use super::asked::{Asked, address_of};
 use super::caller::token;
 use super::problem::Reply;
 
@@ -28,12 +28,17 @@ pub(super) async fn report(asked: Asked<'_>) -> Result<Reply, Problem> {
         return Err(Problem::new(ProblemCode::NotFound, ReportError::OtherSchema.to_string()));
     };
     let token_hash = secret_hash(&token(request)?);
+    let (address, now_ms) = (address_of(request), endpoint.ingest.clock().now_ms());
+    endpoint.tokens.may_try(address, now_ms)?;
     let reader = upstream.ledger().reader_by_token(token_hash).await.map_err(store_problem)?;
     let unknown = || {
         let detail = "the server does not know this token; reports are read with a reader's";
         Problem::new(ProblemCode::Unauthorized, detail).helped_by(Remedy::AddReader)
     };
-    let reader = reader.ok_or_else(unknown)?;
+    let Some(reader) = reader else {
+        endpoint.tokens.note_failed(address, now_ms);
+        return Err(unknown());
+    };
     if reader.revoked_at_ms.is_some() {
         return Err(Problem::new(ProblemCode::Revoked, format!("reader {:?} was revoked", reader.name)));
     }

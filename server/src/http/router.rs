@@ -60,10 +60,14 @@ fn refuse(endpoint: &Endpoint, refusal: &Problem, request: &Request<RequestBody>
             let wait_s = endpoint.load.retry_after_s(endpoint.ingest.clock().now_ms());
             headers.insert(RETRY_AFTER, HeaderValue::from(wait_s));
         }
+        ProblemCode::TooManyRequests => drop(headers.insert(RETRY_AFTER, HeaderValue::from(TRY_AGAIN_S))),
         _ => {}
     }
     reply
 }
+
+/// After how many seconds somebody who tried too many tokens may try again.
+const TRY_AGAIN_S: i64 = 5;
 
 /// The word of `Connection` in the answer to a request that was not read to its end.
 const UNREAD: &str = "close";

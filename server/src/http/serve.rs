@@ -13,6 +13,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
+use super::asked::Peer;
 use super::endpoint::Endpoint;
 use super::linger::Lingering;
 use super::router::is_unread;
@@ -26,13 +27,14 @@ pub async fn serve(listener: TcpListener, endpoint: Arc<Endpoint>, mut stop: wat
             accepted = accept(&listener, &connections) => accepted,
             _ = stop.wait_for(|stop| *stop) => break,
         };
-        let Some((stream, permit)) = accepted else { continue };
+        let Some((stream, peer, permit)) = accepted else { continue };
         let left = Arc::new(AtomicBool::new(false));
         let service = {
             let (endpoint, left) = (Arc::clone(&endpoint), Arc::clone(&left));
             service_fn(move |request: Request<Incoming>| {
                 let (endpoint, left) = (Arc::clone(&endpoint), Arc::clone(&left));
-                let request = request.map(|body| body.map_err(Into::into).boxed());
+                let mut request = request.map(|body| body.map_err(Into::into).boxed());
+                request.extensions_mut().insert(peer);
                 async move {
                     let reply = endpoint.answer(request).await;
                     left.store(is_unread(&reply), Ordering::Relaxed);
@@ -62,12 +64,12 @@ pub async fn serve(listener: TcpListener, endpoint: Arc<Endpoint>, mut stop: wat
 async fn accept(
     listener: &TcpListener,
     connections: &Arc<Semaphore>,
-) -> Option<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(tokio::net::TcpStream, Peer, tokio::sync::OwnedSemaphorePermit)> {
     let permit = Arc::clone(connections).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => {
+        Ok((stream, address)) => {
             let _ = stream.set_nodelay(true);
-            Some((stream, permit))
+            Some((stream, Peer(address.ip()), permit))
         }
         Err(error) => {
             // Out of file descriptors, or a connection that is gone again: the next one may do better.
