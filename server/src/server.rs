@@ -29,6 +29,7 @@ pub struct RunningServer {
     addr: SocketAddr,
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
+    expecting: JoinHandle<()>,
     refreshing: Option<JoinHandle<()>>,
     thinning: Option<JoinHandle<()>>,
 }
@@ -118,9 +119,14 @@ impl Server {
         let endpoint = Endpoint::new(Arc::new(ingest), config.http)
             .with_origins(config.origins.clone())
             .with_site(Arc::clone(&config.site));
+        let endpoint = Arc::new(endpoint);
+        let expecting = tokio::spawn({
+            let endpoint = Arc::clone(&endpoint);
+            async move { endpoint.expect_stations().await }
+        });
         let (stop, stopped) = watch::channel(false);
-        let accepting = tokio::spawn(serve(listener, Arc::new(endpoint), stopped));
-        Ok(RunningServer { addr, stop, accepting, refreshing, thinning })
+        let accepting = tokio::spawn(serve(listener, endpoint, stopped));
+        Ok(RunningServer { addr, stop, accepting, expecting, refreshing, thinning })
     }
 }
 
@@ -146,7 +152,7 @@ impl RunningServer {
 
 impl Drop for RunningServer {
     fn drop(&mut self) {
-        for task in [&self.refreshing, &self.thinning].into_iter().flatten() {
+        for task in [Some(&self.expecting), self.refreshing.as_ref(), self.thinning.as_ref()].into_iter().flatten() {
             task.abort();
         }
     }

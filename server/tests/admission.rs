@@ -157,7 +157,7 @@ async fn strangers_try_so_many_tokens_and_codes_and_shut_no_station_out() {
     let http = HttpLimits { attempts_max: 10, ..HttpLimits::default() };
     let site = site_with(Kind::Memory, http, FrameLimits::DEFAULT).await;
     site.join(1).await;
-    let mut stations = async |token| request(site.addr, "GET", "/v1/station", Some(&word(token)), b"").await;
+    let stations = async |token| request(site.addr, "GET", "/v1/station", Some(&word(token)), b"").await;
     for n in 0..5 {
         assert_eq!(stations(100 + n).await.status, 401);
         assert_eq!(site.post_join(&site.ask(100 + n, 1, 1)).await.code(), "join-code-unknown");
@@ -168,7 +168,6 @@ async fn strangers_try_so_many_tokens_and_codes_and_shut_no_station_out() {
     assert_eq!(site.post_join(&site.ask(99, 1, 1)).await.status, 429);
     // Who was known is asked about however many strangers there are at its address, also when the answer is old.
     site.store.clock.forward_ms(1_000);
-    (0..20).for_each(|_| site.store.clock.forward_ms(0));
     assert_eq!(stations(1).await.status, 200);
     site.store.clock.forward_ms(60_000);
     assert_eq!(stations(99).await.status, 401, "attempts come back with time");

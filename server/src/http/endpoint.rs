@@ -1,6 +1,7 @@
 //! An endpoint: one upstream, the bounds of its requests, and what they share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
@@ -15,6 +16,9 @@ use super::turns::Turns;
 use crate::bounds::HttpLimits;
 use crate::ingest::Ingest;
 use crate::panics::Panics;
+
+/// How long after a failure the database is asked again for its stations.
+const EXPECT_AGAIN: Duration = Duration::from_secs(5);
 
 /// A request's body: hyper's own when it came over a socket, any other in a simulation.
 pub type RequestBody = BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
@@ -69,6 +73,17 @@ impl Endpoint {
     #[must_use]
     pub fn with_site(self, site: Arc<Site>) -> Self {
         Self { site, ..self }
+    }
+
+    /// Learns which tokens are stations', so that none of these is taken for one that somebody makes up. Tries until the
+    /// database answers.
+    pub async fn expect_stations(&self) {
+        loop {
+            match self.ingest.upstream().stations().await {
+                Ok(stations) => return self.tokens.expect(stations.into_iter().map(|station| station.record)),
+                Err(_) => tokio::time::sleep(EXPECT_AGAIN).await,
+            }
+        }
     }
 
     /// The panics of this program while it answered.

@@ -2,7 +2,8 @@
 //!
 //! What the database said of a token is good for a second, on every server: so long may a revoked one be taken still.
 //! Tokens and codes that nobody has are asked for so often from one address and no more; a token that was a station's
-//! not long ago is asked for in any case, so that a stranger at the same address shuts no station out.
+//! not long ago, or when the server started, is asked for in any case, so that a stranger at the same address shuts no
+//! station out.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -110,6 +111,18 @@ impl Tokens {
         known.insert(token_hash, Known { station: Arc::clone(station), asked_at_ms: now_ms });
     }
 
+    /// These are tokens of stations. What the database says of each is not known yet.
+    pub(super) fn expect(&self, stations: impl Iterator<Item = StationRecord>) {
+        let mut known = self.known();
+        for station in stations {
+            let Some(token_hash) = station.token_hash else { continue };
+            if known.len() >= TOKENS_MAX {
+                return;
+            }
+            known.entry(token_hash).or_insert_with(|| Known { station: Arc::new(station), asked_at_ms: i64::MIN });
+        }
+    }
+
     /// The database knows nobody by this token any more.
     pub(super) fn forget(&self, token_hash: &[u8; 32]) {
         self.known().remove(token_hash);
@@ -197,6 +210,16 @@ mod tests {
         }
         assert!((TOKENS_MAX / 2..=TOKENS_MAX).contains(&tokens.known().len()));
         assert!(!tokens.known().contains_key(&[1; 32]), "the oldest went");
+    }
+
+    #[test]
+    fn a_token_that_is_expected_is_asked_about_and_not_believed() {
+        let tokens = Tokens::new(Attempts { burst: 0, per_second: 1 });
+        let address = Some(IpAddr::from([10, 0, 0, 1]));
+        assert!(tokens.may_ask(&[1; 32], address, 0).is_err());
+        tokens.expect(std::iter::once(StationRecord::clone(&record())));
+        assert_eq!(tokens.may_ask(&[1; 32], address, 0), Ok(()));
+        assert!(tokens.fresh(&[1; 32], 0).is_none() && tokens.fresh(&[1; 32], i64::MAX).is_none());
     }
 
     #[test]
