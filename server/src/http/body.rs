@@ -49,7 +49,11 @@ pub(super) async fn read(endpoint: &Endpoint, body: &mut RequestBody, bytes_max:
             bytes.extend_from_slice(&data);
         }
     };
-    let bytes = tokio::time::timeout(limits.body_timeout, reading).await.map_err(|_| slow())??;
+    let bytes = tokio::select! {
+        biased;
+        read = tokio::time::timeout(limits.body_timeout, reading) => read.map_err(|_| slow())??,
+        stopping = endpoint.stopping.uploads_end() => return Err(stopping),
+    };
     Ok(Held { bytes, share })
 }
 

@@ -10,6 +10,7 @@ use super::cors::Cors;
 use super::load::Load;
 use super::origin::Origin;
 use super::site::Site;
+use super::stopping::Stopping;
 use crate::bounds::HttpLimits;
 use crate::ingest::Ingest;
 use crate::panics::Panics;
@@ -31,6 +32,8 @@ pub struct Endpoint {
     /// Surveys that may run at once.
     pub(super) surveys: Arc<Semaphore>,
     pub(super) load: Load,
+    /// Whether the server is being stopped.
+    pub(super) stopping: Stopping,
     /// The web pages of other origins that may read the answers.
     pub(super) cors: Cors,
     /// The field notebook.
@@ -51,6 +54,7 @@ impl Endpoint {
             turns,
             surveys,
             load: Load::default(),
+            stopping: Stopping::default(),
             cors: Cors::default(),
             site: Arc::default(),
         }

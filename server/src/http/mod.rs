@@ -35,6 +35,7 @@ mod routes;
 mod serve;
 mod site;
 mod station;
+mod stopping;
 
 pub use self::endpoint::{Endpoint, RequestBody};
 pub use self::origin::{Origin, OriginError};
