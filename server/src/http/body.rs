@@ -80,6 +80,7 @@ async fn next(
         let frame = tokio::select! {
             frame = tokio::time::timeout_at(until, body.frame()) => frame.map_err(|_| slow())?,
             () = share.cut() => return Err(no_memory(NoMemory::Taken)),
+            stopping = endpoint.stopping.uploads_end() => return Err(stopping),
         };
         let Some(frame) = frame else { return Ok(None) };
         // The network's fault, like slowness: the same words may come through when they are sent again.

@@ -11,6 +11,7 @@ use super::load::Load;
 use super::memory::Memory;
 use super::origin::Origin;
 use super::site::Site;
+use super::stopping::Stopping;
 use super::tokens::{Attempts, Tokens};
 use super::turns::Turns;
 use crate::bounds::HttpLimits;
@@ -38,6 +39,8 @@ pub struct Endpoint {
     pub(super) load: Load,
     /// What is known of tokens.
     pub(super) tokens: Tokens,
+    /// Whether the server is being stopped.
+    pub(super) stopping: Stopping,
     /// The web pages of other origins that may read the answers.
     pub(super) cors: Cors,
     /// The field notebook.
@@ -58,6 +61,7 @@ impl Endpoint {
             surveys: Turns::new(limits.surveys_max, limits.memory_bytes_max / 8),
             load: Load::default(),
             tokens: Tokens::new(attempts),
+            stopping: Stopping::default(),
             cors: Cors::default(),
             site: Arc::default(),
         }

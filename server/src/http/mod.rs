@@ -38,6 +38,7 @@ mod routes;
 mod serve;
 mod site;
 mod station;
+mod stopping;
 mod tokens;
 mod turns;
 

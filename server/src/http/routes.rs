@@ -86,9 +86,18 @@ const fn below(owns: fn(&str) -> bool, verb: Verb, answers: Answers) -> Route {
 }
 
 /// All routes.
-static ROUTES: [Route; 12] = [
+static ROUTES: [Route; 13] = [
     get(path::HEALTH, Answers::Anyone(|_| Box::pin(async { facts::alive() }))),
-    get(path::READY, Answers::Anyone(|asked| Box::pin(facts::ready(asked)))),
+    get(path::STARTED, Answers::Anyone(|_| Box::pin(async { facts::alive() }))),
+    get(
+        path::READY,
+        Answers::Anyone(|asked| {
+            Box::pin(async move {
+                asked.endpoint.stopping.refuse()?;
+                facts::ready(asked).await
+            })
+        }),
+    ),
     post(path::JOIN, BodyMax::Bytes(JOIN_REQUEST_BYTES_MAX), Answers::Anyone(|asked| as_json(join::join(asked)))),
     post(path::PUSH, BodyMax::Frame, Answers::Station(|asked, station| as_json(push::push(asked, station)))),
     post(

@@ -55,7 +55,9 @@ pub async fn serve(listener: TcpListener, endpoint: Arc<Endpoint>, mut stop: wat
             drop(permit);
         });
     }
+    endpoint.stopping.begin();
     drop(listener);
+    endpoint.stopping.end_uploads();
     if tokio::time::timeout(endpoint.limits.drain_timeout, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests were still running when the time to stop was over");
     }
