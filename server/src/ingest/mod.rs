@@ -35,4 +35,4 @@ pub mod resolve;
 pub mod write;
 
 pub use self::intake::Ingest;
-pub use self::problem::store_problem;
+pub use self::problem::{differs, store_problem};

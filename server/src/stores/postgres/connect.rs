@@ -5,7 +5,7 @@ use std::time::Duration;
 use tidemark_migrations::with_causes;
 use tokio_postgres::NoTls;
 
-use crate::upstream::error::{StoreError, of_sql_state};
+use crate::upstream::error::{StoreError, Unavailability, of_sql_state};
 
 /// How long a request waits for a connection, and a connection for its server.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,10 +28,16 @@ pub(crate) fn failed(error: tokio_postgres::Error) -> StoreError {
         return of_sql_state(state.code(), message);
     }
     // Without a word of the database: the connection, or, as the driver sees it, what was to go over it.
-    let unsent = std::error::Error::source(&error).is_some_and(|cause| {
-        cause.downcast_ref().is_none_or(|io: &std::io::Error| io.kind() == std::io::ErrorKind::InvalidInput)
-    });
-    if unsent && !error.is_closed() { StoreError::Fault(message) } else { StoreError::Unavailable(message) }
+    let source = std::error::Error::source(&error);
+    let io = source.and_then(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+    match io {
+        // The driver's word for a server in recovery where the URL asks for one that takes writes.
+        Some(std::io::ErrorKind::PermissionDenied) => StoreError::unavailable(Unavailability::ReadOnly, message),
+        None | Some(std::io::ErrorKind::InvalidInput) if source.is_some() && !error.is_closed() => {
+            StoreError::Fault(message)
+        }
+        _ => StoreError::unavailable(Unavailability::Away, message),
+    }
 }
 
 /// Connects once, outside a pool: for migrations.

@@ -7,12 +7,12 @@ use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, R
 use tidemark_core::schema::Schema;
 use tokio_postgres::NoTls;
 
-use super::connect::{CONNECT_TIMEOUT, connect, failed, message_of};
+use super::connect::{CONNECT_TIMEOUT, connect, failed};
 use super::transaction::PostgresTransaction;
 use super::{inspect, touched};
 use crate::bounds::STATEMENT_TIMEOUT;
 use crate::upstream::Work;
-use crate::upstream::error::StoreError;
+use crate::upstream::error::{StoreError, Unavailability};
 
 /// Idle connections that are kept.
 const CONNECTIONS_KEPT: usize = 10;
@@ -117,8 +117,8 @@ impl PostgresUpstream {
 
     pub(super) async fn client(&self) -> Result<Object, StoreError> {
         self.pool.get().await.map_err(|error| match error {
-            deadpool_postgres::PoolError::Backend(error) => StoreError::Unavailable(message_of(&error)),
-            other => StoreError::Unavailable(other.to_string()),
+            deadpool_postgres::PoolError::Backend(error) => failed(error).before_all(),
+            other => StoreError::unavailable(Unavailability::Away, other.to_string()),
         })
     }
 
