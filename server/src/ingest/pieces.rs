@@ -188,7 +188,8 @@ fn refused(error: &StoreError, cause: Cause, tried: &Tried) -> Problem {
         tried.first_seq
     );
     // By what it failed says the cause; that it is tried again, the server.
-    let reason = if cause.depends_on_load() { UnavailableReason::DatabaseBusy } else { UnavailableReason::DatabaseFault };
+    let reason =
+        if cause.depends_on_load() { UnavailableReason::DatabaseBusy } else { UnavailableReason::DatabaseFault };
     Problem::unavailable(reason, detail).because(error.to_string())
 }
 
