@@ -46,10 +46,24 @@ pub async fn open_upstream(config: &ServerConfig) -> anyhow::Result<Arc<dyn Upst
             Arc::new(tokio::task::spawn_blocking(move || SqliteUpstream::open(&path, schema)).await??)
         }
         DatabaseUrl::Postgres(postgres) => {
+            warn_of_few_connections(config);
             let upstream = PostgresUpstream::open(postgres, schema, config.pool_max).await?;
             Arc::new(upstream.with_statement_timeout(config.statement_timeout))
         }
     })
+}
+
+/// Says so where requests that the endpoint lets in would wait for each other's connections.
+fn warn_of_few_connections(config: &ServerConfig) {
+    let (wanted, there) = (config.http.applies_max + config.http.surveys_max, postgres::work_max(config.pool_max));
+    if wanted > there {
+        tracing::warn!(
+            "{} batches and {} surveys may run at once, and of {} connections to PostgreSQL {there} are for them: the others wait",
+            config.http.applies_max,
+            config.http.surveys_max,
+            config.pool_max,
+        );
+    }
 }
 
 /// The schema a database was last migrated to: what commands go by that concern the database and not a schema file.

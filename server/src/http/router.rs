@@ -7,7 +7,7 @@ use http_body_util::Full;
 use hyper::body::Body as _;
 use hyper::header::{ALLOW, CONNECTION, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
-use tidemark_core::protocol::{Problem, ProblemCode};
+use tidemark_core::protocol::{Problem, ProblemCode, UnavailableReason};
 
 use super::asked::Asked;
 use super::caller::{Caller, authenticate, authenticate_former};
@@ -57,7 +57,7 @@ fn refuse(endpoint: &Endpoint, refusal: &Problem, request: &Request<RequestBody>
     match refusal.code {
         ProblemCode::MethodNotAllowed => headers.extend(allowed(request.uri().path()).map(allow).unwrap_or_default()),
         ProblemCode::Unavailable => {
-            let wait_s = endpoint.load.retry_after_s(endpoint.ingest.clock().now_ms());
+            let wait_s = endpoint.load.retry_after_s(endpoint.ingest.clock().now_ms()) + longer_s(refusal.reason);
             headers.insert(RETRY_AFTER, HeaderValue::from(wait_s));
         }
         ProblemCode::TooManyRequests => drop(headers.insert(RETRY_AFTER, HeaderValue::from(TRY_AGAIN_S))),
@@ -68,6 +68,22 @@ fn refuse(endpoint: &Endpoint, refusal: &Problem, request: &Request<RequestBody>
 
 /// After how many seconds somebody who tried too many tokens may try again.
 const TRY_AGAIN_S: i64 = 5;
+
+/// How much longer than for a busy server one waits for what takes longer to pass, in seconds.
+const fn longer_s(reason: Option<UnavailableReason>) -> i64 {
+    match reason {
+        Some(
+            UnavailableReason::DatabaseAway
+            | UnavailableReason::DatabaseReadOnly
+            | UnavailableReason::DatabaseFull
+            | UnavailableReason::DatabaseLocked
+            | UnavailableReason::DatabaseFault,
+        ) => 3,
+        // Somebody has to migrate it.
+        Some(UnavailableReason::DatabaseDiffers) => 8,
+        _ => 0,
+    }
+}
 
 /// The word of `Connection` in the answer to a request that was not read to its end.
 const UNREAD: &str = "close";
