@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use tidemark_core::limits::FrameLimits;
+use tidemark_core::survey::{Ask, DigestRequest, Question, Range};
 use tidemark_server::config::HttpLimits;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -236,22 +237,56 @@ async fn a_locked_table_takes_no_turn_from_the_others() {
             }
         }));
     }
-    let waiting =
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    for _ in 0..200 {
-        if other.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) == 2 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    wait_for(&other, 2).await;
     let ninth = &mut stations[8];
     let pushed = site.push(9, &frame(&ninth.cut(&[ninth.site(1)]))).await;
     assert_eq!(reply(&pushed).applied, 1);
     assert!(pushing.iter().all(|pushing| !pushing.is_finished()), "the table is still locked");
-    let blocked: i64 = other.query_one(waiting, &[]).await.unwrap().get(0);
-    assert_eq!(blocked, 2, "half of the turns, and no more, wait for the lock");
+    assert_eq!(waiting(&other).await, 2, "half of the turns, and no more, wait for the lock");
     other.batch_execute("COMMIT").await.unwrap();
     for pushing in pushing {
         assert_eq!(reply(&pushing.await.unwrap()).applied, 1);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_survey_ends_with_its_client_and_a_station_has_one_at_a_time() {
+    let site = site_with(Kind::PlainPostgres, HttpLimits::default(), FrameLimits::DEFAULT).await;
+    site.join(1).await;
+    let other = crate::common::cluster::connect(site.store.url.as_deref().unwrap()).await;
+    other.batch_execute("BEGIN; LOCK TABLE field.reading IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let asks = vec![Ask { table: "reading".to_owned(), question: Question::Digests(vec![Range::ALL]) }];
+    let asks = DigestRequest { fingerprint: site.store.schema.fingerprint().to_hex(), asks };
+    let body = serde_json::to_vec(&asks).unwrap();
+    let ask = async || {
+        let mut stream = TcpStream::connect(site.addr).await.unwrap();
+        let head = head(1, body.len()).replace("/v1/push", "/v1/digest");
+        stream.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
+        stream
+    };
+    let (first, second) = (ask().await, ask().await);
+    wait_for(&other, 1).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(waiting(&other).await, 1, "the second waits for the first");
+    drop((first, second));
+    wait_for(&other, 0).await;
+    other.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(site.post_digest(1, &body).await.status, 200);
+}
+
+/// How many sessions wait for a lock.
+async fn waiting(client: &tokio_postgres::Client) -> i64 {
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    client.query_one(sql, &[]).await.unwrap().get(0)
+}
+
+/// Waits until so many do.
+async fn wait_for(client: &tokio_postgres::Client, sessions: i64) {
+    for _ in 0..200 {
+        if waiting(client).await == sessions {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{} sessions wait for a lock, not {sessions}", waiting(client).await);
 }
