@@ -5,6 +5,7 @@
 
 mod at_once;
 mod common;
+mod connections;
 mod contract;
 mod cors;
 mod http;
@@ -19,6 +20,7 @@ mod rejects;
 mod reports;
 mod running;
 mod sneakernet;
+mod stopping;
 mod stuck;
 mod survey;
 mod upkeep;

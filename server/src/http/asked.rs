@@ -2,6 +2,7 @@
 
 use hyper::Request;
 use tidemark_core::protocol::Problem;
+use tokio::time::Instant;
 
 use super::body::{self, Held};
 use super::endpoint::{Endpoint, RequestBody};
@@ -20,6 +21,8 @@ pub(super) struct Asked<'a> {
     pub(super) endpoint: &'a Endpoint,
     pub(super) request: &'a mut Request<RequestBody>,
     pub(super) body_max: BodyMax,
+    /// When the request must have come in whole.
+    pub(super) until: Instant,
 }
 
 impl Asked<'_> {
@@ -32,6 +35,7 @@ impl Asked<'_> {
             BodyMax::Bytes(bytes_max) => bytes_max,
             BodyMax::Frame => self.endpoint.ingest.limits().frame_bytes_max as usize,
         };
-        body::read(self.endpoint, self.request.body_mut(), bytes_max).await
+        let reading = body::read(self.endpoint, self.request.body_mut(), bytes_max);
+        tokio::time::timeout_at(self.until, reading).await.map_err(|_| body::slow())?
     }
 }

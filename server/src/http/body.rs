@@ -57,7 +57,7 @@ pub(super) async fn read(endpoint: &Endpoint, body: &mut RequestBody, bytes_max:
     Ok(Held { bytes, share })
 }
 
-fn slow() -> Problem {
+pub(super) fn slow() -> Problem {
     Problem::new(ProblemCode::Timeout, "the body came too slowly; send smaller batches over a slow network")
 }
 
