@@ -29,7 +29,7 @@ impl ClockWindow {
 }
 
 /// The bounds of the HTTP side.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HttpLimits {
     /// Most connections at once. For one more the longest idle is closed.
     pub connections_max: usize,

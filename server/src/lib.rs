@@ -32,6 +32,7 @@ pub mod clock;
 mod columns;
 pub mod config;
 pub mod database;
+mod descriptors;
 pub mod export;
 mod files;
 pub mod http;

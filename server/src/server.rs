@@ -1,5 +1,6 @@
 //! A running server: upstream opened, address bound, connections served until it is told to stop.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -24,9 +25,9 @@ pub struct Server;
 
 /// A server that runs in this process. Dropped without [`RunningServer::shutdown`], it stops without waiting for
 /// running requests.
-#[derive(Debug)]
 pub struct RunningServer {
     addr: SocketAddr,
+    upstream: Arc<dyn Upstream>,
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
     expecting: JoinHandle<()>,
@@ -128,8 +129,9 @@ impl Server {
         tracing::info!("upstream: {}", upstream.describe());
         let refreshing = reports::refresh::start(&upstream, config.reports_every);
         let thinning = upkeep::start(&upstream, &clock, config.keep);
-        let ingest = Ingest::new(upstream, Arc::clone(&config.schema), config.window, config.limits, clock)
-            .with_chunks_max(config.chunks_max);
+        let ingest =
+            Ingest::new(Arc::clone(&upstream), Arc::clone(&config.schema), config.window, config.limits, clock)
+                .with_chunks_max(config.chunks_max);
         let endpoint = Endpoint::new(Arc::new(ingest), config.http)
             .with_origins(config.origins.clone())
             .with_site(Arc::clone(&config.site));
@@ -140,7 +142,7 @@ impl Server {
         });
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(serve(listener, endpoint, stopped));
-        Ok(RunningServer { addr, stop, accepting, expecting, refreshing, thinning })
+        Ok(RunningServer { addr, upstream, stop, accepting, expecting, refreshing, thinning })
     }
 }
 
@@ -157,10 +159,18 @@ impl RunningServer {
         format!("http://{}", self.addr)
     }
 
-    /// Takes no more connections, and waits for the running requests.
+    /// Is not ready any more, takes no more connections once the grace time is over, waits for the running requests,
+    /// and leaves the database in order.
     pub async fn shutdown(mut self) {
         let _ = self.stop.send(true);
         let _ = (&mut self.accepting).await;
+        self.upstream.put_in_order().await;
+    }
+}
+
+impl fmt::Debug for RunningServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunningServer").field("addr", &self.addr).finish_non_exhaustive()
     }
 }
 

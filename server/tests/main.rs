@@ -6,6 +6,7 @@
 mod admission;
 mod at_once;
 mod common;
+mod connections;
 mod contract;
 mod cors;
 mod http;
@@ -20,6 +21,7 @@ mod rejects;
 mod reports;
 mod running;
 mod sneakernet;
+mod stopping;
 mod stuck;
 mod survey;
 mod upkeep;

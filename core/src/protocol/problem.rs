@@ -103,7 +103,7 @@ pub struct Problem {
     pub tidemark: Option<u64>,
     /// With [`ProblemCode::Gap`] and [`ProblemCode::Forked`]: the chain there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub chain: Option<Chain>,
+    pub chain: Option<Box<Chain>>,
     /// With [`ProblemCode::TooLarge`]: the bounds of one frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Box<FrameLimits>>,
@@ -186,7 +186,7 @@ impl Problem {
     #[must_use]
     pub fn at(mut self, cursor: crate::decision::Cursor) -> Self {
         self.tidemark = Some(cursor.seq);
-        self.chain = Some(cursor.chain);
+        self.chain = Some(Box::new(cursor.chain));
         self
     }
 

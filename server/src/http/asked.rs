@@ -1,11 +1,14 @@
 //! A request on its way to its handler, with the bound of its body.
 
-use std::net::IpAddr;
+use std::sync::Arc;
 
 use hyper::Request;
 use tidemark_core::protocol::Problem;
+use tokio::time::Instant;
 
+use super::address::Address;
 use super::body::{self, Held};
+use super::connections::Seat;
 use super::endpoint::{Endpoint, RequestBody};
 use super::memory::Holder;
 
@@ -23,11 +26,13 @@ pub(super) struct Asked<'a> {
     pub(super) endpoint: &'a Endpoint,
     pub(super) request: &'a mut Request<RequestBody>,
     pub(super) body_max: BodyMax,
+    /// When the request must have come in whole.
+    pub(super) until: Instant,
 }
 
 impl Asked<'_> {
-    /// Whose body it would be that is not known, and nobody's in a simulation.
-    pub(super) fn address(&self) -> Option<IpAddr> {
+    /// Where it came from, if it came over a socket.
+    pub(super) fn address(&self) -> Option<Address> {
         address_of(self.request)
     }
 
@@ -41,15 +46,11 @@ impl Asked<'_> {
             BodyMax::Frame => self.endpoint.ingest.limits().frame_bytes_max as usize,
         };
         let share = body::admit(self.endpoint, self.request.body(), holder, bytes_max)?;
-        body::read(self.endpoint, self.request.body_mut(), share, bytes_max).await
+        body::read(self.endpoint, self.request.body_mut(), share, bytes_max, self.until).await
     }
 }
 
-/// The address of the one who asks, noted in a request that came over a socket.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(pub(super) IpAddr);
-
-/// Where a request came from.
-pub(super) fn address_of(request: &Request<RequestBody>) -> Option<IpAddr> {
-    request.extensions().get::<Peer>().map(|peer| peer.0)
+/// Where a request came from, if it came over a socket.
+pub(super) fn address_of(request: &Request<RequestBody>) -> Option<Address> {
+    request.extensions().get::<Arc<Seat>>().map(|seat| seat.address())
 }

@@ -41,15 +41,16 @@ pub(super) fn admit(
     endpoint.bodies.begin(holder, claimed).map_err(no_memory)
 }
 
-/// Reads a body that was admitted, of at most `bytes_max`.
+/// Reads a body that was admitted, of at most `bytes_max`, which must have come by then.
 pub(super) async fn read(
     endpoint: &Endpoint,
     body: &mut RequestBody,
     mut share: Share,
     bytes_max: usize,
+    until: Instant,
 ) -> Result<Held, Problem> {
     let length = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
-    let pace = Pace::new(&endpoint.limits, length.unwrap_or(bytes_max));
+    let pace = Pace::new(&endpoint.limits, length.unwrap_or(bytes_max), until);
     let mut bytes = Vec::new();
     while let Some(data) = next(endpoint, body, &share, &pace, bytes.len()).await? {
         let wanted = bytes.len() + data.len();
@@ -107,11 +108,12 @@ struct Pace {
 }
 
 impl Pace {
-    fn new(limits: &HttpLimits, length: usize) -> Self {
+    fn new(limits: &HttpLimits, length: usize, until: Instant) -> Self {
         let began = Instant::now();
+        let ends = until.min(began + limits.body_timeout);
         let in_time = length as f64 / limits.body_timeout.as_secs_f64().max(0.001) / 2.0;
         let rate_min = in_time.max(f64::from(limits.body_rate_min));
-        Self { began, ends: began + limits.body_timeout, grace: limits.body_idle_timeout, rate_min }
+        Self { began, ends, grace: limits.body_idle_timeout, rate_min }
     }
 
     /// When more must have come than these bytes.
@@ -143,9 +145,13 @@ fn too_large(limits: FrameLimits, bytes_max: usize) -> Problem {
 mod tests {
     use super::*;
 
+    fn pace(length: usize) -> Pace {
+        Pace::new(&HttpLimits::default(), length, Instant::now() + Duration::from_secs(900))
+    }
+
     /// Whether a body of this length comes through at so many bytes a second.
     fn comes_through(length: usize, rate: f64) -> bool {
-        let pace = Pace::new(&HttpLimits::default(), length);
+        let pace = pace(length);
         (1..=300_u32).all(|second| {
             let bytes = ((f64::from(second) * rate) as usize).min(length);
             bytes >= length || pace.until(bytes) > pace.began + Duration::from_secs(second.into())
@@ -165,7 +171,7 @@ mod tests {
 
     #[test]
     fn what_cannot_arrive_is_cut_soon_after_the_time_of_grace() {
-        let pace = Pace::new(&HttpLimits::default(), 32 << 20);
+        let pace = pace(32 << 20);
         let cut = pace.until(1 << 10).duration_since(pace.began);
         assert!(cut < Duration::from_secs(21), "{cut:?}");
     }

@@ -1,15 +1,16 @@
 //! The one who asks: the station whose token a request carries.
 
 use std::fmt::{self, Display};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use hyper::Request;
 use hyper::header::AUTHORIZATION;
-use tidemark_core::protocol::{Problem, ProblemCode, Remedy};
+use tidemark_core::protocol::{Problem, ProblemCode, Remedy, UnavailableReason};
 use tidemark_core::value::unhex;
 
+use super::address::Address;
 use super::asked::address_of;
+use super::connections::{NoRoom, Seat};
 use super::endpoint::{Endpoint, RequestBody};
 use crate::ingest::store_problem;
 use crate::stations::{StationRecord, secret_hash};
@@ -34,8 +35,23 @@ pub(super) async fn authenticate(
     match (station.revoked_at_ms, station.number) {
         (Some(_), Some(number)) => Err(endpoint.ingest.revoked(number).await),
         _ if !station.takes(&token_hash) => Err(token_ended(&station)),
-        _ => Ok(station),
+        _ => {
+            knows(request, token_hash, &format_args!("{:?}", station.name))?;
+            Ok(station)
+        }
     }
+}
+
+/// Notes that the connection is that of a valid token: it counts with that token's from now on.
+///
+/// # Errors
+/// When the token has as many as it may, all of them busy.
+pub(super) fn knows(request: &Request<RequestBody>, token_hash: [u8; 32], who: &dyn Display) -> Result<(), Problem> {
+    let seat = request.extensions().get::<Arc<Seat>>();
+    seat.map_or(Ok(()), |seat| seat.belongs_to(token_hash, who)).map_err(|NoRoom| {
+        let detail = "as many requests with this token run as may at once; try again soon";
+        Problem::unavailable(UnavailableReason::ServerBusy, detail)
+    })
 }
 
 /// The station that a file was before: as [`authenticate`], but a token that ended, or whose station did, is still
@@ -78,7 +94,7 @@ async fn station_of_token(
 /// Asks the database whose token it is.
 async fn ask(
     endpoint: &Endpoint,
-    address: Option<IpAddr>,
+    address: Option<Address>,
     token_hash: [u8; 32],
     now_ms: i64,
 ) -> Result<Arc<StationRecord>, Problem> {

@@ -5,12 +5,13 @@
 //! out by sending much, or slowly.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tidemark_core::ids::StationNumber;
 use tokio::sync::Notify;
+
+use super::address::Address;
 
 /// How long a body waits for the memory of another that was cut.
 const CUT_TIME: Duration = Duration::from_secs(2);
@@ -21,7 +22,7 @@ pub(super) enum Holder {
     /// A station's.
     Station(StationNumber),
     /// Somebody's who is not known, at this address.
-    Unknown(Option<IpAddr>),
+    Unknown(Option<Address>),
 }
 
 /// Why there is no memory.

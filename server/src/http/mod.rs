@@ -1,12 +1,15 @@
 //! The endpoint: HTTP/1 by hyper. Everything a client sends is bounded in bytes and in time.
 //!
 //! ```text
-//! serve: connection ─▶ router: CORS · panics caught ─▶ routes: path → who may, body, handler ─▶ reply or problem
+//! serve ─▶ talk: connection ─▶ router: CORS · panics caught ─▶ routes: path → who may, body, handler ─▶ reply or problem
 //! ```
 //!
 //! | file | what lives there |
 //! |---|---|
-//! | `endpoint`, `serve` | what requests share; connections |
+//! | `endpoint`, `stopping` | what requests share; the server's way to its end |
+//! | `serve`, `talk` | the door, and one connection from its first byte to its end |
+//! | `connections`, `address`, `closings` | who holds connections, who must go, and what the operator reads of it |
+//! | `deadline`, `rewound`, `linger` | streams: peers that take nothing; bytes read early; the end of what was not read |
 //! | `routes`, `router` | the table of paths, and the way through it |
 //! | `asked`, `body`, `memory` | a request and its body, within the bounds of time and memory |
 //! | `caller`, `tokens` | whose it is |
@@ -14,12 +17,16 @@
 //! | `join`, `rejoin`, `push`, `station`, `digest`, `rejects`, `facts`, `reports` | the handlers |
 //! | `site` | the field notebook |
 //! | `cors`, `origin` | pages of other origins |
-//! | `linger`, `problem` | the end of a connection that was not read; replies |
+//! | `problem` | replies |
 
+mod address;
 mod asked;
 mod body;
 mod caller;
+mod closings;
+mod connections;
 mod cors;
+mod deadline;
 mod digest;
 mod endpoint;
 mod facts;
@@ -33,12 +40,14 @@ mod push;
 mod rejects;
 mod rejoin;
 mod reports;
+mod rewound;
 mod router;
 mod routes;
 mod serve;
 mod site;
 mod station;
 mod stopping;
+mod talk;
 mod tokens;
 mod turns;
 

@@ -7,7 +7,7 @@ use hyper::header::{CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CO
 use tidemark_core::protocol::{Problem, ProblemCode, Remedy, path};
 
 use super::asked::{Asked, address_of};
-use super::caller::token;
+use super::caller::{knows, token};
 use super::problem::Reply;
 
 use crate::ingest::store_problem;
@@ -42,6 +42,7 @@ pub(super) async fn report(asked: Asked<'_>) -> Result<Reply, Problem> {
     if reader.revoked_at_ms.is_some() {
         return Err(Problem::new(ProblemCode::Revoked, format!("reader {:?} was revoked", reader.name)));
     }
+    knows(request, token_hash, &format_args!("{:?}", reader.name))?;
     let name = request.uri().path().trim_start_matches(path::REPORTS);
     let query = request.uri().query().unwrap_or_default();
     let answered = answer(store, name, query, endpoint.ingest.clock().now_ms()).await;

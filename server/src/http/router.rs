@@ -8,6 +8,7 @@ use hyper::body::Body as _;
 use hyper::header::{ALLOW, CONNECTION, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use tidemark_core::protocol::{Problem, ProblemCode, UnavailableReason};
+use tokio::time::Instant;
 
 use super::asked::Asked;
 use super::caller::{Caller, authenticate, authenticate_former};
@@ -132,9 +133,28 @@ async fn answer(endpoint: &Endpoint, request: &mut Request<RequestBody>) -> Resu
     Err(Problem::new(ProblemCode::MethodNotAllowed, detail))
 }
 
-/// Lets a route answer, once it is known that who asks may.
+/// Lets a route answer within the time that a request may take in all.
 async fn by(route: &'static Route, endpoint: &Endpoint, request: &mut Request<RequestBody>) -> Result<Reply, Problem> {
-    let asked = |request| Asked { endpoint, request, body_max: route.body_max };
+    let answering = admitted(route, endpoint, request);
+    tokio::time::timeout(endpoint.limits.request_timeout, answering).await.map_err(|_| {
+        let detail = "the server could not answer within the time a request may take; try again";
+        Problem::unavailable(UnavailableReason::ServerBusy, detail)
+    })?
+}
+
+/// Lets a route answer, once it is known that who asks may.
+async fn admitted(
+    route: &'static Route,
+    endpoint: &Endpoint,
+    request: &mut Request<RequestBody>,
+) -> Result<Reply, Problem> {
+    let limits = &endpoint.limits;
+    let time = match route.answers {
+        Answers::Anyone(_) => limits.anyone_timeout,
+        _ => limits.request_timeout,
+    };
+    let until = Instant::now() + time;
+    let asked = |request| Asked { endpoint, request, body_max: route.body_max, until };
     match route.answers {
         Answers::Anyone(handler) | Answers::Reader(handler) => handler(asked(request)).await,
         Answers::Station(handler) => {

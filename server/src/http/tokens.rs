@@ -6,11 +6,11 @@
 //! station out.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidemark_core::protocol::{Problem, ProblemCode};
 
+use super::address::Address;
 use crate::stations::StationRecord;
 
 /// How long the database's answer is good, in milliseconds.
@@ -32,7 +32,7 @@ pub(super) struct Attempts {
 pub(super) struct Tokens {
     attempts: Attempts,
     known: Mutex<HashMap<[u8; 32], Known>>,
-    failed: Mutex<HashMap<IpAddr, Failed>>,
+    failed: Mutex<HashMap<Address, Failed>>,
 }
 
 #[derive(Debug, Clone)]
@@ -57,7 +57,7 @@ impl Tokens {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn failed(&self) -> MutexGuard<'_, HashMap<IpAddr, Failed>> {
+    fn failed(&self) -> MutexGuard<'_, HashMap<Address, Failed>> {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -74,7 +74,7 @@ impl Tokens {
     ///
     /// # Errors
     /// When too many from there had none that anybody knows, and this one was not known before.
-    pub(super) fn may_ask(&self, token_hash: &[u8; 32], address: Option<IpAddr>, now_ms: i64) -> Result<(), Problem> {
+    pub(super) fn may_ask(&self, token_hash: &[u8; 32], address: Option<Address>, now_ms: i64) -> Result<(), Problem> {
         if self.known().contains_key(token_hash) { Ok(()) } else { self.may_try(address, now_ms) }
     }
 
@@ -82,10 +82,10 @@ impl Tokens {
     ///
     /// # Errors
     /// When they failed too often.
-    pub(super) fn may_try(&self, address: Option<IpAddr>, now_ms: i64) -> Result<(), Problem> {
+    pub(super) fn may_try(&self, address: Option<Address>, now_ms: i64) -> Result<(), Problem> {
         let Some(address) = address else { return Ok(()) };
         let failed = self.failed();
-        let attempts = failed.get(&network(address)).map_or(0.0, |failed| failed.left(self.attempts, now_ms));
+        let attempts = failed.get(&address).map_or(0.0, |failed| failed.left(self.attempts, now_ms));
         if attempts + 1.0 <= f64::from(self.attempts.burst) {
             return Ok(());
         }
@@ -129,15 +129,15 @@ impl Tokens {
     }
 
     /// Somebody at this address tried a word that nobody knows.
-    pub(super) fn note_failed(&self, address: Option<IpAddr>, now_ms: i64) {
+    pub(super) fn note_failed(&self, address: Option<Address>, now_ms: i64) {
         let Some(address) = address else { return };
         let mut failed = self.failed();
         if failed.len() >= ADDRESSES_MAX {
             failed.retain(|_, failed| failed.left(self.attempts, now_ms) > 0.0);
         }
         // Of more addresses than that none is held to anything; their connections are bounded all the same.
-        if failed.len() < ADDRESSES_MAX || failed.contains_key(&network(address)) {
-            let of = failed.entry(network(address)).or_insert(Failed { attempts: 0.0, at_ms: now_ms });
+        if failed.len() < ADDRESSES_MAX || failed.contains_key(&address) {
+            let of = failed.entry(address).or_insert(Failed { attempts: 0.0, at_ms: now_ms });
             *of = Failed { attempts: of.left(self.attempts, now_ms) + 1.0, at_ms: now_ms };
         }
     }
@@ -151,20 +151,13 @@ impl Failed {
     }
 }
 
-/// What one host has addresses of: an IPv4 address, or the 64 bits of an IPv6 network.
-pub(super) fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => IpAddr::V4(v4),
-            None => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn address(bytes: [u8; 4]) -> Address {
+        Address::of(bytes.into())
+    }
 
     fn record() -> Arc<StationRecord> {
         Arc::new(StationRecord {
@@ -182,7 +175,7 @@ mod tests {
     #[test]
     fn attempts_of_one_address_end_and_come_back_with_time() {
         let tokens = Tokens::new(Attempts { burst: 3, per_second: 1 });
-        let (one, two) = (Some(IpAddr::from([10, 0, 0, 1])), Some(IpAddr::from([10, 0, 0, 2])));
+        let (one, two) = (Some(address([10, 0, 0, 1])), Some(address([10, 0, 0, 2])));
         for _ in 0..3 {
             tokens.may_try(one, 0).unwrap();
             tokens.note_failed(one, 0);
@@ -215,18 +208,10 @@ mod tests {
     #[test]
     fn a_token_that_is_expected_is_asked_about_and_not_believed() {
         let tokens = Tokens::new(Attempts { burst: 0, per_second: 1 });
-        let address = Some(IpAddr::from([10, 0, 0, 1]));
-        assert!(tokens.may_ask(&[1; 32], address, 0).is_err());
+        let from = Some(address([10, 0, 0, 1]));
+        assert!(tokens.may_ask(&[1; 32], from, 0).is_err());
         tokens.expect(std::iter::once(StationRecord::clone(&record())));
-        assert_eq!(tokens.may_ask(&[1; 32], address, 0), Ok(()));
+        assert_eq!(tokens.may_ask(&[1; 32], from, 0), Ok(()));
         assert!(tokens.fresh(&[1; 32], 0).is_none() && tokens.fresh(&[1; 32], i64::MAX).is_none());
-    }
-
-    #[test]
-    fn addresses_of_one_host_count_as_one() {
-        let of = |text: &str| network(text.parse().unwrap());
-        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:2"));
-        assert_ne!(of("2001:db8:0:1::1"), of("2001:db8::1"));
-        assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));
     }
 }

@@ -115,6 +115,12 @@ pub fn connect(path: &Path) -> anyhow::Result<Connection> {
     open().map_err(|error| anyhow::anyhow!("database file {}: {error}", path.display()))
 }
 
+/// Brings what is in the write-ahead log into the file itself, and empties the log: then the file is all there is.
+/// Says whether nobody kept it from doing so.
+pub(super) fn checkpoint(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? == 0))
+}
+
 pub(super) fn failed(error: rusqlite::Error) -> StoreError {
     let message = error.to_string();
     let code = error.sqlite_error_code();

@@ -172,7 +172,7 @@ fn refused(turn: &mut Turn<'_>, reply: &Reply, sent: &Sent, problem: &Problem) -
     let again = || Heard::Failed { why: Trouble::NotTaken(problem.detail.clone()), retry_after_ms: None };
     Ok(match problem.code {
         ProblemCode::Gap | ProblemCode::Forked => {
-            let (Some(seq), Some(chain)) = (problem.tidemark, problem.chain) else {
+            let (Some(seq), Some(chain)) = (problem.tidemark, problem.chain.as_deref().copied()) else {
                 // It does not say where it stands: ask.
                 turn.link.ask_station = true;
                 return Ok(again());
