@@ -264,8 +264,10 @@ impl Seat {
 /// How a connection is to be closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Close {
-    /// After the request that has come meanwhile, if one has.
+    /// After the request that has come meanwhile, if one has; what was answered before is not waited for.
     WhenIdle,
+    /// After the request that runs, and when all is sent that was answered.
+    WhenSent,
     /// Whatever it does.
     AtOnce,
 }

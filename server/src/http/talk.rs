@@ -52,7 +52,7 @@ async fn is_asked(stream: &TcpStream, endpoint: &Endpoint, seat: &Seat) -> bool 
 async fn is_to_close(endpoint: &Endpoint, seat: &Seat) -> Close {
     tokio::select! {
         close = seat.is_to_close() => close,
-        _ = endpoint.stopping.uploads_end() => Close::WhenIdle,
+        _ = endpoint.stopping.uploads_end() => Close::WhenSent,
     }
 }
 
@@ -87,25 +87,30 @@ async fn serve(
         .max_header_size(32 << 10)
         .serve_connection(TokioIo::new(Lingering::new(stream, Arc::clone(&left))), service);
     let mut closing = pin!(is_to_close(endpoint, seat));
-    let mut is_closing = false;
+    let mut close = None;
     let is_idle = poll_fn(|cx| {
         // The connection first: what it has to say is with the system when it is found idle.
         if let Poll::Ready(ended) = Pin::new(&mut connection).poll(cx) {
             return Poll::Ready(ended.map(|()| false));
         }
-        if !is_closing && let Poll::Ready(close) = closing.as_mut().poll(cx) {
-            is_closing = true;
-            if close == Close::AtOnce || !seat.is_busy() {
-                return Poll::Ready(Ok(false));
+        if close.is_none()
+            && let Poll::Ready(told) = closing.as_mut().poll(cx)
+        {
+            close = Some(told);
+            if seat.is_busy() {
+                Pin::new(&mut connection).graceful_shutdown();
             }
-            Pin::new(&mut connection).graceful_shutdown();
         }
-        // Nothing is on its way in or out, and it does not end either.
         let [answered, left, stalled] = [&answered, &left, &stalled].map(|flag| flag.load(Ordering::Relaxed));
-        if answered && !seat.is_busy() && !is_closing && !left && !stalled {
-            return Poll::Ready(Ok(true));
+        let is_idle = !seat.is_busy();
+        match close {
+            Some(Close::AtOnce) => Poll::Ready(Ok(false)),
+            Some(Close::WhenIdle) if is_idle => Poll::Ready(Ok(false)),
+            Some(Close::WhenSent) if is_idle && !stalled => Poll::Ready(Ok(false)),
+            // Nothing is on its way in or out, and it does not end either.
+            None if is_idle && answered && !left && !stalled => Poll::Ready(Ok(true)),
+            _ => Poll::Pending,
         }
-        Poll::Pending
     });
     if !is_idle.await? {
         return Ok(None);
