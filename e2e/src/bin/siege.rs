@@ -4,16 +4,17 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use tidemark_e2e::postgres::Flavour;
 use tidemark_e2e::siege::attack::{ATTACKS, Attack, WAVES};
+use tidemark_e2e::siege::fleet;
 use tidemark_e2e::siege::good::Pace;
 use tidemark_e2e::siege::{Options, run};
 
 /// Attacks a real server with a real PostgreSQL in every way it knows, one after the other, while good stations go on;
 /// prints what they kept of their rate, and fails when anything was lost, doubled or stuck.
 #[derive(Debug, Parser)]
-#[command(name = "siege", version)]
+#[command(name = "siege", version, args_conflicts_with_subcommands = true)]
 struct Args {
     /// How long each attack lasts, in seconds; with --together: all of them
     #[arg(long, default_value_t = 20, value_name = "S", value_parser = clap::value_parser!(u64).range(1..))]
@@ -54,6 +55,31 @@ struct Args {
     /// Further arguments of tidemark-server serve
     #[arg(last = true, value_name = "ARGUMENT")]
     serve_args: Vec<String>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Measures what a fleet of honest stations costs: small ones beside one with 500,000 rows, the largest frames at
+    /// once, idle connections
+    Fleet {
+        /// How many small stations there are; 0: none
+        #[arg(long, default_value_t = 300, value_name = "N")]
+        small: usize,
+        /// How many stations push the largest frames at once; 0: none
+        #[arg(long, default_value_t = 64, value_name = "N")]
+        largest: usize,
+        /// How many connections are idle; 0: none
+        #[arg(long, default_value_t = 5_000, value_name = "N")]
+        idle: usize,
+        /// The upstream database
+        #[arg(long, value_enum, default_value_t = Upstream::Timescale)]
+        flavour: Upstream,
+        /// Further arguments of tidemark-server serve
+        #[arg(last = true, value_name = "ARGUMENT")]
+        serve_args: Vec<String>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -62,6 +88,15 @@ enum Upstream {
     Timescale,
     /// PostgreSQL alone
     Plain,
+}
+
+impl From<Upstream> for Flavour {
+    fn from(upstream: Upstream) -> Self {
+        match upstream {
+            Upstream::Timescale => Self::Timescale,
+            Upstream::Plain => Self::Plain,
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -75,6 +110,10 @@ fn main() -> ExitCode {
 }
 
 fn start(args: Args) -> Result<ExitCode> {
+    if let Some(Command::Fleet { small, largest, idle, flavour, serve_args }) = args.command {
+        let plan = fleet::Plan { flavour: flavour.into(), serve_args, small, largest, idle };
+        return Ok(verdict(&fleet::run(&plan)?, "the fleet is at home"));
+    }
     if args.list {
         for attack in ATTACKS {
             println!("{:<14} {}", attack.name, attack.says);
@@ -97,10 +136,7 @@ fn start(args: Args) -> Result<ExitCode> {
     };
     let seconds = if args.together { args.seconds as f64 / waves.len() as f64 } else { args.seconds as f64 };
     let faults = run(&Options {
-        flavour: match args.flavour {
-            Upstream::Timescale => Flavour::Timescale,
-            Upstream::Plain => Flavour::Plain,
-        },
+        flavour: args.flavour.into(),
         serve_args: args.serve_args,
         descriptors: args.descriptors,
         stations: args.stations.into(),
@@ -111,11 +147,16 @@ fn start(args: Args) -> Result<ExitCode> {
         rss_max: args.rss_max << 20,
         strict: args.strict,
     })?;
+    Ok(verdict(&faults, "the siege is over"))
+}
+
+/// Says how it ended.
+fn verdict(faults: &[String], over: &str) -> ExitCode {
     if faults.is_empty() {
-        println!("the siege is over: nothing lost, nothing doubled, nobody stuck");
-        return Ok(ExitCode::SUCCESS);
+        println!("{over}: nothing lost, nothing doubled, nobody stuck");
+        return ExitCode::SUCCESS;
     }
-    println!("\nthe siege found {}:", faults.len());
+    println!("\n{over}, and {} things must not be:", faults.len());
     faults.iter().for_each(|fault| println!("- {fault}"));
-    Ok(ExitCode::FAILURE)
+    ExitCode::FAILURE
 }

@@ -1,5 +1,6 @@
 //! The good stations: they push small batches at a steady pace for the whole siege, and what they live through is the
-//! measure of every attack.
+//! measure of every attack. Half of them keep their connection, as `tidemark run` does between two batches, and half
+//! come anew each time, as whoever pushes seldom.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -146,6 +147,9 @@ async fn run(
                     return station;
                 }
             }
+        }
+        if n.is_multiple_of(2) {
+            station.hang_up();
         }
         tokio::time::sleep(pace.every.saturating_sub(began.elapsed())).await;
     }

@@ -75,6 +75,11 @@ impl Client {
         Self { server, from, kept: None }
     }
 
+    /// Ends the connection; the next request makes another.
+    pub fn hang_up(&mut self) {
+        self.kept = None;
+    }
+
     /// Asks, and gives up after a time.
     ///
     /// # Errors

@@ -17,7 +17,8 @@
 //! | [`peer`], [`asks`] | hostile peers: raw connections, and whole requests |
 //! | [`attack`] | the attacks, one file per family |
 //! | [`report`] | the table, and what must not be |
-//! | [`descriptors`] | how many files may be open |
+//! | [`fleet`] | what many honest stations cost |
+//! | [`descriptors`], `runtime` | how many files may be open; threads |
 //!
 //! Good stations and hostile peers run on threads of their own, so that an attack does not slow what measures it. All
 //! of it is on loopback; sources are 127.0.0.1, which the good stations have, and further addresses of it.
@@ -25,11 +26,13 @@
 pub mod asks;
 pub mod attack;
 pub mod descriptors;
+pub mod fleet;
 pub mod good;
 pub mod http;
 pub mod log;
 pub mod peer;
 pub mod report;
+mod runtime;
 pub mod site;
 pub mod station;
 pub mod watch;
@@ -39,13 +42,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use tidemark_core::protocol::path;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 
 use self::attack::{Attack, Cast};
 use self::good::{Good, Pace};
 use self::log::Table;
 use self::peer::Battle;
 use self::report::{HEAD, HEALTH_GOAL, KEPT_GOAL, Outcome, Peers};
+use self::runtime::runtime;
 use self::site::Site;
 use self::station::Station;
 use self::watch::{Meter, Prober};
@@ -80,14 +84,6 @@ pub struct Options {
     pub rss_max: u64,
     /// Whether a goal that was missed is a fault.
     pub strict: bool,
-}
-
-/// A runtime with one thread.
-///
-/// # Errors
-/// The system's.
-pub fn runtime() -> Result<Runtime> {
-    Ok(Builder::new_multi_thread().worker_threads(1).enable_all().build()?)
 }
 
 /// Lays siege, prints what happened, and returns what must not be: nothing, when all is well.

@@ -65,6 +65,11 @@ impl Station {
         &self.token
     }
 
+    /// Ends its connection, as a program does that pushes and ends.
+    pub fn hang_up(&mut self) {
+        self.client.hang_up();
+    }
+
     /// Delivers the next rows, small ones.
     ///
     /// # Errors
