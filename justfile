@@ -33,6 +33,10 @@ simulate *ARGS='--seeds 2000':
 torture *ARGS='--rounds 30':
     scripts/torture {{ARGS}}
 
+# Hostile peers against a real server.
+siege *ARGS='--together --seconds 60':
+    scripts/siege {{ARGS}}
+
 # The fuzz targets, 60 s each.
 fuzz *ARGS:
     scripts/fuzz {{ARGS}}

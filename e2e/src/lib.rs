@@ -9,6 +9,7 @@
 //! | [`exported`] | the same for what `tidemark-server export` makes |
 //! | [`lives`] | the same for files that have been several stations |
 //! | [`torture`] | a world of real processes that are killed at random moments |
+//! | [`siege`] | hostile peers against a real server, and what good stations notice |
 //! | [`divergence`] | changes an upstream database behind the server's back, and knows what must be found |
 //! | [`record`] | what a station of the shrinkage system writes, with plain SQL |
 //! | [`postgres`], [`schemas`], [`varied`], [`world`] | the test kit: clusters, schemas, rows, clock, chance |
@@ -24,6 +25,7 @@ pub mod lives;
 pub mod process;
 pub mod proxy;
 pub mod record;
+pub mod siege;
 pub mod torture;
 
 pub use tidemark_testkit::{postgres, schemas, varied, world};
