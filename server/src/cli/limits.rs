@@ -20,6 +20,20 @@ pub(super) struct LimitArgs {
     /// Most connections of one station.
     #[arg(long, default_value_t = 16, value_name = "N", value_parser = value_parser!(u32).range(1..=1_000_000))]
     station_connections_max: u32,
+    /// Most memory for what requests bring and ask, in MiB: half of it for bodies while they come, three eighths for
+    /// decoded batches, the rest for surveys.
+    #[arg(long, default_value_t = 512, value_name = "MIB", value_parser = value_parser!(u32).range(16..=1_048_576))]
+    memory_max: u32,
+    /// Most batches applied at once, one of each station; half as many of those that write one and the same table.
+    #[arg(long, default_value_t = 16, value_name = "N", value_parser = value_parser!(u32).range(1..=1_000))]
+    applies_max: u32,
+    /// Most tokens and join codes that nobody knows which one address may try at once, and a sixth of it a second.
+    #[arg(long, default_value_t = 30, value_name = "N", value_parser = value_parser!(u32).range(1..=1_000_000))]
+    attempts_max: u32,
+    /// The slowest that a body may come, in bytes a second. One that cannot arrive within `--body-timeout` at twice
+    /// its rate is cut, too.
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = value_parser!(u32).range(0..=1_000_000))]
+    body_rate_min: u32,
     /// How long the head of a request may take, and a connection may be idle, in seconds.
     #[arg(long, default_value_t = 10, value_name = "S", value_parser = value_parser!(u64).range(1..=86_400))]
     head_timeout: u64,
@@ -52,6 +66,11 @@ impl LimitArgs {
             unknown_connections_max: connections_max.div_ceil(2),
             address_connections_max: self.address_connections_max as usize,
             station_connections_max: self.station_connections_max as usize,
+            memory_bytes_max: (self.memory_max as usize) << 20,
+            applies_max: self.applies_max as usize,
+            attempts_max: self.attempts_max,
+            attempts_per_second: self.attempts_max.div_ceil(6),
+            body_rate_min: self.body_rate_min,
             head_timeout: seconds(self.head_timeout),
             anyone_timeout: seconds(self.anyone_timeout),
             write_timeout: seconds(self.write_timeout),
