@@ -13,6 +13,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{DatabaseUrl, ServerConfig};
 use crate::http::{Endpoint, serve};
 use crate::ingest::Ingest;
+use crate::notices::Notices;
 use crate::stores::postgres::{self, PostgresUpstream};
 use crate::stores::sqlite::{self, SqliteUpstream};
 use crate::upstream::Upstream;
@@ -29,6 +30,7 @@ pub struct RunningServer {
     addr: SocketAddr,
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
+    telling: JoinHandle<()>,
     refreshing: Option<JoinHandle<()>>,
     thinning: Option<JoinHandle<()>>,
 }
@@ -129,12 +131,13 @@ impl Server {
         let thinning = upkeep::start(&upstream, &clock, config.keep);
         let ingest = Ingest::new(upstream, Arc::clone(&config.schema), config.window, config.limits, clock)
             .with_chunks_max(config.chunks_max);
+        let telling = tokio::spawn(Notices::tell(Arc::downgrade(ingest.notices())));
         let endpoint = Endpoint::new(Arc::new(ingest), config.http)
             .with_origins(config.origins.clone())
             .with_site(Arc::clone(&config.site));
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(serve(listener, Arc::new(endpoint), stopped));
-        Ok(RunningServer { addr, stop, accepting, refreshing, thinning })
+        Ok(RunningServer { addr, stop, accepting, telling, refreshing, thinning })
     }
 }
 
@@ -160,6 +163,7 @@ impl RunningServer {
 
 impl Drop for RunningServer {
     fn drop(&mut self) {
+        self.telling.abort();
         for task in [&self.refreshing, &self.thinning].into_iter().flatten() {
             task.abort();
         }

@@ -12,6 +12,7 @@ mod lineage;
 mod load;
 mod migrations;
 mod notebook;
+mod outage;
 mod planner;
 mod program;
 mod references;

@@ -4,6 +4,7 @@ use std::fmt::{self, Display};
 
 use hyper::Request;
 use hyper::header::AUTHORIZATION;
+use tidemark_core::ids::StationNumber;
 use tidemark_core::protocol::{Problem, ProblemCode, Remedy};
 use tidemark_core::value::unhex;
 
@@ -11,13 +12,19 @@ use super::endpoint::{Endpoint, RequestBody};
 use crate::ingest::store_problem;
 use crate::stations::{StationRecord, secret_hash};
 
-/// The name of the one who asks, noted in a request once it is known.
+/// The one who asks, noted in a request once it is known.
 #[derive(Debug, Clone)]
-pub(super) struct Caller(String);
+pub(super) struct Caller {
+    pub(super) number: Option<StationNumber>,
+    pub(super) name: String,
+}
 
 impl Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match self.number {
+            Some(number) => write!(f, "{number}"),
+            None => f.write_str(&self.name),
+        }
     }
 }
 
@@ -69,8 +76,7 @@ async fn station_of_token(
         Problem::new(ProblemCode::Unauthorized, detail).helped_by(Remedy::RejoinAnew)
     };
     let station = station.ok_or_else(unknown)?;
-    let caller = station.number.map_or_else(|| station.name.clone(), |number| number.to_string());
-    request.extensions_mut().insert(Caller(caller));
+    request.extensions_mut().insert(Caller { number: station.number, name: station.name.clone() });
     Ok(station)
 }
 

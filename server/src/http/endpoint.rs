@@ -7,6 +7,7 @@ use http_body_util::combinators::BoxBody;
 use tokio::sync::Semaphore;
 
 use super::cors::Cors;
+use super::health::Health;
 use super::load::Load;
 use super::origin::Origin;
 use super::site::Site;
@@ -31,6 +32,7 @@ pub struct Endpoint {
     /// Surveys that may run at once.
     pub(super) surveys: Arc<Semaphore>,
     pub(super) load: Load,
+    pub(super) health: Health,
     /// The web pages of other origins that may read the answers.
     pub(super) cors: Cors,
     /// The field notebook.
@@ -51,6 +53,7 @@ impl Endpoint {
             turns,
             surveys,
             load: Load::default(),
+            health: Health::default(),
             cors: Cors::default(),
             site: Arc::default(),
         }

@@ -10,6 +10,7 @@
 //! | `routes`, `router` | the table of paths, and the way through it |
 //! | `asked`, `body`, `caller`, `load` | a request: its body within bounds, whose it is, how long it may wait |
 //! | `join`, `rejoin`, `push`, `station`, `digest`, `rejects`, `facts`, `reports` | the handlers |
+//! | `health` | whether the server is ready |
 //! | `site` | the field notebook |
 //! | `cors`, `origin` | pages of other origins |
 //! | `linger`, `problem` | the end of a connection that was not read; replies |
@@ -21,6 +22,7 @@ mod cors;
 mod digest;
 mod endpoint;
 mod facts;
+mod health;
 mod join;
 mod linger;
 mod load;

@@ -1,6 +1,7 @@
 //! A request's way: to its route and back, with a panic caught and a refusal made a problem.
 
 use std::fmt::Display;
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -15,6 +16,7 @@ use super::cors;
 use super::endpoint::{Endpoint, RequestBody};
 use super::problem::{Reply, problem};
 use super::routes::{self, Answers, Route, Verb};
+use crate::notices::Who;
 use crate::panics::{caught, fault};
 
 impl Endpoint {
@@ -49,6 +51,7 @@ async fn route(endpoint: &Endpoint, mut request: Request<RequestBody>) -> Reply 
 
 /// Says no, at once: what the client is still sending is not waited for.
 fn refuse(endpoint: &Endpoint, refusal: &Problem, request: &Request<RequestBody>) -> Reply {
+    endpoint.ingest.notices().refused(refusal, &who(request));
     let mut reply = problem(refusal);
     let headers = reply.headers_mut();
     if !request.body().is_end_stream() {
@@ -63,6 +66,16 @@ fn refuse(endpoint: &Endpoint, refusal: &Problem, request: &Request<RequestBody>
         _ => {}
     }
     reply
+}
+
+/// Whoever asks, as far as that is known.
+fn who(request: &Request<RequestBody>) -> Who {
+    let caller = request.extensions().get::<Caller>();
+    Who {
+        number: caller.and_then(|caller| caller.number),
+        name: caller.map(|caller| caller.name.clone()),
+        peer: request.extensions().get::<SocketAddr>().map(SocketAddr::ip),
+    }
 }
 
 /// How much longer than for a busy server one waits for what takes longer to pass, in seconds.

@@ -27,12 +27,16 @@ pub async fn serve(listener: TcpListener, endpoint: Arc<Endpoint>, mut stop: wat
             _ = stop.wait_for(|stop| *stop) => break,
         };
         let Some((stream, permit)) = accepted else { continue };
+        let peer = stream.peer_addr().ok();
         let left = Arc::new(AtomicBool::new(false));
         let service = {
             let (endpoint, left) = (Arc::clone(&endpoint), Arc::clone(&left));
             service_fn(move |request: Request<Incoming>| {
                 let (endpoint, left) = (Arc::clone(&endpoint), Arc::clone(&left));
-                let request = request.map(|body| body.map_err(Into::into).boxed());
+                let mut request = request.map(|body| body.map_err(Into::into).boxed());
+                if let Some(peer) = peer {
+                    request.extensions_mut().insert(peer);
+                }
                 async move {
                     let reply = endpoint.answer(request).await;
                     left.store(is_unread(&reply), Ordering::Relaxed);
