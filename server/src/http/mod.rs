@@ -15,6 +15,7 @@
 //! | `caller`, `tokens` | whose it is |
 //! | `turns`, `load` | who goes next, and when who is refused comes again |
 //! | `join`, `rejoin`, `push`, `station`, `digest`, `rejects`, `facts`, `reports` | the handlers |
+//! | `health` | whether the server is ready |
 //! | `site` | the field notebook |
 //! | `cors`, `origin` | pages of other origins |
 //! | `problem` | replies |
@@ -30,6 +31,7 @@ mod deadline;
 mod digest;
 mod endpoint;
 mod facts;
+mod health;
 mod join;
 mod linger;
 mod load;
