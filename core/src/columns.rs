@@ -114,6 +114,19 @@ impl ColumnBlock {
         self.nulls.len()
     }
 
+    /// The memory that its values take, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let values = match &self.values {
+            Values::Integer(v) | Values::Timestamp(v) => size_of_val(&v[..]),
+            Values::Real(v) => size_of_val(&v[..]),
+            Values::Boolean(v) => v.len(),
+            Values::Uuid(v) => size_of_val(&v[..]),
+            Values::Text(v) | Values::Json(v) | Values::Bytes(v) => size_of_val(&v.ends[..]) + v.bytes.len(),
+        };
+        values + self.nulls.len()
+    }
+
     /// True without rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {

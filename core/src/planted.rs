@@ -82,6 +82,8 @@ bugs! {
     BackoffExplodes = "backoff-explodes",
     /// Backoff: where the server names a wait, that is the wait, however often it has refused.
     RetryAfterAlone = "retry-after-alone",
+    /// Backoff: where no connection is made it waits as long as after refusals.
+    UnreachedWaitsLong = "unreached-waits-long",
     /// Engine: after an outage the next request is the whole batch.
     NoProbe = "no-probe",
     /// Pace: a batch that is too large is sent again as it is.

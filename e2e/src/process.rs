@@ -363,7 +363,9 @@ impl ServerProcess {
     /// When it ends before it listens.
     pub fn start(args: &[&str], address: SocketAddr, folder: &Path, env: &BTreeMap<String, String>) -> Result<Self> {
         let listen = address.to_string();
-        let args: Vec<&str> = ["serve", "--listen", &listen].iter().chain(args).copied().collect();
+        // Nobody is to be sent elsewhere before it stops.
+        let args: Vec<&str> =
+            ["serve", "--listen", &listen, "--drain-grace", "0"].iter().chain(args).copied().collect();
         let mut process = Running::start("tidemark-server", &args, folder, env)?;
         let address = process.wait_for_line("`listening on http://…`", Duration::from_secs(60), |line| {
             let url = line.split_once("listening on http://")?.1;

@@ -3,7 +3,7 @@
 
 use arbitrary::{Arbitrary, Unstructured};
 use tidemark_client::sync::join::{self, Begin};
-use tidemark_client::sync::{Action, Config, Engine, Event, Failure, Reply, ServerUrl};
+use tidemark_client::sync::{Action, Config, Engine, Event, Failure, FailureKind, Reply, ServerUrl};
 use tidemark_client::{Secret, Store};
 use tidemark_core::chain::Chain;
 use tidemark_core::joincode::JoinCode;
@@ -109,7 +109,10 @@ pub fn run(data: &[u8]) {
     let Ok(answers) = Vec::<Answer>::arbitrary(&mut Unstructured::new(data)) else { return };
     let chains = chains();
     let replies = answers.iter().take(20).map(|answer| match answer {
-        Answer::Lost { timeout } => Err(Failure { timeout: *timeout, message: "lost".into() }),
+        Answer::Lost { timeout } => {
+            let kind = if *timeout { FailureKind::Timeout } else { FailureKind::Broken };
+            Err(Failure { kind, message: "lost".into() })
+        }
         Answer::Reply { status, retry_after, body } => {
             Ok(Reply { status: *status, retry_after: retry_after.clone(), body: body.clone() })
         }

@@ -1,5 +1,6 @@
 //! A running server: upstream opened, address bound, connections served until it is told to stop.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -24,11 +25,12 @@ pub struct Server;
 
 /// A server that runs in this process. Dropped without [`RunningServer::shutdown`], it stops without waiting for
 /// running requests.
-#[derive(Debug)]
 pub struct RunningServer {
     addr: SocketAddr,
+    upstream: Arc<dyn Upstream>,
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
+    expecting: JoinHandle<()>,
     refreshing: Option<JoinHandle<()>>,
     thinning: Option<JoinHandle<()>>,
 }
@@ -45,10 +47,24 @@ pub async fn open_upstream(config: &ServerConfig) -> anyhow::Result<Arc<dyn Upst
             Arc::new(tokio::task::spawn_blocking(move || SqliteUpstream::open(&path, schema)).await??)
         }
         DatabaseUrl::Postgres(postgres) => {
+            warn_of_few_connections(config);
             let upstream = PostgresUpstream::open(postgres, schema, config.pool_max).await?;
             Arc::new(upstream.with_statement_timeout(config.statement_timeout))
         }
     })
+}
+
+/// Says so where requests that the endpoint lets in would wait for each other's connections.
+fn warn_of_few_connections(config: &ServerConfig) {
+    let (wanted, there) = (config.http.applies_max + config.http.surveys_max, postgres::work_max(config.pool_max));
+    if wanted > there {
+        tracing::warn!(
+            "{} batches and {} surveys may run at once, and of {} connections to PostgreSQL {there} are for them: the others wait",
+            config.http.applies_max,
+            config.http.surveys_max,
+            config.pool_max,
+        );
+    }
 }
 
 /// The schema a database was last migrated to: what commands go by that concern the database and not a schema file.
@@ -113,14 +129,20 @@ impl Server {
         tracing::info!("upstream: {}", upstream.describe());
         let refreshing = reports::refresh::start(&upstream, config.reports_every);
         let thinning = upkeep::start(&upstream, &clock, config.keep);
-        let ingest = Ingest::new(upstream, Arc::clone(&config.schema), config.window, config.limits, clock)
-            .with_chunks_max(config.chunks_max);
+        let ingest =
+            Ingest::new(Arc::clone(&upstream), Arc::clone(&config.schema), config.window, config.limits, clock)
+                .with_chunks_max(config.chunks_max);
         let endpoint = Endpoint::new(Arc::new(ingest), config.http)
             .with_origins(config.origins.clone())
             .with_site(Arc::clone(&config.site));
+        let endpoint = Arc::new(endpoint);
+        let expecting = tokio::spawn({
+            let endpoint = Arc::clone(&endpoint);
+            async move { endpoint.expect_stations().await }
+        });
         let (stop, stopped) = watch::channel(false);
-        let accepting = tokio::spawn(serve(listener, Arc::new(endpoint), stopped));
-        Ok(RunningServer { addr, stop, accepting, refreshing, thinning })
+        let accepting = tokio::spawn(serve(listener, endpoint, stopped));
+        Ok(RunningServer { addr, upstream, stop, accepting, expecting, refreshing, thinning })
     }
 }
 
@@ -137,16 +159,24 @@ impl RunningServer {
         format!("http://{}", self.addr)
     }
 
-    /// Takes no more connections, and waits for the running requests.
+    /// Is not ready any more, takes no more connections once the grace time is over, waits for the running requests,
+    /// and leaves the database in order.
     pub async fn shutdown(mut self) {
         let _ = self.stop.send(true);
         let _ = (&mut self.accepting).await;
+        self.upstream.put_in_order().await;
+    }
+}
+
+impl fmt::Debug for RunningServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunningServer").field("addr", &self.addr).finish_non_exhaustive()
     }
 }
 
 impl Drop for RunningServer {
     fn drop(&mut self) {
-        for task in [&self.refreshing, &self.thinning].into_iter().flatten() {
+        for task in [Some(&self.expecting), self.refreshing.as_ref(), self.thinning.as_ref()].into_iter().flatten() {
             task.abort();
         }
     }

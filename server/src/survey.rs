@@ -12,6 +12,7 @@
 
 use std::collections::{BinaryHeap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidemark_core::digest::{CellHash, RowDigest, RowHash};
 use tidemark_core::identity::{Identity, Key};
@@ -20,8 +21,13 @@ use tidemark_core::schema::{Chunk, Schema, Table};
 use tidemark_core::survey::{Answer, Ask, Cell, FoundRow, ListedRow, Question, Range};
 use tidemark_core::value::ValueRef;
 
+use crate::upstream::error::{StoreError, Unavailability};
+
 /// Once so many rows were read, no further ask is begun: the reply goes out, and the station asks for the rest.
 const ROWS_PER_REPLY: u64 = 2_000_000;
+/// The time that a store reads for one reply, all its statements together: a station waits a minute for it. An ask that
+/// is not read to its end by then is not answered.
+pub const SURVEY_TIME: Duration = Duration::from_secs(45);
 /// Ranges of integer keys that lie no further apart than this are read in one go.
 const KEY_GAP: u64 = 1 << 16;
 
@@ -225,6 +231,15 @@ impl Survey {
         Ok(())
     }
 
+    /// Leaves the ask that is being read, and all behind it, for another survey; whether one was answered before it.
+    #[must_use]
+    pub fn cut(&mut self) -> bool {
+        self.current = None;
+        self.scopes.clear();
+        self.todo.clear();
+        !self.done.is_empty()
+    }
+
     /// The answers to the first asks, at least to one.
     #[must_use]
     pub fn answers(mut self) -> Vec<Answer> {
@@ -238,6 +253,13 @@ impl Survey {
         let answers = self.answers().into_iter();
         answers.flat_map(|answer| if let Answer::Digests(digests) = answer { digests } else { Vec::new() }).collect()
     }
+}
+
+/// The failure of a survey whose first ask took too long.
+#[must_use]
+pub fn too_long() -> StoreError {
+    let message = format!("the rows that were asked for are not read within {SURVEY_TIME:?}");
+    StoreError::unavailable(Unavailability::Busy, message)
 }
 
 /// A time that is none comes before every other, so that the row is in some range and shows as one too many.

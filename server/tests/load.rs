@@ -8,6 +8,7 @@ use crate::common::site::{Held, reply, site_with, word};
 use crate::common::station::{day, frame};
 use crate::common::stores::Kind;
 use tidemark_core::limits::FrameLimits;
+use tidemark_core::survey::{Ask, DigestRequest, Question, Range};
 use tidemark_server::config::HttpLimits;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -52,7 +53,7 @@ async fn slow_clients_do_not_hold_the_server() {
 
 #[tokio::test]
 async fn bodies_in_memory_are_bounded() {
-    let http = HttpLimits { body_bytes_total: 64 << 10, ..HttpLimits::default() };
+    let http = HttpLimits { memory_bytes_max: 128 << 10, ..HttpLimits::default() };
     let site = site_with(Kind::Memory, http, FrameLimits::DEFAULT).await;
     let mut station = site.join(1).await;
     let head = format!(
@@ -61,7 +62,7 @@ async fn bodies_in_memory_are_bounded() {
     );
     let mut held = tokio::net::TcpStream::connect(site.addr).await.unwrap();
     held.write_all(head.as_bytes()).await.unwrap();
-    held.write_all(&[0; 1000]).await.unwrap();
+    held.write_all(&[0; 40_000]).await.unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;
     let full = site.push(1, &[0; 20_000]).await;
     assert_eq!((full.status, full.code().as_str()), (503, "unavailable"));
@@ -95,7 +96,7 @@ async fn send_on(addr: SocketAddr, head: &str, length: usize) -> (Answer, usize)
 
 #[tokio::test]
 async fn who_is_refused_is_answered_before_the_body_is_read() {
-    let http = HttpLimits { body_bytes_total: 4 << 10, ..HttpLimits::default() };
+    let http = HttpLimits { memory_bytes_max: 8 << 10, ..HttpLimits::default() };
     let site = site_with(Kind::Memory, http, FrameLimits::DEFAULT).await;
     site.join(1).await;
     let length = FrameLimits::DEFAULT.frame_bytes_max as usize;
@@ -117,7 +118,7 @@ async fn who_is_refused_is_answered_before_the_body_is_read() {
 
 #[tokio::test]
 async fn the_more_are_refused_the_later_they_are_to_come_back() {
-    let http = HttpLimits { body_bytes_total: 1 << 10, ..HttpLimits::default() };
+    let http = HttpLimits { memory_bytes_max: 2 << 10, ..HttpLimits::default() };
     let site = site_with(Kind::Memory, http, FrameLimits::DEFAULT).await;
     site.join(1).await;
     let mut told = Vec::new();
@@ -193,6 +194,8 @@ async fn surveys_wait_for_their_turn() {
     let http = HttpLimits { surveys_max: 0, turn_timeout: Duration::from_millis(50), ..HttpLimits::default() };
     let site = site_with(Kind::Memory, http, FrameLimits::DEFAULT).await;
     site.join(1).await;
-    let answer = site.post_digest(1, b"{}").await;
+    let asks = vec![Ask { table: "site".to_owned(), question: Question::Digests(vec![Range::ALL]) }];
+    let question = DigestRequest { fingerprint: site.store.schema.fingerprint().to_hex(), asks };
+    let answer = site.post_digest(1, &serde_json::to_vec(&question).unwrap()).await;
     assert_eq!((answer.status, answer.code().as_str()), (503, "unavailable"));
 }

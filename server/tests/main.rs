@@ -3,8 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is a test's way to fail")]
 
+mod admission;
 mod at_once;
 mod common;
+mod connections;
 mod contract;
 mod cors;
 mod http;
@@ -19,6 +21,7 @@ mod rejects;
 mod reports;
 mod running;
 mod sneakernet;
+mod stopping;
 mod stuck;
 mod survey;
 mod upkeep;

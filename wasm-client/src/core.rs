@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use js_sys::futures::future_to_promise;
 use js_sys::{Array, Date, Promise, Uint8Array};
 use tidemark_client::sync::join::{self, Begin};
-use tidemark_client::sync::{Failure as NoReply, Reply};
+use tidemark_client::sync::{Failure as NoReply, FailureKind, Reply};
 use tidemark_client::{Chosen, RejectState, Secret, bundle};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast as _, JsValue};
@@ -242,12 +242,17 @@ impl Core {
         })
     }
 
-    /// The request got no answer.
+    /// The request got no answer; `kind`: as `web/src/http.js` has it.
     #[wasm_bindgen(js_name = onFailure)]
-    pub fn on_failure(&self, now_ms: f64, id: f64, timeout: bool, message: String) -> Js<JsValue> {
+    pub fn on_failure(&self, now_ms: f64, id: f64, kind: &str, message: String) -> Js<JsValue> {
         self.with(|session| {
             session.outside_transaction("take a failure")?;
-            let failure = NoReply { timeout, message };
+            let kind = match kind {
+                "unreached" => FailureKind::Unreached,
+                "timeout" => FailureKind::Timeout,
+                _ => FailureKind::Broken,
+            };
+            let failure = NoReply { kind, message };
             Ok(replies::event(&session.engine.on_failure(&mut session.store, now_ms as i64, id as u64, &failure)?))
         })
     }

@@ -76,7 +76,7 @@ pub fn event(event: &Event) -> JsValue {
         Event::Smaller { rows } => object([("event", "smaller".into()), ("rows", count((*rows).into()))]),
         Event::Failed { why, retry_at_ms } => object([
             ("event", "failed".into()),
-            ("message", why.to_string().into()),
+            ("message", words::trouble(why).into()),
             ("retryAtMs", number(*retry_at_ms)),
         ]),
         Event::Stopped(stop) => object([

@@ -74,7 +74,7 @@ impl Session {
             _ => Store::open_connection(db, file)?,
         };
         calls::prepare(store.connection()).map_err(Failure::statement)?;
-        let engine = Engine::new(Config { words: words::kept, ..Config::daemon(options.seed) });
+        let engine = Engine::new(Config { words: words::KEPT, ..Config::daemon(options.seed) });
         let mut session = Self { store, engine, watch, server, status: None };
         if let Some(schema) = &schema {
             session.follow(schema)?;

@@ -3,13 +3,16 @@
 
 use tidemark_client::bundle::BundleError;
 use tidemark_client::halt::Halt;
-use tidemark_client::sync::Stop;
 use tidemark_client::sync::join::JoinError;
+use tidemark_client::sync::{Stop, Trouble, Words};
 use tidemark_client::{RejectProblem, Status};
-use tidemark_core::protocol::{ProblemCode, Remedy};
+use tidemark_core::protocol::{ProblemCode, Remedy, UnavailableReason};
 
 /// The help when nothing may be sent from the database any more.
 const ASK_THE_OPERATOR: &str = "export the database, and ask the server's operator";
+
+/// The words that the engine keeps in the database.
+pub const KEPT: Words = Words { stop: kept, trouble };
 
 /// The reason why nothing goes on by itself, and what to do.
 #[must_use]
@@ -25,7 +28,7 @@ pub fn last_error(status: &Status) -> Option<String> {
 
 /// The words of a stop for the file, which keeps the remedy that the server names beside them, as a fact.
 #[must_use]
-pub fn kept(stop: &Stop) -> String {
+fn kept(stop: &Stop) -> String {
     match stop {
         Stop::NotJoined { .. } | Stop::NothingUpstream { .. } => {
             format!("{stop}; join one with a code that its operator makes")
@@ -46,6 +49,34 @@ pub fn kept(stop: &Stop) -> String {
         | Stop::TooLarge { .. }
         | Stop::BadFrames { .. } => stop.to_string(),
     }
+}
+
+/// Why something has to be tried again.
+#[must_use]
+pub fn trouble(why: &Trouble) -> String {
+    let Trouble::Unwell(unwell) = why else { return why.to_string() };
+    if unwell.code == ProblemCode::TooManyRequests {
+        return "the server is asked too often from this network".into();
+    }
+    let Some(reason) = unwell.reason.and_then(waits_for) else { return why.to_string() };
+    format!("the server {reason}")
+}
+
+/// The rest of a sentence that begins with the server.
+const fn waits_for(reason: UnavailableReason) -> Option<&'static str> {
+    Some(match reason {
+        UnavailableReason::ServerBusy => "has as much to do as it takes on at once",
+        UnavailableReason::ServerStopping => "is being stopped",
+        UnavailableReason::DatabaseAway => "does not reach its database",
+        UnavailableReason::DatabaseStarting => "waits until its database has started",
+        UnavailableReason::DatabaseReadOnly => "has a database that takes no writes now; tell its operator",
+        UnavailableReason::DatabaseFull => "has a database without room on its disk; tell its operator",
+        UnavailableReason::DatabaseLocked => "waits for a lock that somebody holds in its database",
+        UnavailableReason::DatabaseBusy => "finds no free connection to its database",
+        UnavailableReason::DatabaseFault => "has a database with a fault of its own; tell its operator",
+        UnavailableReason::DatabaseDiffers => "has a database that is not as its schema wants it; tell its operator",
+        UnavailableReason::Other => return None,
+    })
 }
 
 /// Why nothing may be sent from the database, and what to do.

@@ -8,7 +8,7 @@ use tidemark_core::chain::Chain;
 use tidemark_core::ids::StationNumber;
 use tidemark_core::joincode::JoinCode;
 use tidemark_core::limits::FrameLimits;
-use tidemark_core::protocol::{JoinReply, Problem, ProblemCode, StationReply};
+use tidemark_core::protocol::{JoinReply, Problem, ProblemCode, StationReply, UnavailableReason};
 use tidemark_wasm::error::{Code, Failure};
 use tidemark_wasm::session::{Options, Session};
 use tidemark_wasm::words;
@@ -130,6 +130,35 @@ fn a_code_that_is_not_taken_says_why_to_programs_and_to_people() {
         assert_eq!((failure.code, failure.reason), (code, reason), "{failure}");
         assert!(!failure.message.contains("`tidemark "), "{failure}");
     }
+}
+
+#[test]
+fn what_a_page_waits_for_is_said_by_its_reason() {
+    use UnavailableReason as Reason;
+    let said = |problem: &Problem| {
+        let mut session = joined();
+        let Action::Send(request) = session.engine.next(&mut session.store, 0).unwrap() else { panic!() };
+        let reply = answer(problem.status, problem);
+        session.engine.on_reply(&mut session.store, 0, request.id, &reply).unwrap();
+        session.status().unwrap().last_error.clone().unwrap()
+    };
+    for (reason, word) in [
+        (Reason::ServerBusy, "as much to do"),
+        (Reason::ServerStopping, "being stopped"),
+        (Reason::DatabaseAway, "does not reach"),
+        (Reason::DatabaseStarting, "has started"),
+        (Reason::DatabaseReadOnly, "takes no writes"),
+        (Reason::DatabaseFull, "without room"),
+        (Reason::DatabaseLocked, "lock"),
+        (Reason::DatabaseBusy, "free connection"),
+        (Reason::DatabaseFault, "fault of its own"),
+        (Reason::DatabaseDiffers, "as its schema wants it"),
+        (Reason::Other, "the server answered: because"),
+    ] {
+        let said = said(&Problem::unavailable(reason, "because"));
+        assert!(said.contains(word) && !said.contains("`tidemark"), "{said}");
+    }
+    assert!(said(&Problem::new(ProblemCode::TooManyRequests, "because")).contains("asked too often"));
 }
 
 #[test]

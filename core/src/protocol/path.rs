@@ -22,5 +22,7 @@ pub const REJOIN: &str = "/v1/rejoin";
 pub const REPORTS: &str = "/v1/reports/";
 /// The program runs.
 pub const HEALTH: &str = "/healthz";
+/// The server serves.
+pub const STARTED: &str = "/startupz";
 /// The database answers and matches the schema.
 pub const READY: &str = "/readyz";

@@ -103,7 +103,7 @@ pub struct Problem {
     pub tidemark: Option<u64>,
     /// With [`ProblemCode::Gap`] and [`ProblemCode::Forked`]: the chain there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub chain: Option<Chain>,
+    pub chain: Option<Box<Chain>>,
     /// With [`ProblemCode::TooLarge`]: the bounds of one frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Box<FrameLimits>>,
@@ -113,6 +113,9 @@ pub struct Problem {
     /// With [`ProblemCode::Unavailable`]: why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<UnavailableReason>,
+    /// The cause in the words of whatever failed, for the log of the server that made the problem; it does not travel.
+    #[serde(skip)]
+    pub for_log: Option<Box<str>>,
     /// The remedy, where somebody must do something. A way out that this build does not know reads as none.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "remedy::known")]
     pub remedy: Option<Box<Remedy>>,
@@ -161,6 +164,7 @@ impl Problem {
             limits: None,
             joined_before: false,
             reason: None,
+            for_log: None,
             remedy: None,
         }
     }
@@ -171,11 +175,18 @@ impl Problem {
         Self { reason: Some(reason), ..Self::new(ProblemCode::Unavailable, detail) }
     }
 
+    /// Adds words for the log of the server.
+    #[must_use]
+    pub fn because(mut self, words: impl Into<Box<str>>) -> Self {
+        self.for_log = Some(words.into());
+        self
+    }
+
     /// Adds where the server stands.
     #[must_use]
     pub fn at(mut self, cursor: crate::decision::Cursor) -> Self {
         self.tidemark = Some(cursor.seq);
-        self.chain = Some(cursor.chain);
+        self.chain = Some(Box::new(cursor.chain));
         self
     }
 
@@ -224,8 +235,9 @@ mod tests {
         assert_eq!(serde_json::from_str::<Problem>(&json).unwrap(), problem);
         let later = json.replace("database-read-only", "database-asleep");
         assert_eq!(serde_json::from_str::<Problem>(&later).unwrap().reason, Some(UnavailableReason::Other));
-        let none = serde_json::to_string(&Problem::new(ProblemCode::Unavailable, "later")).unwrap();
-        assert!(!none.contains("reason"), "{none}");
+        let none = Problem::new(ProblemCode::Unavailable, "later").because("role tidemark may not log in");
+        let none = serde_json::to_string(&none).unwrap();
+        assert!(!none.contains("reason") && !none.contains("role"), "{none}");
     }
 
     #[test]

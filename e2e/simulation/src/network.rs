@@ -1,6 +1,6 @@
 //! The network: what becomes of a request and of its reply.
 
-use tidemark_client::sync::{Failure, Reply};
+use tidemark_client::sync::{Failure, FailureKind, Reply};
 
 use super::dice::{Draw as _, Purpose, stream};
 use super::faults::{Fault, FaultSet};
@@ -172,6 +172,6 @@ fn answer(status: u16, retry_after: Option<String>, body: &str) -> Reply {
 
 /// What a client hears when there is no answer.
 #[must_use]
-pub fn failure(timeout: bool, message: &str) -> Failure {
-    Failure { timeout, message: message.to_owned() }
+pub fn failure(kind: FailureKind, message: &str) -> Failure {
+    Failure { kind, message: message.to_owned() }
 }

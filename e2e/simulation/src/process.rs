@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use tidemark_client::sync::daemon::{BUSY_MS, Daemon, News, Step};
 use tidemark_client::sync::join::{self, Begin, JoinError};
-use tidemark_client::sync::{BackoffBounds, Config, Event, Failure, Reply, Request};
+use tidemark_client::sync::{Config, Event, Failure, Reply, Request};
 use tidemark_client::{Result, Secret, Store};
 use tidemark_core::frame::FrameHeader;
 use tidemark_core::limits::FrameLimits;
@@ -56,8 +56,7 @@ impl Process {
     pub fn start(disk: &Disk, file: &str, life: u64, seed: u64, patient: bool) -> Result<Self> {
         let commits = Commits::default();
         let store = Store::open_connection(disk.connect_process(&commits), file.to_owned())?;
-        let backoff =
-            if patient { Config::daemon(seed).backoff } else { BackoffBounds { first_ms: 250, max_ms: 5_000 } };
+        let backoff = if patient { Config::daemon(seed).backoff } else { Config::interactive(seed).backoff };
         let daemon = Daemon::start(Config { backoff, ..Config::daemon(seed) }, &store)?;
         let mut token = [0; 32];
         token[..8].copy_from_slice(&seed.to_le_bytes());

@@ -13,6 +13,7 @@ use tidemark_memory::{Footprint, MemoryUpstream, Moment};
 use tidemark_server::config::{ClockWindow, HttpLimits};
 use tidemark_server::http::{Endpoint, RequestBody};
 use tidemark_server::ingest::Ingest;
+use tidemark_server::upstream::error::Unavailability;
 use tidemark_server::upstream::{Cause, StoreError, Upstream};
 
 use super::clock::{MachineClock, ServerClock};
@@ -109,7 +110,7 @@ impl Weather {
             if !state.serving {
                 return Ok(());
             }
-            let unavailable = |what: &str| Err(StoreError::Unavailable(what.to_owned()));
+            let unavailable = |what: &str| Err(StoreError::unavailable(Unavailability::Away, what));
             if state.outage {
                 state.hits.push((Fault::DatabaseOutage, moment));
                 return unavailable("connection refused");

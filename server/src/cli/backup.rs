@@ -10,7 +10,7 @@ use tidemark_core::amount::count;
 use tidemark_core::rotation::{FOLDER, KEEP, parse_hours};
 
 use super::place::{Look, Place};
-use super::signal::stop_signal;
+use super::signal::Signals;
 use super::terminal::{self, print_json};
 use crate::admin::backup::series::{Schedule, make_folder, series};
 use crate::admin::backup::{Checked, Mode, back_up, restore as put_back};
@@ -124,7 +124,7 @@ pub(super) async fn backup(args: BackupArgs) -> anyhow::Result<()> {
         return Ok(());
     };
     make_folder(&schedule.folder)?;
-    let stop = stop_signal().context("cannot listen for signals")?;
+    let mut signals = Signals::listen().context("cannot listen for signals")?;
     tracing::info!(
         "backups of {database}: every {} h into {}, {} stay",
         schedule.every_hours,
@@ -133,7 +133,7 @@ pub(super) async fn backup(args: BackupArgs) -> anyhow::Result<()> {
     );
     tokio::select! {
         () = schedule.run() => {}
-        () = stop => tracing::info!("stopping"),
+        () = signals.first() => tracing::info!("stopping"),
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ mod backup;
 mod export;
 mod import;
 mod invitation;
+mod limits;
 mod log;
 mod manual;
 mod migrate;

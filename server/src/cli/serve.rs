@@ -8,15 +8,18 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use tidemark_core::limits::FrameLimits;
+use tokio::task::JoinHandle;
 
 use super::backup::ServeBackups;
+use super::limits::LimitArgs;
 use super::place::{FoundIn, Place};
-use super::signal::stop_signal;
+use super::signal::Signals;
 use super::span::span_ms;
 use super::window::WindowArgs;
 use crate::config::{CHUNKS_MAX, DEFAULT_LISTEN, REPORTS_EVERY, STATEMENT_TIMEOUT, ServerConfig};
+use crate::descriptors;
 use crate::http::{self, MOUNT, Site};
-use crate::server::Server;
+use crate::server::{RunningServer, Server};
 
 #[derive(Args)]
 pub(super) struct ServeArgs {
@@ -59,6 +62,8 @@ pub(super) struct ServeArgs {
     keep: Keep,
     #[command(flatten)]
     backups: ServeBackups,
+    #[command(flatten)]
+    limits: LimitArgs,
 }
 
 /// The time for which settled rejects and old prints are kept; `None`: for ever.
@@ -75,6 +80,30 @@ fn keep(text: &str) -> Result<Keep, String> {
 }
 
 pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
+    let mut signals = Signals::listen().context("cannot listen for signals")?;
+    let (server, backups) = tokio::select! {
+        started = start(args) => started?,
+        () = signals.first() => {
+            tracing::info!("stopped before it served");
+            return Ok(());
+        }
+    };
+    {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "listening on {}", server.url()).and_then(|()| out.flush()).context("cannot write to stdout")?;
+    }
+    signals.first().await;
+    tracing::info!("stopping: not ready any more, running requests are finished");
+    if let Some(backups) = backups {
+        backups.abort();
+    }
+    server.shutdown().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Starts what there is to serve, and the backups if any are wanted. Waits for the database.
+async fn start(args: ServeArgs) -> anyhow::Result<(RunningServer, Option<JoinHandle<()>>)> {
     let mut config = ServerConfig::new(args.place.database()?);
     let (schema, origin) = args.place.schema(&config.database).await?;
     let of = match origin {
@@ -85,6 +114,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     tracing::info!("schema: {} version {}, from {of}", schema.name(), schema.version());
     config.schema = Arc::new(schema);
     config.listen = args.listen;
+    config.http = args.limits.limits();
     config.pool_max = args.pool_max;
     config.limits.rows_max = args.batch_rows_max;
     config.chunks_max = args.batch_chunks_max;
@@ -101,21 +131,10 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
         let from = args.web.map_or_else(|| "this program".to_owned(), |folder| folder.display().to_string());
         tracing::info!("field notebook: {MOUNT} from {from}, {}", config.site);
     }
-    let stop = stop_signal().context("cannot listen for signals")?;
+    descriptors::provide(&mut config);
     let database = config.database.clone();
     let server = Server::start(config).await?;
-    let backups = args.backups.start(database)?;
-    {
-        let mut out = std::io::stdout().lock();
-        writeln!(out, "listening on {}", server.url()).and_then(|()| out.flush()).context("cannot write to stdout")?;
-    }
-    stop.await;
-    tracing::info!("stopping: no new connections, running requests are finished");
-    if let Some(backups) = backups {
-        backups.abort();
-    }
-    server.shutdown().await;
-    Ok(())
+    Ok((server, args.backups.start(database)?))
 }
 
 /// Reads an address to listen on.

@@ -1,10 +1,16 @@
 //! A request on its way to its handler, with the bound of its body.
 
+use std::sync::Arc;
+
 use hyper::Request;
 use tidemark_core::protocol::Problem;
+use tokio::time::Instant;
 
+use super::address::Address;
 use super::body::{self, Held};
+use super::connections::Seat;
 use super::endpoint::{Endpoint, RequestBody};
+use super::memory::Holder;
 
 /// Most bytes of a request's body.
 #[derive(Debug, Clone, Copy)]
@@ -20,18 +26,31 @@ pub(super) struct Asked<'a> {
     pub(super) endpoint: &'a Endpoint,
     pub(super) request: &'a mut Request<RequestBody>,
     pub(super) body_max: BodyMax,
+    /// When the request must have come in whole.
+    pub(super) until: Instant,
 }
 
 impl Asked<'_> {
-    /// Reads the body.
+    /// Where it came from, if it came over a socket.
+    pub(super) fn address(&self) -> Option<Address> {
+        address_of(self.request)
+    }
+
+    /// Judges by the head whether the body is taken, and then reads it.
     ///
     /// # Errors
     /// When it is longer than the route takes, comes too slowly, or there is no room for it now.
-    pub(super) async fn body(&mut self) -> Result<Held, Problem> {
+    pub(super) async fn body(&mut self, holder: Holder) -> Result<Held, Problem> {
         let bytes_max = match self.body_max {
             BodyMax::Bytes(bytes_max) => bytes_max,
             BodyMax::Frame => self.endpoint.ingest.limits().frame_bytes_max as usize,
         };
-        body::read(self.endpoint, self.request.body_mut(), bytes_max).await
+        let share = body::admit(self.endpoint, self.request.body(), holder, bytes_max)?;
+        body::read(self.endpoint, self.request.body_mut(), share, bytes_max, self.until).await
     }
+}
+
+/// Where a request came from, if it came over a socket.
+pub(super) fn address_of(request: &Request<RequestBody>) -> Option<Address> {
+    request.extensions().get::<Arc<Seat>>().map(|seat| seat.address())
 }

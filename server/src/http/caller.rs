@@ -1,12 +1,16 @@
 //! The one who asks: the station whose token a request carries.
 
 use std::fmt::{self, Display};
+use std::sync::Arc;
 
 use hyper::Request;
 use hyper::header::AUTHORIZATION;
-use tidemark_core::protocol::{Problem, ProblemCode, Remedy};
+use tidemark_core::protocol::{Problem, ProblemCode, Remedy, UnavailableReason};
 use tidemark_core::value::unhex;
 
+use super::address::Address;
+use super::asked::address_of;
+use super::connections::{NoRoom, Seat};
 use super::endpoint::{Endpoint, RequestBody};
 use crate::ingest::store_problem;
 use crate::stations::{StationRecord, secret_hash};
@@ -25,14 +29,29 @@ impl Display for Caller {
 pub(super) async fn authenticate(
     endpoint: &Endpoint,
     request: &mut Request<RequestBody>,
-) -> Result<StationRecord, Problem> {
+) -> Result<Arc<StationRecord>, Problem> {
     let token_hash = secret_hash(&token(request)?);
     let station = station_of_token(endpoint, request, token_hash).await?;
     match (station.revoked_at_ms, station.number) {
         (Some(_), Some(number)) => Err(endpoint.ingest.revoked(number).await),
         _ if !station.takes(&token_hash) => Err(token_ended(&station)),
-        _ => Ok(station),
+        _ => {
+            knows(request, token_hash, &format_args!("{:?}", station.name))?;
+            Ok(station)
+        }
     }
+}
+
+/// Notes that the connection is that of a valid token: it counts with that token's from now on.
+///
+/// # Errors
+/// When the token has as many as it may, all of them busy.
+pub(super) fn knows(request: &Request<RequestBody>, token_hash: [u8; 32], who: &dyn Display) -> Result<(), Problem> {
+    let seat = request.extensions().get::<Arc<Seat>>();
+    seat.map_or(Ok(()), |seat| seat.belongs_to(token_hash, who)).map_err(|NoRoom| {
+        let detail = "as many requests with this token run as may at once; try again soon";
+        Problem::unavailable(UnavailableReason::ServerBusy, detail)
+    })
 }
 
 /// The station that a file was before: as [`authenticate`], but a token that ended, or whose station did, is still
@@ -40,7 +59,7 @@ pub(super) async fn authenticate(
 pub(super) async fn authenticate_former(
     endpoint: &Endpoint,
     request: &mut Request<RequestBody>,
-) -> Result<StationRecord, Problem> {
+) -> Result<Arc<StationRecord>, Problem> {
     let token_hash = secret_hash(&token(request)?);
     station_of_token(endpoint, request, token_hash).await
 }
@@ -61,16 +80,34 @@ async fn station_of_token(
     endpoint: &Endpoint,
     request: &mut Request<RequestBody>,
     token_hash: [u8; 32],
-) -> Result<StationRecord, Problem> {
-    let upstream = endpoint.ingest.upstream();
-    let station = upstream.station_by_token(token_hash).await.map_err(store_problem)?;
-    let unknown = || {
-        let detail = "the server does not know this token";
-        Problem::new(ProblemCode::Unauthorized, detail).helped_by(Remedy::RejoinAnew)
+) -> Result<Arc<StationRecord>, Problem> {
+    let now_ms = endpoint.ingest.clock().now_ms();
+    let station = match endpoint.tokens.fresh(&token_hash, now_ms) {
+        Some(station) => station,
+        None => ask(endpoint, address_of(request), token_hash, now_ms).await?,
     };
-    let station = station.ok_or_else(unknown)?;
     let caller = station.number.map_or_else(|| station.name.clone(), |number| number.to_string());
     request.extensions_mut().insert(Caller(caller));
+    Ok(station)
+}
+
+/// Asks the database whose token it is.
+async fn ask(
+    endpoint: &Endpoint,
+    address: Option<Address>,
+    token_hash: [u8; 32],
+    now_ms: i64,
+) -> Result<Arc<StationRecord>, Problem> {
+    let tokens = &endpoint.tokens;
+    tokens.may_ask(&token_hash, address, now_ms)?;
+    let station = endpoint.ingest.upstream().station_by_token(token_hash).await.map_err(store_problem)?;
+    let Some(station) = station.map(Arc::new) else {
+        tokens.forget(&token_hash);
+        tokens.note_failed(address, now_ms);
+        let detail = "the server does not know this token";
+        return Err(Problem::new(ProblemCode::Unauthorized, detail).helped_by(Remedy::RejoinAnew));
+    };
+    tokens.note(token_hash, &station, now_ms);
     Ok(station)
 }
 

@@ -86,9 +86,14 @@ impl Cors {
         let mut told = self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if told.len() < TOLD_MAX && !told.iter().any(|told| told == origin) {
             told.push(origin.to_vec());
-            tracing::info!(
-                "a page of {shown} may not use this server; if it should, serve with --allow-origin {shown}"
-            );
+            // A page without an origin, of a file or a sandbox, cannot be let in by name.
+            if origin == b"null" {
+                tracing::info!("a page without an origin may not use this server; serve the page over HTTP");
+            } else {
+                tracing::info!(
+                    "a page of {shown} may not use this server; if it should, serve with --allow-origin {shown}"
+                );
+            }
         } else {
             tracing::debug!("a page of {shown} may not use this server");
         }

@@ -2,27 +2,35 @@
 
 use std::sync::Arc;
 
-use tidemark_core::protocol::{Problem, ProblemCode};
+use tidemark_core::protocol::{Problem, ProblemCode, UnavailableReason};
 use tidemark_core::schema::Fingerprint;
 use tidemark_core::survey::{DigestReply, DigestRequest};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::asked::Asked;
+use super::memory::Holder;
 use super::push::number_of;
+use super::turns::Want;
 use crate::ingest::store_problem;
 use crate::stations::StationRecord;
 use crate::survey::Survey;
 
-pub(super) async fn digest(mut asked: Asked<'_>, station: StationRecord) -> Result<DigestReply, Problem> {
+/// The memory that a survey may take, in bytes: what is asked, as many rows as a reply lists, and the reply.
+const SURVEY_BYTES: usize = 16 << 20;
+
+fn busy() -> Problem {
+    let detail = "the server verifies as many stations as it can; try again soon";
+    Problem::unavailable(UnavailableReason::ServerBusy, detail)
+}
+
+pub(super) async fn digest(mut asked: Asked<'_>, station: Arc<StationRecord>) -> Result<DigestReply, Problem> {
     let endpoint = asked.endpoint;
     let number = number_of(&station)?;
-    let held = asked.body().await?;
-    let turn = tokio::time::timeout(endpoint.limits.turn_timeout, Arc::clone(&endpoint.surveys).acquire_owned()).await;
-    let Ok(Ok(turn)) = turn else {
-        return Err(Problem::new(
-            ProblemCode::Unavailable,
-            "the server verifies as many stations as it can; try again soon",
-        ));
-    };
+    if endpoint.surveys.is_late(endpoint.limits.turn_timeout) {
+        return Err(busy());
+    }
+    let held = asked.body(Holder::Station(number)).await?;
     let bad = |what: String| Problem::new(ProblemCode::BadRequest, format!("the question is not well formed: {what}"));
     let request: DigestRequest = serde_json::from_slice(&held.bytes).map_err(|error| bad(error.to_string()))?;
     drop(held);
@@ -31,13 +39,17 @@ pub(super) async fn digest(mut asked: Asked<'_>, station: StationRecord) -> Resu
     endpoint.ingest.accepts(fingerprint).await?;
     let schema = endpoint.ingest.schema_of(fingerprint).await?;
     request.check(&schema).map_err(bad)?;
+    let want = Want { station: number, cost: 0, bytes: SURVEY_BYTES, tables: Arc::default() };
+    let until = Instant::now() + endpoint.limits.turn_timeout;
+    let turn = endpoint.surveys.turn(want, until).await.map_err(|_| busy())?;
     let upstream = Arc::clone(endpoint.ingest.upstream());
-    // A task of its own, with its turn: clients that ask and hang up cannot pile up readings.
-    let surveying = tokio::spawn(async move {
+    // A task of its own, for a panic to end in; it ends with this request, and gives its turn back then.
+    let mut surveying = JoinSet::new();
+    surveying.spawn(async move {
         let _turn = turn;
         upstream.survey(number, Survey::new(schema, request.asks)).await.map_err(store_problem)
     });
-    let surveyed = surveying.await;
+    let surveyed = surveying.join_next().await.expect("BUG: it was spawned");
     let (cursor, survey) = endpoint.ingest.panics().joined("surveying rows", &number, surveyed)??;
     Ok(DigestReply { tidemark: cursor.seq, chain: cursor.chain, answers: survey.answers() })
 }

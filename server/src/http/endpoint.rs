@@ -1,21 +1,25 @@
 //! An endpoint: one upstream, the bounds of its requests, and what they share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
-use tokio::sync::Semaphore;
 
 use super::cors::Cors;
 use super::load::Load;
+use super::memory::Memory;
 use super::origin::Origin;
 use super::site::Site;
+use super::stopping::Stopping;
+use super::tokens::{Attempts, Tokens};
+use super::turns::Turns;
 use crate::bounds::HttpLimits;
 use crate::ingest::Ingest;
 use crate::panics::Panics;
 
-/// Bytes of bodies are counted in units of this many, so that they fit a semaphore.
-pub(super) const BODY_UNIT_BYTES: usize = 1024;
+/// How long after a failure the database is asked again for its stations.
+const EXPECT_AGAIN: Duration = Duration::from_secs(5);
 
 /// A request's body: hyper's own when it came over a socket, any other in a simulation.
 pub type RequestBody = BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
@@ -24,13 +28,19 @@ pub type RequestBody = BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 pub struct Endpoint {
     pub(super) ingest: Arc<Ingest>,
     pub(super) limits: HttpLimits,
-    /// Units of body bytes that may be in memory.
-    pub(super) body_units: Arc<Semaphore>,
-    /// Batches that may be decoded and applied at once.
-    pub(super) turns: Arc<Semaphore>,
-    /// Surveys that may run at once.
-    pub(super) surveys: Arc<Semaphore>,
+    /// The bodies in memory.
+    pub(super) bodies: Arc<Memory>,
+    /// The batches that are being decoded, and the memory of those that were.
+    pub(super) decoding: Arc<Turns>,
+    /// The batches that are being applied.
+    pub(super) applying: Arc<Turns>,
+    /// The surveys that run.
+    pub(super) surveys: Arc<Turns>,
     pub(super) load: Load,
+    /// What is known of tokens.
+    pub(super) tokens: Tokens,
+    /// Whether the server is being stopped.
+    pub(super) stopping: Stopping,
     /// The web pages of other origins that may read the answers.
     pub(super) cors: Cors,
     /// The field notebook.
@@ -41,16 +51,17 @@ impl Endpoint {
     /// An endpoint for one upstream, without a notebook, and for no web page of another origin.
     #[must_use]
     pub fn new(ingest: Arc<Ingest>, limits: HttpLimits) -> Self {
-        let body_units = Arc::new(Semaphore::new(limits.body_bytes_total.div_ceil(BODY_UNIT_BYTES)));
-        let turns = Arc::new(Semaphore::new(limits.applies_max));
-        let surveys = Arc::new(Semaphore::new(limits.surveys_max));
+        let attempts = Attempts { burst: limits.attempts_max, per_second: limits.attempts_per_second };
         Self {
             ingest,
             limits,
-            body_units,
-            turns,
-            surveys,
+            bodies: Memory::new(limits.memory_bytes_max / 2, limits.station_bodies_max),
+            decoding: Turns::new(limits.decodes_max, limits.memory_bytes_max / 8 * 3),
+            applying: Turns::new(limits.applies_max, usize::MAX),
+            surveys: Turns::new(limits.surveys_max, limits.memory_bytes_max / 8),
             load: Load::default(),
+            tokens: Tokens::new(attempts),
+            stopping: Stopping::default(),
             cors: Cors::default(),
             site: Arc::default(),
         }
@@ -66,6 +77,17 @@ impl Endpoint {
     #[must_use]
     pub fn with_site(self, site: Arc<Site>) -> Self {
         Self { site, ..self }
+    }
+
+    /// Learns which tokens are stations', so that none of these is taken for one that somebody makes up. Tries until the
+    /// database answers.
+    pub async fn expect_stations(&self) {
+        loop {
+            match self.ingest.upstream().stations().await {
+                Ok(stations) => return self.tokens.expect(stations.into_iter().map(|station| station.record)),
+                Err(_) => tokio::time::sleep(EXPECT_AGAIN).await,
+            }
+        }
     }
 
     /// The panics of this program while it answered.

@@ -1,10 +1,10 @@
 //! The small answers: the program runs, its database is ready, its schema, a file of the notebook.
 
-use tidemark_core::protocol::{Problem, ProblemCode};
+use tidemark_core::protocol::Problem;
 
 use super::asked::Asked;
 use super::problem::{Reply, text};
-use crate::ingest::store_problem;
+use crate::ingest::{differs, store_problem};
 
 /// The program runs.
 pub(super) fn alive() -> Result<Reply, Problem> {
@@ -17,11 +17,7 @@ pub(super) async fn ready(asked: Asked<'_>) -> Result<Reply, Problem> {
     if differences.is_empty() {
         return Ok(text("ready\n"));
     }
-    tracing::error!("the upstream database does not match the schema: {}", differences.join("; "));
-    Err(Problem::new(
-        ProblemCode::Unavailable,
-        "the upstream database does not match the schema; the server's log says how",
-    ))
+    Err(differs(&differences))
 }
 
 /// The schema file that the server goes by.

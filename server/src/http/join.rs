@@ -5,12 +5,14 @@ use tidemark_core::schema::Fingerprint;
 use tidemark_core::value::{parse_uuid, unhex};
 
 use super::asked::Asked;
+use super::memory::Holder;
 use crate::ingest::store_problem;
 use crate::stations::{JoinAsk, JoinOutcome, StationRecord, secret_hash};
 
 pub(super) async fn join(mut asked: Asked<'_>) -> Result<JoinReply, Problem> {
     let endpoint = asked.endpoint;
-    let held = asked.body().await?;
+    let address = asked.address();
+    let held = asked.body(Holder::Unknown(address)).await?;
     let bad =
         |what: &str| Problem::new(ProblemCode::BadRequest, format!("the request to join is not well formed: {what}"));
     // The parser's message would quote the text, which holds secrets.
@@ -29,7 +31,9 @@ pub(super) async fn join(mut asked: Asked<'_>) -> Result<JoinReply, Problem> {
         now_ms: ingest.clock().now_ms(),
     };
     // The code first: who has none learns nothing of the schema.
+    endpoint.tokens.may_try(address, ask.now_ms)?;
     if !ingest.upstream().knows_code(ask.code_hash).await.map_err(store_problem)? {
+        endpoint.tokens.note_failed(address, ask.now_ms);
         return Err(unknown());
     }
     ingest.accepts(fingerprint).await?;

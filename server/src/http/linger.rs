@@ -41,6 +41,10 @@ impl<S> Lingering<S> {
     pub(super) const fn new(stream: S, left: Arc<AtomicBool>) -> Self {
         Self { stream, left, time: TIME, ending: None }
     }
+
+    pub(super) fn into_inner(self) -> S {
+        self.stream
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Lingering<S> {

@@ -1,14 +1,9 @@
-//! The load of the server, and the time after which a refused client is to come back.
+//! The time after which a refused client is to come back.
 //!
 //! A refused client is told a time of its own to come back: as many a second as cost the server nothing, one after
 //! the other. So the time grows with how many are refused, and those who were refused together do not come together.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
-use tidemark_core::protocol::{Problem, ProblemCode};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use std::sync::{Mutex, PoisonError};
 
 /// Nobody is told to come back sooner, in milliseconds.
 const SOONEST_MS: i64 = 2_000;
@@ -17,11 +12,9 @@ const LATEST_MS: i64 = 300_000;
 /// Refused clients come back one in this many milliseconds: 20 a second.
 const APART_MS: i64 = 50;
 
-/// The load of the server.
+/// The load of the server, as refused clients feel it.
 #[derive(Debug, Default)]
 pub(super) struct Load {
-    /// The time that the last request waited for its turn, in milliseconds; one that gave up waited as long as one may.
-    waited_ms: AtomicU64,
     told: Mutex<Told>,
 }
 
@@ -44,47 +37,6 @@ impl Load {
         *told = Told { at_ms: now_ms, queue_ms: (queue_ms + APART_MS).min(LATEST_MS) };
         ((SOONEST_MS + queue_ms) / 1_000).min(LATEST_MS / 1_000)
     }
-
-    /// Waits for a turn, at most as long as `timeout`.
-    ///
-    /// # Errors
-    /// `busy`, when there was none.
-    pub(super) async fn turn(
-        &self,
-        turns: &Arc<Semaphore>,
-        timeout: Duration,
-        now_ms: &(dyn Fn() -> i64 + Sync),
-        busy: &'static str,
-    ) -> Result<OwnedSemaphorePermit, Problem> {
-        let since_ms = now_ms();
-        let turn = tokio::time::timeout(timeout, Arc::clone(turns).acquire_owned()).await;
-        let waited_ms = match turn {
-            Ok(_) => u64::try_from(now_ms().saturating_sub(since_ms)).unwrap_or(0).min(millis(timeout)),
-            Err(_) => millis(timeout),
-        };
-        self.waited_ms.store(waited_ms, Ordering::Relaxed);
-        match turn {
-            Ok(Ok(turn)) => Ok(turn),
-            _ => Err(Problem::new(ProblemCode::Unavailable, busy)),
-        }
-    }
-
-    /// Refuses what would wait for its turn in vain, before its body is read: no turn is free, and the last who
-    /// waited did so for at least half as long as one may.
-    ///
-    /// # Errors
-    /// `busy`.
-    pub(super) fn shed(&self, turns: &Semaphore, timeout: Duration, busy: &'static str) -> Result<(), Problem> {
-        let is_late = self.waited_ms.load(Ordering::Relaxed) >= (millis(timeout) / 2).max(1);
-        if is_late && turns.available_permits() == 0 {
-            return Err(Problem::new(ProblemCode::Unavailable, busy));
-        }
-        Ok(())
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -114,19 +66,5 @@ mod tests {
         assert_eq!(load.retry_after_s(NOW_MS + 60_000), 2);
         (0..400).for_each(|_| assert!(load.retry_after_s(NOW_MS + 60_000) >= 2));
         assert_eq!(load.retry_after_s(NOW_MS - 86_400_000), 2);
-    }
-
-    #[tokio::test]
-    async fn who_would_wait_in_vain_is_refused_before_the_body() {
-        let (load, turns, now) = (Load::default(), Arc::new(Semaphore::new(1)), || NOW_MS);
-        let timeout = Duration::from_millis(20);
-        let held = load.turn(&turns, timeout, &now, "busy").await.unwrap();
-        assert_eq!(load.shed(&turns, timeout, "busy"), Ok(()), "nobody has waited long yet");
-        assert!(load.turn(&turns, timeout, &now, "busy").await.is_err());
-        assert_eq!(load.shed(&turns, timeout, "busy").unwrap_err().detail, "busy");
-        drop(held);
-        assert_eq!(load.shed(&turns, timeout, "busy"), Ok(()), "a turn is free");
-        let _held = load.turn(&turns, timeout, &now, "busy").await.unwrap();
-        assert_eq!(load.shed(&turns, timeout, "busy"), Ok(()), "the last did not wait");
     }
 }

@@ -1,40 +1,55 @@
 //! The endpoint: HTTP/1 by hyper. Everything a client sends is bounded in bytes and in time.
 //!
 //! ```text
-//! serve: connection ─▶ router: CORS · panics caught ─▶ routes: path → who may, body, handler ─▶ reply or problem
+//! serve ─▶ talk: connection ─▶ router: CORS · panics caught ─▶ routes: path → who may, body, handler ─▶ reply or problem
 //! ```
 //!
 //! | file | what lives there |
 //! |---|---|
-//! | `endpoint`, `serve` | what requests share; connections |
+//! | `endpoint`, `stopping` | what requests share; the server's way to its end |
+//! | `serve`, `talk` | the door, and one connection from its first byte to its end |
+//! | `connections`, `address`, `closings` | who holds connections, who must go, and what the operator reads of it |
+//! | `deadline`, `rewound`, `linger` | streams: peers that take nothing; bytes read early; the end of what was not read |
 //! | `routes`, `router` | the table of paths, and the way through it |
-//! | `asked`, `body`, `caller`, `load` | a request: its body within bounds, whose it is, how long it may wait |
+//! | `asked`, `body`, `memory` | a request and its body, within the bounds of time and memory |
+//! | `caller`, `tokens` | whose it is |
+//! | `turns`, `load` | who goes next, and when who is refused comes again |
 //! | `join`, `rejoin`, `push`, `station`, `digest`, `rejects`, `facts`, `reports` | the handlers |
 //! | `site` | the field notebook |
 //! | `cors`, `origin` | pages of other origins |
-//! | `linger`, `problem` | the end of a connection that was not read; replies |
+//! | `problem` | replies |
 
+mod address;
 mod asked;
 mod body;
 mod caller;
+mod closings;
+mod connections;
 mod cors;
+mod deadline;
 mod digest;
 mod endpoint;
 mod facts;
 mod join;
 mod linger;
 mod load;
+mod memory;
 mod origin;
 mod problem;
 mod push;
 mod rejects;
 mod rejoin;
 mod reports;
+mod rewound;
 mod router;
 mod routes;
 mod serve;
 mod site;
 mod station;
+mod stopping;
+mod talk;
+mod tokens;
+mod turns;
 
 pub use self::endpoint::{Endpoint, RequestBody};
 pub use self::origin::{Origin, OriginError};

@@ -1,47 +1,111 @@
 //! `POST /v1/push`: a frame in, the tidemark out.
+//!
+//! ```text
+//! head: token · load · schema · memory ─▶ body ─▶ turn to decode ─▶ Decoded ─▶ turn to apply ─▶ apply ─▶ reply
+//! ```
 
 use std::sync::Arc;
 
+use tidemark_core::frame::FrameHeader;
 use tidemark_core::ids::StationNumber;
-use tidemark_core::protocol::{Problem, ProblemCode, PushReply};
+use tidemark_core::protocol::{Problem, ProblemCode, PushReply, SCHEMA_HEADER, UnavailableReason};
+use tidemark_core::schema::Fingerprint;
+use tokio::time::Instant;
 
 use super::asked::Asked;
+use super::body::Held;
 use super::endpoint::Endpoint;
+use super::memory::Holder;
+use super::turns::{NoTurn, Turn, Want};
+use crate::ingest::{Decoded, ROW_BYTES};
 use crate::stations::StationRecord;
-
-/// The refusal of a batch that cannot be applied soon.
-const BUSY: &str = "the server applies as many batches as it can; try again soon";
 
 /// Refuses while a batch would wait for its turn in vain; before it is read, and before a station that asks where it
 /// stands sends it.
 pub(super) fn admit(endpoint: &Endpoint) -> Result<(), Problem> {
-    endpoint.load.shed(&endpoint.turns, endpoint.limits.turn_timeout, BUSY)
+    let timeout = endpoint.limits.turn_timeout;
+    if endpoint.applying.is_late(timeout) || endpoint.decoding.is_late(timeout) {
+        return Err(no_turn(NoTurn::Busy));
+    }
+    Ok(())
 }
 
-pub(super) async fn push(mut asked: Asked<'_>, station: StationRecord) -> Result<PushReply, Problem> {
+/// The refusal of a batch that cannot be applied soon.
+fn no_turn(reason: NoTurn) -> Problem {
+    let (reason, detail) = match reason {
+        NoTurn::Busy => (UnavailableReason::ServerBusy, "the server applies as many batches as it can; try again soon"),
+        NoTurn::Locked => (
+            UnavailableReason::DatabaseLocked,
+            "somebody holds a lock on a table of the server's database that this batch writes; try again soon",
+        ),
+    };
+    Problem::unavailable(reason, detail)
+}
+
+/// The schema that a frame follows, where the head of its request says so: one that the server does not take is refused
+/// before it is read.
+async fn judge_schema(asked: &Asked<'_>) -> Result<(), Problem> {
+    let Some(said) = asked.request.headers().get(SCHEMA_HEADER) else { return Ok(()) };
+    let fingerprint = said.to_str().ok().and_then(Fingerprint::from_hex);
+    let bad = || Problem::new(ProblemCode::BadRequest, format!("`{SCHEMA_HEADER}` is not 64 hex digits"));
+    asked.endpoint.ingest.accepts(fingerprint.ok_or_else(bad)?).await
+}
+
+pub(super) async fn push(mut asked: Asked<'_>, station: Arc<StationRecord>) -> Result<PushReply, Problem> {
     let endpoint = asked.endpoint;
     let number = number_of(&station)?;
     admit(endpoint)?;
-    let held = asked.body().await?;
-    let clock = endpoint.ingest.clock();
-    let turn = endpoint.load.turn(&endpoint.turns, endpoint.limits.turn_timeout, &|| clock.now_ms(), BUSY).await?;
+    judge_schema(&asked).await?;
+    let held = asked.body(Holder::Station(number)).await?;
+    let until = Instant::now() + endpoint.limits.turn_timeout;
+    let cost = held.bytes.len() as u64;
+    let (job, memory) = decode(endpoint, number, held, until).await?;
+    let want = Want { station: number, cost, bytes: 0, tables: job.tables() };
+    let turn = endpoint.applying.turn(want, until).await.map_err(no_turn)?;
     let ingest = Arc::clone(&endpoint.ingest);
     // A task of its own: a client that hangs up drops this request, and must not cut a transaction in half.
     let applying = tokio::spawn(async move {
-        let _turn = turn;
-        let header = ingest.open(number, &held.bytes)?;
-        let schema = ingest.schema_of(header.fingerprint).await?;
-        let decoding = Arc::clone(&ingest);
-        let job = tokio::task::spawn_blocking(move || {
-            let _share = held.share;
-            decoding.decode(schema, &held.bytes)
-        });
-        let decoded = job.await;
-        let job = ingest.panics().joined("decoding a frame", &number, decoded)??;
-        ingest.apply(job).await
+        let (turn, _memory) = (turn, memory);
+        let applied = ingest.apply(job).await;
+        match &applied {
+            Ok(_) => turn.went_through(),
+            Err(problem) if problem.reason == Some(UnavailableReason::DatabaseLocked) => turn.was_locked(),
+            Err(_) => {}
+        }
+        applied
     });
     let applied = applying.await;
     endpoint.ingest.panics().joined("taking a frame", &number, applied)?
+}
+
+/// Decodes a frame in its turn. The memory of the batch is given back with the turn that is returned.
+async fn decode(
+    endpoint: &Endpoint,
+    station: StationNumber,
+    held: Held,
+    until: Instant,
+) -> Result<(Decoded, Turn), Problem> {
+    let ingest = &endpoint.ingest;
+    let header = ingest.open(station, &held.bytes)?;
+    let schema = ingest.schema_of(header.fingerprint).await?;
+    let want = Want { station, cost: held.bytes.len() as u64, bytes: expected_bytes(&header), tables: Arc::default() };
+    let mut turn = endpoint.decoding.turn(want, until).await.map_err(no_turn)?;
+    let decoding = Arc::clone(ingest);
+    let job = tokio::task::spawn_blocking(move || {
+        let Held { bytes, share } = held;
+        let decoded = decoding.decode(schema, &bytes)?;
+        drop((bytes, share));
+        turn.set_bytes(decoded.bytes());
+        turn.leave_slot();
+        Ok((decoded, turn))
+    });
+    let decoded = job.await;
+    ingest.panics().joined("decoding a frame", &station, decoded)?
+}
+
+/// The memory that a frame may take when it is unfolded, by its head, in bytes.
+const fn expected_bytes(header: &FrameHeader) -> usize {
+    2 * header.raw_bytes as usize + ROW_BYTES * header.count as usize
 }
 
 pub(super) fn number_of(station: &StationRecord) -> Result<StationNumber, Problem> {

@@ -2,6 +2,7 @@
 //! the station.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use tidemark_core::ids::StationNumber;
 use tidemark_core::limits::ASKED_REJECTS_MAX;
@@ -9,15 +10,16 @@ use tidemark_core::protocol::{Problem, ProblemCode, RejectFate, RejectsReply, Re
 
 use super::asked::Asked;
 use super::endpoint::Endpoint;
+use super::memory::Holder;
 use super::push::number_of;
 use crate::ingest::store_problem;
 use crate::ledger::rejects::{RejectFilter, RejectState};
 use crate::stations::StationRecord;
 
-pub(super) async fn rejects(mut asked: Asked<'_>, station: StationRecord) -> Result<RejectsReply, Problem> {
+pub(super) async fn rejects(mut asked: Asked<'_>, station: Arc<StationRecord>) -> Result<RejectsReply, Problem> {
     let endpoint = asked.endpoint;
     let number = number_of(&station)?;
-    let held = asked.body().await?;
+    let held = asked.body(Holder::Station(number)).await?;
     let bad = |what: String| Problem::new(ProblemCode::BadRequest, format!("the question is not well formed: {what}"));
     let request: RejectsRequest = serde_json::from_slice(&held.bytes).map_err(|error| bad(error.to_string()))?;
     if request.open.len() > ASKED_REJECTS_MAX {

@@ -1,6 +1,8 @@
 //! `GET /v1/history` and `POST /v1/rejoin`: a file finds out where its history parted from its number's, and goes on
 //! under another.
 
+use std::sync::Arc;
+
 use tidemark_core::decision::Cursor;
 use tidemark_core::protocol::{Problem, ProblemCode, Remedy};
 use tidemark_core::rejoin::{HISTORY_PRINTS_MAX, HistoryReply, Prints, RejoinReply, RejoinRequest};
@@ -9,13 +11,14 @@ use tidemark_core::value::{parse_uuid, unhex};
 
 use super::asked::Asked;
 use super::join::{exhausted, expired, unknown, used};
+use super::memory::Holder;
 use super::push::number_of;
 use crate::ingest::store_problem;
 use crate::rejoin::{Parting, RejoinAsk, RejoinOutcome};
 use crate::stations::{JoinAsk, StationRecord, secret_hash};
 
 /// `after=SEQ`, and nothing else.
-pub(super) async fn history(asked: Asked<'_>, former: StationRecord) -> Result<HistoryReply, Problem> {
+pub(super) async fn history(asked: Asked<'_>, former: Arc<StationRecord>) -> Result<HistoryReply, Problem> {
     let endpoint = asked.endpoint;
     let query = asked.request.uri().query();
     let after = query.and_then(|query| query.strip_prefix("after=")).and_then(|seq| seq.parse::<u64>().ok());
@@ -41,9 +44,10 @@ pub(super) async fn history(asked: Asked<'_>, former: StationRecord) -> Result<H
     })
 }
 
-pub(super) async fn rejoin(mut asked: Asked<'_>, former: StationRecord) -> Result<RejoinReply, Problem> {
+pub(super) async fn rejoin(mut asked: Asked<'_>, former: Arc<StationRecord>) -> Result<RejoinReply, Problem> {
     let endpoint = asked.endpoint;
-    let held = asked.body().await?;
+    let number = number_of(&former)?;
+    let held = asked.body(Holder::Station(number)).await?;
     let bad =
         |what: &str| Problem::new(ProblemCode::BadRequest, format!("the request to rejoin is not well formed: {what}"));
     // The parser's message would quote the text, which holds secrets.
@@ -65,7 +69,7 @@ pub(super) async fn rejoin(mut asked: Asked<'_>, former: StationRecord) -> Resul
             token_hash: secret_hash(&token),
             now_ms: ingest.clock().now_ms(),
         },
-        former: number_of(&former)?,
+        former: number,
         former_name: former.name.clone(),
         cursor: Cursor { seq: request.tidemark, chain: request.chain },
         parting: Parting { common: request.common, next: request.next },

@@ -6,8 +6,8 @@ use hyper::body::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
 use tidemark_core::protocol::{Problem, ProblemCode, Remedy, path};
 
-use super::asked::Asked;
-use super::caller::token;
+use super::asked::{Asked, address_of};
+use super::caller::{knows, token};
 use super::problem::Reply;
 
 use crate::ingest::store_problem;
@@ -28,15 +28,21 @@ pub(super) async fn report(asked: Asked<'_>) -> Result<Reply, Problem> {
         return Err(Problem::new(ProblemCode::NotFound, ReportError::OtherSchema.to_string()));
     };
     let token_hash = secret_hash(&token(request)?);
+    let (address, now_ms) = (address_of(request), endpoint.ingest.clock().now_ms());
+    endpoint.tokens.may_try(address, now_ms)?;
     let reader = upstream.ledger().reader_by_token(token_hash).await.map_err(store_problem)?;
     let unknown = || {
         let detail = "the server does not know this token; reports are read with a reader's";
         Problem::new(ProblemCode::Unauthorized, detail).helped_by(Remedy::AddReader)
     };
-    let reader = reader.ok_or_else(unknown)?;
+    let Some(reader) = reader else {
+        endpoint.tokens.note_failed(address, now_ms);
+        return Err(unknown());
+    };
     if reader.revoked_at_ms.is_some() {
         return Err(Problem::new(ProblemCode::Revoked, format!("reader {:?} was revoked", reader.name)));
     }
+    knows(request, token_hash, &format_args!("{:?}", reader.name))?;
     let name = request.uri().path().trim_start_matches(path::REPORTS);
     let query = request.uri().query().unwrap_or_default();
     let answered = answer(store, name, query, endpoint.ingest.clock().now_ms()).await;

@@ -7,7 +7,8 @@ use http_body_util::Full;
 use hyper::body::Body as _;
 use hyper::header::{ALLOW, CONNECTION, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
-use tidemark_core::protocol::{Problem, ProblemCode};
+use tidemark_core::protocol::{Problem, ProblemCode, UnavailableReason};
+use tokio::time::Instant;
 
 use super::asked::Asked;
 use super::caller::{Caller, authenticate, authenticate_former};
@@ -57,12 +58,32 @@ fn refuse(endpoint: &Endpoint, refusal: &Problem, request: &Request<RequestBody>
     match refusal.code {
         ProblemCode::MethodNotAllowed => headers.extend(allowed(request.uri().path()).map(allow).unwrap_or_default()),
         ProblemCode::Unavailable => {
-            let wait_s = endpoint.load.retry_after_s(endpoint.ingest.clock().now_ms());
+            let wait_s = endpoint.load.retry_after_s(endpoint.ingest.clock().now_ms()) + longer_s(refusal.reason);
             headers.insert(RETRY_AFTER, HeaderValue::from(wait_s));
         }
+        ProblemCode::TooManyRequests => drop(headers.insert(RETRY_AFTER, HeaderValue::from(TRY_AGAIN_S))),
         _ => {}
     }
     reply
+}
+
+/// After how many seconds somebody who tried too many tokens may try again.
+const TRY_AGAIN_S: i64 = 5;
+
+/// How much longer than for a busy server one waits for what takes longer to pass, in seconds.
+const fn longer_s(reason: Option<UnavailableReason>) -> i64 {
+    match reason {
+        Some(
+            UnavailableReason::DatabaseAway
+            | UnavailableReason::DatabaseReadOnly
+            | UnavailableReason::DatabaseFull
+            | UnavailableReason::DatabaseLocked
+            | UnavailableReason::DatabaseFault,
+        ) => 3,
+        // Somebody has to migrate it.
+        Some(UnavailableReason::DatabaseDiffers) => 8,
+        _ => 0,
+    }
 }
 
 /// The word of `Connection` in the answer to a request that was not read to its end.
@@ -112,9 +133,28 @@ async fn answer(endpoint: &Endpoint, request: &mut Request<RequestBody>) -> Resu
     Err(Problem::new(ProblemCode::MethodNotAllowed, detail))
 }
 
-/// Lets a route answer, once it is known that who asks may.
+/// Lets a route answer within the time that a request may take in all.
 async fn by(route: &'static Route, endpoint: &Endpoint, request: &mut Request<RequestBody>) -> Result<Reply, Problem> {
-    let asked = |request| Asked { endpoint, request, body_max: route.body_max };
+    let answering = admitted(route, endpoint, request);
+    tokio::time::timeout(endpoint.limits.request_timeout, answering).await.map_err(|_| {
+        let detail = "the server could not answer within the time a request may take; try again";
+        Problem::unavailable(UnavailableReason::ServerBusy, detail)
+    })?
+}
+
+/// Lets a route answer, once it is known that who asks may.
+async fn admitted(
+    route: &'static Route,
+    endpoint: &Endpoint,
+    request: &mut Request<RequestBody>,
+) -> Result<Reply, Problem> {
+    let limits = &endpoint.limits;
+    let time = match route.answers {
+        Answers::Anyone(_) => limits.anyone_timeout,
+        _ => limits.request_timeout,
+    };
+    let until = Instant::now() + time;
+    let asked = |request| Asked { endpoint, request, body_max: route.body_max, until };
     match route.answers {
         Answers::Anyone(handler) | Answers::Reader(handler) => handler(asked(request)).await,
         Answers::Station(handler) => {

@@ -1,6 +1,7 @@
 //! The routes: each path once, with its method, how much of a body it takes, who may ask, and what answers.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use hyper::Method;
 use serde::Serialize;
@@ -20,9 +21,9 @@ pub(super) enum Answers {
     /// Anybody may.
     Anyone(fn(Asked<'_>) -> Answer<'_>),
     /// A station, by its token.
-    Station(fn(Asked<'_>, StationRecord) -> Answer<'_>),
+    Station(fn(Asked<'_>, Arc<StationRecord>) -> Answer<'_>),
     /// A file that was this station, by that station's token, which may have ended.
-    Former(fn(Asked<'_>, StationRecord) -> Answer<'_>),
+    Former(fn(Asked<'_>, Arc<StationRecord>) -> Answer<'_>),
     /// A program that may read reports, by a reader's token: the handler knows the readers.
     Reader(fn(Asked<'_>) -> Answer<'_>),
 }
@@ -85,9 +86,18 @@ const fn below(owns: fn(&str) -> bool, verb: Verb, answers: Answers) -> Route {
 }
 
 /// All routes.
-static ROUTES: [Route; 12] = [
+static ROUTES: [Route; 13] = [
     get(path::HEALTH, Answers::Anyone(|_| Box::pin(async { facts::alive() }))),
-    get(path::READY, Answers::Anyone(|asked| Box::pin(facts::ready(asked)))),
+    get(path::STARTED, Answers::Anyone(|_| Box::pin(async { facts::alive() }))),
+    get(
+        path::READY,
+        Answers::Anyone(|asked| {
+            Box::pin(async move {
+                asked.endpoint.stopping.refuse()?;
+                facts::ready(asked).await
+            })
+        }),
+    ),
     post(path::JOIN, BodyMax::Bytes(JOIN_REQUEST_BYTES_MAX), Answers::Anyone(|asked| as_json(join::join(asked)))),
     post(path::PUSH, BodyMax::Frame, Answers::Station(|asked, station| as_json(push::push(asked, station)))),
     post(

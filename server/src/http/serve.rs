@@ -1,79 +1,85 @@
-//! Connections: taken up to a bound, each served by hyper, and brought to an end when the server stops.
+//! The door: every connection is taken, until the server stops.
 
+use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use http_body_util::BodyExt as _;
-use hyper::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
+use super::connections::Connections;
+use super::deadline::bound_kept;
 use super::endpoint::Endpoint;
-use super::linger::Lingering;
-use super::router::is_unread;
+use super::talk::talk;
+use crate::descriptors;
 
-/// Serves connections until `stop` says so, then waits for the running requests.
+/// The time the system gets to close a connection that makes room for another.
+const CLOSING: Duration = Duration::from_millis(5);
+/// The time until the next try, after a connection that could not be taken.
+const NEXT_TRY: Duration = Duration::from_millis(100);
+
+/// Serves connections until `stop` says so and the grace time is over, then waits for the running requests.
 pub async fn serve(listener: TcpListener, endpoint: Arc<Endpoint>, mut stop: watch::Receiver<bool>) {
-    let graceful = GracefulShutdown::new();
-    let connections = Arc::new(Semaphore::new(endpoint.limits.connections_max));
-    loop {
-        let accepted = tokio::select! {
-            accepted = accept(&listener, &connections) => accepted,
-            _ = stop.wait_for(|stop| *stop) => break,
-        };
-        let Some((stream, permit)) = accepted else { continue };
-        let left = Arc::new(AtomicBool::new(false));
-        let service = {
-            let (endpoint, left) = (Arc::clone(&endpoint), Arc::clone(&left));
-            service_fn(move |request: Request<Incoming>| {
-                let (endpoint, left) = (Arc::clone(&endpoint), Arc::clone(&left));
-                let request = request.map(|body| body.map_err(Into::into).boxed());
-                async move {
-                    let reply = endpoint.answer(request).await;
-                    left.store(is_unread(&reply), Ordering::Relaxed);
-                    Ok::<_, std::convert::Infallible>(reply)
-                }
-            })
-        };
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(endpoint.limits.head_timeout)
-            .max_header_size(32 << 10)
-            .serve_connection(TokioIo::new(Lingering::new(stream, left)), service);
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!("a connection ended: {error}");
-            }
-            drop(permit);
-        });
+    bound_kept(&listener);
+    let limits = endpoint.limits;
+    let door = Door { connections: Connections::new(limits), endpoint, open: watch::Sender::new(()) };
+    tokio::select! {
+        never = door.take_all(&listener) => match never {},
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+    door.endpoint.stopping.begin();
+    tokio::select! {
+        never = door.take_all(&listener) => match never {},
+        () = tokio::time::sleep(limits.drain_grace) => {}
     }
     drop(listener);
-    if tokio::time::timeout(endpoint.limits.drain_timeout, graceful.shutdown()).await.is_err() {
+    door.endpoint.stopping.end_uploads();
+    if tokio::time::timeout(limits.drain_timeout, door.open.closed()).await.is_err() {
         tracing::warn!("requests were still running when the time to stop was over");
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    connections: &Arc<Semaphore>,
-) -> Option<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let permit = Arc::clone(connections).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, _)) => {
-            let _ = stream.set_nodelay(true);
-            Some((stream, permit))
-        }
-        Err(error) => {
-            // Out of file descriptors, or a connection that is gone again: the next one may do better.
-            tracing::warn!("cannot accept a connection: {error}");
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-            None
+/// Takes connections in.
+struct Door {
+    connections: Arc<Connections>,
+    endpoint: Arc<Endpoint>,
+    /// Every connection holds a receiver.
+    open: watch::Sender<()>,
+}
+
+impl Door {
+    /// Takes every connection that comes: nobody waits for another to go.
+    async fn take_all(&self, listener: &TcpListener) -> std::convert::Infallible {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => self.take(stream, peer.ip()),
+                Err(error) if descriptors::is_shortage(&error) => {
+                    let closed = self.connections.make_room();
+                    tokio::time::sleep(if closed { CLOSING } else { NEXT_TRY }).await;
+                }
+                // The peer is gone again.
+                Err(error) if is_of_peer(&error) => tracing::debug!("a connection was not taken: {error}"),
+                Err(error) => {
+                    tracing::warn!("cannot accept a connection: {error}");
+                    tokio::time::sleep(NEXT_TRY).await;
+                }
+            }
         }
     }
+
+    fn take(&self, stream: TcpStream, peer: IpAddr) {
+        let Some(seat) = self.connections.enter(peer) else { return };
+        let _ = stream.set_nodelay(true);
+        let (endpoint, open) = (Arc::clone(&self.endpoint), self.open.subscribe());
+        tokio::spawn(async move {
+            talk(stream, endpoint, seat).await;
+            drop(open);
+        });
+    }
+}
+
+fn is_of_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }

@@ -16,6 +16,7 @@ use super::resolve::Change;
 use super::write::{Work, Written, write};
 use crate::ledger::cursors::Advance;
 use crate::ledger::rejects::AppliedRow;
+use crate::offload::compute;
 use crate::upstream::Transaction;
 use crate::upstream::error::StoreError;
 
@@ -90,7 +91,7 @@ pub async fn apply(tx: &mut dyn Transaction, job: &Decoded, part: &Part) -> Resu
         _ => tx.rejected_between(batch.station, untold, cursor.seq).await?,
     };
     let groups = job.groups();
-    let changes = job.resolve(skip, part);
+    let changes = compute(batch.order.len(), || job.resolve(skip, part));
     let has_open_rejects = tx.has_open_rejects(&lineage).await?;
     let work = Work {
         schema: &job.current,

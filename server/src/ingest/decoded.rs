@@ -1,15 +1,21 @@
 //! A batch that was decoded, with what is needed to apply it, and the parts that it is applied in.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
-use tidemark_core::batch::{Batch, Group};
+use tidemark_core::batch::{Batch, Group, Op};
 use tidemark_core::chain::{Chain, Print};
+use tidemark_core::columns::ColumnBlock;
 use tidemark_core::planted::{Bug, planted};
 use tidemark_core::schema::Schema;
 
 use super::check::TimeRange;
 use super::chunks::Touched;
 use super::resolve::Change;
+
+/// The memory that a change takes beside its values, in bytes: its place in the order, times, prints, and what it is
+/// resolved to.
+pub const ROW_BYTES: usize = 256;
 
 /// A decoded batch, and everything that is needed to apply it.
 #[derive(Debug)]
@@ -52,6 +58,21 @@ impl Part {
 }
 
 impl Decoded {
+    /// The memory that it takes while it is applied, in bytes: about, and rather more than less.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let columns = |group: &Group| group.columns.iter().map(ColumnBlock::bytes).sum::<usize>();
+        let groups = self.batch.groups.iter().chain(self.projected.iter().flatten());
+        groups.map(columns).sum::<usize>() + self.batch.order.len() * ROW_BYTES
+    }
+
+    /// The tables that it writes, by index in the served schema.
+    #[must_use]
+    pub fn tables(&self) -> Arc<[usize]> {
+        let tables = self.groups().iter().filter(|group| group.op != Op::Void).map(|group| group.table as usize);
+        tables.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
     /// The chain after a change of the batch.
     #[must_use]
     pub fn chain_at(&self, seq: u64) -> Chain {

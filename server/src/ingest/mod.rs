@@ -34,5 +34,6 @@ pub mod replay;
 pub mod resolve;
 pub mod write;
 
+pub use self::decoded::{Decoded, ROW_BYTES};
 pub use self::intake::Ingest;
-pub use self::problem::store_problem;
+pub use self::problem::{differs, store_problem};

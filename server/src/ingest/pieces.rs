@@ -10,14 +10,14 @@ use std::sync::Arc;
 use tidemark_core::decision::Cursor;
 use tidemark_core::ids::StationNumber;
 use tidemark_core::planted::{Bug, planted};
-use tidemark_core::protocol::{Problem, ProblemCode, PushReply, RejectedChange};
+use tidemark_core::protocol::{Problem, PushReply, RejectedChange, UnavailableReason};
 use tokio::time::Instant;
 
 use super::apply::{Outcome, apply};
 use super::decoded::{Decoded, Part};
 use super::intake::Ingest;
 use super::patience::{Next, Tried};
-use super::problem::store_problem;
+use super::problem::{differs, store_problem};
 use crate::panics::caught;
 use crate::upstream::error::{Cause, StoreError};
 use crate::upstream::transact;
@@ -37,7 +37,7 @@ impl Ingest {
     /// Applies a decoded batch.
     ///
     /// # Errors
-    /// [`ProblemCode::Gap`], [`ProblemCode::Forked`], or that the database could not take it; what was taken until then
+    /// [`Gap`], [`Forked`], or that the database could not take it; what was taken until then
     /// stays.
     pub async fn apply(&self, job: Decoded) -> Result<PushReply, Problem> {
         let job = Arc::new(job);
@@ -92,7 +92,7 @@ impl Ingest {
                 Ok(outcome) => return Err(self.declined(station, &span, outcome).await),
                 Err(error) => {
                     let cause = match &error {
-                        StoreError::Unavailable(_) if planted(Bug::AwayBlamesChanges) => Some(Cause::Fault),
+                        StoreError::Unavailable { .. } if planted(Bug::AwayBlamesChanges) => Some(Cause::Fault),
                         error => error.cause(),
                     };
                     let Some(cause) = cause else { return Err(store_problem(error)) };
@@ -118,7 +118,7 @@ impl Ingest {
                     "the server has applied {done} of the {} changes, in small pieces; send them again, it goes on from there",
                     span.count
                 );
-                return Err(Problem::new(ProblemCode::Unavailable, detail));
+                return Err(Problem::unavailable(UnavailableReason::ServerBusy, detail));
             }
         }
     }
@@ -167,14 +167,7 @@ impl Ingest {
         if differences.is_empty() {
             return Ok(());
         }
-        tracing::error!(
-            "no change is rejected while the upstream database does not match the schema: {}",
-            differences.join("; ")
-        );
-        Err(Problem::new(
-            ProblemCode::Unavailable,
-            "the upstream database does not match the schema; the server's log says how",
-        ))
+        Err(differs(&differences))
     }
 
     fn acknowledge(&self, station: StationNumber, cursor: Cursor, tally: Tally) -> PushReply {
@@ -187,14 +180,17 @@ impl Ingest {
 /// The problem of a client whose changes failed and are to be tried again.
 fn refused(error: &StoreError, cause: Cause, tried: &Tried) -> Problem {
     if matches!(error, StoreError::Fault(_)) || cause == Cause::Panic {
-        return crate::panics::fault();
+        return crate::panics::fault().because(error.to_string());
     }
     let last = tried.first_seq + u64::from(tried.rows) - 1;
     let detail = format!(
         "the server's database would not take the changes {} to {last} ({cause}); send them again, it tries smaller pieces of them",
         tried.first_seq
     );
-    Problem::new(ProblemCode::Unavailable, detail)
+    // By what it failed says the cause; that it is tried again, the server.
+    let reason =
+        if cause.depends_on_load() { UnavailableReason::DatabaseBusy } else { UnavailableReason::DatabaseFault };
+    Problem::unavailable(reason, detail).because(error.to_string())
 }
 
 /// Why a change is rejected, in the database's words.

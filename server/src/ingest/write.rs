@@ -32,6 +32,7 @@ use super::questions::{guarded_by, questions};
 use super::resolve::Change;
 use crate::ledger::lineage::Lineage;
 use crate::ledger::rejects::RejectedRow;
+use crate::offload::compute;
 use crate::upstream::Transaction;
 use crate::upstream::error::StoreError;
 use crate::upstream::facts::{Facts, Questions};
@@ -73,7 +74,8 @@ pub struct Written {
 /// # Errors
 /// When the store fails; the transaction is to be rolled back.
 pub async fn write(tx: &mut dyn Transaction, work: &Work<'_>) -> Result<Written, StoreError> {
-    let refused = check(work.schema, work.lineage, work.groups, work.changes, work.times);
+    let check = || check(work.schema, work.lineage, work.groups, work.changes, work.times);
+    let refused = compute(work.changes.len(), check);
     let mut written = Written::default();
     let mut known = KnownRows::default();
     let mut ranges = vec![(0, work.changes.len())];
@@ -162,9 +164,11 @@ async fn plan_range(
     refused: &Refused,
     known: &KnownRows,
 ) -> Result<Plan, StoreError> {
-    let asked = questions(range.schema, range.lineage, range.groups, range.changes, refused);
+    let changes = range.changes.len();
+    let ask = || questions(range.schema, range.lineage, range.groups, range.changes, refused);
+    let asked = compute(changes, ask);
     let facts = facts(tx, range, &asked, known).await?;
-    Ok(plan(range.schema, range.groups, range.changes, refused, &asked, facts))
+    Ok(compute(changes, || plan(range.schema, range.groups, range.changes, refused, &asked, facts)))
 }
 
 /// The answers to the questions of a range, with what is known of rejected parents.

@@ -59,6 +59,8 @@ pub trait Upstream: Send + Sync + 'static {
     async fn survey(&self, station: StationNumber, survey: Survey) -> Result<(Cursor, Survey), StoreError>;
     /// Gives the export every row of its stations, table by table, all of one snapshot. Rows stream.
     async fn export(&self, export: Export) -> Result<Export, StoreError>;
+    /// Puts the database in order when the server stops and nothing runs any more.
+    async fn put_in_order(&self) {}
     /// The tables that reports are made from; `None` where the shrinkage tables are not.
     fn reports(&self) -> Option<&dyn ReportStore> {
         None

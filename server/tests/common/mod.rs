@@ -19,28 +19,35 @@ use tidemark_server::clock::Clock;
 pub const NOON_MS: i64 = 1_768_478_400_000;
 
 /// A clock that stands still until it is moved.
-pub struct TestClock(AtomicI64);
+pub struct TestClock {
+    now_ms: AtomicI64,
+    /// How often it can still be looked at.
+    looks: AtomicI64,
+}
 
 impl TestClock {
     pub fn new() -> Arc<Self> {
-        Arc::new(Self(AtomicI64::new(NOON_MS)))
+        Arc::new(Self { now_ms: AtomicI64::new(NOON_MS), looks: AtomicI64::new(i64::MAX) })
     }
 
     pub fn forward_ms(&self, ms: i64) {
-        self.0.fetch_add(ms, Ordering::Relaxed);
+        self.now_ms.fetch_add(ms, Ordering::Relaxed);
     }
 
-    /// Whoever looks at it panics, until it is mended.
-    pub fn set_broken(&self, broken: bool) {
-        self.0.store(if broken { i64::MIN } else { NOON_MS }, Ordering::Relaxed);
+    /// Who looks at it after so many others panics, until it is mended.
+    pub fn break_after(&self, looks: i64) {
+        self.looks.store(looks, Ordering::Relaxed);
+    }
+
+    pub fn mend(&self) {
+        self.looks.store(i64::MAX, Ordering::Relaxed);
     }
 }
 
 impl Clock for TestClock {
     fn now_ms(&self) -> i64 {
-        let now_ms = self.0.load(Ordering::Relaxed);
-        assert_ne!(now_ms, i64::MIN, "the clock is broken");
-        now_ms
+        assert!(self.looks.fetch_sub(1, Ordering::Relaxed) > 0, "the clock is broken");
+        self.now_ms.load(Ordering::Relaxed)
     }
 }
 

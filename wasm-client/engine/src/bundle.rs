@@ -146,7 +146,7 @@ pub fn export(
         bundle.frame(&frame).map_err(BundleError::Write)?;
         at = Cursor { seq: span.last_seq(), chain: span.chain_after };
         // A file takes what it is given: batches grow as over a fast network.
-        pace.went_through(span.count, cut.capped, 0);
+        pace.went_through(span.count, 0, cut.capped, 0);
         exported.frames += 1;
         exported.rejected_here += cut.rejected.len() as u64;
         progress(at.seq + 1 - head.first_seq);

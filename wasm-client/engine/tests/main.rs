@@ -10,6 +10,7 @@ mod capture;
 mod common;
 mod evolve;
 mod farewell;
+mod fleet;
 mod join;
 mod look;
 mod outage;

@@ -1,6 +1,6 @@
 //! A server that takes nothing for a while, by virtual time: what is sent meanwhile, and how often.
 
-use tidemark_client::sync::{Action, Config, Engine, Failure, Method, Reply, Request, Transport as _};
+use tidemark_client::sync::{Action, Config, Engine, Failure, FailureKind, Method, Reply, Request, Transport as _};
 use tidemark_core::protocol::ProblemCode;
 
 use crate::common::{Fault, World, problem};
@@ -27,10 +27,16 @@ impl Outage {
             Self::Refuses => Some(Ok(busy())),
             Self::RefusesBatches if request.method == Method::Get => None,
             Self::RefusesBatches => Some(Ok(busy())),
-            Self::Away => Some(Err(Failure { timeout: false, message: "connection refused".into() })),
+            Self::Away => Some(Err(Failure { kind: FailureKind::Unreached, message: "connection refused".into() })),
             Self::Portal => Some(Ok(Reply { status: 200, body: b"<html>Welcome".to_vec(), ..Reply::default() })),
         }
     }
+}
+
+/// A thousand rows that do not compress.
+fn write_noise(world: &mut World) {
+    let rows = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1000) SELECT n, randomblob(20) FROM n";
+    world.store.execute(&format!("INSERT INTO reading (n, raw) {rows}"), []).unwrap();
 }
 
 /// Pushes as a daemon does until everything is upstream; returns the requests made while the outage lasted, and when.
@@ -67,19 +73,19 @@ fn an_outage_of_ten_minutes_costs_three_frames_at_most() {
     for outage in [Outage::Refuses, Outage::RefusesBatches, Outage::Away, Outage::Portal] {
         for seed in 0..40 {
             let mut world = World::joined();
-            // What does not compress.
-            let rows = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1000) SELECT n, randomblob(20) FROM n";
-            world.store.execute(&format!("INSERT INTO reading (n, raw) {rows}"), []).unwrap();
+            write_noise(&mut world);
             let during = through(&mut world, outage, seed);
             let frame = during[0].1.body.len();
             assert!(frame > 10_000, "{frame}");
             let sent: usize = during.iter().map(|(_, request)| request.body.len()).sum();
             assert!(sent <= 3 * frame, "{outage:?}, seed {seed}: {sent} bytes, a frame has {frame}");
-            // Waits of up to 5 minutes, drawn: a dozen tries, each with its question at most.
-            assert!(during.len() <= 60, "{outage:?}, seed {seed}: {} requests", during.len());
+            // Waits of up to 5 minutes, drawn: a dozen tries, each with its question at most. Where nobody is there they
+            // are of up to 30 s, and cost nothing.
+            let (requests_max, waited_max_ms) = if outage == Outage::Away { (100, 31_000) } else { (60, 301_000) };
+            assert!(during.len() <= requests_max, "{outage:?}, seed {seed}: {} requests", during.len());
             world.assert_in_sync();
             let waited_ms = world.clock.0 - 1_800_000_000_000 - OUTAGE_MS;
-            assert!(waited_ms <= 301_000, "{outage:?}, seed {seed}: goes on {waited_ms} ms after the outage");
+            assert!(waited_ms <= waited_max_ms, "{outage:?}, seed {seed}: goes on {waited_ms} ms after the outage");
         }
     }
 }
@@ -88,16 +94,42 @@ fn an_outage_of_ten_minutes_costs_three_frames_at_most() {
 fn no_batch_is_sent_after_a_refusal_before_the_server_has_said_where_it_stands() {
     for outage in [Outage::Refuses, Outage::RefusesBatches, Outage::Away, Outage::Portal] {
         let mut world = World::joined();
-        world.write(100);
+        write_noise(&mut world);
         let during = through(&mut world, outage, 1);
         let methods: Vec<Method> = during.iter().map(|(_, request)| request.method).collect();
         assert_eq!(methods[0], Method::Post, "{outage:?}");
-        for pair in methods.windows(2) {
-            assert!(pair.contains(&Method::Get), "{outage:?}: {methods:?}");
+        for pair in during.windows(2) {
+            let asks = pair.iter().any(|(_, request)| request.method == Method::Get);
+            assert!(asks || pair[1].1.body.len() <= 1024, "{outage:?}: {methods:?}");
         }
         let batches = methods.iter().filter(|&&method| method == Method::Post).count();
         assert_eq!(batches > 1, outage == Outage::RefusesBatches, "{outage:?}: {methods:?}");
     }
+}
+
+#[test]
+fn a_batch_that_is_small_goes_without_a_question() {
+    for outage in [Outage::Refuses, Outage::Away] {
+        let mut world = World::joined();
+        world.write(20);
+        let during = through(&mut world, outage, 1);
+        assert!(during.len() > 2 && during.iter().all(|(_, request)| request.method == Method::Post), "{outage:?}");
+        world.assert_in_sync();
+    }
+    // Unless it has grown meanwhile.
+    let mut world = World::joined();
+    world.write(20);
+    world.server.faults.push_back(Fault::LoseRequest);
+    let now_ms = world.clock.0;
+    let Action::Send(small) = world.engine.next(&mut world.store, now_ms).unwrap() else { panic!() };
+    let failure = world.server.send(&small).unwrap_err();
+    world.engine.on_failure(&mut world.store, now_ms, small.id, &failure).unwrap();
+    write_noise(&mut world);
+    world.server.requests.clear();
+    world.push();
+    let methods: Vec<Method> = world.server.requests.iter().map(|request| request.method).collect();
+    assert_eq!(methods, [Method::Get, Method::Post]);
+    world.assert_in_sync();
 }
 
 #[test]

@@ -1,20 +1,61 @@
 //! When the engine waits, for how long, and what ends a wait.
 
-use crate::common::{Fault, World, changes, problem};
-use tidemark_client::sync::{Action, Drained, Event, Failure, Transport as _};
-use tidemark_core::protocol::ProblemCode;
+use tidemark_client::sync::{
+    Action, Config, Drained, Engine, Event, Failure, FailureKind, Reply, Transport as _, Trouble, Words,
+};
+use tidemark_core::protocol::{Problem, ProblemCode, UnavailableReason};
+
+use crate::common::{Fault, World, answer, changes};
+
+/// A refusal as a server makes it.
+fn refusal(problem: &Problem) -> Reply {
+    Reply { retry_after: Some("20".into()), ..answer(problem.status, problem) }
+}
+
 #[test]
-fn retry_after_is_obeyed() {
-    for status in [429, 503] {
+fn retry_after_is_obeyed_whatever_the_refusal() {
+    let unavailable = |reason| Problem::unavailable(reason, "because");
+    for refused in [
+        refusal(&Problem::new(ProblemCode::Unavailable, "because")),
+        refusal(&unavailable(UnavailableReason::DatabaseFull)),
+        refusal(&unavailable(UnavailableReason::ServerBusy)),
+        refusal(&Problem::new(ProblemCode::TooManyRequests, "because")),
+        // By something in between, without a word of ours.
+        Reply { status: 429, retry_after: Some("20".into()), body: b"slow down".to_vec() },
+        Reply { status: 503, retry_after: Some("20".into()), body: b"maintenance".to_vec() },
+    ] {
         let mut world = World::joined();
         world.write(1);
-        let mut busy = problem(ProblemCode::Unavailable);
-        busy.status = status;
-        busy.retry_after = Some("20".into());
-        world.server.faults.push_back(Fault::Answer(busy));
+        world.server.faults.push_back(Fault::Answer(refused.clone()));
         let began = world.clock.0;
         assert_eq!(changes(&world.push()), 1);
-        assert!((20_000..23_000).contains(&(world.clock.0 - began)), "{status}: {}", world.clock.0 - began);
+        assert!((20_000..23_000).contains(&(world.clock.0 - began)), "{refused:?}: {}", world.clock.0 - began);
+        assert_eq!(world.server.requests.len(), 2, "{refused:?}: a batch this small is sent again as it is");
+        world.assert_in_sync();
+    }
+}
+
+#[test]
+fn an_engine_says_what_it_waits_for_and_the_file_keeps_it_in_the_programs_words() {
+    let mut world = World::joined();
+    world.write(1);
+    let words = Words { trouble: |why| format!("{:?}", reason_of(why)), ..Words::FACTS };
+    world.engine = Engine::new(Config { words, ..Config::interactive(1) });
+    let full = Problem::unavailable(UnavailableReason::DatabaseFull, "no room");
+    world.server.faults.push_back(Fault::Answer(refusal(&full)));
+    let now_ms = world.clock.0;
+    let Action::Send(request) = world.engine.next(&mut world.store, now_ms).unwrap() else { panic!() };
+    let reply = world.server.send(&request).unwrap();
+    let heard = world.engine.on_reply(&mut world.store, now_ms, request.id, &reply).unwrap();
+    let Event::Failed { why, .. } = heard else { panic!("{heard:?}") };
+    assert_eq!(reason_of(&why), Some(UnavailableReason::DatabaseFull));
+    assert_eq!(world.store.status().unwrap().last_error.as_deref(), Some("Some(DatabaseFull)"));
+}
+
+fn reason_of(why: &Trouble) -> Option<UnavailableReason> {
+    match why {
+        Trouble::Unwell(unwell) => unwell.reason,
+        _ => None,
     }
 }
 
@@ -68,7 +109,7 @@ fn a_clock_that_is_set_back_does_not_stall_the_engine() {
     world.write(3);
     let now_ms = world.clock.0;
     let Action::Send(request) = world.engine.next(&mut world.store, now_ms).unwrap() else { panic!() };
-    let failure = Failure { timeout: false, message: "down".into() };
+    let failure = Failure { kind: FailureKind::Broken, message: "down".into() };
     world.engine.on_failure(&mut world.store, now_ms, request.id, &failure).unwrap();
     let a_year_ago = now_ms - 365 * 86_400_000;
     assert!(matches!(world.engine.next(&mut world.store, a_year_ago).unwrap(), Action::Send(_)));
@@ -83,7 +124,7 @@ fn hints_end_and_stretch_waits() {
     let mut world = World::joined();
     world.write(3);
     let now_ms = world.clock.0;
-    let failure = Failure { timeout: false, message: "down".into() };
+    let failure = Failure { kind: FailureKind::Broken, message: "down".into() };
     world.engine.offline();
     let Action::Send(request) = world.engine.next(&mut world.store, now_ms).unwrap() else { panic!() };
     world.engine.on_failure(&mut world.store, now_ms, request.id, &failure).unwrap();

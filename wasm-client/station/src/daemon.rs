@@ -11,7 +11,7 @@ use tidemark_client::sync::daemon::{BUSY_MS, Daemon, Step, Watch, unless_busy};
 use tidemark_client::sync::{Config, Failure, Reply, Request, Stop, Transport};
 use tidemark_client::{Result, Store};
 
-use crate::cli::words::kept as words;
+use crate::cli::words;
 use crate::clock::{now_ms, sleep_ms};
 use crate::station::StationError;
 
@@ -83,7 +83,7 @@ pub fn run(
 ) -> std::result::Result<Ended, StationError> {
     let ending = || end.load(Ordering::Relaxed);
     while !ending() && unless_busy(store.backfill(&mut |_| ()), watch)?.is_none() {}
-    let mut daemon = Daemon::start(Config { words, ..Config::daemon(seed) }, store)?;
+    let mut daemon = Daemon::start(Config { words: words::KEPT, ..Config::daemon(seed) }, store)?;
     let courier = Courier::start(transport);
     let stopped = steps(store, &mut daemon, &courier, &ending, watch)?;
     if let Some(stop) = stopped {

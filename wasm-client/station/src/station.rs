@@ -239,5 +239,5 @@ impl Station {
 
 /// Of somebody who watches; a stop is kept in this program's words.
 fn config() -> std::result::Result<Config, NoEntropy> {
-    Ok(Config { words: words::kept, ..Config::interactive(entropy::seed()?) })
+    Ok(Config { words: words::KEPT, ..Config::interactive(entropy::seed()?) })
 }

@@ -68,7 +68,7 @@ export class Core {
   status(): CoreStatus;
   next(nowMs: number): Action;
   onReply(nowMs: number, id: number, status: number, retryAfter: string | undefined, body: Uint8Array): Event;
-  onFailure(nowMs: number, id: number, timeout: boolean, message: string): Event;
+  onFailure(nowMs: number, id: number, kind: import('./http.js').FailedHow, message: string): Event;
   online(): void;
   offline(): void;
   resume(): void;

@@ -8,7 +8,10 @@ const REDIRECTED = 302;
 /**
  * @typedef {import('./protocol.js').Request} Request
  * @typedef {{ status: number, retryAfter: string | undefined, body: Uint8Array }} Reply
- * @typedef {{ timeout: boolean, message: string }} NoReply
+ * @typedef {{ kind: FailedHow, message: string }} NoReply
+ * @typedef {'unreached' | 'timeout' | 'broken'} FailedHow
+ *   A browser does not say whether there was a connection. Where nothing but a head was to be sent, it cost the server as good as nothing, and it
+ *   is asked again as soon as if there had been none.
  */
 
 /**
@@ -52,11 +55,12 @@ export async function exchange(request, ended, world = {}) {
     const body = await readBounded(response);
     if (!body) {
       giveUp();
-      return { failure: { timeout: false, message: `the reply of ${originOf(request.url)} has more than ${REPLY_BYTES_MAX} bytes` } };
+      return { failure: { kind: 'broken', message: `the reply of ${originOf(request.url)} has more than ${REPLY_BYTES_MAX} bytes` } };
     }
     return { reply: { status: response.status, retryAfter: response.headers.get('retry-after') ?? undefined, body } };
   } catch (error) {
-    return { failure: { timeout, message: wordsFor(request.url, timeout, error) } };
+    const kind = timeout ? 'timeout' : request.method === 'GET' ? 'unreached' : 'broken';
+    return { failure: { kind, message: wordsFor(request.url, timeout, error) } };
   } finally {
     clearTimeout(timer);
     ended.removeEventListener('abort', giveUp);

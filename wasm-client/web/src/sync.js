@@ -226,7 +226,7 @@ export class Sync {
     if (this.#ended) return;
     this.#grown = true;
     const event = await turn((core) => {
-      if ('failure' in outcome) return core.onFailure(clock.now(), request.id, outcome.failure.timeout, outcome.failure.message);
+      if ('failure' in outcome) return core.onFailure(clock.now(), request.id, outcome.failure.kind, outcome.failure.message);
       const { status, retryAfter, body } = outcome.reply;
       return core.onReply(clock.now(), request.id, status, retryAfter, body);
     });
@@ -335,5 +335,5 @@ export class Sync {
  */
 function kindOf(outcome) {
   if (!('failure' in outcome)) return 'answer';
-  return outcome.failure.timeout ? 'timeout' : 'unreachable';
+  return outcome.failure.kind === 'timeout' ? 'timeout' : 'unreachable';
 }

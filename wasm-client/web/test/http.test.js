@@ -44,14 +44,14 @@ test('a redirect is an answer, and is not followed', async (t) => {
 test('silence is a timeout', async (t) => {
   const { url } = await server(t, () => {});
   const { failure } = await exchange(post(url, { timeoutMs: 50 }), never);
-  assert.equal(failure.timeout, true);
+  assert.equal(failure.kind, 'timeout');
   assert.match(failure.message, /did not answer in time/);
 });
 
 test('so is a body that stops in the middle', async (t) => {
   const { url } = await server(t, (_, response) => response.writeHead(200, { 'content-length': '9' }).write('half'));
   const { failure } = await exchange(post(url, { timeoutMs: 200 }), never);
-  assert.equal(failure.timeout, true);
+  assert.equal(failure.kind, 'timeout');
 });
 
 test('a body without end is given up at the bound', async (t) => {
@@ -63,13 +63,15 @@ test('a body without end is given up at the bound', async (t) => {
     more();
   });
   const { failure } = await exchange(post(url), never);
-  assert.equal(failure.timeout, false);
+  assert.equal(failure.kind, 'broken');
   assert.match(failure.message, /more than 16777216 bytes/);
 });
 
 test('nobody there names the server', async () => {
   const { failure } = await exchange(post('http://127.0.0.1:1/v1/push'), never);
-  assert.equal(failure.timeout, false);
+  assert.equal(failure.kind, 'broken');
+  // Nothing but a head was to be sent: as good as no connection.
+  assert.equal((await exchange(post('http://127.0.0.1:1/v1/station', { method: 'GET' }), never)).failure.kind, 'unreached');
   assert.match(failure.message, /^cannot reach the server at http:\/\/127\.0\.0\.1:1: /);
 });
 
@@ -78,5 +80,5 @@ test('an owner that ends does not wait for an answer', async (t) => {
   const end = new AbortController();
   const outcome = exchange(post(url), end.signal);
   end.abort();
-  assert.equal((await outcome).failure.timeout, false);
+  assert.equal((await outcome).failure.kind, 'broken');
 });

@@ -32,7 +32,7 @@ test('a failure is told to the engine, which is asked again when it said so', as
   world.core.actions.push(send(1), { do: 'wait', untilMs: world.clock.time + 5_000 });
   world.owner.receive({ t: 'hint', what: 'online' });
   await settle();
-  assert.equal(count(world.core, 'onFailure 1 false no network'), 1);
+  assert.equal(count(world.core, 'onFailure 1 unreached no network'), 1);
   const { state: name, retryAt } = await state(world);
   assert.deepEqual([name, retryAt], ['waiting', world.clock.time + 5_000]);
   world.core.actions.push(send(2));
@@ -47,8 +47,8 @@ test('how a request failed is told as a fact, until one does not', async () => {
   const failed = (message) => ({ event: 'failed', message, retryAtMs: world.clock.time + 1 });
   world.core.lastError = 'words of the engine';
   for (const [outcome, event, kind] of [
-    [{ failure: { timeout: false, message: 'Failed to fetch' } }, failed('no'), 'unreachable'],
-    [{ failure: { timeout: true, message: 'late' } }, failed('late'), 'timeout'],
+    [{ failure: { kind: 'unreached', message: 'Failed to fetch' } }, failed('no'), 'unreachable'],
+    [{ failure: { kind: 'timeout', message: 'late' } }, failed('late'), 'timeout'],
     [answered(503), failed('busy'), 'answer'],
     [answered(200), acked(1, 1), null],
   ]) {
@@ -139,7 +139,7 @@ test('a push that was asked for while a request was on its way does not fail wit
   await settle();
   const pushed = world.tabs.get('a').call('push');
   assert.equal(await now(pushed), 'open');
-  answer({ failure: { timeout: false, message: 'cut off' } });
+  answer({ failure: { kind: 'broken', message: 'cut off' } });
   assert.deepEqual([(await pushed).outcome, (await pushed).changes], ['done', 3]);
 });
 
@@ -210,7 +210,7 @@ test('a page has at hand what to send when it goes away: the request on its way,
   await tab.call('exec', ['put x']);
   await settle();
   assert.equal(world.farewell.id, 1);
-  answer({ failure: { timeout: false, message: 'cut off' } });
+  answer({ failure: { kind: 'broken', message: 'cut off' } });
   await settle();
   assert.deepEqual([...world.farewell.body], [1], 'prepared by the engine');
   // A commit that comes soon after is in the next one, once.
@@ -240,7 +240,7 @@ test('a page that goes away while the server is only asked, or just was, still h
   assert.equal(world.requests.at(-1).method, 'GET');
   assert.equal(world.farewell, prepared, 'while it is asked');
   // The next one is prepared only when some time has gone by since the last.
-  answer({ failure: { timeout: false, message: 'cut off' } });
+  answer({ failure: { kind: 'broken', message: 'cut off' } });
   await settle();
   assert.equal(world.core.farewells, 1);
   assert.equal(world.farewell, prepared, 'when it did not answer');

@@ -3,6 +3,8 @@
 
 use std::collections::VecDeque;
 
+use tidemark_client::sync::{Failure, FailureKind, Reply};
+
 use super::verdict::Verdict;
 
 /// Failures in a row that are looked at.
@@ -10,6 +12,12 @@ const FAILURES: usize = 12;
 /// A process that waits 1 s at first and twice as long each time, at random up to that, needs longer for so many but
 /// once in a million outages.
 const TOO_SOON_MS: i64 = 30_000;
+/// The longest wait where no connection was made, also for who is told that there is no network.
+const UNREACHED_MS: i64 = 60_000;
+
+/// A batch this small is as good as a question.
+const SMALL_BYTES: usize = 1024;
+const SMALL_ROWS: u32 = 100;
 
 /// What is known of a process and its server.
 #[derive(Debug)]
@@ -29,12 +37,34 @@ impl Patience {
         Self { daemon, failed: false, failures: VecDeque::new() }
     }
 
-    /// It sends a batch.
+    /// It sends a batch of so many changes in a frame of so many bytes.
     ///
     /// # Errors
     /// When the last one failed, and the server was not asked anything small before.
-    pub fn sends_a_batch(&self) -> Verdict {
-        ensure!(!self.failed, "a batch is sent after one that failed, and the server was not heard in between");
+    pub fn sends_a_batch(&self, rows: u32, frame_bytes: usize) -> Verdict {
+        let is_small = rows <= SMALL_ROWS && frame_bytes <= SMALL_BYTES;
+        ensure!(
+            !self.failed || is_small,
+            "a batch is sent after one that failed, and the server was not heard in between"
+        );
+        Ok(())
+    }
+
+    /// It waits for so long after this.
+    ///
+    /// # Errors
+    /// When it is not back soon where no connection was made, or comes sooner than the server asked for.
+    pub fn waits(&self, outcome: &Result<Reply, Failure>, wait_ms: i64) -> Verdict {
+        match outcome {
+            Err(Failure { kind: FailureKind::Unreached, .. }) => {
+                ensure!(wait_ms <= UNREACHED_MS, "where no connection was made it waits for {wait_ms} ms");
+            }
+            Ok(Reply { status: 429 | 503, retry_after: Some(after), .. }) => {
+                let asked_ms = after.parse::<i64>().map_or(0, |seconds| seconds * 1_000);
+                ensure!(wait_ms >= asked_ms, "it was asked to wait for {after} s, and waits for {wait_ms} ms");
+            }
+            _ => {}
+        }
         Ok(())
     }
 
@@ -42,9 +72,12 @@ impl Patience {
     /// is not well.
     ///
     /// # Errors
-    /// When it has tried too often in too short a time.
-    pub fn failed(&mut self, is_batch: bool, now_ms: i64) -> Verdict {
+    /// When it has tried too often in too short a time, unless nobody was there.
+    pub fn failed(&mut self, is_batch: bool, outcome: &Result<Reply, Failure>, now_ms: i64) -> Verdict {
         self.failed |= is_batch;
+        if matches!(outcome, Err(Failure { kind: FailureKind::Unreached, .. })) {
+            return Ok(());
+        }
         self.failures.push_back(now_ms);
         if self.failures.len() > FAILURES {
             self.failures.pop_front();

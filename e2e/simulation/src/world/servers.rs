@@ -1,5 +1,6 @@
 //! What servers do in a run: a request arrives, a reply leaves, or the server dies over it.
 
+use tidemark_client::sync::FailureKind;
 use tidemark_core::protocol::Problem;
 
 use super::queue::{Event, Message};
@@ -16,7 +17,7 @@ impl World<'_> {
         let server = &self.servers[at];
         if !server.up {
             if !copy {
-                let outcome = Err(failure(false, "connection refused"));
+                let outcome = Err(failure(FailureKind::Unreached, "connection refused"));
                 self.push(20, Event::Outcome { exchange, outcome, late: false });
             }
             return Ok(());
@@ -37,7 +38,7 @@ impl World<'_> {
         let Some(reply) = served.reply else {
             self.crash(at);
             if !copy {
-                let outcome = Err(failure(false, "the connection was closed"));
+                let outcome = Err(failure(FailureKind::Broken, "the connection was closed"));
                 self.push(20, Event::Outcome { exchange, outcome, late: false });
             }
             return Ok(());
@@ -59,7 +60,7 @@ impl World<'_> {
                 }
             }
             Back::Cut(after) => {
-                let outcome = Err(failure(false, "the reply broke off"));
+                let outcome = Err(failure(FailureKind::Broken, "the reply broke off"));
                 self.push(after, Event::Outcome { exchange, outcome, late: false });
             }
             Back::Lost => {}

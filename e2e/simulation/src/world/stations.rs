@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use tidemark_client::sync::daemon::BUSY_MS;
-use tidemark_client::sync::{Event as EngineEvent, Failure, Reply, Request};
+use tidemark_client::sync::{Event as EngineEvent, Failure, FailureKind, Reply, Request};
 use tidemark_core::protocol::{Problem, PushReply, StationReply};
 
 use super::queue::{Event, Exchange, Message};
@@ -168,7 +168,7 @@ impl World<'_> {
         let exchange =
             Exchange { station: index, slot, life: process.life, number: self.exchanges, id: request.id, batch };
         if let Some(header) = &header {
-            process.patience.sends_a_batch()?;
+            process.patience.sends_a_batch(header.count, request.body.len())?;
             let told = self.stations[index].told.filter(|(life, _)| *life == exchange.life).map(|(_, limits)| limits);
             self.oracle.sends(index, header, request.body.len(), told)?;
         }
@@ -176,7 +176,7 @@ impl World<'_> {
         let what = header.map_or_else(String::new, |header| format!(" {}+{}", header.first_seq, header.count));
         trace!(self, "{} sends {path}{what} #{}", station_name(index), exchange.number);
         self.open.insert(exchange);
-        let timeout = Err(failure(true, "the time is over"));
+        let timeout = Err(failure(FailureKind::Timeout, "the time is over"));
         self.push(request.timeout_ms as i64, Event::Outcome { exchange, outcome: timeout, late: false });
         let branch = self.oracle.branch(index);
         let mut hits = Vec::new();
@@ -196,12 +196,12 @@ impl World<'_> {
                 let request = Request { body: original, ..request };
                 let message = Message { exchange, request, cut: Some(bytes), copy: true, branch };
                 self.push(after, Event::Arrive(Box::new(message)));
-                let outcome = Err(failure(false, "the connection broke"));
+                let outcome = Err(failure(FailureKind::Broken, "the connection broke"));
                 self.push(after, Event::Outcome { exchange, outcome, late: false });
             }
             Way::Lost => {}
             Way::Refused(after) => {
-                let outcome = Err(failure(false, "connection refused"));
+                let outcome = Err(failure(FailureKind::Unreached, "connection refused"));
                 self.push(after, Event::Outcome { exchange, outcome, late: false });
             }
             Way::Answered(after, reply) => {
@@ -252,9 +252,10 @@ impl World<'_> {
                 self.note_limits(index, life, &heard, outcome);
                 if let Some(process) = &mut self.stations[index].processes[slot] {
                     match &heard {
-                        Heard::Event(EngineEvent::Failed { .. }) => {
+                        Heard::Event(EngineEvent::Failed { retry_at_ms, .. }) => {
                             let away = outcome.is_err() || status >= 500 || matches!(status, 408 | 429);
-                            process.patience.failed(exchange.batch && away, self.queue.now_ms)?;
+                            process.patience.waits(outcome, retry_at_ms - own_ms)?;
+                            process.patience.failed(exchange.batch && away, outcome, self.queue.now_ms)?;
                         }
                         Heard::Event(EngineEvent::Ignored | EngineEvent::Stopped(_)) => process.patience.hurried(),
                         _ => process.patience.worked(),

@@ -1,5 +1,7 @@
 //! Rows of PostgreSQL for an export: one read-only transaction on one snapshot, rows streamed as they come.
 
+use std::time::Duration;
+
 use futures_util::TryStreamExt as _;
 use tidemark_core::postgres::qualified;
 use tidemark_core::value::ValueRef;
@@ -7,32 +9,40 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{IsolationLevel, Transaction};
 
 use super::connect::failed;
-use super::pool::PostgresUpstream;
+use super::pool::{PostgresUpstream, Purpose};
 use super::values::cell;
 use crate::export::Export;
 use crate::upstream::error::StoreError;
 
 /// An export takes the time it takes; nobody waits for it.
-const SETTINGS: &str = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '30s'; \
+const SETTINGS: &str = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '10s'; \
     SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL TIME ZONE 'UTC'; SET LOCAL jit = off";
+
+/// How long no row may come.
+const EXPORT_SILENCE: Duration = Duration::from_secs(30 * 60);
 
 const NO_PARAMETERS: [(&(dyn ToSql + Sync), Type); 0] = [];
 
 impl PostgresUpstream {
     pub(super) async fn read_all(&self, mut export: Export) -> Result<Export, StoreError> {
-        let mut client = self.client().await?;
-        let transaction = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
-        let transaction = transaction.start().await.map_err(failed)?;
-        transaction.batch_execute(SETTINGS).await.map_err(failed)?;
-        let tables = export.tables();
-        for &table in &tables {
-            self.extents(&transaction, table, &mut export).await?;
-        }
-        export.settle().map_err(StoreError::Fault)?;
-        for &table in &tables {
-            self.rows(&transaction, table, &mut export).await?;
-        }
-        transaction.commit().await.map_err(failed)?;
+        let mut lent = self.lend(Purpose::Report).await?;
+        let (client, pulse) = lent.take();
+        let reading = async {
+            let builder = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
+            let transaction = builder.start().await.map_err(failed)?;
+            transaction.batch_execute(SETTINGS).await.map_err(failed)?;
+            let tables = export.tables();
+            for &table in &tables {
+                self.extents(&transaction, table, &mut export).await?;
+            }
+            export.settle().map_err(StoreError::Fault)?;
+            for &table in &tables {
+                self.rows(&transaction, table, &mut export).await?;
+            }
+            transaction.commit().await.map_err(failed)
+        };
+        let done = pulse.watch(EXPORT_SILENCE, reading).await;
+        lent.end(done)?;
         Ok(export)
     }
 }

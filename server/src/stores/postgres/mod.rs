@@ -2,7 +2,8 @@
 //!
 //! | file | what lives there |
 //! |---|---|
-//! | `connect`, `pool` | one connection, and what the driver's errors mean; many, and a transaction on one |
+//! | `connect`, `connection` | one connection, and what the driver's errors mean; whether one is alive |
+//! | `pool` | many, who may have how many, and a transaction on one |
 //! | `transaction` | a transaction: rows of the schema's tables, asked about in `facts` and written in `write` |
 //! | `sql` | the ledger's statements |
 //! | `copy`, `values` | binary COPY, encoded by hand; values in binary |
@@ -13,6 +14,7 @@
 //! | `inspect` | what of the schema a database has not |
 
 mod connect;
+mod connection;
 mod copy;
 mod exported;
 mod facts;
@@ -39,6 +41,8 @@ pub use self::connect::connect;
 use self::connect::failed;
 pub(crate) use self::connect::message_of;
 pub use self::pool::PostgresUpstream;
+pub(crate) use self::pool::work_max;
+use self::pool::{LOOKUP_SILENCE, Purpose};
 use self::sql::Alone;
 use crate::export::Export;
 use crate::ledger::Ledger;
@@ -57,19 +61,24 @@ impl Upstream for PostgresUpstream {
     }
 
     async fn ready(&self) -> Result<Vec<String>, StoreError> {
-        let mut client = self.client().await?;
+        let mut lent = self.lend(Purpose::Lookup).await?;
+        let (client, pulse) = lent.take();
         let looked = async {
-            let mut found = inspect::differences(&mut client, &self.schema).await?;
+            let mut found = inspect::differences(client, &self.schema).await?;
             // Of tables that are not there nothing can be asked.
             if found.is_empty() {
-                found = inspect::rights(&client, &self.schema).await?;
+                found = inspect::rights(client, &self.schema).await?;
             }
             Ok::<_, inspect::InspectError>(found)
         };
-        looked.await.map_err(|error| match error {
-            inspect::InspectError::Postgres(error) => failed(error),
-            inspect::InspectError::Migrate(error) => StoreError::Fault(error.to_string()),
-        })
+        let looked = async {
+            looked.await.map_err(|error| match error {
+                inspect::InspectError::Postgres(error) => failed(error),
+                inspect::InspectError::Migrate(error) => StoreError::Fault(error.to_string()),
+            })
+        };
+        let done = pulse.watch(LOOKUP_SILENCE, looked).await;
+        lent.end(done)
     }
 
     async fn transact(&self, work: Work) -> Result<(), StoreError> {

@@ -1,27 +1,41 @@
-//! The store's pool of connections, and a transaction on one of them.
+//! The store's connections: who may have how many, for how long, and a transaction on one of them.
+//!
+//! Of `pool_max` connections one is for readiness alone; reports and exports have a sixth of the rest, and as many are
+//! left to lookups in the ledger, which come before every other request. Transactions and surveys share what remains.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
+use deadpool::Runtime;
+use deadpool::managed::{Object, Pool, PoolError, TimeoutType, Timeouts, WeakPool};
 use tidemark_core::schema::Schema;
-use tokio_postgres::NoTls;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio_postgres::Client;
 
-use super::connect::{CONNECT_TIMEOUT, connect, failed, message_of};
+use super::connect::{CONNECT_TIMEOUT, connect, failed, with_defaults};
+use super::connection::{Connection, Connector, Pulse};
 use super::transaction::PostgresTransaction;
 use super::{inspect, touched};
 use crate::bounds::STATEMENT_TIMEOUT;
 use crate::upstream::Work;
-use crate::upstream::error::StoreError;
+use crate::upstream::error::{StoreError, Unavailability};
 
 /// Idle connections that are kept.
 const CONNECTIONS_KEPT: usize = 10;
 /// How long an idle connection over that number stays.
 const IDLE_MAX: Duration = Duration::from_secs(60);
+/// How long a database may give no sign at the beginning of a transaction: nothing there takes time.
+pub(super) const BEGIN_SILENCE: Duration = Duration::from_secs(5);
+/// How long it may give none to a question of the ledger.
+pub(super) const LOOKUP_SILENCE: Duration = Duration::from_secs(10);
+/// How much longer than a statement may take it may give none in a transaction: then it is the database that is
+/// silent, for it would have ended the statement.
+const SILENCE_MARGIN: Duration = Duration::from_secs(10);
 /// How long a transaction that failed may take to be undone, before its connection is closed all the same.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a statement waits for a lock of another transaction, at most.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a statement waits for a lock of another transaction, at most. Longer than a large batch takes that has
+/// just made a chunk, which others then wait for; a lock that is held for longer is not waited for on a connection.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Set in every transaction, with its timeouts. Not for the session, so that a transaction-pooling proxy may stand
 /// between.
 const SETTINGS: &str = "SET LOCAL synchronous_commit = on; SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL TIME ZONE 'UTC'; SET LOCAL jit = off";
@@ -30,31 +44,87 @@ const SETTINGS: &str = "SET LOCAL synchronous_commit = on; SET LOCAL idle_in_tra
 #[derive(Clone)]
 pub struct PostgresUpstream {
     pub(super) schema: Arc<Schema>,
-    pool: Pool,
+    connector: Connector,
+    pool: Pool<Connector>,
+    /// The one connection that tells whether a write would succeed.
+    probing: Pool<Connector>,
+    shares: Arc<Shares>,
     pub(super) description: String,
     pub(super) has_reports: bool,
     /// The settings of every transaction.
     settings: String,
+    /// How long the database may give no sign within a transaction.
+    silence: Duration,
 }
 
-/// A connection that goes back to the pool only when its transaction was committed. However else the work on it ends,
-/// by an error or a panic, it is closed, and the database undoes and unlocks what was begun. For the driver leaves a
-/// connection behind on which every answer is the one to the question before when a COPY fails at its very beginning
-/// (it ends the COPY that did not begin, and that is answered, too).
-struct Lent {
-    object: Option<Object>,
-    committed: bool,
+/// For what a connection is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A transaction, or a survey.
+    Work,
+    /// A question to the ledger.
+    Lookup,
+    /// A report, or an export.
+    Report,
+    /// Whether a write would succeed.
+    Probe,
 }
 
-impl Lent {
-    fn client(&mut self) -> &mut Object {
+/// Who may have how many connections at once.
+struct Shares {
+    work: Semaphore,
+    reports: Semaphore,
+}
+
+/// How many transactions and surveys run at once on a pool of so many connections.
+pub(crate) const fn work_max(pool_max: usize) -> usize {
+    let share = share(pool_max);
+    if pool_max > 2 * share { pool_max - 2 * share } else { 1 }
+}
+
+const fn share(pool_max: usize) -> usize {
+    if pool_max < 6 { 1 } else { pool_max / 6 }
+}
+
+/// A connection on loan. It goes back to the pool only when what it was wanted for has succeeded ([`Lent::end`]).
+/// However else that ends, by an error, a panic or because nobody waits any more, it is closed, and the database ends,
+/// undoes and unlocks what was begun. For the driver leaves a connection behind on which every answer is the one to the
+/// question before when a COPY fails at its very beginning (it ends the COPY that did not begin, and that is answered,
+/// too).
+pub(super) struct Lent<'u> {
+    object: Option<Object<Connector>>,
+    connector: &'u Connector,
+    _turn: Option<SemaphorePermit<'u>>,
+}
+
+impl Lent<'_> {
+    fn connection(&mut self) -> &mut Connection {
         self.object.as_mut().expect("BUG: a connection is lent until it is dropped")
+    }
+
+    /// The connection, and its signs of life.
+    pub(super) fn take(&mut self) -> (&mut Client, Arc<Pulse>) {
+        let connection = self.connection();
+        (&mut connection.client, Arc::clone(&connection.pulse))
+    }
+
+    /// Gives the connection back when all went well, and else closes it.
+    pub(super) fn end<T>(mut self, done: Result<T, StoreError>) -> Result<T, StoreError> {
+        match &done {
+            Ok(_) if self.connection().pulse.is_at_work() => {}
+            Ok(_) => drop(self.object.take()),
+            Err(error) => {
+                let epoch = self.connection().epoch;
+                self.connector.failed(epoch, error);
+            }
+        }
+        done
     }
 }
 
-impl Drop for Lent {
+impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        if let Some(object) = self.object.take().filter(|_| !self.committed) {
+        if let Some(object) = self.object.take() {
             drop(Object::take(object));
         }
     }
@@ -70,6 +140,11 @@ fn settings(statement_timeout: Duration) -> String {
         ms(statement_timeout),
         ms(lock_timeout)
     )
+}
+
+fn pool(connector: &Connector, size: usize, wait: Duration) -> anyhow::Result<Pool<Connector>> {
+    let timeouts = Timeouts { wait: Some(wait), create: Some(CONNECT_TIMEOUT), recycle: Some(CONNECT_TIMEOUT) };
+    Ok(Pool::builder(connector.clone()).max_size(size).timeouts(timeouts).runtime(Runtime::Tokio1).build()?)
 }
 
 impl PostgresUpstream {
@@ -92,55 +167,93 @@ impl PostgresUpstream {
         let description = inspect::describe(&client, &schema).await?;
         let has_reports = touched::has_reports(&client).await?;
         drop(client);
-        let mut config = config.clone();
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(CONNECT_TIMEOUT);
-        }
+        let mut config = with_defaults(config);
         if config.get_application_name().is_none() {
             config.application_name("tidemark-server");
         }
-        let manager = Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
-        let timeouts =
-            Timeouts { wait: Some(CONNECT_TIMEOUT), create: Some(CONNECT_TIMEOUT), recycle: Some(CONNECT_TIMEOUT) };
-        let pool =
-            Pool::builder(manager).max_size(pool_max.max(1)).timeouts(timeouts).runtime(Runtime::Tokio1).build()?;
-        tokio::spawn(shrink(pool.weak()));
-        let settings = settings(STATEMENT_TIMEOUT);
-        Ok(Self { schema, pool, description, has_reports, settings })
+        let connector = Connector::new(config);
+        let all = pool(&connector, pool_max.saturating_sub(1).max(1), CONNECT_TIMEOUT)?;
+        let probing = pool(&connector, 1, BEGIN_SILENCE)?;
+        tokio::spawn(shrink(all.weak()));
+        let shares =
+            Arc::new(Shares { work: Semaphore::new(work_max(pool_max)), reports: Semaphore::new(share(pool_max)) });
+        let upstream = Self {
+            schema,
+            connector,
+            pool: all,
+            probing,
+            shares,
+            description,
+            has_reports,
+            settings: String::new(),
+            silence: Duration::ZERO,
+        };
+        Ok(upstream.with_statement_timeout(STATEMENT_TIMEOUT))
     }
 
     /// Lets a statement of a transaction take this long; unless told otherwise it is [`STATEMENT_TIMEOUT`].
     #[must_use]
     pub fn with_statement_timeout(self, statement_timeout: Duration) -> Self {
-        Self { settings: settings(statement_timeout), ..self }
+        Self { settings: settings(statement_timeout), silence: statement_timeout + SILENCE_MARGIN, ..self }
     }
 
-    pub(super) async fn client(&self) -> Result<Object, StoreError> {
-        self.pool.get().await.map_err(|error| match error {
-            deadpool_postgres::PoolError::Backend(error) => StoreError::Unavailable(message_of(&error)),
-            other => StoreError::Unavailable(other.to_string()),
-        })
+    /// A connection, once there is one.
+    pub(super) async fn lend(&self, purpose: Purpose) -> Result<Lent<'_>, StoreError> {
+        let (turns, pool) = match purpose {
+            Purpose::Work => (Some(&self.shares.work), &self.pool),
+            Purpose::Report => (Some(&self.shares.reports), &self.pool),
+            Purpose::Lookup => (None, &self.pool),
+            Purpose::Probe => (None, &self.probing),
+        };
+        let none = || {
+            let message = format!("no connection of the pool was free for {CONNECT_TIMEOUT:?}");
+            StoreError::unavailable(Unavailability::Busy, message)
+        };
+        let turn = match turns {
+            Some(turns) => match tokio::time::timeout(CONNECT_TIMEOUT, turns.acquire()).await {
+                Ok(Ok(turn)) => Some(turn),
+                _ => return Err(none()),
+            },
+            None => None,
+        };
+        let object = pool.get().await.map_err(|error| match error {
+            PoolError::Backend(error) => error,
+            PoolError::Timeout(TimeoutType::Wait) => none(),
+            other => StoreError::unavailable(Unavailability::Away, other.to_string()),
+        })?;
+        Ok(Lent { object: Some(object), connector: &self.connector, _turn: turn })
     }
 
     pub(super) async fn attempt(&self, work: &Work) -> Result<(), StoreError> {
-        let mut lent = Lent { object: Some(self.client().await?), committed: false };
-        let inner = lent.client().transaction().await.map_err(|error| failed(error).before_all())?;
-        inner.batch_execute(&self.settings).await.map_err(|error| failed(error).before_all())?;
+        let mut lent = self.lend(Purpose::Work).await?;
+        let done = self.run(&mut lent, work).await;
+        lent.end(done)
+    }
+
+    async fn run(&self, lent: &mut Lent<'_>, work: &Work) -> Result<(), StoreError> {
+        let (client, pulse) = lent.take();
+        let begin = async {
+            let inner = client.transaction().await.map_err(failed)?;
+            inner.batch_execute(&self.settings).await.map_err(failed)?;
+            Ok(inner)
+        };
+        let inner = pulse.watch(BEGIN_SILENCE, begin).await.map_err(StoreError::before_all)?;
         let mut transaction = PostgresTransaction::new(&self.schema, &inner, self.has_reports);
-        if let Err(error) = work(&mut transaction).await {
+        if let Err(error) = pulse.watch(self.silence, work(&mut transaction)).await {
             // Waited for: what it had locked is free when the next attempt begins. The connection is closed in any
             // case.
-            let _ = tokio::time::timeout(ROLLBACK_TIMEOUT, inner.rollback()).await;
+            if !pulse.is_at_work() {
+                let undone = async { inner.rollback().await.map_err(failed) };
+                let _ = pulse.watch(ROLLBACK_TIMEOUT, undone).await;
+            }
             return Err(error);
         }
-        inner.commit().await.map_err(failed)?;
-        lent.committed = true;
-        Ok(())
+        pulse.watch(self.silence, async { inner.commit().await.map_err(failed) }).await
     }
 }
 
 /// Lets connections go that stand idle beyond the kept ones.
-async fn shrink(pool: deadpool_postgres::WeakPool) {
+async fn shrink(pool: WeakPool<Connector>) {
     loop {
         tokio::time::sleep(IDLE_MAX / 2).await;
         let Some(pool) = pool.upgrade() else { return };
@@ -149,5 +262,21 @@ async fn shrink(pool: deadpool_postgres::WeakPool) {
             kept += 1;
             kept <= CONNECTIONS_KEPT || metrics.last_used() < IDLE_MAX
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_purpose_has_its_share_of_the_pool() {
+        for pool_max in 4..200 {
+            let lookups = pool_max - 1 - work_max(pool_max) - share(pool_max);
+            assert!(work_max(pool_max) >= 1 && share(pool_max) * 6 <= pool_max.max(6), "{pool_max}");
+            assert!(lookups >= share(pool_max) - 1, "{pool_max}: {lookups}");
+        }
+        assert_eq!((work_max(30), share(30)), (20, 5));
+        assert_eq!((work_max(1), share(1)), (1, 1));
     }
 }

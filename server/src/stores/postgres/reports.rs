@@ -1,16 +1,22 @@
 //! Reports on PostgreSQL: read from the roll-ups of migration `0007_shrinkage_reports`.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::connect::failed;
-use super::pool::PostgresUpstream;
+use super::pool::{PostgresUpstream, Purpose};
 use super::values::StampUs;
 use crate::upstream::error::StoreError;
 use crate::upstream::reports::{DayRow, Days, Freshness, ModelRow, ProductRow, ReportStore, Total};
+
+/// How long a report is waited for.
+const REPORT_SILENCE: Duration = Duration::from_secs(60);
+/// How long a refresh of the roll-ups is waited for, which nobody else waits for.
+const REFRESH_SILENCE: Duration = Duration::from_secs(30 * 60);
 
 /// The report on products, of all of them.
 pub const PRODUCTS: &str = "SELECT name, stations, calculations, mean_accuracy, validation_errors, mean_rate, to_char(first_day, 'YYYY-MM-DD'), to_char(last_day, 'YYYY-MM-DD')
@@ -52,7 +58,20 @@ const REFRESH_AGGREGATE: &str =
 
 impl PostgresUpstream {
     async fn query(&self, sql: &str, parameters: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>, StoreError> {
-        self.client().await?.query_typed(sql, parameters).await.map_err(failed)
+        self.query_within(REPORT_SILENCE, sql, parameters).await
+    }
+
+    async fn query_within(
+        &self,
+        silence: Duration,
+        sql: &str,
+        parameters: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<Vec<Row>, StoreError> {
+        let mut lent = self.lend(Purpose::Report).await?;
+        let (client, pulse) = lent.take();
+        let asked = async { client.query_typed(sql, parameters).await.map_err(failed) };
+        let done = pulse.watch(silence, asked).await;
+        lent.end(done)
     }
 }
 
@@ -68,10 +87,14 @@ fn total(row: &Row, at: usize) -> Total {
 impl ReportStore for PostgresUpstream {
     async fn refresh(&self, everything: bool) -> Result<u64, StoreError> {
         if !self.query(AGGREGATE, &[]).await?.is_empty() {
-            self.client().await?.batch_execute(REFRESH_AGGREGATE).await.map_err(failed)?;
+            let mut lent = self.lend(Purpose::Report).await?;
+            let (client, pulse) = lent.take();
+            let asked = async { client.batch_execute(REFRESH_AGGREGATE).await.map_err(failed) };
+            let done = pulse.watch(REFRESH_SILENCE, asked).await;
+            lent.end(done)?;
         }
         let sql = "SELECT shrinkage_reports.refresh($1)";
-        let rows = self.query(sql, &[(&everything, Type::BOOL)]).await?;
+        let rows = self.query_within(REFRESH_SILENCE, sql, &[(&everything, Type::BOOL)]).await?;
         Ok(rows.first().map_or(0, |row| count(row, 0)))
     }
 

@@ -10,7 +10,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{GenericClient, Row};
 
 use super::connect::failed;
-use super::pool::PostgresUpstream;
+use super::pool::{LOOKUP_SILENCE, PostgresUpstream, Purpose};
 use super::transaction::PostgresTransaction;
 use super::values::{JsonText, StampMs, UuidBytes};
 use crate::stores::sql::{Cell, Dialect, Each, Param, Record, Sql};
@@ -158,15 +158,24 @@ pub(super) struct Alone<'u>(pub(super) &'u PostgresUpstream);
 #[async_trait]
 impl Sql for Alone<'_> {
     async fn query(&mut self, sql: &str, params: Vec<Param>) -> Result<Vec<Record>, StoreError> {
-        Connected(&**self.0.client().await?).query(sql, params).await
+        let mut lent = self.0.lend(Purpose::Lookup).await?;
+        let (client, pulse) = lent.take();
+        let done = pulse.watch(LOOKUP_SILENCE, Connected(&*client).query(sql, params)).await;
+        lent.end(done)
     }
 
     async fn execute(&mut self, sql: &str, params: Vec<Param>) -> Result<u64, StoreError> {
-        Connected(&**self.0.client().await?).execute(sql, params).await
+        let mut lent = self.0.lend(Purpose::Lookup).await?;
+        let (client, pulse) = lent.take();
+        let done = pulse.watch(LOOKUP_SILENCE, Connected(&*client).execute(sql, params)).await;
+        lent.end(done)
     }
 
     async fn execute_each(&mut self, each: &Each, params: Vec<Param>, rows: Vec<Vec<Param>>) -> Result<(), StoreError> {
-        Connected(&**self.0.client().await?).execute_each(each, params, rows).await
+        let mut lent = self.0.lend(Purpose::Lookup).await?;
+        let (client, pulse) = lent.take();
+        let done = pulse.watch(LOOKUP_SILENCE, Connected(&*client).execute_each(each, params, rows)).await;
+        lent.end(done)
     }
 
     async fn lock_table(&mut self, _: &str) -> Result<(), StoreError> {

@@ -11,20 +11,20 @@ use tidemark_core::sqlite::quote;
 use tidemark_core::survey::Range;
 use tidemark_core::timestamp::{FIRST_US, LAST_US};
 use tidemark_core::value::ValueRef;
+use tokio::time::Instant;
 use tokio_postgres::types::Type;
 use tokio_postgres::{IsolationLevel, Transaction};
 
 use super::connect::failed;
-use super::pool::PostgresUpstream;
+use super::pool::{BEGIN_SILENCE, LOOKUP_SILENCE, Lent, PostgresUpstream, Purpose};
 use super::sql::Connected;
 use super::values::{KeyArray, StampUs, UuidBytes, cell};
 use crate::ledger::CursorLedger as _;
-use crate::survey::{Reading, Scope, Survey};
+use crate::survey::{Reading, SURVEY_TIME, Scope, Survey, too_long};
 use crate::upstream::error::StoreError;
 use crate::upstream::no_cursor;
 
-/// A station waits a minute for a reply.
-const SETTINGS: &str = "SET LOCAL statement_timeout = '50s'; SET LOCAL lock_timeout = '30s'; \
+const SETTINGS: &str = "SET LOCAL statement_timeout = '45s'; SET LOCAL lock_timeout = '10s'; \
     SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL TIME ZONE 'UTC'";
 
 type Parameter = (Box<dyn ToSql + Send + Sync>, Type);
@@ -35,17 +35,39 @@ impl PostgresUpstream {
         station: StationNumber,
         mut survey: Survey,
     ) -> Result<(Cursor, Survey), StoreError> {
-        let mut client = self.client().await?;
-        let transaction = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
-        let transaction = transaction.start().await.map_err(failed)?;
-        transaction.batch_execute(SETTINGS).await.map_err(failed)?;
+        let mut lent = self.lend(Purpose::Work).await?;
+        let done = self.survey_on(&mut lent, station, &mut survey).await;
+        Ok((lent.end(done)?, survey))
+    }
+
+    async fn survey_on(
+        &self,
+        lent: &mut Lent<'_>,
+        station: StationNumber,
+        survey: &mut Survey,
+    ) -> Result<Cursor, StoreError> {
+        let ends = Instant::now() + SURVEY_TIME;
+        let (client, pulse) = lent.take();
+        let begin = async {
+            let builder = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
+            let transaction = builder.start().await.map_err(failed)?;
+            transaction.batch_execute(SETTINGS).await.map_err(failed)?;
+            let cursor = Connected(&transaction).cursor(station).await?.ok_or_else(|| no_cursor(station))?;
+            Ok((transaction, cursor))
+        };
+        let (transaction, cursor) = pulse.watch(LOOKUP_SILENCE, begin).await?;
         let number = station.get().cast_signed();
-        let cursor = Connected(&*transaction).cursor(station).await?.ok_or_else(|| no_cursor(station))?;
         while let Some(reading) = survey.next_reading() {
-            self.read(&transaction, number, &reading, &mut survey).await?;
+            let read = pulse.watch(SURVEY_TIME, self.read(&transaction, number, &reading, survey));
+            match tokio::time::timeout_at(ends, read).await {
+                Ok(read) => read?,
+                // The connection knows that it is still at work, and ends the statement. What was answered by then
+                // goes out, and the station asks for the rest.
+                Err(_) => return if survey.cut() { Ok(cursor) } else { Err(too_long()) },
+            }
         }
-        transaction.commit().await.map_err(failed)?;
-        Ok((cursor, survey))
+        pulse.watch(BEGIN_SILENCE, async { transaction.commit().await.map_err(failed) }).await?;
+        Ok(cursor)
     }
 }
 

@@ -7,7 +7,7 @@ use rusqlite::{Connection, ErrorCode};
 use tidemark_core::schema::Schema;
 
 use super::inspect;
-use crate::upstream::error::{Cause, StoreError};
+use crate::upstream::error::{Cause, StoreError, Unavailability};
 
 /// How long a statement waits for another process's lock.
 const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);
@@ -115,25 +115,34 @@ pub fn connect(path: &Path) -> anyhow::Result<Connection> {
     open().map_err(|error| anyhow::anyhow!("database file {}: {error}", path.display()))
 }
 
+/// Brings what is in the write-ahead log into the file itself, and empties the log: then the file is all there is.
+/// Says whether nobody kept it from doing so.
+pub(super) fn checkpoint(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? == 0))
+}
+
 pub(super) fn failed(error: rusqlite::Error) -> StoreError {
     let message = error.to_string();
-    match error.sqlite_error_code() {
+    let code = error.sqlite_error_code();
+    let why = match code {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => {
+            Some(Unavailability::Locked)
+        }
+        Some(ErrorCode::DiskFull) => Some(Unavailability::Full),
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Some(Unavailability::ReadOnly),
+        Some(ErrorCode::OutOfMemory | ErrorCode::OperationInterrupted) => Some(Unavailability::Busy),
+        Some(ErrorCode::CannotOpen) => Some(Unavailability::Away),
+        // Damage is the file's, not a row's: nothing is to be concluded from it, and nothing written.
+        Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            Some(Unavailability::Damaged)
+        }
+        _ => None,
+    };
+    if let Some(why) = why {
+        return StoreError::unavailable(why, message);
+    }
+    match code {
         Some(ErrorCode::ConstraintViolation) => StoreError::Violation(message),
-        Some(
-            ErrorCode::DatabaseBusy
-            | ErrorCode::DatabaseLocked
-            | ErrorCode::DiskFull
-            | ErrorCode::SystemIoFailure
-            | ErrorCode::OutOfMemory
-            | ErrorCode::CannotOpen
-            | ErrorCode::ReadOnly
-            | ErrorCode::PermissionDenied
-            | ErrorCode::OperationInterrupted
-            | ErrorCode::FileLockingProtocolFailed
-            // Damage is the file's, not a row's: nothing is to be concluded from it, and nothing written.
-            | ErrorCode::DatabaseCorrupt
-            | ErrorCode::NotADatabase,
-        ) => StoreError::Unavailable(message),
         // SQLite itself would not: a trigger of the operator's that names what is not there, a value too long.
         Some(_) => {
             let code = error.sqlite_error().map_or(0, |error| error.extended_code);

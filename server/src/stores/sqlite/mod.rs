@@ -29,8 +29,8 @@ use tidemark_core::decision::Cursor;
 use tidemark_core::ids::StationNumber;
 
 pub(crate) use self::damage::damage;
-use self::file::failed;
 pub use self::file::{SqliteUpstream, connect};
+use self::file::{checkpoint, failed};
 use self::sql::Alone;
 use self::transaction::SqliteTransaction;
 use crate::export::Export;
@@ -74,6 +74,17 @@ impl Upstream for SqliteUpstream {
 
     async fn export(&self, export: Export) -> Result<Export, StoreError> {
         self.read_all(export).await
+    }
+
+    async fn put_in_order(&self) {
+        let checkpointed = Self::with(&self.writer, |connection| checkpoint(connection).map_err(failed)).await;
+        match checkpointed {
+            Ok(true) => tracing::debug!("the write-ahead log is in the database file"),
+            Ok(false) => tracing::info!(
+                "another program reads the database: what was written last stays in its -wal file, which belongs to it"
+            ),
+            Err(error) => tracing::warn!("the write-ahead log cannot be put into the database file: {error}"),
+        }
     }
 
     fn reports(&self) -> Option<&dyn ReportStore> {

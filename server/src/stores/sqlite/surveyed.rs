@@ -2,6 +2,7 @@
 //! nor tokens wait.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use rusqlite::{Connection, Statement, ToSql};
@@ -15,9 +16,12 @@ use super::file::{SqliteUpstream, failed};
 use super::transaction::SqliteTransaction;
 use super::values::{Parameter, typed_or_raw};
 use crate::ledger::CursorLedger as _;
-use crate::survey::{Scope, Survey};
+use crate::survey::{SURVEY_TIME, Scope, Survey, too_long};
 use crate::upstream::error::StoreError;
 use crate::upstream::no_cursor;
+
+/// Rows between two looks at the clock.
+const ROWS_PER_LOOK: u32 = 1024;
 
 impl SqliteUpstream {
     pub(super) async fn read_station(
@@ -28,6 +32,7 @@ impl SqliteUpstream {
         let schema = Arc::clone(&self.schema);
         Self::with(&self.surveyor, move |connection| {
             let mut survey = survey.over_whole_tables();
+            let ends = Instant::now() + SURVEY_TIME;
             // One snapshot, until the connection's guard ends it.
             connection.execute_batch("BEGIN").map_err(failed)?;
             let mut ledger = SqliteTransaction { schema: &schema, connection };
@@ -36,20 +41,27 @@ impl SqliteUpstream {
             let transaction = &*ledger.connection;
             while let Some(reading) = survey.next_reading() {
                 let table = reading.table();
-                match &reading.scope {
+                let read = match &reading.scope {
                     // The table has no index on time, and a time written by hand may not sort as it should: all rows
                     // are read.
                     Scope::Span(_) => {
                         let mut select = select(transaction, table, "")?;
-                        visit(&mut select, &[&station.get()], table, &mut survey)?;
+                        visit(&mut select, &[&station.get()], table, &mut survey, ends)?
                     }
                     Scope::Rows(rows) => {
                         let key = format!(" AND {} = ?2", quote(&table.key_column().name));
                         let mut select = select(transaction, table, &key)?;
+                        let mut read = true;
                         for row in rows {
-                            visit(&mut select, &[&station.get(), &Parameter(row.key.value())], table, &mut survey)?;
+                            let of: [&dyn ToSql; 2] = [&station.get(), &Parameter(row.key.value())];
+                            read = read && visit(&mut select, &of, table, &mut survey, ends)?;
                         }
+                        read
                     }
+                };
+                if !read {
+                    // What was answered by then goes out, and the station asks for the rest.
+                    return if survey.cut() { Ok((cursor, survey)) } else { Err(too_long()) };
                 }
             }
             Ok((cursor, survey))
@@ -64,18 +76,25 @@ fn select<'c>(connection: &'c Connection, table: &Table, and: &str) -> Result<St
     connection.prepare(&sql).map_err(failed)
 }
 
+/// Gives the survey the rows; `false` when the time was over before the last.
 fn visit(
     select: &mut Statement<'_>,
     parameters: &[&dyn ToSql],
     table: &Table,
     survey: &mut Survey,
-) -> Result<(), StoreError> {
+    ends: Instant,
+) -> Result<bool, StoreError> {
     let mut rows = select.query(parameters).map_err(failed)?;
+    let mut read: u32 = 0;
     while let Some(row) = rows.next().map_err(failed)? {
         let cells = table.columns.iter().enumerate();
         let values: rusqlite::Result<Vec<ValueRef<'_>>> =
             cells.map(|(at, column)| Ok(typed_or_raw(column.ty, row.get_ref(at)?))).collect();
         survey.row(&values.map_err(failed)?).map_err(StoreError::Fault)?;
+        read = read.wrapping_add(1);
+        if read.is_multiple_of(ROWS_PER_LOOK) && Instant::now() >= ends {
+            return Ok(false);
+        }
     }
-    Ok(())
+    Ok(true)
 }

@@ -1,5 +1,9 @@
 //! Waiting after failures: exponential, bounded, with full jitter, so that a thousand stations do not come back at
 //! once; and never shorter than the server asked for.
+//!
+//! Where no connection was made the bound is lower: that costs a server nothing, and who tries often is back soon
+//! after it is. The two kinds are counted apart, so that the first refusal after a long outage is waited out as a first
+//! one.
 
 use tidemark_core::planted::{Bug, planted};
 
@@ -10,6 +14,8 @@ pub struct BackoffBounds {
     pub first_ms: u64,
     /// No wait is drawn from more than this.
     pub max_ms: u64,
+    /// Nor, where no connection was made, from more than this.
+    pub unreached_max_ms: u64,
 }
 
 /// Never shorter than this: a server that answers nonsense at once is not asked in a tight loop.
@@ -21,7 +27,10 @@ const RETRY_AFTER_MAX_MS: u64 = 3_600_000;
 #[derive(Debug, Clone)]
 pub struct Backoff {
     bounds: BackoffBounds,
+    /// Failures since the last success that cost the server something.
     failures: u32,
+    /// And those where no connection was made.
+    unreached: u32,
     random: u64,
 }
 
@@ -29,36 +38,56 @@ impl Backoff {
     /// `seed` makes stations differ; the same seed gives the same waits.
     #[must_use]
     pub const fn new(bounds: BackoffBounds, seed: u64) -> Self {
-        Self { bounds, failures: 0, random: seed }
+        Self { bounds, failures: 0, unreached: 0, random: seed }
     }
 
     /// How many failures there were since the last success.
     #[must_use]
     pub const fn failures(&self) -> u32 {
-        self.failures
+        self.failures + self.unreached
     }
 
     /// Something worked.
     pub const fn reset(&mut self) {
         self.failures = 0;
+        self.unreached = 0;
     }
 
     /// Something failed: how long to wait, in milliseconds. The longer of what is drawn and of `retry_after_ms`, when
     /// the server named it: a server knows how busy it is, and not how often this station has asked already.
     pub fn next_wait_ms(&mut self, retry_after_ms: Option<u64>) -> u64 {
-        let ceiling = self.bounds.first_ms.saturating_mul(1_u64 << self.failures.min(30)).min(self.bounds.max_ms);
+        let ceiling = self.ceiling(self.failures, self.bounds.max_ms);
         let ceiling = if planted(Bug::BackoffExplodes) {
             self.bounds.first_ms.saturating_pow(self.failures.min(5) + 1)
         } else {
             ceiling
         };
         self.failures = self.failures.saturating_add(1);
-        let own = self.below(ceiling + 1).max(FLOOR_MS);
+        let own = self.draw(ceiling);
         let Some(asked) = retry_after_ms else { return own };
         // A little later than asked, so that those who were all told the same do not come together.
         let asked = asked.min(RETRY_AFTER_MAX_MS);
         let asked = asked + self.below(asked / 10 + FLOOR_MS);
         if planted(Bug::RetryAfterAlone) { asked } else { own.max(asked) }
+    }
+
+    /// No connection was made: how long to wait, in milliseconds.
+    pub fn next_wait_unreached_ms(&mut self) -> u64 {
+        if planted(Bug::UnreachedWaitsLong) {
+            return self.next_wait_ms(None);
+        }
+        let ceiling = self.ceiling(self.unreached, self.bounds.unreached_max_ms.min(self.bounds.max_ms));
+        self.unreached = self.unreached.saturating_add(1);
+        self.draw(ceiling)
+    }
+
+    /// After so many failures.
+    fn ceiling(&self, failures: u32, max_ms: u64) -> u64 {
+        self.bounds.first_ms.saturating_mul(1_u64 << failures.min(30)).min(max_ms)
+    }
+
+    fn draw(&mut self, ceiling: u64) -> u64 {
+        self.below(ceiling + 1).max(FLOOR_MS)
     }
 
     /// splitmix64 (Steele, Lea, Flood 2014): enough to spread stations in time.
@@ -82,7 +111,7 @@ pub(crate) fn retry_after_ms(header: Option<&str>) -> Option<u64> {
 mod tests {
     use super::*;
 
-    const BOUNDS: BackoffBounds = BackoffBounds { first_ms: 1000, max_ms: 60_000 };
+    const BOUNDS: BackoffBounds = BackoffBounds { first_ms: 1000, max_ms: 60_000, unreached_max_ms: 10_000 };
 
     #[test]
     fn waits_grow_and_stay_within_bounds() {
@@ -122,6 +151,18 @@ mod tests {
             }
         }
         assert!(longest[0] <= 2_250 && longest[4] > 14_000 && longest[11] > 55_000, "{longest:?}");
+    }
+
+    #[test]
+    fn who_finds_nobody_there_tries_again_sooner_and_is_then_refused_for_the_first_time() {
+        let (mut longest, mut refused) = (0, 0);
+        for seed in 0..500 {
+            let mut backoff = Backoff::new(BOUNDS, seed);
+            (0..40).for_each(|_| longest = backoff.next_wait_unreached_ms().max(longest));
+            assert_eq!(backoff.failures(), 40);
+            refused = backoff.next_wait_ms(None).max(refused);
+        }
+        assert!((9_900..=10_000).contains(&longest) && (900..=1_000).contains(&refused), "{longest}, {refused}");
     }
 
     #[test]

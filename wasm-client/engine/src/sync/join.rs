@@ -17,7 +17,7 @@ use tidemark_core::protocol::{JoinReply, JoinRequest, Problem, ProblemCode, Reme
 use tidemark_core::value::{format_uuid, hex};
 
 use super::reply::{Read, read};
-use super::{Foreign, Refusal, Reply, Request, ServerUrl, UrlError};
+use super::{Foreign, Refusal, Reply, Request, ServerUrl, Unwell, UrlError};
 use crate::error::{Error, Secret, printable};
 use crate::meta::{self, Membership};
 use crate::private;
@@ -67,8 +67,8 @@ pub enum JoinError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotNow {
     /// The server is not well.
-    #[error("the server cannot answer now: {0}")]
-    Unwell(String),
+    #[error("the server cannot answer now: {}", .0.detail)]
+    Unwell(Unwell),
     /// Somebody else answered.
     #[error("{0}")]
     Foreign(Foreign),
@@ -151,7 +151,7 @@ pub fn ask(store: &mut Store, code: &str, server: Option<&str>, fresh_token: Sec
 pub(super) fn answered(problem: &Problem) -> JoinError {
     match Refusal::of(problem) {
         Some(refusal) => JoinError::Refused(refusal),
-        None => JoinError::NotNow(NotNow::Unwell(problem.detail.clone())),
+        None => JoinError::NotNow(NotNow::Unwell(Unwell::of(problem))),
     }
 }
 

@@ -35,8 +35,8 @@ pub use engine::{Config, Engine, Words};
 pub use pace::Pace;
 pub use refusal::{Refusal, RefusalKind};
 pub use reply::Foreign;
-pub use request::{Failure, Method, Reply, Request};
-pub use stop::{Excess, Stop, StopKind, Trouble};
+pub use request::{Failure, FailureKind, Method, Reply, Request};
+pub use stop::{Excess, Stop, StopKind, Trouble, Unwell};
 pub use url::{ServerUrl, UrlError};
 
 /// The next thing to do.

@@ -15,6 +15,11 @@ const ROWS_MAX: u32 = if cfg!(target_arch = "wasm32") { 20_000 } else { 50_000 }
 const BODY_BYTES_MAX: usize = 8 << 20;
 /// Most cells of any batch of ours.
 const CELLS_MAX: usize = 1 << 20;
+/// A frame no longer than the head before it, with few changes, costs as little as a question: less in it would only
+/// mean more requests.
+const SMALL_FRAME_BYTES: usize = 1024;
+/// Most changes in it.
+const SMALL_ROWS: u32 = 100;
 /// A batch should take about this long, from request to reply.
 const TARGET_MS: i64 = 1_000;
 
@@ -63,14 +68,34 @@ impl Pace {
         }
     }
 
-    /// A batch of `rows` changes went through in `took_ms`; `capped` tells that more were waiting.
-    pub fn went_through(&mut self, rows: u32, capped: bool, took_ms: i64) {
+    /// A batch of `rows` changes, in a frame of so many bytes, went through in `took_ms`; `capped` tells that more were
+    /// waiting.
+    pub fn went_through(&mut self, rows: u32, frame_bytes: usize, capped: bool, took_ms: i64) {
         if took_ms > TARGET_MS * 2 {
+            if Self::is_small(rows, frame_bytes) {
+                // It waited for its turn, or the way is long.
+                return;
+            }
             self.rows = (rows / 2).max(1);
         } else if capped && took_ms < TARGET_MS / 2 && rows >= self.rows {
             self.rows = self.rows.saturating_mul(2);
         }
         self.rows = self.rows.clamp(1, self.rows_max());
+    }
+
+    /// Whether a batch of `rows` changes, in a frame of so many bytes, costs as little as a question.
+    #[must_use]
+    pub const fn is_small(rows: u32, frame_bytes: usize) -> bool {
+        rows <= SMALL_ROWS && frame_bytes <= SMALL_FRAME_BYTES
+    }
+
+    /// The server refused a batch of `rows` changes for now: what is tried meanwhile is a quarter of it, unless its
+    /// frame is small already.
+    pub fn was_refused(&mut self, rows: u32, frame_bytes: usize) {
+        if !Self::is_small(rows, frame_bytes) {
+            self.was_too_much(rows);
+            self.was_too_much(rows);
+        }
     }
 
     /// A batch of `rows` changes was too much. Returns whether less can be tried.
@@ -91,18 +116,18 @@ mod tests {
         let mut pace = Pace::new(FrameLimits { rows_max: 12_000, ..FrameLimits::DEFAULT });
         for expected in [5_000, 10_000, 12_000, 12_000] {
             assert_eq!(pace.caps().rows, expected);
-            pace.went_through(expected, true, 100);
+            pace.went_through(expected, 9_000, true, 100);
         }
         let mut pace = Pace::new(FrameLimits::DEFAULT);
-        (0..9).for_each(|_| pace.went_through(pace.caps().rows, true, 1));
+        (0..9).for_each(|_| pace.went_through(pace.caps().rows, 9_000, true, 1));
         assert_eq!(pace.caps().rows, ROWS_MAX);
     }
 
     #[test]
     fn a_batch_that_held_all_there_was_says_nothing_about_speed() {
         let mut pace = Pace::new(FrameLimits::DEFAULT);
-        pace.went_through(5_000, false, 1);
-        pace.went_through(3, true, 1);
+        pace.went_through(5_000, 9_000, false, 1);
+        pace.went_through(3, 9_000, true, 1);
         assert_eq!(pace.caps().rows, ROWS_FIRST);
     }
 
@@ -117,13 +142,25 @@ mod tests {
     #[test]
     fn slow_batches_shrink_to_one_change_and_no_further() {
         let mut pace = Pace::new(FrameLimits::DEFAULT);
-        pace.went_through(5_000, true, 5_000);
+        pace.went_through(5_000, 9_000, true, 5_000);
         assert_eq!(pace.caps().rows, 2_500);
         let mut halvings = 0;
         while pace.was_too_much(pace.caps().rows) {
             halvings += 1;
         }
         assert_eq!((pace.caps().rows, halvings), (1, 11));
+    }
+
+    #[test]
+    fn a_small_frame_that_waits_or_is_refused_stays_as_it_is() {
+        let mut pace = Pace::new(FrameLimits::DEFAULT);
+        pace.went_through(20, SMALL_FRAME_BYTES, false, 19_000);
+        pace.was_refused(20, SMALL_FRAME_BYTES);
+        assert_eq!(pace.caps().rows, ROWS_FIRST);
+        pace.was_refused(400, SMALL_FRAME_BYTES);
+        assert_eq!(pace.caps().rows, 100);
+        pace.was_refused(20, SMALL_FRAME_BYTES + 1);
+        assert_eq!(pace.caps().rows, 5);
     }
 
     #[test]

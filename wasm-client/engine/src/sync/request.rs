@@ -105,12 +105,23 @@ pub struct Reply {
     pub body: Vec<u8>,
 }
 
+/// How far a request came that got no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// Nowhere: no connection was made, so it cost the server nothing, and it is asked again soon.
+    Unreached,
+    /// The time was over: then less is sent at once.
+    Timeout,
+    /// The connection broke, and nobody knows how far it came.
+    Broken,
+}
+
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
-    /// Whether the time was over: then less is sent at once.
-    pub timeout: bool,
+    /// How far the request came.
+    pub kind: FailureKind,
     /// The words of the transport: where the server was looked for, and the words of the system.
     pub message: String,
 }

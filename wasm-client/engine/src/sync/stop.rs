@@ -4,10 +4,10 @@
 use std::fmt;
 
 use tidemark_core::ids::StationNumber;
-use tidemark_core::protocol::{Problem, ProblemCode, Remedy};
+use tidemark_core::protocol::{Problem, ProblemCode, Remedy, UnavailableReason};
 
 use super::reply::Foreign;
-use super::{Failure, UrlError};
+use super::{Failure, FailureKind, UrlError};
 use crate::halt::Halt;
 
 /// How soon a stop that time may heal is tried again.
@@ -114,13 +114,39 @@ pub enum Trouble {
     /// There is no answer.
     NoAnswer(Failure),
     /// The server cannot do it now.
-    Unwell(String),
+    Unwell(Unwell),
     /// The server did not take what was sent, which may have been damaged or overtaken on the way.
     NotTaken(String),
     /// Somebody else answered.
     Foreign(Foreign),
     /// The server answered success, and its tidemark did not move.
     NotMoved,
+}
+
+/// A server's word that it cannot do something now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unwell {
+    /// Which problem it answered with.
+    pub code: ProblemCode,
+    /// What it waits for itself, where it says so.
+    pub reason: Option<UnavailableReason>,
+    /// Its words.
+    pub detail: String,
+}
+
+impl Unwell {
+    /// The word that a problem is.
+    pub(crate) fn of(problem: &Problem) -> Self {
+        Self { code: problem.code, reason: problem.reason, detail: problem.detail.clone() }
+    }
+}
+
+impl Trouble {
+    /// Whether no connection was made.
+    #[must_use]
+    pub const fn is_unreached(&self) -> bool {
+        matches!(self, Self::NoAnswer(Failure { kind: FailureKind::Unreached, .. }))
+    }
 }
 
 impl Stop {
@@ -237,11 +263,17 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoAnswer(failure) => failure.fmt(f),
-            Self::Unwell(detail) => write!(f, "the server answered: {detail}"),
+            Self::Unwell(unwell) => unwell.fmt(f),
             Self::NotTaken(detail) => f.write_str(detail),
             Self::Foreign(foreign) => foreign.fmt(f),
             Self::NotMoved => f.write_str("the server answered success, but its tidemark did not move"),
         }
+    }
+}
+
+impl fmt::Display for Unwell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the server answered: {}", self.detail)
     }
 }
 

@@ -5,7 +5,9 @@ use super::report::Report;
 use super::search::{Heard, Search, Step};
 use crate::error::Result;
 use crate::store::Store;
-use crate::sync::{Backoff, Clock, Config, Drained, Engine, Patience, Stop, Summary, Transport, agree, drain};
+use crate::sync::{
+    Backoff, Clock, Config, Drained, Engine, FailureKind, Patience, Stop, Summary, Transport, agree, drain,
+};
 
 /// Repairs in one go: each mends at most [`super::report::DIFFERENCES_MAX`] rows.
 const REPAIRS_MAX: u32 = 100;
@@ -179,7 +181,7 @@ impl Means<'_> {
             let heard = match self.transport.send(&request) {
                 Ok(reply) => search.hear(store, request.id, &reply)?,
                 Err(failure) => {
-                    search.on_failure(request.id, failure.timeout);
+                    search.on_failure(request.id, failure.kind == FailureKind::Timeout);
                     Heard::Failed { message: failure.message, retry_after_ms: None }
                 }
             };

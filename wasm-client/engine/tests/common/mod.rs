@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 use tidemark_client::sync::join::{self, Begin};
 use tidemark_client::sync::{
-    Clock, Config, Drained, Engine, Event, Failure, Patience, Reply, Request, Transport, drain,
+    Clock, Config, Drained, Engine, Event, Failure, FailureKind, Patience, Reply, Request, Transport, drain,
 };
 use tidemark_client::{Secret, Store};
 use tidemark_core::batch::Op;
@@ -201,15 +201,15 @@ impl Transport for FakeServer {
     fn send(&mut self, request: &Request) -> Result<Reply, Failure> {
         self.requests.push(request.clone());
         let fault = self.faults.pop_front().or_else(|| self.always.clone()).unwrap_or(Fault::None);
-        let lost = |timeout| Err(Failure { timeout, message: "the connection was lost".into() });
+        let lost = |kind| Err(Failure { kind, message: "the connection was lost".into() });
         match fault {
             Fault::None => Ok(self.serve(request)),
-            Fault::LoseRequest => lost(false),
+            Fault::LoseRequest => lost(FailureKind::Broken),
             Fault::LoseReply => {
                 self.serve(request);
-                lost(false)
+                lost(FailureKind::Broken)
             }
-            Fault::Timeout => lost(true),
+            Fault::Timeout => lost(FailureKind::Timeout),
             Fault::Answer(reply) => Ok(reply),
         }
     }
@@ -265,6 +265,19 @@ impl World {
         join::hear(&mut world.store, 0, &reply).unwrap();
         world.server.requests.clear();
         world
+    }
+
+    /// Another station that begins where this one stands, on a file that need not survive a power cut.
+    pub fn copy(&self) -> Self {
+        let (folder, path) = (tempfile::tempdir().unwrap(), self.path());
+        self.store.connection().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        std::fs::copy(path, folder.path().join("field.db")).unwrap();
+        let store = Store::open(folder.path().join("field.db")).unwrap();
+        store.connection().pragma_update(None, "synchronous", "OFF").unwrap();
+        let mut server = FakeServer::new();
+        server.token.clone_from(&self.server.token);
+        let (engine, clock) = (Engine::new(Config::interactive(1)), TestClock(self.clock.0));
+        Self { folder, store, engine, server, clock, events: Vec::new() }
     }
 
     pub fn path(&self) -> PathBuf {

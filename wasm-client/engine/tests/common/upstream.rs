@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tidemark_client::sync::{Failure, Reply, Request, Transport};
+use tidemark_client::sync::{Failure, FailureKind, Reply, Request, Transport};
 use tidemark_client::{Store, rusqlite};
 use tidemark_core::digest::{CellHash, RowDigest, RowHash};
 use tidemark_core::identity::{Identity, Key};
@@ -90,11 +90,11 @@ impl Transport for Upstream {
         if !request.url.ends_with("/v1/digest") {
             return self.server.send(request);
         }
-        let lost = |timeout| Err(Failure { timeout, message: "the connection was lost".into() });
+        let lost = |kind| Err(Failure { kind, message: "the connection was lost".into() });
         let reply = match self.server.faults.pop_front().unwrap_or(Fault::None) {
             Fault::None => Ok(self.digest(&request.body)),
-            Fault::LoseRequest | Fault::LoseReply => lost(false),
-            Fault::Timeout => lost(true),
+            Fault::LoseRequest | Fault::LoseReply => lost(FailureKind::Broken),
+            Fault::Timeout => lost(FailureKind::Timeout),
             Fault::Answer(reply) => Ok(reply),
         };
         (self.meanwhile)();

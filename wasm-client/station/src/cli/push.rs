@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use serde_json::{Value as Json, json};
-use tidemark_client::sync::{Drained, Event, StopKind, Summary};
+use tidemark_client::sync::{Drained, Event, StopKind, Summary, Trouble};
+use tidemark_core::protocol::ProblemCode;
 
 use super::fatal::{EXIT_UNREACHABLE, Fatal};
 use super::{show, words};
@@ -25,7 +26,7 @@ pub(super) fn run(db: &Path, as_json: bool) -> Result<(), Fatal> {
             settled.0 += resolved;
             settled.1 += discarded;
         }
-        Event::Failed { why, .. } => show::message(&bar, &why.to_string()),
+        Event::Failed { why, .. } => show::message(&bar, &words::trouble(why)),
         _ => {}
     });
     bar.finish_and_clear();
@@ -50,7 +51,8 @@ pub(super) fn run(db: &Path, as_json: bool) -> Result<(), Fatal> {
             Err(Fatal {
                 code: EXIT_UNREACHABLE,
                 message: format!(
-                    "{why}. {} pushed{}, {} pending; nothing is lost, run `tidemark push` again later",
+                    "{}. {} pushed{}, {} pending; nothing is lost, run `tidemark push` again later",
+                    words::trouble(&why),
                     show::count(summary.changes, "change"),
                     rejected(&summary),
                     pending
@@ -70,16 +72,26 @@ pub(super) fn run(db: &Path, as_json: bool) -> Result<(), Fatal> {
     }
 }
 
+/// For what the server waits itself, as the protocol has it.
+fn reason(why: &Trouble) -> Option<Json> {
+    let Trouble::Unwell(unwell) = why else { return None };
+    if unwell.code == ProblemCode::TooManyRequests {
+        return Some(json!(unwell.code));
+    }
+    unwell.reason.map(|reason| json!(reason))
+}
+
 /// The outcome of a push, whatever it is.
 fn json_of(drained: &Drained, (resolved, discarded): (u64, u64), pending: u64) -> Json {
-    let (outcome, summary, message) = match drained {
-        Drained::Done(summary) => ("done", summary, None),
-        Drained::Unreachable { summary, why } => ("unreachable", summary, Some(why.to_string())),
-        Drained::Stopped { summary, stop } => ("stopped", summary, Some(words::stop(stop))),
+    let (outcome, summary, message, reason) = match drained {
+        Drained::Done(summary) => ("done", summary, None, None),
+        Drained::Unreachable { summary, why } => ("unreachable", summary, Some(words::trouble(why)), reason(why)),
+        Drained::Stopped { summary, stop } => ("stopped", summary, Some(words::stop(stop)), None),
     };
     json!({
         "outcome": outcome,
         "message": message,
+        "reason": reason,
         "changes": summary.changes,
         "rejected": summary.rejected_here + summary.rejected_by_server,
         "requests": summary.requests,

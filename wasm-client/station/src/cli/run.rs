@@ -33,7 +33,11 @@ pub(super) fn run(db: &Path) -> Result<(), Fatal> {
             tell(&format!("pushed {}{rejected}; tidemark {tidemark}", show::count(*changes, "change")));
         }
         News::Event(Event::Failed { why, retry_at_ms }) => {
-            tell(&format!("{why}; trying again in {:.1} s", (retry_at_ms - now_ms()).max(0) as f64 / 1000.0));
+            tell(&format!(
+                "{}; trying again in {:.1} s",
+                words::trouble(why),
+                (retry_at_ms - now_ms()).max(0) as f64 / 1000.0
+            ));
         }
         News::Event(Event::Smaller { rows }) => {
             tell(&format!("the server takes less at once; sending {} now", show::count(*rows as u64, "change")))

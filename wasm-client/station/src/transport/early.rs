@@ -5,6 +5,8 @@
 //! and only if it said nothing is the broken write the outcome.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ureq::Error;
 use ureq::unversioned::transport::{
@@ -12,22 +14,25 @@ use ureq::unversioned::transport::{
 };
 
 /// ureq's own connections (a proxy's, or TCP; then TLS) with early answers heard.
-pub(super) fn connector() -> impl Connector {
+/// `reached` is raised once there is a connection.
+pub(super) fn connector(reached: Arc<AtomicBool>) -> impl Connector {
     // Beneath TLS: rustls does not read on when it could not write.
     ().chain(ConnectProxyConnector::default())
         .chain(TcpConnector::default())
-        .chain(EarlyAnswers)
+        .chain(EarlyAnswers { reached })
         .chain(RustlsConnector::default())
 }
 
 #[derive(Debug)]
-struct EarlyAnswers;
+struct EarlyAnswers {
+    reached: Arc<AtomicBool>,
+}
 
 impl<In: Transport> Connector<In> for EarlyAnswers {
     type Out = Hearing<In>;
 
     fn connect(&self, _: &ConnectionDetails<'_>, chained: Option<In>) -> Result<Option<Self::Out>, Error> {
-        Ok(chained.map(|stream| Hearing { stream, sending: Sending::Whole }))
+        Ok(chained.map(|stream| Hearing { stream, sending: Sending::Whole, reached: Arc::clone(&self.reached) }))
     }
 }
 
@@ -35,6 +40,7 @@ impl<In: Transport> Connector<In> for EarlyAnswers {
 struct Hearing<T> {
     stream: T,
     sending: Sending,
+    reached: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -53,6 +59,7 @@ impl<T: Transport> Transport for Hearing<T> {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        self.reached.store(true, Ordering::Relaxed);
         if !matches!(self.sending, Sending::Whole) {
             // Nobody reads it.
             return Ok(());

@@ -2,11 +2,13 @@
 
 mod early;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tidemark_core::protocol::path;
 
-use tidemark_client::sync::{Failure, Method, Reply, Request, Transport};
+use tidemark_client::sync::{Failure, FailureKind, Method, Reply, Request, Transport};
 use tidemark_core::limits::MESSAGE_BYTES_MAX;
+use tidemark_core::protocol::path;
 use ureq::Agent;
 use ureq::http::Response;
 use ureq::unversioned::resolver::DefaultResolver;
@@ -21,6 +23,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct HttpTransport {
     agent: Agent,
+    /// Something was sent of the request in hand: there is a connection.
+    reached: Arc<AtomicBool>,
 }
 
 impl Default for HttpTransport {
@@ -41,7 +45,9 @@ impl HttpTransport {
             .timeout_recv_response(Some(READ_TIMEOUT))
             .user_agent(concat!("tidemark/", env!("CARGO_PKG_VERSION")))
             .build();
-        Self { agent: Agent::with_parts(config, early::connector(), DefaultResolver::default()) }
+        let reached = Arc::default();
+        let connector = early::connector(Arc::clone(&reached));
+        Self { agent: Agent::with_parts(config, connector, DefaultResolver::default()), reached }
     }
 
     fn exchange(&self, request: &Request) -> Result<Reply, Error> {
@@ -87,11 +93,16 @@ impl Transport for HttpTransport {
     }
 
     fn send(&mut self, request: &Request) -> Result<Reply, Failure> {
+        self.reached.store(false, Ordering::Relaxed);
         self.exchange(request).map_err(|error| {
-            let timeout = matches!(error, Error::Timeout(_));
+            let kind = match error {
+                _ if !self.reached.load(Ordering::Relaxed) => FailureKind::Unreached,
+                Error::Timeout(_) => FailureKind::Timeout,
+                _ => FailureKind::Broken,
+            };
             // Only scheme, host and port: what a person checks first.
             let server = request.url.find(path::ROOT).map_or(request.url.as_str(), |end| &request.url[..end]);
-            Failure { timeout, message: format!("cannot reach the server at {server}: {error}") }
+            Failure { kind, message: format!("cannot reach the server at {server}: {error}") }
         })
     }
 }
@@ -143,16 +154,16 @@ mod tests {
         let mut reply = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
         reply.resize(reply.len() + MESSAGE_BYTES_MAX + 1, b' ');
         let failure = get(answering(reply)).unwrap_err();
-        assert!(!failure.timeout, "{failure}");
+        assert_eq!(failure.kind, FailureKind::Broken, "{failure}");
     }
 
     #[test]
     fn silence_is_a_timeout_and_a_cut_body_a_failure() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let failure = get(format!("http://{}/v1/station", listener.local_addr().unwrap())).unwrap_err();
-        assert!(failure.timeout, "{failure}");
+        assert_eq!(failure.kind, FailureKind::Timeout, "{failure}");
         let failure = get(answering(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf".to_vec())).unwrap_err();
-        assert!(!failure.timeout, "{failure}");
+        assert_eq!(failure.kind, FailureKind::Broken, "{failure}");
     }
 
     fn post(url: String, bytes: usize) -> Result<Reply, Failure> {
@@ -201,15 +212,19 @@ mod tests {
     fn a_connection_that_breaks_without_an_answer_is_a_failure() {
         for reply in [&b""[..], b"HTTP/1.1 503 Bu"] {
             let failure = post(refusing(reply, Duration::ZERO), 64 << 20).unwrap_err();
-            assert!(!failure.timeout && failure.message.starts_with("cannot reach the server at "), "{failure}");
+            assert_eq!(failure.kind, FailureKind::Broken);
+            assert!(failure.message.starts_with("cannot reach the server at "), "{failure}");
         }
     }
 
     #[test]
-    fn nobody_there_names_the_server() {
+    fn nobody_there_names_the_server_and_cost_it_nothing() {
         // Port 1 is tcpmux's, and nobody's.
         let server = "http://127.0.0.1:1";
         let failure = get(format!("{server}/v1/station")).unwrap_err();
         assert!(failure.message.starts_with(&format!("cannot reach the server at {server}: ")), "{failure}");
+        assert_eq!(failure.kind, FailureKind::Unreached);
+        let failure = get("http://nobody.invalid/v1/station".into()).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Unreached, "{failure}");
     }
 }

@@ -151,8 +151,8 @@ export class FakeCore {
     return this.events.shift() ?? { event: 'ignored' };
   }
 
-  onFailure(now, id, timeout, message) {
-    this.#outside(`onFailure ${id} ${timeout} ${message}`);
+  onFailure(now, id, kind, message) {
+    this.#outside(`onFailure ${id} ${kind} ${message}`);
     return this.events.shift() ?? { event: 'failed', message, retryAtMs: now + 1000 };
   }
 

@@ -43,7 +43,7 @@ export class World {
       isOnline: () => true,
       exchange: async (request) => {
         this.requests.push(request);
-        return this.replies.shift() ?? { failure: { timeout: false, message: 'no network' } };
+        return this.replies.shift() ?? { failure: { kind: 'unreached', message: 'no network' } };
       },
     });
     this.owner.start();

@@ -4,7 +4,7 @@
 use tidemark_core::limits::FrameLimits;
 
 use super::outage::Outage;
-use crate::sync::Pace;
+use crate::sync::{FailureKind, Pace};
 
 /// Frames the server found damaged, in a row, before the engine stops: bytes can be altered on the way, but not every
 /// time.
@@ -37,13 +37,26 @@ impl Link {
         self.pace.get_or_insert_with(|| Pace::new(limits.unwrap_or_default()))
     }
 
-    /// A batch of `rows` changes got no answer, or a refusal that passes; `was_slow`: the time was over, so less is
-    /// sent at once.
-    pub(super) fn refused(&mut self, rows: u32, was_slow: bool) {
-        if let (Some(pace), true) = (&mut self.pace, was_slow) {
+    /// A batch of `rows` changes got no answer.
+    pub(super) fn unanswered(&mut self, rows: u32, frame_bytes: usize, kind: FailureKind) {
+        match kind {
+            FailureKind::Timeout => self.was_slow(rows, frame_bytes),
+            FailureKind::Broken => self.refused(rows, frame_bytes),
+            FailureKind::Unreached => self.outage.batch_failed(rows, frame_bytes),
+        }
+    }
+
+    /// The time was over for a batch of `rows` changes: less is sent at once.
+    pub(super) fn was_slow(&mut self, rows: u32, frame_bytes: usize) {
+        if let Some(pace) = &mut self.pace {
             pace.was_too_much(rows);
         }
-        self.outage.refused(self.pace.as_mut(), rows, was_slow);
+        self.outage.batch_failed(rows, frame_bytes);
+    }
+
+    /// A batch of `rows` changes, in a frame of so many bytes, met a refusal that passes, or broke off.
+    pub(super) fn refused(&mut self, rows: u32, frame_bytes: usize) {
+        self.outage.refused(self.pace.as_mut(), rows, frame_bytes);
     }
 
     /// A batch went through.

@@ -6,13 +6,27 @@
 //!                                                   └── no answer ────┘
 //! ```
 //!
+//! A batch that is as small as a question goes without one.
+//!
 //! An outage of any length costs a batch, or less than three if only batches are refused: from the second on each has a
-//! quarter of the changes of the one before. Waits grow until a
-//! batch goes through; that the question was answered does not shorten them.
+//! quarter of the changes of the one before. Waits grow until a batch goes through; that the question was answered does
+//! not shorten them.
 
 use tidemark_core::planted::{Bug, planted};
 
 use crate::sync::Pace;
+
+/// Whether the server is to answer something small before it is sent a batch again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Probe {
+    /// It is well, as far as is known.
+    #[default]
+    None,
+    /// Before a batch that is not small.
+    BeforeLarge,
+    /// Before any.
+    Before,
+}
 
 /// The knowledge of a server that did not take the last batch.
 #[derive(Debug, Default)]
@@ -21,24 +35,32 @@ pub(in crate::sync) struct Outage {
     batches: u32,
     /// Requests in a row that failed.
     requests: u32,
-    /// The server is to answer something small before it is sent a batch again.
-    probe: bool,
+    probe: Probe,
 }
 
 impl Outage {
     pub(in crate::sync) const fn new() -> Self {
-        Self { batches: 0, requests: 0, probe: false }
+        Self { batches: 0, requests: 0, probe: Probe::None }
     }
 
-    /// A batch of `rows` changes got no answer, or a refusal that passes; `was_slow`: because the time was over, for
-    /// which it was made smaller.
-    pub(in crate::sync) fn refused(&mut self, pace: Option<&mut Pace>, rows: u32, was_slow: bool) {
-        self.batches = self.batches.saturating_add(1);
-        self.probe = !planted(Bug::NoProbe);
-        if let (Some(pace), true, false) = (pace, self.batches > 1, was_slow) {
-            pace.was_too_much(rows);
-            pace.was_too_much(rows);
+    /// A batch of `rows` changes, in a frame of so many bytes, met a refusal that passes, or broke off.
+    pub(in crate::sync) fn refused(&mut self, pace: Option<&mut Pace>, rows: u32, frame_bytes: usize) {
+        self.batch_failed(rows, frame_bytes);
+        if let (Some(pace), true) = (pace, self.batches > 1) {
+            pace.was_refused(rows, frame_bytes);
         }
+    }
+
+    /// A batch failed, and the next need not be smaller for this: it never arrived, or is smaller already.
+    pub(in crate::sync) fn batch_failed(&mut self, rows: u32, frame_bytes: usize) {
+        self.batches = self.batches.saturating_add(1);
+        self.probe = if planted(Bug::NoProbe) {
+            Probe::None
+        } else if Pace::is_small(rows, frame_bytes) {
+            Probe::BeforeLarge
+        } else {
+            Probe::Before
+        };
     }
 
     /// A request failed.
@@ -53,12 +75,12 @@ impl Outage {
 
     /// Another process met one, or this one before it was asked to go on.
     pub(in crate::sync) const fn suspect(&mut self) {
-        self.probe = true;
+        self.probe = Probe::Before;
     }
 
     /// The server answered the question.
     pub(in crate::sync) const fn answered(&mut self) {
-        self.probe = false;
+        self.probe = Probe::None;
         self.requests = 0;
     }
 
@@ -73,7 +95,16 @@ impl Outage {
     }
 
     /// Whether a small question goes before the next batch.
-    pub(in crate::sync) const fn probes(&self) -> bool {
-        self.probe
+    pub(in crate::sync) fn probes(&self) -> bool {
+        self.probe == Probe::Before
+    }
+
+    /// Whether one goes before this batch, and then before any.
+    pub(in crate::sync) fn probes_before(&mut self, rows: u32, frame_bytes: usize) -> bool {
+        let probes = self.probe != Probe::None && !Pace::is_small(rows, frame_bytes);
+        if probes {
+            self.probe = Probe::Before;
+        }
+        probes
     }
 }

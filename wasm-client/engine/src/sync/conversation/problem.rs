@@ -7,7 +7,7 @@ use super::link::BAD_FRAMES_MAX;
 use super::{Heard, Link};
 use crate::sync::backoff::retry_after_ms;
 use crate::sync::stop::stop_of;
-use crate::sync::{Foreign, Reply, Stop, Trouble};
+use crate::sync::{Foreign, Reply, Stop, Trouble, Unwell};
 
 /// A problem of ours.
 pub(super) fn on_problem(link: &mut Link, reply: &Reply, problem: &Problem) -> Heard {
@@ -15,7 +15,7 @@ pub(super) fn on_problem(link: &mut Link, reply: &Reply, problem: &Problem) -> H
         return Heard::Stopped(stop);
     }
     if !matches!(problem.code, ProblemCode::BadFrame | ProblemCode::BadRequest) {
-        return failed(reply, Trouble::Unwell(problem.detail.clone()));
+        return failed(reply, Trouble::Unwell(Unwell::of(problem)));
     }
     link.bad_frames += 1;
     if link.bad_frames >= BAD_FRAMES_MAX {

@@ -1,6 +1,6 @@
 //! How patient an engine is.
 
-use crate::sync::{BackoffBounds, Stop};
+use crate::sync::{BackoffBounds, Stop, Trouble};
 
 /// How an engine behaves.
 #[derive(Debug, Clone, Copy)]
@@ -9,27 +9,37 @@ pub struct Config {
     pub backoff: BackoffBounds,
     /// Makes stations wait differently: any random number.
     pub seed: u64,
-    /// How a stop is said to the people of this program: so it stands in the file, where `status` finds it. The remedy
-    /// that the server names is not said: it stands beside the words as a fact.
+    /// How a stop or a wait is said to the people of this program: so it stands in the file, where `status` finds it.
     pub words: Words,
 }
 
-/// Makes words of a stop.
-pub type Words = fn(&Stop) -> String;
+/// Makes words of what the engine met.
+#[derive(Debug, Clone, Copy)]
+pub struct Words {
+    /// Of a stop. The remedy that the server names is not said: it stands beside the words as a fact.
+    pub stop: fn(&Stop) -> String,
+    /// Of what it waits for.
+    pub trouble: fn(&Trouble) -> String,
+}
 
-/// The facts, without what to do in any one program.
-const FACTS: Words = |stop| stop.to_string();
+impl Words {
+    /// The facts, without what to do in any one program.
+    pub const FACTS: Self = Self { stop: |stop| stop.to_string(), trouble: |why| why.to_string() };
+}
 
 impl Config {
-    /// For a process that stays: waits from 1 s to 5 min.
+    /// For a process that stays: waits from 1 s to 5 min; to 30 s where no connection is made, so that it is back
+    /// within a minute once the server is.
     #[must_use]
     pub const fn daemon(seed: u64) -> Self {
-        Self { backoff: BackoffBounds { first_ms: 1_000, max_ms: 300_000 }, seed, words: FACTS }
+        let backoff = BackoffBounds { first_ms: 1_000, max_ms: 300_000, unreached_max_ms: 30_000 };
+        Self { backoff, seed, words: Words::FACTS }
     }
 
     /// For somebody who watches: waits from 0.25 s to 5 s.
     #[must_use]
     pub const fn interactive(seed: u64) -> Self {
-        Self { backoff: BackoffBounds { first_ms: 250, max_ms: 5_000 }, seed, words: FACTS }
+        let backoff = BackoffBounds { first_ms: 250, max_ms: 5_000, unreached_max_ms: 5_000 };
+        Self { backoff, seed, words: Words::FACTS }
     }
 }

@@ -127,10 +127,21 @@ impl<A> Course<A> {
 
     /// Waits after a failure; returns until when.
     pub(super) fn back_off(&mut self, now_ms: i64, retry_after_ms: Option<u64>) -> i64 {
-        let wait_ms = self.backoff.next_wait_ms(retry_after_ms) as i64;
+        let wait_ms = self.backoff.next_wait_ms(retry_after_ms);
+        self.wait(now_ms, wait_ms, retry_after_ms.is_some())
+    }
+
+    /// Waits after no connection was made; returns until when.
+    pub(super) fn back_off_unreached(&mut self, now_ms: i64) -> i64 {
+        let wait_ms = self.backoff.next_wait_unreached_ms();
+        self.wait(now_ms, wait_ms, false)
+    }
+
+    fn wait(&mut self, now_ms: i64, wait_ms: u64, asked: bool) -> i64 {
+        let wait_ms = wait_ms as i64;
         let wait_ms = if self.offline { wait_ms.max(OFFLINE_RETRY_MS) } else { wait_ms };
         let until_ms = now_ms.saturating_add(wait_ms);
-        self.state = State::Waiting { since_ms: now_ms, until_ms, asked: retry_after_ms.is_some() };
+        self.state = State::Waiting { since_ms: now_ms, until_ms, asked };
         until_ms
     }
 

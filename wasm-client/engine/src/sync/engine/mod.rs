@@ -13,7 +13,7 @@ use super::conversation::push::{self, Push};
 use super::conversation::rejects::Rejects;
 use super::conversation::station::{self, WhereItStands};
 use super::conversation::{Ask, Came, Conversation, Heard, Joined, Link, Turn};
-use super::{Action, Event, Failure, Reply, Request, Stop};
+use super::{Action, Event, Failure, FailureKind, Reply, Request, Stop};
 use crate::error::{Error, Result};
 use crate::halt::Halt;
 use crate::repair::RejectsQuestion;
@@ -101,7 +101,8 @@ impl Engine {
             Now::Wait(until_ms) => return Ok(Action::WaitUntil(until_ms)),
             Now::Stopped(stop) => return Ok(Action::Stopped(stop)),
             Now::Overdue(id) => {
-                let failure = Failure { timeout: true, message: "the server did not answer in time".into() };
+                let failure =
+                    Failure { kind: FailureKind::Timeout, message: "the server did not answer in time".into() };
                 self.on_failure(store, now_ms, id, &failure)?;
                 return self.next_action(store, now_ms);
             }
@@ -270,8 +271,12 @@ impl Engine {
             Heard::On(event) => Ok(event),
             Heard::Failed { why, retry_after_ms } => {
                 self.link.outage.failed();
-                let retry_at_ms = self.course.back_off(now_ms, retry_after_ms);
-                store.note_error(now_ms, &why.to_string(), None)?;
+                let retry_at_ms = if why.is_unreached() {
+                    self.course.back_off_unreached(now_ms)
+                } else {
+                    self.course.back_off(now_ms, retry_after_ms)
+                };
+                store.note_error(now_ms, &(self.words.trouble)(&why), None)?;
                 Ok(Event::Failed { why, retry_at_ms })
             }
             Heard::Stopped(stop) => {
@@ -283,7 +288,7 @@ impl Engine {
     }
 
     fn stop(&mut self, store: &Store, now_ms: i64, stop: Stop) -> Result<()> {
-        let words = (self.words)(&stop);
+        let words = (self.words.stop)(&stop);
         self.course.stop(stop.clone());
         store.note_error(now_ms, &words, stop.remedy())
     }
@@ -293,7 +298,7 @@ impl Engine {
         let heard_ms = matches!(halt, Halt::Forked(_)).then_some(now_ms);
         let stop = Stop::Halted(halt.clone());
         self.link.ask_station = false;
-        let kept = halt.kept(&(self.words)(&stop));
+        let kept = halt.kept(&(self.words.stop)(&stop));
         store.note_halted(&kept, heard_ms)?;
         self.stop(store, now_ms, stop.clone())?;
         Ok(stop)

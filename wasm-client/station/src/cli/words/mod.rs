@@ -3,18 +3,23 @@
 mod file;
 mod halt;
 mod remedy;
+mod wait;
 
 use tidemark_client::Status;
 use tidemark_client::bundle::BundleError;
 use tidemark_client::sync::join::JoinError;
 use tidemark_client::sync::rejoin::RejoinError;
-use tidemark_client::sync::{Refusal, RefusalKind, Stop};
+use tidemark_client::sync::{Refusal, RefusalKind, Stop, Words};
 use tidemark_core::joincode::JoinCodeError;
 use tidemark_core::protocol::ProblemCode;
 
 pub(super) use self::halt::halt;
+pub(super) use self::wait::trouble;
 use crate::error::StationError;
 use crate::import::ImportError;
+
+/// The words that the engine keeps in the file.
+pub(crate) const KEPT: Words = Words { stop: kept, trouble };
 
 /// The reason why nothing goes on by itself, and what to do.
 pub(super) fn stop(stop: &Stop) -> String {
@@ -27,7 +32,7 @@ pub(super) fn last_error(status: &Status) -> Option<String> {
 }
 
 /// The words of a stop for the file, which keeps the remedy that the server names beside them, as a fact.
-pub(crate) fn kept(stop: &Stop) -> String {
+fn kept(stop: &Stop) -> String {
     match stop {
         Stop::NotJoined { .. } => {
             format!("{stop}; run `tidemark join CODE` (the server's operator makes the code)")
@@ -181,7 +186,7 @@ mod tests {
     #[test]
     fn what_is_not_about_a_code_keeps_its_own_words() {
         assert_eq!(error(&StationError::Unreachable("away".into())), "away");
-        assert_eq!(join(&JoinError::NotNow(NotNow::Unwell("busy".into()))), None);
+        assert_eq!(join(&JoinError::NotNow(NotNow::Overtaken)), None);
     }
 
     #[test]

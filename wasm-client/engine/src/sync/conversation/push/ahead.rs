@@ -48,7 +48,7 @@ impl Push {
         // Whatever stands in the way is told when its time comes.
         let Some(cut) = cut.filter(|cut| cut.batch.station == number) else { return Ok(()) };
         let Ok(frame) = encode(&cut.batch, pace.limits()) else { return Ok(()) };
-        let sent = Sent::of(&cut, turn.store);
+        let sent = Sent::of(&cut, turn.store, frame.len());
         if turn.store.note_sent(number, sent.span.last_seq())? {
             self.ahead = Some(Ahead { _at_once, station: number, sent, frame });
         }
@@ -110,7 +110,7 @@ impl Push {
         };
         let follows = number == Some(*station) && upstream == sent.base && meta.sent_seq >= sent.span.last_seq();
         let fits = link.pace.as_ref().is_some_and(|pace| FrameHeader::parse(frame, pace.limits()).is_ok());
-        follows && fits && !link.ask_station && !link.outage.probes()
+        follows && fits && !link.ask_station && !link.outage.probes() && link.outage.is_over()
     }
 
     /// Drops the batch that was cut ahead.

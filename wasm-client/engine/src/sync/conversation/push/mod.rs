@@ -51,11 +51,8 @@ impl Conversation for Push {
             if joined.number != station {
                 return Ok(Ask::Again);
             }
-            let sent = Sent::of(&cut, turn.store);
-            let span = sent.span;
-            let encoded = encode(&cut.batch, pace.limits());
-            drop(cut);
-            let frame = match encoded {
+            let span = cut.batch.span();
+            let frame = match encode(&cut.batch, pace.limits()) {
                 Ok(frame) => frame,
                 Err(FrameError::TooLarge { what, have, max }) => {
                     if pace.was_too_much(span.count) {
@@ -71,6 +68,11 @@ impl Conversation for Push {
                 }
                 Err(error) => return Err(error.into()),
             };
+            if turn.link.outage.probes_before(span.count, frame.len()) {
+                return Ok(Ask::Again);
+            }
+            let sent = Sent::of(&cut, turn.store, frame.len());
+            drop(cut);
             // Everything up to here must survive a power cut before a server sees it, or the file would seem rewound
             // afterwards. The commit is synchronous, and its fsync covers all that other programs committed to the WAL
             // before it. Only while the file still is the station it was cut for.
@@ -87,7 +89,7 @@ impl Conversation for Push {
         let reply = match came.outcome {
             Ok(reply) => reply,
             Err(failure) => {
-                turn.link.refused(sent.span.count, failure.timeout);
+                turn.link.unanswered(sent.span.count, sent.frame_bytes, failure.kind);
                 return Ok(Heard::Failed { why: Trouble::NoAnswer(failure.clone()), retry_after_ms: None });
             }
         };
@@ -97,7 +99,7 @@ impl Conversation for Push {
             Read::Other(foreign) if reply.status == 413 => Ok(too_large(turn.link, sent, None, foreign.to_string())),
             Read::Other(foreign) => {
                 if !is_elsewhere(reply) {
-                    turn.link.refused(sent.span.count, false);
+                    turn.link.refused(sent.span.count, sent.frame_bytes);
                 }
                 Ok(on_other(reply, foreign))
             }
@@ -148,7 +150,7 @@ impl Push {
         turn.link.went_through();
         if let Some(pace) = &mut turn.link.pace {
             pace.set_limits(reply.limits);
-            pace.went_through(sent.span.count, sent.capped, took_ms);
+            pace.went_through(sent.span.count, sent.frame_bytes, sent.capped, took_ms);
         }
         Ok(Heard::Well(match acked {
             Acked::Stale => Event::Ignored,
@@ -172,7 +174,7 @@ fn refused(turn: &mut Turn<'_>, reply: &Reply, sent: &Sent, problem: &Problem) -
     let again = || Heard::Failed { why: Trouble::NotTaken(problem.detail.clone()), retry_after_ms: None };
     Ok(match problem.code {
         ProblemCode::Gap | ProblemCode::Forked => {
-            let (Some(seq), Some(chain)) = (problem.tidemark, problem.chain) else {
+            let (Some(seq), Some(chain)) = (problem.tidemark, problem.chain.as_deref().copied()) else {
                 // It does not say where it stands: ask.
                 turn.link.ask_station = true;
                 return Ok(again());
@@ -188,12 +190,12 @@ fn refused(turn: &mut Turn<'_>, reply: &Reply, sent: &Sent, problem: &Problem) -
         }
         ProblemCode::TooLarge => too_large(turn.link, sent, problem.limits.as_deref().copied(), problem.detail.clone()),
         ProblemCode::Timeout => {
-            turn.link.refused(sent.span.count, true);
+            turn.link.was_slow(sent.span.count, sent.frame_bytes);
             failed(reply, Trouble::NotTaken(problem.detail.clone()))
         }
         ProblemCode::BadFrame | ProblemCode::BadRequest => on_problem(turn.link, reply, problem),
         _ => {
-            turn.link.refused(sent.span.count, false);
+            turn.link.refused(sent.span.count, sent.frame_bytes);
             on_problem(turn.link, reply, problem)
         }
     })

@@ -18,10 +18,11 @@ pub(in crate::sync) struct Sent {
     pub(super) rejected: Vec<(u64, Rejection)>,
     pub(super) largest_ids: Vec<(String, i64)>,
     pub(super) capped: bool,
+    pub(super) frame_bytes: usize,
 }
 
 impl Sent {
-    pub(super) fn of(cut: &Cut, store: &Store) -> Self {
+    pub(super) fn of(cut: &Cut, store: &Store, frame_bytes: usize) -> Self {
         let span = cut.batch.span();
         Self {
             base: cut.base,
@@ -29,6 +30,7 @@ impl Sent {
             rejected: cut.rejected.clone(),
             largest_ids: cut.batch.largest_ids(store.schema_of(span.first_seq)),
             capped: cut.capped,
+            frame_bytes,
         }
     }
 

@@ -1,0 +1,415 @@
+//! The connections there are: who holds them, which of them is idle, and which is closed when a bound is reached.
+//!
+//! A connection is *unknown* until a request with a valid token comes over it, then it is that token's. Whoever comes
+//! when a bound is reached is let in, and the longest idle connection of those that the bound is about is closed: so
+//! idle peers, however many, keep nobody out. One that is busy with a request is closed only when it is unknown, none
+//! is idle and it has been busy for a while, as with a body that trickles; else the newcomer is.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt::Display;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::address::Address;
+use super::closings::{Bound, Closings};
+use crate::bounds::HttpLimits;
+
+/// The time that a request of somebody unknown has for itself, whoever else comes.
+const UNDISTURBED: Duration = Duration::from_secs(1);
+
+type Id = u64;
+
+/// Whose a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Holder {
+    /// Unknown: all from one address count together.
+    Address(Address),
+    /// The hash of a valid token.
+    Token([u8; 32]),
+}
+
+/// All connections of an endpoint, and their bounds.
+#[derive(Debug)]
+pub(super) struct Connections {
+    limits: HttpLimits,
+    held: Mutex<Held>,
+    closings: Closings,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    last: Id,
+    entries: HashMap<Id, Entry>,
+    unknown: Line,
+    known: Line,
+    holders: HashMap<Holder, Line>,
+}
+
+/// A connection, as the others see it.
+#[derive(Debug, Clone)]
+struct Entry {
+    holder: Holder,
+    is_busy: bool,
+    /// Since when it has been busy, or idle.
+    since: Instant,
+    signal: Arc<Signal>,
+}
+
+/// Some connections, those first that have been idle, or busy, for longest.
+#[derive(Debug, Default)]
+struct Line {
+    idle: BTreeSet<(Instant, Id)>,
+    busy: BTreeSet<(Instant, Id)>,
+}
+
+impl Line {
+    fn len(&self) -> usize {
+        self.idle.len() + self.busy.len()
+    }
+
+    fn part(&mut self, entry: &Entry) -> &mut BTreeSet<(Instant, Id)> {
+        if entry.is_busy { &mut self.busy } else { &mut self.idle }
+    }
+}
+
+/// What a connection is told by the others.
+#[derive(Debug, Default)]
+struct Signal {
+    close: Notify,
+    /// It is busy, and is to be closed all the same.
+    also_busy: AtomicBool,
+}
+
+impl Held {
+    fn insert(&mut self, id: Id, entry: Entry) {
+        let at = (entry.since, id);
+        let all = if matches!(entry.holder, Holder::Token(_)) { &mut self.known } else { &mut self.unknown };
+        all.part(&entry).insert(at);
+        self.holders.entry(entry.holder).or_default().part(&entry).insert(at);
+        self.entries.insert(id, entry);
+    }
+
+    fn remove(&mut self, id: Id) -> Option<Entry> {
+        let entry = self.entries.remove(&id)?;
+        let at = (entry.since, id);
+        let all = if matches!(entry.holder, Holder::Token(_)) { &mut self.known } else { &mut self.unknown };
+        all.part(&entry).remove(&at);
+        if let Some(line) = self.holders.get_mut(&entry.holder) {
+            line.part(&entry).remove(&at);
+            if line.len() == 0 {
+                self.holders.remove(&entry.holder);
+            }
+        }
+        Some(entry)
+    }
+
+    fn count_of(&self, holder: Holder) -> usize {
+        self.holders.get(&holder).map_or(0, Line::len)
+    }
+
+    /// Closes the connection of a line that is the first to go, if one may.
+    fn close_first(&mut self, line: impl Fn(&Self) -> Option<&Line>) -> bool {
+        let Some(line) = line(self) else { return false };
+        let first = match (line.idle.first(), line.busy.first()) {
+            (Some((_, id)), _) => *id,
+            (None, Some((since, id))) if since.elapsed() >= UNDISTURBED => *id,
+            _ => return false,
+        };
+        if self.entries.get(&first).is_some_and(|entry| entry.is_busy && matches!(entry.holder, Holder::Token(_))) {
+            return false;
+        }
+        if let Some(entry) = self.remove(first) {
+            entry.signal.also_busy.store(entry.is_busy, Ordering::Relaxed);
+            entry.signal.close.notify_one();
+        }
+        true
+    }
+}
+
+impl Connections {
+    pub(super) fn new(limits: HttpLimits) -> Arc<Self> {
+        Arc::new(Self { limits, held: Mutex::default(), closings: Closings::default() })
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a connection in; `None` when there is no room for it and nobody who could make some.
+    pub(super) fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<Arc<Seat>> {
+        let address = Address::of(peer);
+        let holder = Holder::Address(address);
+        let (own, unknown, all) =
+            (self.limits.address_connections_max, self.limits.unknown_connections_max, self.limits.connections_max);
+        let mut held = self.held();
+        let mut reached = Vec::new();
+        let mut has_room = true;
+        if held.count_of(holder) >= own {
+            reached.push(Bound::Address(own));
+            has_room &= held.close_first(|held| held.holders.get(&holder));
+        }
+        if has_room && held.unknown.len() >= unknown {
+            reached.push(Bound::Unknown(unknown));
+            has_room &= held.close_first(|held| Some(&held.unknown));
+        }
+        if has_room && held.entries.len() >= all {
+            reached.push(Bound::All(all));
+            has_room &= held.close_first(|held| Some(&held.unknown)) || held.close_first(|held| Some(&held.known));
+        }
+        let seat = has_room.then(|| {
+            held.last += 1;
+            let (id, signal) = (held.last, Arc::<Signal>::default());
+            let entry = Entry { holder, is_busy: false, since: Instant::now(), signal: Arc::clone(&signal) };
+            held.insert(id, entry);
+            Arc::new(Seat { connections: Arc::clone(self), id, address, is_busy: AtomicBool::new(false), signal })
+        });
+        drop(held);
+        for bound in reached {
+            self.closings.tell(bound, &address);
+        }
+        seat
+    }
+
+    /// Closes the longest idle connection, an unknown one if there is one, because the system gives no further one.
+    pub(super) fn make_room(&self) -> bool {
+        let closed = {
+            let mut held = self.held();
+            held.close_first(|held| Some(&held.unknown)) || held.close_first(|held| Some(&held.known))
+        };
+        self.closings.tell(Bound::Descriptors, &"");
+        closed
+    }
+
+    #[cfg(test)]
+    fn counts(&self) -> (usize, usize, usize) {
+        let held = self.held();
+        (held.entries.len(), held.unknown.len(), held.known.len())
+    }
+}
+
+/// A connection, as it sees itself: it counts until this is dropped.
+#[derive(Debug)]
+pub(super) struct Seat {
+    connections: Arc<Connections>,
+    id: Id,
+    address: Address,
+    is_busy: AtomicBool,
+    signal: Arc<Signal>,
+}
+
+/// The connection's token has as many connections as it may, all of them busy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NoRoom;
+
+impl Seat {
+    /// From where it comes.
+    pub(super) const fn address(&self) -> Address {
+        self.address
+    }
+
+    /// A request comes over it; its answer is on its way when this is dropped.
+    pub(super) fn busy(self: &Arc<Self>) -> Busy {
+        self.set_busy(true);
+        Busy(Arc::clone(self))
+    }
+
+    /// Whether one does.
+    pub(super) fn is_busy(&self) -> bool {
+        self.is_busy.load(Ordering::Relaxed)
+    }
+
+    fn set_busy(&self, is_busy: bool) {
+        self.is_busy.store(is_busy, Ordering::Relaxed);
+        let mut held = self.connections.held();
+        if let Some(entry) = held.remove(self.id) {
+            held.insert(self.id, Entry { is_busy, since: Instant::now(), ..entry });
+        }
+    }
+
+    /// A valid token came over it, that of the station or reader `who`.
+    ///
+    /// # Errors
+    /// When the token has as many connections as it may and none of them is idle.
+    pub(super) fn belongs_to(&self, token_hash: [u8; 32], who: &dyn Display) -> Result<(), NoRoom> {
+        let (holder, max) = (Holder::Token(token_hash), self.connections.limits.station_connections_max);
+        let mut held = self.connections.held();
+        // One that is to be closed does not count any more.
+        if held.entries.get(&self.id).is_none_or(|entry| entry.holder == holder) {
+            return Ok(());
+        }
+        let is_full = held.count_of(holder) >= max;
+        let has_room = !is_full || held.close_first(|held| held.holders.get(&holder));
+        if has_room && let Some(entry) = held.remove(self.id) {
+            held.insert(self.id, Entry { holder, ..entry });
+        }
+        drop(held);
+        if is_full {
+            self.connections.closings.tell(Bound::Token(max), who);
+        }
+        if has_room { Ok(()) } else { Err(NoRoom) }
+    }
+
+    /// Ends when it is to be closed, for another one that comes.
+    pub(super) async fn is_to_close(&self) -> Close {
+        self.signal.close.notified().await;
+        if self.signal.also_busy.load(Ordering::Relaxed) { Close::AtOnce } else { Close::WhenIdle }
+    }
+}
+
+/// How a connection is to be closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Close {
+    /// After the request that has come meanwhile, if one has; what was answered before is not waited for.
+    WhenIdle,
+    /// After the request that runs, and when all is sent that was answered.
+    WhenSent,
+    /// Whatever it does.
+    AtOnce,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.connections.held().remove(self.id);
+    }
+}
+
+/// A connection is busy with a request until this is dropped.
+#[derive(Debug)]
+pub(super) struct Busy(Arc<Seat>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.set_busy(false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(last: u8) -> IpAddr {
+        [192, 0, 2, last].into()
+    }
+
+    /// 4 in all, of them 3 unknown, 2 of an address, 2 of a token.
+    fn few() -> Arc<Connections> {
+        Connections::new(HttpLimits {
+            connections_max: 4,
+            unknown_connections_max: 3,
+            address_connections_max: 2,
+            station_connections_max: 2,
+            ..HttpLimits::default()
+        })
+    }
+
+    fn is_told(seat: &Seat) -> bool {
+        use futures_util::FutureExt as _;
+        seat.is_to_close().now_or_never().is_some()
+    }
+
+    async fn pass(time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    const MOMENT: Duration = Duration::from_millis(2);
+
+    #[tokio::test]
+    async fn for_a_newcomer_the_longest_idle_of_its_address_is_closed_then_of_all_unknown() {
+        let connections = few();
+        let enter = async |last| {
+            pass(MOMENT).await;
+            connections.enter(peer(last)).unwrap()
+        };
+        let (first, second) = (enter(1).await, enter(1).await);
+        drop(first.busy());
+        pass(MOMENT).await;
+        let third = enter(1).await;
+        assert!(is_told(&second) && !is_told(&first) && !is_told(&third), "the second has been idle for longest");
+        let other = enter(2).await;
+        assert_eq!(connections.counts(), (3, 3, 0));
+        let last = enter(3).await;
+        assert!(is_told(&first) && !is_told(&third) && !is_told(&other));
+        assert_eq!(connections.counts(), (3, 3, 0));
+        drop((second, first, third, other, last));
+        assert_eq!(connections.counts(), (0, 0, 0));
+        assert!(connections.held().holders.is_empty());
+    }
+
+    #[tokio::test]
+    async fn unknown_ones_close_no_known_one_while_there_is_another() {
+        let connections = few();
+        let known = [connections.enter(peer(1)).unwrap(), connections.enter(peer(1)).unwrap()];
+        known.iter().for_each(|seat| seat.belongs_to([7; 32], &"north").unwrap());
+        let crowd: Vec<_> = (1..=200).filter_map(|last| connections.enter(peer(last))).collect();
+        assert_eq!(crowd.len(), 200, "everybody is let in");
+        assert_eq!(connections.counts(), (4, 2, 2));
+        assert!(!known.iter().any(|seat| is_told(seat)));
+        // Whoever shows a token gets a place for it, from those who have none.
+        let station = crowd.last().unwrap();
+        station.belongs_to([8; 32], &"south").unwrap();
+        let other = connections.enter(peer(1)).unwrap();
+        other.belongs_to([9; 32], &"east").unwrap();
+        assert_eq!(connections.counts(), (4, 0, 4));
+        // When all are known, the longest idle goes: nobody is kept out.
+        pass(MOMENT).await;
+        let late = connections.enter(peer(9)).unwrap();
+        assert_eq!(connections.counts(), (4, 1, 3));
+        assert!(is_told(&known[0]) && !is_told(&late));
+    }
+
+    #[tokio::test]
+    async fn a_token_takes_places_from_itself_alone() {
+        let connections = few();
+        let other = connections.enter(peer(1)).unwrap();
+        other.belongs_to([1; 32], &"north").unwrap();
+        pass(MOMENT).await;
+        let [first, second, third] = [2, 2, 3].map(|last| connections.enter(peer(last)).unwrap());
+        first.belongs_to([2; 32], &"south").unwrap();
+        let busy = (first.busy(), second.busy());
+        second.belongs_to([2; 32], &"south").unwrap();
+        assert_eq!(third.belongs_to([2; 32], &"south"), Err(NoRoom), "both are busy");
+        pass(UNDISTURBED).await;
+        assert_eq!(third.belongs_to([2; 32], &"south"), Err(NoRoom), "and stay so for as long as they like");
+        drop(busy.0);
+        assert_eq!(third.belongs_to([2; 32], &"south"), Ok(()));
+        assert!(is_told(&first) && !is_told(&second) && !is_told(&other));
+        assert_eq!(third.belongs_to([2; 32], &"south"), Ok(()), "it has its place");
+    }
+
+    #[tokio::test]
+    async fn a_busy_one_is_closed_only_when_it_is_unknown_and_takes_long_and_nobody_is_idle() {
+        let connections = few();
+        let (first, second) = (connections.enter(peer(1)).unwrap(), connections.enter(peer(1)).unwrap());
+        let busy = (first.busy(), second.busy());
+        assert!(connections.enter(peer(1)).is_none(), "both have just begun");
+        assert!(!is_told(&first) && !is_told(&second));
+        pass(UNDISTURBED).await;
+        let third = connections.enter(peer(1)).unwrap();
+        assert_eq!(third.address().to_string(), "192.0.2.1");
+        assert_eq!(first.is_to_close().await, Close::AtOnce);
+        drop(busy);
+        let _fourth = connections.enter(peer(1)).unwrap();
+        assert_eq!(third.is_to_close().await, Close::WhenIdle, "an idle one goes before");
+        assert!(!is_told(&second));
+    }
+
+    #[tokio::test]
+    async fn without_descriptors_an_unknown_one_goes_first() {
+        let connections = few();
+        let known = connections.enter(peer(1)).unwrap();
+        known.belongs_to([1; 32], &"north").unwrap();
+        pass(MOMENT).await;
+        let unknown = connections.enter(peer(1)).unwrap();
+        assert!(connections.make_room());
+        assert!(is_told(&unknown) && !is_told(&known));
+        let busy = known.busy();
+        assert!(!connections.make_room(), "it is known and busy");
+        drop(busy);
+        assert!(connections.make_room() && is_told(&known));
+    }
+}

@@ -1,0 +1,209 @@
+//! A connection of the pool: whether it is alive, whether it is of today, and its end, which also ends what it was
+//! still doing.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_postgres::{Client, NoTls};
+
+use super::connect::{CONNECT_TIMEOUT, failed, message_of};
+use crate::upstream::error::{StoreError, Unavailability};
+
+/// How long a request to end a statement may take.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The signs of life of a connection: when it was last sent something, or got something.
+#[derive(Debug)]
+pub(super) struct Pulse {
+    since: Instant,
+    /// Milliseconds from `since` on.
+    last_ms: AtomicU64,
+    /// Whether something was asked that was not answered to its end.
+    at_work: AtomicBool,
+}
+
+impl Pulse {
+    fn new() -> Self {
+        Self { since: Instant::now(), last_ms: AtomicU64::new(0), at_work: AtomicBool::new(false) }
+    }
+
+    fn beat(&self) {
+        let ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_ms.store(ms, Ordering::Relaxed);
+    }
+
+    fn last(&self) -> Instant {
+        self.since + Duration::from_millis(self.last_ms.load(Ordering::Relaxed))
+    }
+
+    /// Whether something was asked that was not answered to its end.
+    pub(super) fn is_at_work(&self) -> bool {
+        self.at_work.load(Ordering::Relaxed)
+    }
+
+    /// What is asked of the database, unless it gives no sign for as long as `limit`.
+    ///
+    /// # Errors
+    /// What was asked fails; or there was no sign. Then, and when this is dropped before its end, the connection knows
+    /// that it is still at work.
+    pub(super) async fn watch<T>(
+        &self,
+        limit: Duration,
+        asked: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        self.beat();
+        self.at_work.store(true, Ordering::Relaxed);
+        let mut asked = pin!(asked);
+        loop {
+            let ends = self.last() + limit;
+            if let Ok(answer) = tokio::time::timeout_at(ends, &mut asked).await {
+                self.at_work.store(false, Ordering::Relaxed);
+                return answer;
+            }
+            if self.last() + limit <= Instant::now() {
+                let message = format!("the database gave no sign for {limit:?}");
+                return Err(StoreError::unavailable(Unavailability::Away, message));
+            }
+        }
+    }
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) client: Client,
+    pub(super) pulse: Arc<Pulse>,
+    pub(super) epoch: u64,
+    /// Carries what is sent and received.
+    carrying: JoinHandle<()>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.carrying.abort();
+        // The server would go on with a statement, and hold its locks, until it has something to say.
+        if self.pulse.is_at_work()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let token = self.client.cancel_token();
+            runtime.spawn(async move { tokio::time::timeout(CANCEL_TIMEOUT, token.cancel_query(NoTls)).await });
+        }
+    }
+}
+
+/// Makes connections for a pool.
+///
+/// A database that takes no writes any more, or went away, may be another one tomorrow under the same address. So each
+/// connection belongs to an epoch, which ends with the first such failure of one of its connections: none of them is
+/// used again.
+#[derive(Debug, Clone)]
+pub(super) struct Connector {
+    config: tokio_postgres::Config,
+    epoch: Arc<AtomicU64>,
+}
+
+impl Connector {
+    pub(super) fn new(config: tokio_postgres::Config) -> Self {
+        Self { config, epoch: Arc::default() }
+    }
+
+    /// A connection of this epoch failed.
+    pub(super) fn failed(&self, epoch: u64, error: &StoreError) {
+        let ends = matches!(
+            error.unavailability(),
+            Some(Unavailability::Away | Unavailability::Starting | Unavailability::ReadOnly | Unavailability::Damaged)
+        );
+        if ends {
+            // Of those that fail together, the first one ends the epoch.
+            let _ = self.epoch.compare_exchange(epoch, epoch + 1, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Manager for Connector {
+    type Type = Connection;
+    type Error = StoreError;
+
+    async fn create(&self) -> Result<Connection, StoreError> {
+        let epoch = self.epoch.load(Ordering::Relaxed);
+        let connecting = tokio::time::timeout(CONNECT_TIMEOUT, self.config.connect(NoTls)).await;
+        let connected = connecting.map_err(|_| {
+            StoreError::unavailable(Unavailability::Away, format!("no connection within {CONNECT_TIMEOUT:?}"))
+        })?;
+        let (client, connection) = connected.map_err(|error| match failed(error) {
+            StoreError::Refused { message, .. } => StoreError::unavailable(Unavailability::Away, message),
+            error => error,
+        })?;
+        let pulse = Arc::new(Pulse::new());
+        let beating = Arc::clone(&pulse);
+        let carrying = tokio::spawn(async move {
+            let mut connection = pin!(connection);
+            // It is polled when there is something to send, when it could be sent, and when something came.
+            let ended = poll_fn(|context| {
+                beating.beat();
+                connection.as_mut().poll(context)
+            });
+            if let Err(error) = ended.await {
+                tracing::debug!("a connection to PostgreSQL ended: {}", message_of(&error));
+            }
+        });
+        Ok(Connection { client, pulse, epoch, carrying })
+    }
+
+    async fn recycle(&self, connection: &mut Connection, _: &Metrics) -> RecycleResult<StoreError> {
+        if connection.client.is_closed() || connection.pulse.is_at_work() {
+            return Err(RecycleError::message("it was closed, or is still at work"));
+        }
+        if connection.epoch != self.epoch.load(Ordering::Relaxed) {
+            return Err(RecycleError::message("it is of an epoch that ended"));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn silence_ends_what_was_asked_and_a_sign_of_life_does_not() {
+        let pulse = Arc::new(Pulse::new());
+        let limit = Duration::from_millis(400);
+        tokio::time::sleep(limit * 2).await;
+        // A pool kept it idle for longer: that is no silence.
+        assert_eq!(pulse.watch(limit, async { Ok(7) }).await, Ok(7));
+        let began = Instant::now();
+        let silent = pulse.watch(limit, std::future::pending::<Result<(), _>>()).await.unwrap_err();
+        assert_eq!(silent.unavailability(), Some(Unavailability::Away));
+        assert!(pulse.is_at_work() && began.elapsed() >= limit, "{:?}", began.elapsed());
+        let beating = Arc::clone(&pulse);
+        let slow = async move {
+            for _ in 0..12 {
+                tokio::time::sleep(limit / 8).await;
+                beating.beat();
+            }
+            Ok(40)
+        };
+        assert_eq!(pulse.watch(limit, slow).await, Ok(40));
+        assert!(!pulse.is_at_work());
+    }
+
+    #[tokio::test]
+    async fn an_epoch_ends_once_for_all_who_fail_together_and_not_by_what_says_nothing_of_the_server() {
+        let connector = Connector::new(tokio_postgres::Config::new());
+        let now = || connector.epoch.load(Ordering::Relaxed);
+        for why in [Unavailability::Locked, Unavailability::Full, Unavailability::Busy] {
+            connector.failed(0, &StoreError::unavailable(why, ""));
+        }
+        connector.failed(0, &StoreError::Violation(String::new()));
+        assert_eq!(now(), 0);
+        (0..5).for_each(|_| connector.failed(0, &StoreError::unavailable(Unavailability::ReadOnly, "")));
+        assert_eq!(now(), 1);
+    }
+}
