@@ -1,13 +1,14 @@
 //! A fleet that comes back at once after an outage: real engines, real HTTP, and an outage whose ten minutes pass on
 //! the engines' clocks alone.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use futures_util::future::try_join_all;
 use rusqlite::Connection;
-use tidemark_client::sync::{Action, Config, Engine, Failure, Method, Reply, Request, join};
+use tidemark_client::sync::{Action, Config, Engine, Failure, FailureKind, Method, Reply, Request, join};
 use tidemark_client::{Secret, Store};
 use tidemark_core::joincode::JoinCode;
 use tidemark_core::schema::Schema;
@@ -102,7 +103,7 @@ async fn joined(invited: &Invited, server: SocketAddr, schema: &Schema) -> Resul
 impl Station {
     /// The outage, on this station's clock.
     fn live_through(&mut self, lost_ms: i64) -> Result<()> {
-        let away = Failure { timeout: false, message: "connection refused".to_owned() };
+        let away = Failure { kind: FailureKind::Unreached, message: "connection refused".to_owned() };
         self.at_ms = lost_ms;
         while self.at_ms < lost_ms + OUTAGE_MS {
             match self.engine.next(&mut self.store, self.at_ms)? {
@@ -155,9 +156,13 @@ async fn perform(client: &mut Client, request: &Request) -> std::result::Result<
     let token = request.token.as_ref().map(Secret::to_hex);
     let limit = Duration::from_millis(request.timeout_ms);
     let answer = client.ask(method, path, token.as_deref(), &request.body, limit).await;
-    let answer = answer.map_err(|error| Failure {
-        timeout: error.kind() == std::io::ErrorKind::TimedOut,
-        message: error.to_string(),
+    let answer = answer.map_err(|error| {
+        let kind = match error.kind() {
+            ErrorKind::TimedOut => FailureKind::Timeout,
+            ErrorKind::ConnectionRefused => FailureKind::Unreached,
+            _ => FailureKind::Broken,
+        };
+        Failure { kind, message: error.to_string() }
     })?;
     let retry_after = answer.retry_after.map(|after| after.as_secs().to_string());
     Ok(Reply { status: answer.status, retry_after, body: answer.body })
