@@ -126,9 +126,12 @@ fn fine() -> Outcome {
     }
 }
 
+/// What makes it wrong.
+type Spoil = fn(&mut Outcome);
+
 #[test]
 fn whatever_must_not_be_is_a_fault_of_the_siege() -> Result<()> {
-    let spoil: [(fn(&mut Outcome), &str); 7] = [
+    let spoil: [(Spoil, &str); 7] = [
         (|it| it.health.silent = 1, "/healthz: 1 of 10 questions without an answer"),
         (|it| it.ready.slowest = Duration::from_secs(6), "/readyz: 0 of 10 questions without an answer, slowest 6.0s"),
         (|it| it.health.unwell = 2, "/healthz: 2 answers other than 200"),

@@ -62,7 +62,7 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Measures what a fleet of honest stations costs: small ones beside one with 500,000 rows, the largest frames at
-    /// once, idle connections
+    /// once, idle connections, all back at once after an outage
     Fleet {
         /// How many small stations there are; 0: none
         #[arg(long, default_value_t = 300, value_name = "N")]
@@ -70,6 +70,9 @@ enum Command {
         /// How many stations push the largest frames at once; 0: none
         #[arg(long, default_value_t = 64, value_name = "N")]
         largest: usize,
+        /// How many come back at once after an outage of ten minutes; 0: none
+        #[arg(long, default_value_t = 2_000, value_name = "N")]
+        comeback: usize,
         /// How many connections are idle; 0: none
         #[arg(long, default_value_t = 5_000, value_name = "N")]
         idle: usize,
@@ -110,8 +113,8 @@ fn main() -> ExitCode {
 }
 
 fn start(args: Args) -> Result<ExitCode> {
-    if let Some(Command::Fleet { small, largest, idle, flavour, serve_args }) = args.command {
-        let plan = fleet::Plan { flavour: flavour.into(), serve_args, small, largest, idle };
+    if let Some(Command::Fleet { small, largest, comeback, idle, flavour, serve_args }) = args.command {
+        let plan = fleet::Plan { flavour: flavour.into(), serve_args, small, largest, comeback, idle };
         return Ok(verdict(&fleet::run(&plan)?, "the fleet is at home"));
     }
     if args.list {

@@ -59,7 +59,7 @@ use crate::world::{now, pause, wait_for};
 /// How often memory and descriptors of the server are looked at.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long what goes on may go on after an attack.
-const SETTLE: Duration = Duration::from_secs(300);
+const SETTLE: Duration = Duration::from_secs(480);
 
 /// What to do.
 #[derive(Debug, Clone)]

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
+use futures_util::TryStreamExt as _;
+use futures_util::stream::{StreamExt as _, iter};
 use tidemark_core::protocol::{JoinReply, JoinRequest, path};
 use tidemark_core::schema::Schema;
 use tidemark_core::value::{format_uuid, hex};
@@ -28,6 +28,8 @@ pub const STATIONS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 const JOINS_AT_ONCE: usize = 8;
 /// How long one may take to.
 const JOIN_LIMIT: Duration = Duration::from_secs(60);
+/// The size of the page that the server has under `/notebook/`, as large as the real one's largest file.
+const PAGE_BYTES: usize = 1 << 20;
 /// How long a code holds.
 const CODE_MS: i64 = 3_600_000;
 
@@ -40,6 +42,17 @@ pub struct Member {
     pub uuid: [u8; 16],
     /// Its token, as it stands in a header.
     pub token: String,
+}
+
+/// A station that has a code.
+#[derive(Clone)]
+pub struct Invited {
+    /// The uuid that its file will have.
+    pub uuid: [u8; 16],
+    /// The secret of its code.
+    pub secret: [u8; 32],
+    /// The token that it will use.
+    pub token: [u8; 32],
 }
 
 /// Database, server and schema.
@@ -60,6 +73,10 @@ impl Site {
     pub fn start(flavour: Flavour, serve_args: &[String]) -> Result<Self> {
         let cluster = PostgresCluster::start(flavour)?;
         let mut field = Field::new(SCHEMA, Some(cluster.create_database("siege")?))?;
+        let web = field.folder().join("web");
+        std::fs::create_dir(&web)?;
+        std::fs::write(web.join("index.html"), "<p>".repeat(PAGE_BYTES / 3))?;
+        field.serve_args.extend(["--web", "web"].map(str::to_owned));
         field.serve_args.extend_from_slice(serve_args);
         field.migrate()?;
         let server = field.serve()?;
@@ -97,45 +114,49 @@ impl Site {
         self.server.process.output_so_far()
     }
 
-    /// Registers stations in the database, as `station add` does, and joins each through the server.
+    /// Registers stations in the database, as `station add` does.
     ///
     /// # Errors
-    /// When the database or the server refuses.
-    pub async fn join(&self, prefix: &str, count: usize) -> Result<Vec<Member>> {
+    /// When the database refuses.
+    pub async fn invite(&self, prefix: &str, count: usize) -> Result<Vec<Invited>> {
         let mut config = ServerConfig::new(self.database().parse()?);
         config.schema = Arc::clone(&self.schema);
         config.pool_max = 1;
         let upstream = open_upstream(&config).await?;
         let mut dice = Dice::new(unix_ms() as u64);
-        let mut members = Vec::with_capacity(count);
-        let mut joining = FuturesUnordered::new();
+        let mut invited = Vec::with_capacity(count);
         for n in 0..count {
             let mut drawn = || -> [u8; 32] {
                 let words: Vec<u8> = (0..4).flat_map(|_| dice.next().to_le_bytes()).collect();
                 words.try_into().expect("BUG: four words are 32 bytes")
             };
-            let (secret, token, mut uuid) = (drawn(), drawn(), [0; 16]);
-            uuid.copy_from_slice(&drawn()[..16]);
+            let mut it = Invited { uuid: [0; 16], secret: drawn(), token: drawn() };
+            it.uuid.copy_from_slice(&drawn()[..16]);
             let now_ms = unix_ms();
             let station = NewStation {
                 name: format!("{prefix}-{n}"),
-                code_hash: secret_hash(&secret),
+                code_hash: secret_hash(&it.secret),
                 code_expires_at_ms: now_ms + CODE_MS,
                 now_ms,
             };
             ensure!(upstream.add_station(&station).await?, "there is a station {:?} already", station.name);
-            joining.push(self.join_one(secret, uuid, token));
-            if joining.len() >= JOINS_AT_ONCE {
-                members.extend(joining.next().await.transpose()?);
-            }
+            invited.push(it);
         }
-        while let Some(member) = joining.next().await {
-            members.push(member?);
-        }
-        Ok(members)
+        Ok(invited)
     }
 
-    async fn join_one(&self, secret: [u8; 32], uuid: [u8; 16], token: [u8; 32]) -> Result<Member> {
+    /// Registers stations, and joins each through the server.
+    ///
+    /// # Errors
+    /// When the database or the server refuses.
+    pub async fn join(&self, prefix: &str, count: usize) -> Result<Vec<Member>> {
+        let invited = self.invite(prefix, count).await?;
+        let joins = invited.into_iter().map(|it| self.join_one(it));
+        iter(joins).buffered(JOINS_AT_ONCE).try_collect().await
+    }
+
+    async fn join_one(&self, invited: Invited) -> Result<Member> {
+        let Invited { uuid, secret, token } = invited;
         let request = JoinRequest {
             secret: hex(&secret),
             station_uuid: format_uuid(uuid),

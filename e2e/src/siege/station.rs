@@ -19,7 +19,7 @@ use crate::world::{Dice, now};
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(60);
 /// How long a batch may take until it counts as stuck.
-const STUCK: Duration = Duration::from_secs(240);
+const STUCK: Duration = Duration::from_secs(420);
 /// The first wait after a failure is drawn from 0 to this, each further one from twice as much.
 const BACKOFF_FIRST_MS: u64 = 500;
 /// The longest it is drawn from.

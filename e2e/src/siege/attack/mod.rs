@@ -78,7 +78,7 @@ const fn seconds(seconds: u64) -> Option<Duration> {
 }
 
 /// All attacks, in the order they are made.
-pub const ATTACKS: [Attack; 17] = [
+pub const ATTACKS: [Attack; 18] = [
     attack!("slow-heads", "500 heads, a byte a second", Holding, Source::Stations, seconds(20), slow::heads),
     attack!(
         "slow-bodies",
@@ -88,11 +88,12 @@ pub const ATTACKS: [Attack; 17] = [
         seconds(60),
         slow::bodies
     ),
-    attack!("modem-bodies", "the same at 300 B/s, which is honest", Holding, Source::Stations, None, slow::modems),
+    attack!("modem-bodies", "8 × 72 KB at 300 B/s, which is honest", Holding, Source::Stations, None, slow::modems),
     attack!("slow-joins", "500 /v1/join, a byte a second", Holding, Source::One, seconds(20), slow::joins),
     attack!("idle", "4,200 kept alive, a GET in 5 s, one address", Holding, Source::One, None, quiet::idle),
     attack!("idle-many", "the same from 40 addresses", Holding, Source::Many(40), None, quiet::idle),
-    attack!("deaf", "500 pipeline and never read", Holding, Source::Many(20), seconds(60), quiet::deaf),
+    attack!("deaf", "500 ask for pages and never read", Holding, Source::Many(20), seconds(60), quiet::deaf),
+    attack!("hasty", "2,000 questions a second, not waiting", Sending, Source::Many(5), None, quiet::hasty),
     attack!("bad-tokens", "640 unknown tokens a second", Sending, Source::Stations, None, floods::tokens),
     attack!("bad-codes", "640 unknown join codes a second", Sending, Source::One, None, floods::codes),
     attack!("huge", "lengths up to 2^64 - 1, and the bytes come", Sending, Source::One, seconds(20), bodies::huge),

@@ -28,22 +28,24 @@ pub(super) async fn heads(battle: Arc<Battle>, _cast: Arc<Cast>) -> Result<()> {
     Ok(())
 }
 
-/// The head of a push that claims the largest body.
-fn largest(cast: &Cast) -> String {
-    let (length, token) = (FrameLimits::DEFAULT.frame_bytes_max, &cast.abused.token);
-    let path = path::PUSH;
+/// What a modem sends in four minutes.
+const MODEM_BYTES: u32 = 72_000;
+
+/// The head of a push that claims a body of this length.
+fn push(cast: &Cast, length: u32) -> String {
+    let (path, token) = (path::PUSH, &cast.abused.token);
     format!("POST {path} HTTP/1.1\r\nHost: siege\r\nAuthorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n")
 }
 
 /// Bodies of 32 MiB with a valid token, of two bytes a second.
 pub(super) async fn bodies(battle: Arc<Battle>, cast: Arc<Cast>) -> Result<()> {
-    drip(&battle, BODIES, largest(&cast), b"TD", Duration::from_secs(1)).await;
+    drip(&battle, BODIES, push(&cast, FrameLimits::DEFAULT.frame_bytes_max), b"TD", Duration::from_secs(1)).await;
     Ok(())
 }
 
-/// The same at the pace of a modem, which is honest: they need not be cut, and must harm nobody.
+/// Bodies at the pace of a modem, which is honest: they need not be cut, and must harm nobody.
 pub(super) async fn modems(battle: Arc<Battle>, cast: Arc<Cast>) -> Result<()> {
-    drip(&battle, BODIES, largest(&cast), &[b'T'; 75], Duration::from_millis(250)).await;
+    drip(&battle, BODIES, push(&cast, MODEM_BYTES), &[b'T'; 75], Duration::from_millis(250)).await;
     Ok(())
 }
 

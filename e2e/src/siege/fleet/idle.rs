@@ -16,7 +16,7 @@ use crate::world::pause;
 /// How many addresses they come from.
 const ADDRESSES: usize = 100;
 /// How many connect at once.
-const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 128;
 /// How long an answer is waited for.
 const LIMIT: Duration = Duration::from_secs(5);
 

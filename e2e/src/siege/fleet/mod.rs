@@ -1,5 +1,6 @@
 //! What a fleet of honest stations costs, and what it notices of one among them that has much.
 
+mod comeback;
 mod idle;
 mod largest;
 mod small;
@@ -7,6 +8,7 @@ mod small;
 use anyhow::Result;
 
 use super::descriptors;
+use super::log::Table;
 use super::runtime::runtime;
 use super::site::Site;
 use crate::postgres::Flavour;
@@ -22,6 +24,8 @@ pub struct Plan {
     pub small: usize,
     /// How many push the largest frames at once; 0: none.
     pub largest: usize,
+    /// How many come back at once after an outage; 0: none.
+    pub comeback: usize,
     /// How many connections are idle; 0: none.
     pub idle: usize,
 }
@@ -45,6 +49,14 @@ pub fn run(plan: &Plan) -> Result<Vec<String>> {
         logs.extend(largest::measure(&site, plan.largest, &storm)?);
     }
     let mut faults = Vec::new();
+    if plan.comeback > 0 {
+        let wanted = comeback::measure(&site, plan.comeback, &storm)?;
+        let (rows, ids) =
+            site.count(Table::Remark)?.values().fold((0, 0), |(rows, ids), it| (rows + it.rows, ids + it.ids));
+        if (rows, ids) != (wanted as i64, wanted as i64) {
+            faults.push(format!("{wanted} rows of stations that came back, {rows} upstream, {ids} different"));
+        }
+    }
     match site.check(logs.iter()) {
         Ok(rows) => println!("{rows} rows of {} stations were acknowledged, and are there once", logs.len()),
         Err(error) => faults.push(format!("{error:#}")),

@@ -17,6 +17,8 @@ use crate::world::now;
 const ROWS: u64 = 20;
 /// How many push at once.
 const AT_ONCE: usize = 32;
+/// How often each pushes while nobody else does, after a first time that finds nothing prepared.
+const ROUNDS: u32 = 3;
 /// Rows of the greedy one.
 const GREEDY_ROWS: u64 = 500_000;
 /// Rows of its frames.
@@ -54,7 +56,10 @@ pub(super) fn measure(site: &Site, count: usize, calm: &Runtime, storm: &Runtime
     let (greedy, small) = members.split_first().context("BUG: at least one joined")?;
     let (mut greedy, small) = (station(greedy)?, small.iter().map(station).collect::<Result<Vec<_>>>()?);
     let mut alone = Vec::new();
-    let mut small = calm.block_on(round(small, &mut alone))?;
+    let mut small = calm.block_on(round(small, &mut Vec::new()))?;
+    for _ in 0..ROUNDS {
+        small = calm.block_on(round(small, &mut alone))?;
+    }
     println!("{count} stations with {ROWS} rows, {AT_ONCE} at a time, alone: {}", shown(&mut alone));
 
     let (began, done) = (now(), std::sync::Arc::new(AtomicBool::new(false)));
