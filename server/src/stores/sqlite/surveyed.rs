@@ -2,7 +2,6 @@
 //! nor tokens wait.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use rusqlite::{Connection, Statement, ToSql};
@@ -11,6 +10,7 @@ use tidemark_core::ids::StationNumber;
 use tidemark_core::schema::Table;
 use tidemark_core::sqlite::quote;
 use tidemark_core::value::ValueRef;
+use tokio::time::Instant;
 
 use super::file::{SqliteUpstream, failed};
 use super::transaction::SqliteTransaction;
