@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -213,10 +213,10 @@ impl Notices {
         }
     }
 
-    /// The lines that are due.
-    fn due(&self, now: Instant) -> Vec<String> {
+    /// The lines that are due: that the database is well again, and what came again.
+    fn due(&self, now: Instant) -> (Option<String>, Vec<String>) {
         let mut held = self.held();
-        let mut lines = Vec::new();
+        let (mut well_again, mut lines) = (None, Vec::new());
         let well = |tally: &Tally| tally.well.filter(|well| now >= *well + WELL_FOR && !tally.told_well);
         let ended: Vec<(Cause, Instant, Instant)> =
             held.iter().filter_map(|(cause, tally)| Some((*cause, tally.began, well(tally)?))).collect();
@@ -226,7 +226,7 @@ impl Notices {
             (still, ended.iter().map(|(_, began, _)| *began).min(), ended.iter().map(|(.., well)| *well).max())
         {
             let lasted = well.saturating_duration_since(began).as_secs_f32();
-            lines.push(format!("the database is well again, after {lasted:.0} s"));
+            well_again = Some(format!("the database is well again, after {lasted:.0} s"));
             for (cause, _, _) in ended {
                 held.iter_mut().filter(|(known, _)| *known == cause).for_each(|(_, tally)| tally.told_well = true);
             }
@@ -238,7 +238,7 @@ impl Notices {
             tally.by.clear();
         }
         held.retain(|(cause, tally)| now < tally.told + MINUTE || (cause.is_an_outage() && !tally.told_well));
-        lines
+        (well_again, lines)
     }
 
     /// Tells what is due, every second, for as long as somebody holds the notices.
@@ -251,8 +251,12 @@ impl Notices {
     }
 
     /// Tells what is due.
-    fn tell_due(self: &Arc<Self>) {
-        self.due(Instant::now()).iter().for_each(|line| tracing::warn!("{line}"));
+    fn tell_due(&self) {
+        let (well, lines) = self.due(Instant::now());
+        lines.iter().for_each(|line| tracing::warn!("{line}"));
+        if let Some(well) = well {
+            tracing::info!("{well}");
+        }
     }
 }
 
@@ -289,13 +293,13 @@ mod tests {
         let start = Instant::now();
         let at = |s: u64| start + Duration::from_secs(s);
         let told: usize = (0..1000).map(|n| usize::from(notices.note(UNKNOWN, &who(1 + n % 12), 0, at(1)))).sum();
-        assert_eq!((told, notices.due(at(59)).len()), (1, 0));
-        let lines = notices.due(at(61));
+        assert_eq!((told, notices.due(at(59)).1.len()), (1, 0));
+        let (_, lines) = notices.due(at(61));
         assert_eq!(lines.len(), 1);
         let line = &lines[0];
         assert!(line.starts_with("refused with 401 unauthorized, again: 999 times in the last 60 s, 12 who"), "{line}");
         assert!(line.contains(r#"2 "s2" (84), "#) && line.ends_with(", …"), "{line}");
-        assert_eq!((notices.due(at(122)).len(), notices.held().len()), (0, 0));
+        assert_eq!((notices.due(at(122)).1.len(), notices.held().len()), (0, 0));
         assert!(notices.note(UNKNOWN, &who(1), 0, at(123)), "told at once again");
     }
 
@@ -311,15 +315,17 @@ mod tests {
         for second in 1..30_u8 {
             let now = f32::from(second);
             well(now);
-            lines.append(&mut notices.due(at(now + 0.3)));
+            let (well, mut again) = notices.due(at(now + 0.3));
+            lines.append(&mut again);
+            lines.extend(well);
             assert!(!notices.note(READ_ONLY, &who(2), 0, at(now + 0.5)));
         }
         assert_eq!(lines, Vec::<String>::new());
         well(30.0);
-        assert_eq!(notices.due(at(32.0)), Vec::<String>::new(), "not yet");
-        assert_eq!(notices.due(at(33.1)), ["the database is well again, after 30 s"]);
-        assert_eq!(notices.due(at(40.0)), Vec::<String>::new());
-        let summed = notices.due(at(60.5));
+        assert_eq!(notices.due(at(32.0)), (None, Vec::new()), "not yet");
+        assert_eq!(notices.due(at(33.1)).0.as_deref(), Some("the database is well again, after 30 s"));
+        assert_eq!(notices.due(at(40.0)), (None, Vec::new()));
+        let (_, summed) = notices.due(at(60.5));
         assert!(summed.len() == 1 && summed[0].contains("29 times"), "{summed:?}");
     }
 
@@ -331,7 +337,7 @@ mod tests {
             notices.note(UNKNOWN, &who(n + 1), 0, now);
         }
         assert_eq!(notices.held()[0].1.by.len(), COUNTED_MAX);
-        let lines = notices.due(now + MINUTE);
+        let (_, lines) = notices.due(now + MINUTE);
         assert!(lines[0].contains("at least 1024 who asked"), "{lines:?}");
     }
 }

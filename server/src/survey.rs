@@ -21,8 +21,6 @@ use tidemark_core::schema::{Chunk, Schema, Table};
 use tidemark_core::survey::{Answer, Ask, Cell, FoundRow, ListedRow, Question, Range};
 use tidemark_core::value::ValueRef;
 
-use crate::upstream::error::{StoreError, Unavailability};
-
 /// Once so many rows were read, no further ask is begun: the reply goes out, and the station asks for the rest.
 const ROWS_PER_REPLY: u64 = 2_000_000;
 /// The time that a store reads for one reply, all its statements together: a station waits a minute for it. An ask that
@@ -253,13 +251,6 @@ impl Survey {
         let answers = self.answers().into_iter();
         answers.flat_map(|answer| if let Answer::Digests(digests) = answer { digests } else { Vec::new() }).collect()
     }
-}
-
-/// The failure of a survey whose first ask took too long.
-#[must_use]
-pub fn too_long(survey_time: Duration) -> StoreError {
-    let message = format!("the rows that were asked for are not read within {survey_time:?}");
-    StoreError::unavailable(Unavailability::Busy, message)
 }
 
 /// A time that is none comes before every other, so that the row is in some range and shows as one too many.

@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tidemark_core::protocol::{Problem, UnavailableReason};
 use tidemark_core::survey::{Answer, Ask, Question, Range};
@@ -15,6 +15,7 @@ use tidemark_testkit::postgres::Flavour;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::common::client::{Answer as Answered, request};
 use crate::common::cluster::{Cluster, connect};

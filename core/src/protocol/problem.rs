@@ -91,7 +91,7 @@ pub enum UnavailableReason {
 pub struct Problem {
     /// `urn:tidemark:problem:` and the code.
     #[serde(rename = "type")]
-    pub kind: String,
+    pub kind: Box<str>,
     /// The HTTP status.
     pub status: u16,
     /// Says to people what happened and where. It names no command: what helps is [`Problem::remedy`].
@@ -115,7 +115,7 @@ pub struct Problem {
     pub reason: Option<UnavailableReason>,
     /// The cause in the words of whatever failed, for the log of the server that made the problem; it does not travel.
     #[serde(skip)]
-    pub for_log: Option<Box<str>>,
+    pub for_log: Option<Box<String>>,
     /// The remedy, where somebody must do something. A way out that this build does not know reads as none.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "remedy::known")]
     pub remedy: Option<Box<Remedy>>,
@@ -155,7 +155,7 @@ impl Problem {
     pub fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
         let name = serde_json::to_value(code).expect("BUG: a unit variant serialises");
         Self {
-            kind: format!("urn:tidemark:problem:{}", name.as_str().expect("BUG: a unit variant is a string")),
+            kind: format!("urn:tidemark:problem:{}", name.as_str().expect("BUG: a unit variant is a string")).into(),
             status: code.status(),
             detail: detail.into(),
             code,
@@ -177,8 +177,8 @@ impl Problem {
 
     /// Adds words for the log of the server.
     #[must_use]
-    pub fn because(mut self, words: impl Into<Box<str>>) -> Self {
-        self.for_log = Some(words.into());
+    pub fn because(mut self, words: impl Into<String>) -> Self {
+        self.for_log = Some(Box::new(words.into()));
         self
     }
 

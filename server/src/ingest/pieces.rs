@@ -37,8 +37,7 @@ impl Ingest {
     /// Applies a decoded batch.
     ///
     /// # Errors
-    /// [`Gap`], [`Forked`], or that the database could not take it; what was taken until then
-    /// stays.
+    /// That it does not follow what is there, or that the database could not take it; what was taken until then stays.
     pub async fn apply(&self, job: Decoded) -> Result<PushReply, Problem> {
         let job = Arc::new(job);
         let (station, span) = (job.batch.station, job.batch.span());

@@ -12,11 +12,26 @@ const REMEMBERED: Duration = Duration::from_secs(10);
 
 /// The failure of the last write, if it failed by what others would meet, too.
 #[derive(Debug, Default)]
-pub(super) struct LastWrite(Mutex<Option<(Instant, StoreError)>>);
+pub(super) struct LastWrite {
+    failure: Mutex<Option<(Instant, StoreError)>>,
+    /// When a try last took room on the disk.
+    room: Mutex<Option<Instant>>,
+}
 
 impl LastWrite {
     fn held(&self) -> MutexGuard<'_, Option<(Instant, StoreError)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a try is to take room on the disk: a write has just failed, or none took any for so long.
+    pub(super) fn wants_room(&self, every: Duration) -> bool {
+        let room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        room.is_none_or(|at| at.elapsed() >= every) || self.failure().is_some()
+    }
+
+    /// A try took room on the disk.
+    pub(super) fn took_room(&self, at: Instant) {
+        *self.room.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
     }
 
     /// A write ended so.

@@ -19,12 +19,14 @@ pub mod rows;
 pub mod writes;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use tidemark_core::decision::Cursor;
 use tidemark_core::ids::StationNumber;
 
+use self::error::Unavailability;
 pub use self::error::{Cause, StoreError};
 pub use self::facts::{ColumnAt, Facts, Questions};
 use self::reports::ReportStore;
@@ -96,4 +98,11 @@ pub async fn transact<R: Send + 'static>(
 #[must_use]
 pub fn no_cursor(station: StationNumber) -> StoreError {
     StoreError::Fault(format!("the database has no cursor of station {station}"))
+}
+
+/// The failure of a survey whose first ask took too long.
+#[must_use]
+pub fn survey_too_long(survey_time: Duration) -> StoreError {
+    let message = format!("the rows that were asked for are not read within {survey_time:?}");
+    StoreError::unavailable(Unavailability::Busy, message)
 }

@@ -14,7 +14,6 @@ use tokio_postgres::Client;
 
 use super::connect::{CONNECT_TIMEOUT, connect, failed, with_defaults};
 use super::connection::{Connection, Connector, Pulse};
-use super::probe::Probed;
 use super::transaction::PostgresTransaction;
 use super::{inspect, touched};
 use crate::bounds::STATEMENT_TIMEOUT;
@@ -53,7 +52,6 @@ pub struct PostgresUpstream {
     probing: Pool<Connector>,
     shares: Arc<Shares>,
     pub(super) last_write: Arc<LastWrite>,
-    pub(super) probed: Arc<Probed>,
     pub(super) description: String,
     pub(super) has_reports: bool,
     /// The settings of every transaction.
@@ -191,7 +189,6 @@ impl PostgresUpstream {
             probing,
             shares,
             last_write: Arc::default(),
-            probed: Arc::default(),
             description,
             has_reports,
             settings: String::new(),

@@ -1,6 +1,5 @@
 //! Whether a write would succeed: tried on a connection of its own, and undone.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -20,16 +19,11 @@ const FLAGS: &str = "SELECT pg_is_in_recovery(), current_setting('transaction_re
 const ROOM: &str =
     "CREATE TEMPORARY TABLE tidemark_probe ON COMMIT DROP AS SELECT n FROM generate_series(1, 2000) AS n";
 
-/// When room was last taken.
-#[derive(Debug, Default)]
-pub(super) struct Probed(Mutex<Option<Instant>>);
-
 impl PostgresUpstream {
     /// Tries a write, and undoes it.
     pub(super) async fn try_a_write(&self) -> Result<(), StoreError> {
         let began = Instant::now();
-        let of_room = || self.probed.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = self.last_write.failure().is_some() || of_room().is_none_or(|at| at.elapsed() >= ROOM_EVERY);
+        let room = self.last_write.wants_room(ROOM_EVERY);
         let trying = async {
             let mut lent = self.lend(Purpose::Probe).await?;
             let (client, pulse) = lent.take();
@@ -42,7 +36,7 @@ impl PostgresUpstream {
             Err(StoreError::unavailable(Unavailability::Away, message))
         })?;
         if room {
-            *of_room() = Some(began);
+            self.last_write.took_room(began);
         }
         self.last_write.after_a_try(began)
     }

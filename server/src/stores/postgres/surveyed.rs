@@ -20,9 +20,9 @@ use super::pool::{BEGIN_SILENCE, LOOKUP_SILENCE, Lent, PostgresUpstream, Purpose
 use super::sql::Connected;
 use super::values::{KeyArray, StampUs, UuidBytes, cell};
 use crate::ledger::CursorLedger as _;
-use crate::survey::{Reading, Scope, Survey, too_long};
+use crate::survey::{Reading, Scope, Survey};
 use crate::upstream::error::StoreError;
-use crate::upstream::no_cursor;
+use crate::upstream::{no_cursor, survey_too_long};
 
 const SETTINGS: &str = "SET LOCAL statement_timeout = '45s'; SET LOCAL lock_timeout = '10s'; \
     SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL TIME ZONE 'UTC'";
@@ -63,7 +63,7 @@ impl PostgresUpstream {
                 Ok(read) => read?,
                 // The connection knows that it is still at work, and ends the statement. What was answered by then
                 // goes out, and the station asks for the rest.
-                Err(_) => return if survey.cut() { Ok(cursor) } else { Err(too_long(self.survey_time)) },
+                Err(_) => return if survey.cut() { Ok(cursor) } else { Err(survey_too_long(self.survey_time)) },
             }
         }
         pulse.watch(BEGIN_SILENCE, async { transaction.commit().await.map_err(failed) }).await?;

@@ -2,7 +2,6 @@
 //! nor tokens wait.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use rusqlite::{Connection, Statement, ToSql};
@@ -11,14 +10,15 @@ use tidemark_core::ids::StationNumber;
 use tidemark_core::schema::Table;
 use tidemark_core::sqlite::quote;
 use tidemark_core::value::ValueRef;
+use tokio::time::Instant;
 
 use super::file::{SqliteUpstream, failed};
 use super::transaction::SqliteTransaction;
 use super::values::{Parameter, typed_or_raw};
 use crate::ledger::CursorLedger as _;
-use crate::survey::{SURVEY_TIME, Scope, Survey, too_long};
+use crate::survey::{SURVEY_TIME, Scope, Survey};
 use crate::upstream::error::StoreError;
-use crate::upstream::no_cursor;
+use crate::upstream::{no_cursor, survey_too_long};
 
 /// Rows between two looks at the clock.
 const ROWS_PER_LOOK: u32 = 1024;
@@ -61,7 +61,7 @@ impl SqliteUpstream {
                 };
                 if !read {
                     // What was answered by then goes out, and the station asks for the rest.
-                    return if survey.cut() { Ok((cursor, survey)) } else { Err(too_long(SURVEY_TIME)) };
+                    return if survey.cut() { Ok((cursor, survey)) } else { Err(survey_too_long(SURVEY_TIME)) };
                 }
             }
             Ok((cursor, survey))
