@@ -164,7 +164,7 @@ async fn plan_range(
 ) -> Result<Plan, StoreError> {
     let asked = questions(range.schema, range.lineage, range.groups, range.changes, refused);
     let facts = facts(tx, range, &asked, known).await?;
-    Ok(plan(range.schema, range.groups, range.changes, refused, &asked, facts))
+    Ok(plan(range.schema, range.lineage, range.groups, range.changes, refused, &asked, facts))
 }
 
 /// The answers to the questions of a range, with what is known of rejected parents.
