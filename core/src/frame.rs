@@ -133,6 +133,12 @@ pub struct FrameHeader {
     pub chain_after: Chain,
 }
 
+/// The schema that a frame says to follow; `None` when it is too short for a frame. Nothing else of it is checked.
+#[must_use]
+pub fn fingerprint_of(frame: &[u8]) -> Option<Fingerprint> {
+    (frame.len() >= HEADER_BYTES).then(|| Fingerprint(bytes_at(frame, 16)))
+}
+
 fn bytes_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     bytes[at..at + N].try_into().expect("BUG: the header's length is checked")
 }

@@ -47,7 +47,7 @@ impl Place {
         let asked = [
             ("Origin", origin),
             ("Access-Control-Request-Method", "POST"),
-            ("Access-Control-Request-Headers", "authorization,content-type"),
+            ("Access-Control-Request-Headers", "authorization,content-type,tidemark-schema"),
         ];
         request_with(self.addr, "OPTIONS", path, &[&asked[..], more].concat(), b"").await
     }
@@ -93,7 +93,7 @@ async fn a_page_of_an_allowed_origin_joins_and_pushes() {
         let answer = place.preflight(path, APP, &[]).await;
         readable(&answer, 204);
         assert_eq!(answer.header("Access-Control-Allow-Methods"), "GET, POST");
-        assert_eq!(answer.header("Access-Control-Allow-Headers"), "authorization, content-type");
+        assert_eq!(answer.header("Access-Control-Allow-Headers"), "authorization, content-type, tidemark-schema");
         assert_eq!(answer.header("Access-Control-Max-Age"), "7200");
         assert_eq!(answer.header("Access-Control-Allow-Private-Network"), "", "nobody asked");
         assert_eq!(answer.body, b"");

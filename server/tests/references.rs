@@ -12,6 +12,7 @@ contract! {
     many_references_are_judged_one_by_one,
     a_parent_goes_only_after_its_children,
     a_uuid_belongs_to_who_wrote_it_first,
+    a_uuid_of_another_stations_row_is_no_reference,
 }
 
 async fn rows_that_reference_their_own_table(store: &Store) {
@@ -113,10 +114,33 @@ async fn a_uuid_belongs_to_who_wrote_it_first(store: &Store) {
         south.tag(Op::Update, uid, "south"),
         south.tag(Op::Delete, uid, ""),
         south.tag(Op::Insert, [8; 16], "south"),
-        south.reading(1, day(1), &[("tag_uid", Value::Uuid(uid))]),
+        south.reading(1, day(1), &[("tag_uid", Value::Uuid([8; 16]))]),
     ];
     assert_eq!(store.pushed(&south.cut(&changes)).await, [(1, "owner"), (2, "owner"), (3, "owner")]);
     store.has(&north, "tag", &[north.tag(Op::Insert, uid, "north").values]).await;
     store.has(&south, "tag", &[changes[3].values.clone()]).await;
     store.has(&south, "reading", &[changes[4].values.clone()]).await;
+}
+
+async fn a_uuid_of_another_stations_row_is_no_reference(store: &Store) {
+    let (mut north, mut south) = (store.join("north").await, store.join("south").await);
+    let (norths, souths) = ([7; 16], [8; 16]);
+    assert!(store.pushed(&north.cut(&[north.tag(Op::Insert, norths, "north")])).await.is_empty());
+    let refers = |n: i64, uid: [u8; 16], op: Op| {
+        let reading = south.reading(n, day(1), &[("tag_uid", Value::Uuid(uid))]);
+        Change { op, ..reading }
+    };
+    let changes = [
+        south.tag(Op::Insert, souths, "south"),
+        refers(1, norths, Op::Insert),
+        refers(2, souths, Op::Insert),
+        refers(2, norths, Op::Update),
+        refers(3, souths, Op::Insert),
+    ];
+    assert_eq!(store.pushed(&south.cut(&changes)).await, [(2, "id-range"), (4, "id-range")]);
+    store.has(&south, "reading", &[changes[2].values.clone(), changes[4].values.clone()]).await;
+    // Nothing of the south's holds the north's row.
+    let gone = north.tag(Op::Delete, norths, "");
+    assert!(store.pushed(&north.cut(&[gone])).await.is_empty());
+    store.has(&north, "tag", &[]).await;
 }

@@ -109,7 +109,18 @@ fn where_timescaledb_is_there_nobody_is_told_to_install_it() {
     let facts = json(here, &["timescale", "--json", "--database", &url]);
     assert!(facts["timescaledb"].is_null() && facts["why"].as_str().unwrap().contains("migrate up"), "{facts}");
     works(here, &["migrate", "up", "--database", &url]);
-    assert!(works(here, &["test", "--database", &url]).contains(", licence "));
+    let test = works(here, &["test", "--database", &url]);
+    assert!(test.contains(", licence "), "{test}");
+    // The clusters of the tests run without fsync: that works, and is warned of.
+    assert!(test.contains("warn  durability   fsync = off, full_page_writes = off: "), "{test}");
+    assert!(test.contains("set fsync = on, full_page_writes = on and reload"), "{test}");
+    for name in ["connections", "locks", "wal"] {
+        assert!(test.contains(&format!("ok    {name:<12} max_")), "{name}: {test}");
+    }
+    let facts = json(here, &["test", "--json", "--database", &url]);
+    let checks = facts["checks"].as_array().unwrap();
+    let durability = checks.iter().find(|check| check["check"] == "durability").unwrap();
+    assert_eq!((&facts["ok"], &durability["ok"], &durability["warns"]), (&true.into(), &true.into(), &true.into()));
     let facts = json(here, &["timescale", "--json", "--database", &url]);
     assert_eq!(facts["hypertables"].as_array().unwrap().len(), 5, "{facts}");
     assert_eq!(facts["timescaledb"]["licence"].as_str().map(str::is_empty), Some(false), "{facts}");

@@ -16,8 +16,8 @@ use crate::reject::RejectCode;
 
 /// Media type of a frame in a request body.
 pub const FRAME_MEDIA_TYPE: &str = "application/vnd.tidemark.frame";
-/// Header of a request with a frame: the fingerprint of the schema that the frame follows, as hex. With it the server
-/// refuses a frame that it cannot take before it is sent.
+/// The header of a push that says the fingerprint of its frame's schema, hex, so that a server which does not take it
+/// can say so before the body. It proves nothing: the frame's own fingerprint counts.
 pub const SCHEMA_HEADER: &str = "tidemark-schema";
 /// Media type of an error.
 pub const PROBLEM_MEDIA_TYPE: &str = "application/problem+json";

@@ -44,6 +44,12 @@ faults! {
     Partition = "partition",
     /// Something in between answers: a captive portal, a proxy, a rate limit.
     Portal = "portal",
+    /// A server refuses by the head: it, or its database, is not well, or it is asked too often.
+    Shed = "shed",
+    /// A server cuts an upload in the middle, for being slow or because it stops, and says so.
+    CutUpload = "cut-upload",
+    /// A server closes a connection that was idle while a request comes on it.
+    Evicted = "evicted",
     /// A proxy refuses bodies beyond a size, without a word of ours; it stays when the faults stop.
     SmallProxy = "small-proxy",
     /// Hints about the network are wrong.

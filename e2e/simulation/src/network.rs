@@ -1,6 +1,7 @@
 //! The network: what becomes of a request and of its reply.
 
 use tidemark_client::sync::{Failure, FailureKind, Reply};
+use tidemark_core::protocol::{Problem, ProblemCode, UnavailableReason};
 
 use super::dice::{Draw as _, Purpose, stream};
 use super::faults::{Fault, FaultSet};
@@ -24,8 +25,10 @@ pub enum Way {
     Lost,
     /// Nobody listens; the client hears it after so long.
     Refused(i64),
-    /// Something in between answers after so long.
+    /// Something in between, or the server before it has read the request, answers after so long.
     Answered(i64, Reply),
+    /// The connection is closed before anything of it arrives; the client hears it after so long.
+    Closed(i64),
 }
 
 /// What becomes of a reply.
@@ -95,6 +98,23 @@ impl Network {
             hit(Fault::Portal);
             return (Way::Answered(latency, self.junk()), copies);
         }
+        if self.strikes(Fault::Shed) {
+            hit(Fault::Shed);
+            return (Way::Answered(latency, self.refusal()), copies);
+        }
+        if self.strikes(Fault::CutUpload) && !body.is_empty() {
+            hit(Fault::CutUpload);
+            let cut = if self.dice.chance(0.5) {
+                Problem::new(ProblemCode::Timeout, "the body came too slowly")
+            } else {
+                Problem::unavailable(UnavailableReason::ServerStopping, "the server is being stopped")
+            };
+            return (Way::Answered(latency, of_problem(&cut, "1")), copies);
+        }
+        if self.strikes(Fault::Evicted) {
+            hit(Fault::Evicted);
+            return (Way::Closed(latency), copies);
+        }
         if body.len() > SMALL_PROXY_BYTES && self.faults.has(Fault::SmallProxy) {
             hit(Fault::SmallProxy);
             return (Way::Answered(latency, answer(413, None, "<h1>413 Request Entity Too Large</h1>")), copies);
@@ -145,6 +165,30 @@ impl Network {
         self.dice.below(servers as u64) as usize
     }
 
+    /// A refusal of ours that passes, of any reason.
+    fn refusal(&mut self) -> Reply {
+        use UnavailableReason as Reason;
+        let reasons = [
+            Reason::ServerBusy,
+            Reason::ServerStopping,
+            Reason::DatabaseAway,
+            Reason::DatabaseStarting,
+            Reason::DatabaseReadOnly,
+            Reason::DatabaseFull,
+            Reason::DatabaseLocked,
+            Reason::DatabaseBusy,
+            Reason::DatabaseFault,
+            Reason::DatabaseDiffers,
+        ];
+        let problem = if self.dice.chance(0.25) {
+            Problem::new(ProblemCode::TooManyRequests, "asked too often")
+        } else {
+            Problem::unavailable(*self.dice.pick(&reasons), "not now")
+        };
+        let after = *self.dice.pick(&["1", "2", "30", "300"]);
+        of_problem(&problem, after)
+    }
+
     /// Replies that nobody of ours wrote.
     fn junk(&mut self) -> Reply {
         let retry_after = ["1", "30", "120", "soon", "Fri, 31 Dec 1999 23:59:59 GMT"];
@@ -168,6 +212,11 @@ impl Network {
 
 fn answer(status: u16, retry_after: Option<String>, body: &str) -> Reply {
     Reply { status, retry_after, body: body.as_bytes().to_vec() }
+}
+
+fn of_problem(problem: &Problem, retry_after: &str) -> Reply {
+    let body = serde_json::to_string(problem).expect("BUG: a problem serialises");
+    answer(problem.status, Some(retry_after.to_owned()), &body)
 }
 
 /// What a client hears when there is no answer.

@@ -124,7 +124,7 @@ fn plain_tables_become_hypertables_while_a_station_pushes() -> Result<()> {
     station.run(&["verify"])?.success()?;
     drop(world.field.serve()?);
     ensure!(world.does(&["optimize"])?.contains("there was nothing to make a hypertable of"));
-    ensure!(world.does(&["test"])?.lines().all(|line| line.starts_with("ok ")));
+    ensure!(world.does(&["test"])?.lines().all(|line| line.starts_with("ok ") || line.starts_with("warn ")));
     Ok(())
 }
 

@@ -128,7 +128,7 @@ pub(super) async fn test(look: Look) -> anyhow::Result<()> {
     } else {
         for point in &points {
             let sql = point.sql.as_ref().map(|sql| format!(": {sql}")).unwrap_or_default();
-            say!("{:<5} {:<12} {}{sql}", if point.good { "ok" } else { "FAIL" }, point.name, point.found);
+            say!("{:<5} {:<12} {}{sql}", verdict(point), point.name, point.found);
         }
     }
     match failed.as_slice() {
@@ -136,6 +136,14 @@ pub(super) async fn test(look: Look) -> anyhow::Result<()> {
         // Nothing could be looked at: what is in the way is all there is to say.
         [only] if points.len() == 1 => bail!("{}", only.found),
         failed => bail!("{database}: {} failed, see above", count(failed.len() as u64, "point")),
+    }
+}
+
+const fn verdict(point: &Point) -> &'static str {
+    match (point.good, point.warns) {
+        (false, _) => "FAIL",
+        (true, true) => "warn",
+        (true, false) => "ok",
     }
 }
 

@@ -49,7 +49,10 @@ impl Cors {
             return answer;
         }
         answer.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
-        answer.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, content-type"));
+        answer.insert(
+            ACCESS_CONTROL_ALLOW_HEADERS,
+            HeaderValue::from_static("authorization, content-type, tidemark-schema"),
+        );
         answer.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(MAX_AGE_S));
         if asked.get(REQUEST_PRIVATE_NETWORK).is_some_and(|asked| asked == "true") {
             answer.insert(ALLOW_PRIVATE_NETWORK, HeaderValue::from_static("true"));
@@ -181,7 +184,7 @@ mod tests {
     fn a_preflight_says_what_the_page_may_send() {
         let said = [
             ("access-control-allow-methods", "GET, POST"),
-            ("access-control-allow-headers", "authorization, content-type"),
+            ("access-control-allow-headers", "authorization, content-type, tidemark-schema"),
             ("access-control-max-age", "7200"),
         ];
         assert_eq!(cors().preflight(&headers(&[("origin", APP)])), headers(&said));

@@ -13,6 +13,7 @@ use tidemark_core::schema::{Schema, Table};
 use super::check::Refused;
 use super::questions::guarded_by;
 use super::resolve::Change;
+use crate::ledger::lineage::Lineage;
 use crate::ledger::rejects::RejectedRow;
 use crate::upstream::facts::{ColumnAt, Facts, Questions};
 use crate::upstream::writes::{Effect, RowAt, Step};
@@ -84,6 +85,7 @@ impl Plan {
 #[must_use]
 pub fn plan(
     schema: &Schema,
+    lineage: &Lineage,
     groups: &[Group],
     changes: &[Change],
     refused: &Refused,
@@ -112,10 +114,13 @@ pub fn plan(
                 Some(owner) if !planted(Bug::OwnerNotChecked) => {
                     Err(Refusal::new(place, not_yours(table, identity.key, *owner)))
                 }
-                _ => overlay
-                    .judge(schema, groups, change, identity)
-                    .map(|()| identity)
-                    .map_err(|(rejection, parent)| Refusal { parent, ..Refusal::new(place, rejection) }),
+                _ => match strange_reference(schema, lineage, groups, change, &foreign) {
+                    Some(rejection) => Err(Refusal::new(place, rejection)),
+                    None => overlay
+                        .judge(schema, groups, change, identity)
+                        .map(|()| identity)
+                        .map_err(|(rejection, parent)| Refusal { parent, ..Refusal::new(place, rejection) }),
+                },
             },
         };
         let identity = match verdict {
@@ -156,6 +161,31 @@ fn not_yours(table: &Table, key: Key, owner: u32) -> Rejection {
     let owner = if owner == 0 { "HQ".to_owned() } else { format!("station {owner}") };
     let message = format!("{}.{}: the row {key} belongs to {owner}", table.name, table.key_column().name);
     Rejection::new(RejectCode::Owner, message)
+}
+
+/// The rejection of a change that references another station's row by its uuid: what would hold that station's delete.
+/// Integers are checked before the database is asked, since they say whose row they name.
+fn strange_reference(
+    schema: &Schema,
+    lineage: &Lineage,
+    groups: &[Group],
+    change: &Change,
+    foreign: &HashMap<(usize, Key), u32>,
+) -> Option<Rejection> {
+    if change.op == Op::Delete {
+        return None;
+    }
+    change.references(schema, groups).find_map(|(column, parent, key)| {
+        let owner = *foreign.get(&(parent, key))?;
+        (!lineage.may_reference_rows_of(owner)).then(|| {
+            let table = &schema.tables()[change.table];
+            let message = format!(
+                "{}.{}: the reference {key} is neither to a row of station {} nor to one of HQ",
+                table.name, table.columns[column].name, lineage.station
+            );
+            Rejection::new(RejectCode::IdRange, message)
+        })
+    })
 }
 
 /// The net effect of every table's rows, in the order of the log.

@@ -58,6 +58,10 @@ pub fn questions(
             continue;
         }
         for (_, parent, key) in change.references(schema, groups) {
+            // An integer says whose row it is; of a uuid only the row does.
+            if matches!(key, Key::Uuid(_)) {
+                asked.foreign.entry(parent).or_default().insert(key);
+            }
             asked.present.entry(parent).or_default().insert(key);
         }
     }

@@ -168,7 +168,8 @@ async fn plan_range(
     let ask = || questions(range.schema, range.lineage, range.groups, range.changes, refused);
     let asked = compute(changes, ask);
     let facts = facts(tx, range, &asked, known).await?;
-    Ok(compute(changes, || plan(range.schema, range.groups, range.changes, refused, &asked, facts)))
+    let planning = || plan(range.schema, range.lineage, range.groups, range.changes, refused, &asked, facts);
+    Ok(compute(changes, planning))
 }
 
 /// The answers to the questions of a range, with what is known of rejected parents.

@@ -60,6 +60,13 @@ impl Lineage {
     pub fn may_reference(&self, upstream: i64) -> bool {
         self.station.owns(upstream) || (1..=LOCAL_ID_MAX).contains(&upstream) || self.former_of(upstream).is_some()
     }
+
+    /// Whether a row that `number` wrote may be referenced by its rows: [`Lineage::may_reference`] for keys that do not
+    /// say whose row they name. HQ is 0.
+    #[must_use]
+    pub fn may_reference_rows_of(&self, number: u32) -> bool {
+        number == 0 || self.station.get() == number || self.former.iter().any(|former| former.number.get() == number)
+    }
 }
 
 /// The place where two histories part.

@@ -20,7 +20,8 @@ pub struct ColumnAt {
 pub struct Questions {
     /// Which of these rows are there? By table and key; the answer gives their times too.
     pub present: BTreeMap<usize, BTreeSet<Key>>,
-    /// Which of these keys belong to another station? Tables keyed by uuid only.
+    /// Which of these keys belong to another station? Tables keyed by uuid only: the rows that are written, and those
+    /// that are referenced.
     pub foreign: BTreeMap<usize, BTreeSet<Key>>,
     /// How many rows hold this reference? By referencing column and parent key; ordinary tables only.
     pub children: BTreeMap<ColumnAt, BTreeSet<Key>>,

@@ -46,6 +46,7 @@ fn imported(server: &mut FakeServer, bundle: &[u8]) -> Vec<u8> {
             url: "/v1/push".into(),
             token: None,
             content_type: None,
+            schema: None,
             body: frame.clone(),
             timeout_ms: 0,
         };

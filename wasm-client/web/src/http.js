@@ -18,11 +18,12 @@ const REDIRECTED = 302;
  * @param {Request} request
  * @returns {RequestInit}
  */
-export function fetchOptions({ method, token, contentType, body }) {
+export function fetchOptions({ method, token, contentType, schema, body }) {
   /** @type {Record<string, string>} */
   const headers = {};
   if (token !== undefined) headers.authorization = `Bearer ${token}`;
   if (contentType !== undefined) headers['content-type'] = contentType;
+  if (schema !== undefined) headers['tidemark-schema'] = schema;
   return {
     method,
     headers,

@@ -24,14 +24,14 @@ async function server(t, answer) {
   return { seen, url: `http://127.0.0.1:${listening.address().port}/v1/push` };
 }
 
-const post = (url, more = {}) => ({ id: 1, method: 'POST', url, token: 'ab12', contentType: 'application/x-frame', body: new Uint8Array([1, 2, 3]), timeoutMs: 10_000, ...more });
+const post = (url, more = {}) => ({ id: 1, method: 'POST', url, token: 'ab12', contentType: 'application/x-frame', schema: 'cd34', body: new Uint8Array([1, 2, 3]), timeoutMs: 10_000, ...more });
 
 test('sends the request as the engine made it, and gives the reply whatever its status', async (t) => {
   const { seen, url } = await server(t, (_, response) => response.writeHead(503, { 'retry-after': '7' }).end('busy'));
   const { reply } = await exchange(post(url), never);
   assert.deepEqual([reply.status, reply.retryAfter, Buffer.from(reply.body).toString()], [503, '7', 'busy']);
   const [{ method, headers, body }] = seen;
-  assert.deepEqual([method, headers.authorization, headers['content-type'], [...body]], ['POST', 'Bearer ab12', 'application/x-frame', [1, 2, 3]]);
+  assert.deepEqual([method, headers.authorization, headers['content-type'], headers['tidemark-schema'], [...body]], ['POST', 'Bearer ab12', 'application/x-frame', 'cd34', [1, 2, 3]]);
 });
 
 test('a redirect is an answer, and is not followed', async (t) => {

@@ -204,6 +204,10 @@ impl World<'_> {
                 let outcome = Err(failure(FailureKind::Unreached, "connection refused"));
                 self.push(after, Event::Outcome { exchange, outcome, late: false });
             }
+            Way::Closed(after) => {
+                let outcome = Err(failure(FailureKind::Broken, "the connection was closed"));
+                self.push(after, Event::Outcome { exchange, outcome, late: false });
+            }
             Way::Answered(after, reply) => {
                 self.push(after, Event::Outcome { exchange, outcome: Ok(reply), late: false });
             }

@@ -4,6 +4,7 @@
 mod point;
 mod postgres;
 mod rights;
+mod settings;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -17,6 +17,8 @@ pub struct Point {
     /// A server can work with what was found.
     #[serde(rename = "ok")]
     pub good: bool,
+    /// It can, and should not as it is.
+    pub warns: bool,
     /// The finding.
     #[serde(rename = "says")]
     pub found: String,
@@ -26,11 +28,15 @@ pub struct Point {
 }
 
 pub(super) fn good(name: &'static str, found: impl Into<String>) -> Point {
-    Point { name, good: true, found: found.into(), sql: None }
+    Point { name, good: true, warns: false, found: found.into(), sql: None }
+}
+
+pub(super) fn warns(name: &'static str, found: impl Into<String>) -> Point {
+    Point { warns: true, ..good(name, found) }
 }
 
 pub(super) fn bad(name: &'static str, found: impl Into<String>) -> Point {
-    Point { name, good: false, found: found.into(), sql: None }
+    Point { name, good: false, warns: false, found: found.into(), sql: None }
 }
 
 pub(super) fn matches(schema: &Schema) -> String {

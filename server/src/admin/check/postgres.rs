@@ -9,6 +9,7 @@ use tokio_postgres::types::ToSql;
 
 use super::point::{Point, ROUND_TRIPS, bad, good, matches, median};
 use super::rights::Rights;
+use super::settings;
 
 use crate::admin::optimize;
 use crate::admin::timescale::{extension, how_to_get};
@@ -50,6 +51,7 @@ pub(super) async fn look(client: &mut Client, database: &DatabaseUrl, wanted: Op
     };
     points.extend(rights.points(&schema));
     points.push(partition(client, &schema).await);
+    points.extend(settings::points(client, ServerConfig::new(database.clone()).pool_max).await);
     if let Ok(true) = optimize::was_broken_off(client).await {
         points.push(bad("optimize", "one was broken off, and goes on with `tidemark-server optimize`"));
     }

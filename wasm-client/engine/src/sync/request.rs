@@ -1,7 +1,9 @@
 //! One HTTP exchange with a server, and the one place that makes its request.
 
 use serde::Serialize;
+use tidemark_core::frame;
 use tidemark_core::protocol::{FRAME_MEDIA_TYPE, path};
+use tidemark_core::schema::Fingerprint;
 
 use super::ServerUrl;
 use crate::error::Secret;
@@ -36,6 +38,8 @@ pub struct Request {
     pub token: Option<Secret>,
     /// Media type of the body.
     pub content_type: Option<&'static str>,
+    /// Of a frame, the fingerprint of its schema: goes into `Tidemark-Schema`.
+    pub schema: Option<Fingerprint>,
     /// The body.
     pub body: Vec<u8>,
     /// Give up after this long, in milliseconds.
@@ -52,6 +56,7 @@ impl Request {
             url: server.join(path),
             token: Some(token.clone()),
             content_type: None,
+            schema: None,
             body: Vec::new(),
             timeout_ms: TIMEOUT_MS,
         }
@@ -66,7 +71,8 @@ impl Request {
     /// A batch.
     pub(crate) fn frame(server: &ServerUrl, token: &Secret, frame: Vec<u8>) -> Self {
         let timeout_ms = TIMEOUT_MS + frame.len() as u64 / SLOWEST_BYTES_PER_MS;
-        Self::post(server, path::PUSH, Some(token), FRAME_MEDIA_TYPE, frame).within_ms(timeout_ms)
+        let schema = frame::fingerprint_of(&frame);
+        Self { schema, ..Self::post(server, path::PUSH, Some(token), FRAME_MEDIA_TYPE, frame).within_ms(timeout_ms) }
     }
 
     fn post(server: &ServerUrl, path: &str, token: Option<&Secret>, media: &'static str, body: Vec<u8>) -> Self {
@@ -76,6 +82,7 @@ impl Request {
             url: server.join(path),
             token: token.cloned(),
             content_type: Some(media),
+            schema: None,
             body,
             timeout_ms: TIMEOUT_MS,
         }

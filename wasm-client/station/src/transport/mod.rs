@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tidemark_client::sync::{Failure, FailureKind, Method, Reply, Request, Transport};
 use tidemark_core::limits::MESSAGE_BYTES_MAX;
-use tidemark_core::protocol::path;
+use tidemark_core::protocol::{SCHEMA_HEADER, path};
 use ureq::Agent;
 use ureq::http::Response;
 use ureq::unversioned::resolver::DefaultResolver;
@@ -18,6 +18,12 @@ use ureq::{Body, Error};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A server that sends nothing for so long is gone.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A body from this size on is sent once the server has agreed to it by its head (`Expect: 100-continue`): a refusal
+/// then costs a head. What a shorter one costs is less than the way back and forth.
+const EXPECT_BYTES_MIN: usize = 256 << 10;
+/// A server, or a proxy before it, that does not answer such a head is sent the body after so long.
+const EXPECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The machine's network.
 #[derive(Debug)]
@@ -42,6 +48,7 @@ impl HttpTransport {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_await_100(Some(EXPECT_TIMEOUT))
             .timeout_recv_response(Some(READ_TIMEOUT))
             .user_agent(concat!("tidemark/", env!("CARGO_PKG_VERSION")))
             .build();
@@ -68,6 +75,12 @@ impl HttpTransport {
                 }
                 if let Some(content_type) = request.content_type {
                     post = post.header("content-type", content_type);
+                }
+                if let Some(schema) = request.schema {
+                    post = post.header(SCHEMA_HEADER, schema.to_hex());
+                }
+                if request.body.len() >= EXPECT_BYTES_MIN {
+                    post = post.header("expect", "100-continue");
                 }
                 post.send(&request.body[..])?
             }
@@ -112,6 +125,8 @@ mod tests {
     use super::*;
     use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
+    use std::sync::mpsc::{Receiver, channel};
+    use std::time::Instant;
 
     /// Answers one connection with these bytes and closes it.
     fn answering(reply: Vec<u8>) -> String {
@@ -133,6 +148,7 @@ mod tests {
             url,
             token: None,
             content_type: None,
+            schema: None,
             body: Vec::new(),
             timeout_ms: 2_000,
         };
@@ -167,16 +183,20 @@ mod tests {
     }
 
     fn post(url: String, bytes: usize) -> Result<Reply, Failure> {
-        let request = Request {
+        HttpTransport::new().send(&request(url, bytes))
+    }
+
+    fn request(url: String, bytes: usize) -> Request {
+        Request {
             id: 1,
             method: Method::Post,
             url,
             token: None,
             content_type: None,
+            schema: None,
             body: vec![7; bytes],
             timeout_ms: 20_000,
-        };
-        HttpTransport::new().send(&request)
+        }
     }
 
     /// Takes the head and the first bytes of a request, says this, and closes while the rest is still being sent.
@@ -215,6 +235,87 @@ mod tests {
             assert_eq!(failure.kind, FailureKind::Broken);
             assert!(failure.message.starts_with("cannot reach the server at "), "{failure}");
         }
+    }
+
+    /// Reads one request on this connection: its head, and how many bytes of its body came before it fell silent for so
+    /// long, or whole. Says `before` once the head is there, and `after` at the end.
+    fn read_upload(mut stream: std::net::TcpStream, before: &[u8], quiet: Duration, after: &[u8]) -> (String, usize) {
+        let mut read = Vec::new();
+        let mut buffer = vec![0; 1 << 16];
+        let head_end = loop {
+            let count = stream.read(&mut buffer).unwrap();
+            read.extend_from_slice(&buffer[..count]);
+            if let Some(at) = read.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+                break at + 4;
+            }
+        };
+        let head = String::from_utf8(read[..head_end].to_vec()).unwrap().to_lowercase();
+        stream.write_all(before).unwrap();
+        stream.set_read_timeout(Some(quiet)).unwrap();
+        let length = head.split("content-length: ").nth(1).unwrap().split('\r').next().unwrap().parse().unwrap();
+        let mut body = read.len() - head_end;
+        while body < length {
+            match stream.read(&mut buffer) {
+                Ok(count) if count > 0 => body += count,
+                _ => break,
+            }
+        }
+        let _ = stream.write_all(after);
+        (head, body)
+    }
+
+    /// A server that reads one upload, and says what it got of it.
+    fn taking(before: &'static [u8], quiet: Duration, after: &'static [u8]) -> (String, Receiver<(String, usize)>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/v1/push", listener.local_addr().unwrap());
+        let (tell, told) = channel();
+        std::thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            tell.send(read_upload(stream, before, quiet, after)).unwrap();
+        });
+        (url, told)
+    }
+
+    const DONE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndone";
+
+    #[test]
+    fn a_large_body_waits_until_its_head_was_taken_and_a_refusal_costs_a_head() {
+        const BUSY: &[u8] =
+            b"HTTP/1.1 503 Busy\r\nretry-after: 9\r\nconnection: close\r\ncontent-length: 4\r\n\r\nbusy";
+        let (url, told) = taking(BUSY, Duration::from_millis(500), b"");
+        let reply = post(url, 8 << 20).unwrap();
+        assert_eq!((reply.status, reply.retry_after.as_deref(), &reply.body[..]), (503, Some("9"), &b"busy"[..]));
+        let (head, body) = told.recv().unwrap();
+        assert!(head.contains("expect: 100-continue\r\n"), "{head}");
+        assert!(body < 64 << 10, "{body} bytes of a refused body were sent");
+        // One that agrees gets it.
+        let (url, told) = taking(b"HTTP/1.1 100 Continue\r\n\r\n", Duration::from_secs(10), DONE);
+        assert_eq!(post(url, 8 << 20).unwrap().status, 200);
+        assert_eq!(told.recv().unwrap().1, 8 << 20);
+    }
+
+    #[test]
+    fn who_never_says_continue_gets_the_body_soon() {
+        let (url, told) = taking(b"", Duration::from_secs(10), DONE);
+        let began = Instant::now();
+        assert_eq!(post(url, 8 << 20).unwrap().status, 200);
+        assert_eq!(told.recv().unwrap().1, 8 << 20);
+        assert!(began.elapsed() >= EXPECT_TIMEOUT, "{:?}: it did not wait", began.elapsed());
+        assert!(began.elapsed() < EXPECT_TIMEOUT * 8, "{:?}", began.elapsed());
+        // A small body is not kept waiting.
+        let (url, told) = taking(b"", Duration::from_secs(10), DONE);
+        assert_eq!(post(url, EXPECT_BYTES_MIN - 1).unwrap().status, 200);
+        assert!(!told.recv().unwrap().0.contains("expect"));
+    }
+
+    #[test]
+    fn a_frames_schema_stands_in_the_head() {
+        let (url, told) = taking(b"", Duration::from_secs(10), DONE);
+        let schema = Some(tidemark_core::schema::Fingerprint([0xab; 32]));
+        let request = Request { schema, ..request(url, 3) };
+        assert_eq!(HttpTransport::new().send(&request).unwrap().status, 200);
+        let (head, _) = told.recv().unwrap();
+        assert!(head.contains(&format!("\r\ntidemark-schema: {}\r\n", "ab".repeat(32))), "{head}");
     }
 
     #[test]
