@@ -15,6 +15,7 @@
 //! | [`stations`], [`rejoin`] | invitations, numbers, tokens; files that go on under another number |
 //! | [`admin`] | what an operator does with the database besides serving |
 //! | [`panics`] | this program's own faults, caught and counted |
+//! | [`notices`] | the log of refusals: one line for each cause and minute |
 //! | [`config`], [`database`], [`bounds`] | the configuration, the URL of a database, what is bounded |
 //! | [`clock`] | time and randomness |
 //! | [`cli`] | the command line |
@@ -38,7 +39,9 @@ mod files;
 pub mod http;
 pub mod ingest;
 pub mod ledger;
+pub mod notices;
 mod offload;
+
 pub mod panics;
 pub mod rejoin;
 pub mod reports;

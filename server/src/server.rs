@@ -14,6 +14,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{DatabaseUrl, ServerConfig};
 use crate::http::{Endpoint, serve};
 use crate::ingest::Ingest;
+use crate::notices::Notices;
 use crate::stores::postgres::{self, PostgresUpstream};
 use crate::stores::sqlite::{self, SqliteUpstream};
 use crate::upstream::Upstream;
@@ -31,6 +32,7 @@ pub struct RunningServer {
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
     expecting: JoinHandle<()>,
+    telling: JoinHandle<()>,
     refreshing: Option<JoinHandle<()>>,
     thinning: Option<JoinHandle<()>>,
 }
@@ -132,6 +134,7 @@ impl Server {
         let ingest =
             Ingest::new(Arc::clone(&upstream), Arc::clone(&config.schema), config.window, config.limits, clock)
                 .with_chunks_max(config.chunks_max);
+        let telling = tokio::spawn(Notices::tell(Arc::downgrade(ingest.notices())));
         let endpoint = Endpoint::new(Arc::new(ingest), config.http)
             .with_origins(config.origins.clone())
             .with_site(Arc::clone(&config.site));
@@ -142,7 +145,7 @@ impl Server {
         });
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(serve(listener, endpoint, stopped));
-        Ok(RunningServer { addr, upstream, stop, accepting, expecting, refreshing, thinning })
+        Ok(RunningServer { addr, upstream, stop, accepting, expecting, telling, refreshing, thinning })
     }
 }
 
@@ -176,7 +179,8 @@ impl fmt::Debug for RunningServer {
 
 impl Drop for RunningServer {
     fn drop(&mut self) {
-        for task in [Some(&self.expecting), self.refreshing.as_ref(), self.thinning.as_ref()].into_iter().flatten() {
+        let tasks = [Some(&self.expecting), Some(&self.telling), self.refreshing.as_ref(), self.thinning.as_ref()];
+        for task in tasks.into_iter().flatten() {
             task.abort();
         }
     }

@@ -63,7 +63,7 @@ pub enum ImportError {
         name: String,
     },
     /// The refusal that an online push would get, too.
-    #[error("{}. Nothing was applied", .0.detail)]
+    #[error("{}. Nothing was applied", told(.0))]
     Refused(Problem),
     /// Bundles before this one are missing.
     #[error(
@@ -192,6 +192,14 @@ async fn push(ingest: &Ingest, station: StationNumber, frame: &[u8]) -> Result<P
     }
 }
 
+/// The words of a problem, for the operator: also those that do not travel.
+fn told(problem: &Problem) -> String {
+    match &problem.for_log {
+        Some(words) => format!("{} ({words})", problem.detail),
+        None => problem.detail.clone(),
+    }
+}
+
 /// Pass 2: pushes every frame, and writes down what became of it.
 async fn apply(
     ingest: &Ingest,
@@ -216,7 +224,7 @@ async fn apply(
         let reply = push(ingest, station, &frame).await.map_err(|problem| match problem.code {
             // A fork shows at the first frame that is not wholly known, so before anything is applied.
             ProblemCode::Forked if imported.applied == 0 => ImportError::Refused(problem),
-            _ => ImportError::Stopped { seq: done, why: problem.detail, remedy: problem.remedy },
+            _ => ImportError::Stopped { seq: done, why: told(&problem), remedy: problem.remedy },
         })?;
         done = header.first_seq + u64::from(header.count) - 1;
         imported.cursor = Cursor { seq: reply.tidemark, chain: reply.chain };

@@ -257,8 +257,8 @@ impl Survey {
 
 /// The failure of a survey whose first ask took too long.
 #[must_use]
-pub fn too_long() -> StoreError {
-    let message = format!("the rows that were asked for are not read within {SURVEY_TIME:?}");
+pub fn too_long(survey_time: Duration) -> StoreError {
+    let message = format!("the rows that were asked for are not read within {survey_time:?}");
     StoreError::unavailable(Unavailability::Busy, message)
 }
 

@@ -14,6 +14,7 @@ mod lineage;
 mod load;
 mod migrations;
 mod notebook;
+mod outage;
 mod planner;
 mod program;
 mod references;

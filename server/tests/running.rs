@@ -39,6 +39,17 @@ async fn stopping_finishes_what_runs() {
     assert_eq!(idle.read(&mut [0; 1]).await.unwrap_or(0), 0);
 }
 
+/// Waits until the server says that it is ready, or that it is not.
+async fn becomes(addr: std::net::SocketAddr, status: u16) {
+    for _ in 0..300 {
+        if request(addr, "GET", "/readyz", None, b"").await.status == status {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("/readyz does not answer {status}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_gone_is_unavailable_and_comes_back() {
     let site = site_with(Kind::PlainPostgres, HttpLimits::default(), FrameLimits::DEFAULT).await;
@@ -58,13 +69,13 @@ async fn a_database_that_is_gone_is_unavailable_and_comes_back() {
         refused += usize::from(answer.head.to_ascii_lowercase().contains("retry-after"));
     }
     assert_eq!(refused, 3);
-    assert_eq!(request(site.addr, "GET", "/readyz", None, b"").await.status, 503);
+    becomes(site.addr, 503).await;
     admin.batch_execute(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true")).await.unwrap();
-    assert_eq!(request(site.addr, "GET", "/readyz", None, b"").await.status, 200);
+    becomes(site.addr, 200).await;
     assert_eq!(reply(&site.push(1, &bytes).await).applied, 1);
     // A database that changed under the server is not ready.
     crate::common::cluster::connect(&url).await.batch_execute("ALTER TABLE field.site DROP COLUMN name").await.unwrap();
-    assert_eq!(request(site.addr, "GET", "/readyz", None, b"").await.status, 503);
+    becomes(site.addr, 503).await;
 }
 
 #[tokio::test]

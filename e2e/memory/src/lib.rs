@@ -42,6 +42,10 @@ impl Upstream for MemoryUpstream {
         Ok(Vec::new())
     }
 
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.at(Moment::Begin)
+    }
+
     async fn transact(&self, work: Work) -> Result<(), StoreError> {
         let mut state = self.state();
         let mut books = Books(self.session(&mut state));

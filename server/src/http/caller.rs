@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use hyper::Request;
 use hyper::header::AUTHORIZATION;
+use tidemark_core::ids::StationNumber;
 use tidemark_core::protocol::{Problem, ProblemCode, Remedy, UnavailableReason};
 use tidemark_core::value::unhex;
 
@@ -15,13 +16,19 @@ use super::endpoint::{Endpoint, RequestBody};
 use crate::ingest::store_problem;
 use crate::stations::{StationRecord, secret_hash};
 
-/// The name of the one who asks, noted in a request once it is known.
+/// The one who asks, noted in a request once it is known.
 #[derive(Debug, Clone)]
-pub(super) struct Caller(String);
+pub(super) struct Caller {
+    pub(super) number: Option<StationNumber>,
+    pub(super) name: String,
+}
 
 impl Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match self.number {
+            Some(number) => write!(f, "{number}"),
+            None => f.write_str(&self.name),
+        }
     }
 }
 
@@ -86,8 +93,7 @@ async fn station_of_token(
         Some(station) => station,
         None => ask(endpoint, address_of(request), token_hash, now_ms).await?,
     };
-    let caller = station.number.map_or_else(|| station.name.clone(), |number| number.to_string());
-    request.extensions_mut().insert(Caller(caller));
+    request.extensions_mut().insert(Caller { number: station.number, name: station.name.clone() });
     Ok(station)
 }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 
 use super::cors::Cors;
+use super::health::Health;
 use super::load::Load;
 use super::memory::Memory;
 use super::origin::Origin;
@@ -41,6 +42,7 @@ pub struct Endpoint {
     pub(super) tokens: Tokens,
     /// Whether the server is being stopped.
     pub(super) stopping: Stopping,
+    pub(super) health: Health,
     /// The web pages of other origins that may read the answers.
     pub(super) cors: Cors,
     /// The field notebook.
@@ -62,6 +64,7 @@ impl Endpoint {
             load: Load::default(),
             tokens: Tokens::new(attempts),
             stopping: Stopping::default(),
+            health: Health::default(),
             cors: Cors::default(),
             site: Arc::default(),
         }

@@ -4,20 +4,16 @@ use tidemark_core::protocol::Problem;
 
 use super::asked::Asked;
 use super::problem::{Reply, text};
-use crate::ingest::{differs, store_problem};
 
 /// The program runs.
 pub(super) fn alive() -> Result<Reply, Problem> {
     Ok(text("ok\n"))
 }
 
-/// The database answers, and its tables are those of the schema.
+/// A write would succeed.
 pub(super) async fn ready(asked: Asked<'_>) -> Result<Reply, Problem> {
-    let differences = asked.endpoint.ingest.upstream().ready().await.map_err(store_problem)?;
-    if differences.is_empty() {
-        return Ok(text("ready\n"));
-    }
-    Err(differs(&differences))
+    asked.endpoint.health.ready(&asked.endpoint.ingest).await?;
+    Ok(text("ready\n"))
 }
 
 /// The schema file that the server goes by.

@@ -1,7 +1,7 @@
 //! The endpoint: HTTP/1 by hyper. Everything a client sends is bounded in bytes and in time.
 //!
 //! ```text
-//! serve ─▶ talk: connection ─▶ router: CORS · panics caught ─▶ routes: path → who may, body, handler ─▶ reply or problem
+//! serve ─▶ talk: connection ─▶ router: CORS, panics caught ─▶ routes: path → who may, body, handler ─▶ reply
 //! ```
 //!
 //! | file | what lives there |
@@ -9,12 +9,13 @@
 //! | `endpoint`, `stopping` | what requests share; the server's way to its end |
 //! | `serve`, `talk` | the door, and one connection from its first byte to its end |
 //! | `connections`, `address`, `closings` | who holds connections, who must go, and what the operator reads of it |
-//! | `deadline`, `rewound`, `linger` | streams: peers that take nothing; bytes read early; the end of what was not read |
+//! | `deadline`, `rewound`, `linger` | streams: peers that take nothing; bytes read early; an end without a reset |
 //! | `routes`, `router` | the table of paths, and the way through it |
 //! | `asked`, `body`, `memory` | a request and its body, within the bounds of time and memory |
 //! | `caller`, `tokens` | whose it is |
 //! | `turns`, `load` | who goes next, and when who is refused comes again |
 //! | `join`, `rejoin`, `push`, `station`, `digest`, `rejects`, `facts`, `reports` | the handlers |
+//! | `health` | whether the server is ready |
 //! | `site` | the field notebook |
 //! | `cors`, `origin` | pages of other origins |
 //! | `problem` | replies |
@@ -30,6 +31,7 @@ mod deadline;
 mod digest;
 mod endpoint;
 mod facts;
+mod health;
 mod join;
 mod linger;
 mod load;

@@ -10,12 +10,13 @@ use hyper::{Method, Request, Response, StatusCode};
 use tidemark_core::protocol::{Problem, ProblemCode, UnavailableReason};
 use tokio::time::Instant;
 
-use super::asked::Asked;
+use super::asked::{Asked, address_of};
 use super::caller::{Caller, authenticate, authenticate_former};
 use super::cors;
 use super::endpoint::{Endpoint, RequestBody};
 use super::problem::{Reply, problem};
 use super::routes::{self, Answers, Route, Verb};
+use crate::notices::Who;
 use crate::panics::{caught, fault};
 
 impl Endpoint {
@@ -50,6 +51,7 @@ async fn route(endpoint: &Endpoint, mut request: Request<RequestBody>) -> Reply 
 
 /// Says no, at once: what the client is still sending is not waited for.
 fn refuse(endpoint: &Endpoint, refusal: &Problem, request: &Request<RequestBody>) -> Reply {
+    endpoint.ingest.notices().refused(refusal, &who(request));
     let mut reply = problem(refusal);
     let headers = reply.headers_mut();
     if !request.body().is_end_stream() {
@@ -69,6 +71,16 @@ fn refuse(endpoint: &Endpoint, refusal: &Problem, request: &Request<RequestBody>
 
 /// After how many seconds somebody who tried too many tokens may try again.
 const TRY_AGAIN_S: i64 = 5;
+
+/// Whoever asks, as far as that is known.
+fn who(request: &Request<RequestBody>) -> Who {
+    let caller = request.extensions().get::<Caller>();
+    Who {
+        number: caller.and_then(|caller| caller.number),
+        name: caller.map(|caller| caller.name.clone()),
+        peer: address_of(request).map(|address| address.to_string()),
+    }
+}
 
 /// How much longer than for a busy server one waits for what takes longer to pass, in seconds.
 const fn longer_s(reason: Option<UnavailableReason>) -> i64 {

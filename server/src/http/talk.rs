@@ -26,6 +26,11 @@ use super::linger::Lingering;
 use super::rewound::Rewound;
 use super::router::is_unread;
 
+/// Most bytes of a request's head.
+const HEAD_BYTES_MAX: usize = 32 << 10;
+/// Most bytes that hyper reads ahead of a request, or keeps of answers, for one connection.
+const BUFFER_BYTES_MAX: usize = 64 << 10;
+
 /// Serves a connection to its end.
 pub(super) async fn talk(mut stream: TcpStream, endpoint: Arc<Endpoint>, seat: Arc<Seat>) {
     let mut early = Bytes::new();
@@ -84,7 +89,8 @@ async fn serve(
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(endpoint.limits.head_timeout)
-        .max_header_size(32 << 10)
+        .max_header_size(HEAD_BYTES_MAX)
+        .max_buf_size(BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(Lingering::new(stream, Arc::clone(&left))), service);
     let mut closing = pin!(is_to_close(endpoint, seat));
     let mut close = None;

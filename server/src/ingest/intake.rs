@@ -19,6 +19,7 @@ use super::problem::store_problem;
 use super::project;
 use crate::bounds::{CHUNKS_MAX, ClockWindow};
 use crate::clock::Clock;
+use crate::notices::Notices;
 use crate::panics::Panics;
 use crate::upstream::Upstream;
 
@@ -37,6 +38,7 @@ pub struct Ingest {
     pub(super) request_time: Duration,
     pub(super) patience: Patience,
     pub(super) panics: Panics,
+    pub(super) notices: Arc<Notices>,
 }
 
 impl Ingest {
@@ -62,6 +64,7 @@ impl Ingest {
             request_time: REQUEST_TIME,
             patience,
             panics,
+            notices: Arc::default(),
         }
     }
 
@@ -83,6 +86,12 @@ impl Ingest {
     #[must_use]
     pub const fn panics(&self) -> &Panics {
         &self.panics
+    }
+
+    /// What the log says of refusals.
+    #[must_use]
+    pub const fn notices(&self) -> &Arc<Notices> {
+        &self.notices
     }
 
     /// Whether a batch of the station failed for another reason than that the database is away, and none went through

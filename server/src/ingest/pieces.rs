@@ -173,6 +173,8 @@ impl Ingest {
     fn acknowledge(&self, station: StationNumber, cursor: Cursor, tally: Tally) -> PushReply {
         let Tally { applied, duplicate, rejected, .. } = tally;
         tracing::debug!(%station, tidemark = cursor.seq, applied, duplicate, rejected = rejected.len(), "pushed");
+        self.notices.rejected(station, &rejected);
+        self.notices.well();
         PushReply { tidemark: cursor.seq, chain: cursor.chain, applied, duplicate, rejected, limits: self.limits }
     }
 }

@@ -5,6 +5,7 @@
 //! [`crate::server::open_upstream`], and its kind in the contract suite, which every store passes. One that does not
 //! brings the [`Ledger`](crate::ledger::Ledger) itself, as the store in memory does that the simulation runs on.
 
+mod last_write;
 pub mod postgres;
 pub mod sql;
 pub mod sqlite;

@@ -49,6 +49,8 @@ pub trait Upstream: Send + Sync + 'static {
     fn describe(&self) -> String;
     /// Whether the database answers and matches the schema; the differences when it does not.
     async fn ready(&self) -> Result<Vec<String>, StoreError>;
+    /// Whether a write would succeed now: one is tried and undone, and what became of the last real ones is told.
+    async fn probe(&self) -> Result<(), StoreError>;
     /// Runs work in one transaction: all of it is durable, or nothing, also when the work panics. The panic goes on to
     /// the caller. Work that met another transaction is run again. [`transact`] gives its result back.
     async fn transact(&self, work: Work) -> Result<(), StoreError>;

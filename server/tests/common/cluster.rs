@@ -20,19 +20,31 @@ impl Cluster {
     /// One of its own with TimescaleDB preloaded, and with hardly any room for locks: for as many as 10 in each of 40
     /// connections.
     pub fn short_of_locks() -> Self {
+        Self::own(Flavour::Timescale, &["max_locks_per_transaction = 10", "max_connections = 40"])
+    }
+
+    /// One of its own, which fails as the test wants.
+    pub fn own(flavour: Flavour, settings: &'static [&'static str]) -> Self {
         // In a thread of its own: the tests' runtimes do not let anything block on another.
-        let started = std::thread::spawn(|| {
-            let mut cluster = PostgresCluster::start(Flavour::Timescale).unwrap();
-            let admin = cluster.admin("postgres").unwrap();
-            for setting in ["max_locks_per_transaction = 10", "max_connections = 40"] {
-                admin.batch(&format!("ALTER SYSTEM SET {setting}")).unwrap();
+        let started = std::thread::spawn(move || {
+            let mut cluster = PostgresCluster::start(flavour).unwrap();
+            if !settings.is_empty() {
+                let admin = cluster.admin("postgres").unwrap();
+                for setting in settings {
+                    admin.batch(&format!("ALTER SYSTEM SET {setting}")).unwrap();
+                }
+                drop(admin);
+                cluster.kill_hard().unwrap();
+                cluster.restart().unwrap();
             }
-            drop(admin);
-            cluster.kill_hard().unwrap();
-            cluster.restart().unwrap();
             cluster
         });
         Self(started.join().unwrap())
+    }
+
+    /// Does something to a cluster of its own that blocks.
+    pub fn act<R: Send>(&mut self, act: impl FnOnce(&mut PostgresCluster) -> R + Send) -> R {
+        std::thread::scope(|scope| scope.spawn(|| act(&mut self.0)).join().unwrap())
     }
 
     /// Without TimescaleDB.

@@ -25,9 +25,14 @@ pub struct Site {
 
 /// A server with a store of this kind, by a configuration that `adapt` made different.
 pub async fn site_of(kind: Kind, schema: &Arc<Schema>, adapt: impl FnOnce(&mut ServerConfig)) -> Site {
-    let store = Store::open(kind, &[Arc::clone(schema)]).await;
+    site_over(Store::open(kind, &[Arc::clone(schema)]).await, adapt).await
+}
+
+/// A server over a store.
+pub async fn site_over(store: Store, adapt: impl FnOnce(&mut ServerConfig)) -> Site {
+    let schema = Arc::clone(&store.schema);
     let mut config = ServerConfig::new(DatabaseUrl::Sqlite("unused.db".into()));
-    config.schema = Arc::clone(schema);
+    config.schema = schema;
     adapt(&mut config);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let clock: Arc<dyn tidemark_server::clock::Clock> = Arc::<TestClock>::clone(&store.clock);

@@ -145,6 +145,28 @@ impl PostgresCluster {
         self.private_mut().kill_hard()
     }
 
+    /// Stops every process of a private cluster where it is (SIGSTOP): it takes connections, and answers nobody.
+    ///
+    /// # Errors
+    /// When the processes are not found.
+    ///
+    /// # Panics
+    /// When the cluster is shared.
+    pub fn freeze(&self) -> Result<()> {
+        self.private().signal("-STOP")
+    }
+
+    /// Lets a frozen cluster go on.
+    ///
+    /// # Errors
+    /// When the processes are not found.
+    ///
+    /// # Panics
+    /// When the cluster is shared.
+    pub fn thaw(&self) -> Result<()> {
+        self.private().signal("-CONT")
+    }
+
     /// Starts a private cluster again, on the same port; recovery runs first when it was killed.
     ///
     /// # Errors

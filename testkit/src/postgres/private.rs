@@ -59,6 +59,18 @@ impl Private {
         self.reap()
     }
 
+    /// Sends a signal to every process of the cluster.
+    pub(super) fn signal(&self, signal: &str) -> Result<()> {
+        let mut pids = processes_in(&self.data().canonicalize()?)?;
+        // The program that runs it as another user stops with it.
+        pids.extend(self.postmaster.as_ref().map(Child::id));
+        let status = Command::new("kill").arg(signal).args(pids.iter().map(u32::to_string)).status()?;
+        if pids.is_empty() || !status.success() {
+            bail!("no process of PostgreSQL takes {signal}");
+        }
+        Ok(())
+    }
+
     pub(super) fn restart(&mut self) -> Result<()> {
         let mut failure = anyhow!("BUG: no attempt was made");
         let first = self.port == 0;

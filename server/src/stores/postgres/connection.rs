@@ -3,8 +3,8 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
@@ -106,11 +106,23 @@ impl Drop for Connection {
 pub(super) struct Connector {
     config: tokio_postgres::Config,
     epoch: Arc<AtomicU64>,
+    /// The last failure that says something of the whole database.
+    last: Arc<Mutex<Option<(Instant, StoreError)>>>,
 }
 
 impl Connector {
     pub(super) fn new(config: tokio_postgres::Config) -> Self {
-        Self { config, epoch: Arc::default() }
+        Self { config, epoch: Arc::default(), last: Arc::default() }
+    }
+
+    fn note(&self, error: &StoreError) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), error.clone()));
+    }
+
+    /// How the database failed as a whole just before: then that is why somebody waits in vain for a connection.
+    pub(super) fn just_failed(&self) -> Option<StoreError> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().filter(|(at, _)| at.elapsed() < CONNECT_TIMEOUT * 2).map(|(_, error)| error.clone())
     }
 
     /// A connection of this epoch failed.
@@ -120,18 +132,13 @@ impl Connector {
             Some(Unavailability::Away | Unavailability::Starting | Unavailability::ReadOnly | Unavailability::Damaged)
         );
         if ends {
+            self.note(error);
             // Of those that fail together, the first one ends the epoch.
             let _ = self.epoch.compare_exchange(epoch, epoch + 1, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
-}
 
-impl Manager for Connector {
-    type Type = Connection;
-    type Error = StoreError;
-
-    async fn create(&self) -> Result<Connection, StoreError> {
-        let epoch = self.epoch.load(Ordering::Relaxed);
+    async fn connected(&self, epoch: u64) -> Result<Connection, StoreError> {
         let connecting = tokio::time::timeout(CONNECT_TIMEOUT, self.config.connect(NoTls)).await;
         let connected = connecting.map_err(|_| {
             StoreError::unavailable(Unavailability::Away, format!("no connection within {CONNECT_TIMEOUT:?}"))
@@ -154,6 +161,16 @@ impl Manager for Connector {
             }
         });
         Ok(Connection { client, pulse, epoch, carrying })
+    }
+}
+
+impl Manager for Connector {
+    type Type = Connection;
+    type Error = StoreError;
+
+    async fn create(&self) -> Result<Connection, StoreError> {
+        let epoch = self.epoch.load(Ordering::Relaxed);
+        self.connected(epoch).await.inspect_err(|error| self.note(error))
     }
 
     async fn recycle(&self, connection: &mut Connection, _: &Metrics) -> RecycleResult<StoreError> {

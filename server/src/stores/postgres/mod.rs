@@ -11,6 +11,7 @@
 //! | `isolate`, `rules` | which rows the database refuses, found set by set; what a table refuses rows for |
 //! | `surveyed`, `exported` | a station's rows, and all rows, streamed |
 //! | `reports`, `touched` | what reports are made from, and the notes of which days were written |
+//! | `probe` | whether a write would succeed |
 //! | `inspect` | what of the schema a database has not |
 
 mod connect;
@@ -21,6 +22,7 @@ mod facts;
 mod inspect;
 mod isolate;
 mod pool;
+mod probe;
 mod ranges;
 pub mod reports;
 mod rules;
@@ -81,6 +83,10 @@ impl Upstream for PostgresUpstream {
         lent.end(done)
     }
 
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.try_a_write().await
+    }
+
     async fn transact(&self, work: Work) -> Result<(), StoreError> {
         let mut attempt = 0;
         loop {
@@ -93,7 +99,10 @@ impl Upstream for PostgresUpstream {
                     let [random] = crate::clock::random_bytes::<1>().unwrap_or([128]);
                     tokio::time::sleep(Duration::from_millis(window_ms * u64::from(random) / 255)).await;
                 }
-                result => return result,
+                result => {
+                    self.last_write.note(&result);
+                    return result;
+                }
             }
         }
     }

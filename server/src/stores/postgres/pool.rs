@@ -14,9 +14,12 @@ use tokio_postgres::Client;
 
 use super::connect::{CONNECT_TIMEOUT, connect, failed, with_defaults};
 use super::connection::{Connection, Connector, Pulse};
+use super::probe::Probed;
 use super::transaction::PostgresTransaction;
 use super::{inspect, touched};
 use crate::bounds::STATEMENT_TIMEOUT;
+use crate::stores::last_write::LastWrite;
+use crate::survey::SURVEY_TIME;
 use crate::upstream::Work;
 use crate::upstream::error::{StoreError, Unavailability};
 
@@ -49,12 +52,16 @@ pub struct PostgresUpstream {
     /// The one connection that tells whether a write would succeed.
     probing: Pool<Connector>,
     shares: Arc<Shares>,
+    pub(super) last_write: Arc<LastWrite>,
+    pub(super) probed: Arc<Probed>,
     pub(super) description: String,
     pub(super) has_reports: bool,
     /// The settings of every transaction.
     settings: String,
     /// How long the database may give no sign within a transaction.
     silence: Duration,
+    /// How long a survey may read.
+    pub(super) survey_time: Duration,
 }
 
 /// For what a connection is wanted.
@@ -183,10 +190,13 @@ impl PostgresUpstream {
             pool: all,
             probing,
             shares,
+            last_write: Arc::default(),
+            probed: Arc::default(),
             description,
             has_reports,
             settings: String::new(),
             silence: Duration::ZERO,
+            survey_time: SURVEY_TIME,
         };
         Ok(upstream.with_statement_timeout(STATEMENT_TIMEOUT))
     }
@@ -195,6 +205,12 @@ impl PostgresUpstream {
     #[must_use]
     pub fn with_statement_timeout(self, statement_timeout: Duration) -> Self {
         Self { settings: settings(statement_timeout), silence: statement_timeout + SILENCE_MARGIN, ..self }
+    }
+
+    /// Lets a survey read for so long; unless told otherwise it is [`SURVEY_TIME`].
+    #[must_use]
+    pub fn with_survey_time(self, survey_time: Duration) -> Self {
+        Self { survey_time, ..self }
     }
 
     /// A connection, once there is one.
@@ -207,7 +223,8 @@ impl PostgresUpstream {
         };
         let none = || {
             let message = format!("no connection of the pool was free for {CONNECT_TIMEOUT:?}");
-            StoreError::unavailable(Unavailability::Busy, message)
+            let busy = || StoreError::unavailable(Unavailability::Busy, message);
+            self.connector.just_failed().unwrap_or_else(busy)
         };
         let turn = match turns {
             Some(turns) => match tokio::time::timeout(CONNECT_TIMEOUT, turns.acquire()).await {

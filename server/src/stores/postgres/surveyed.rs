@@ -20,7 +20,7 @@ use super::pool::{BEGIN_SILENCE, LOOKUP_SILENCE, Lent, PostgresUpstream, Purpose
 use super::sql::Connected;
 use super::values::{KeyArray, StampUs, UuidBytes, cell};
 use crate::ledger::CursorLedger as _;
-use crate::survey::{Reading, SURVEY_TIME, Scope, Survey, too_long};
+use crate::survey::{Reading, Scope, Survey, too_long};
 use crate::upstream::error::StoreError;
 use crate::upstream::no_cursor;
 
@@ -46,7 +46,7 @@ impl PostgresUpstream {
         station: StationNumber,
         survey: &mut Survey,
     ) -> Result<Cursor, StoreError> {
-        let ends = Instant::now() + SURVEY_TIME;
+        let ends = Instant::now() + self.survey_time;
         let (client, pulse) = lent.take();
         let begin = async {
             let builder = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
@@ -58,12 +58,12 @@ impl PostgresUpstream {
         let (transaction, cursor) = pulse.watch(LOOKUP_SILENCE, begin).await?;
         let number = station.get().cast_signed();
         while let Some(reading) = survey.next_reading() {
-            let read = pulse.watch(SURVEY_TIME, self.read(&transaction, number, &reading, survey));
+            let read = pulse.watch(self.survey_time, self.read(&transaction, number, &reading, survey));
             match tokio::time::timeout_at(ends, read).await {
                 Ok(read) => read?,
                 // The connection knows that it is still at work, and ends the statement. What was answered by then
                 // goes out, and the station asks for the rest.
-                Err(_) => return if survey.cut() { Ok(cursor) } else { Err(too_long()) },
+                Err(_) => return if survey.cut() { Ok(cursor) } else { Err(too_long(self.survey_time)) },
             }
         }
         pulse.watch(BEGIN_SILENCE, async { transaction.commit().await.map_err(failed) }).await?;

@@ -7,10 +7,15 @@ use rusqlite::{Connection, ErrorCode};
 use tidemark_core::schema::Schema;
 
 use super::inspect;
+use crate::stores::last_write::LastWrite;
 use crate::upstream::error::{Cause, StoreError, Unavailability};
 
 /// How long a statement waits for another process's lock.
 const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);
+/// The same for the try whether a write would succeed.
+const PROBE_BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
+/// A write that is undone: the guard of the connection does so where it fails.
+const PROBE: &str = "BEGIN IMMEDIATE; UPDATE tidemark_schema SET fingerprint = fingerprint; ROLLBACK";
 /// Prepared statements kept: every text of a schema's tables, within reason.
 const STATEMENTS_KEPT: usize = 256;
 
@@ -22,6 +27,7 @@ pub struct SqliteUpstream {
     pub(super) reader: Arc<Mutex<Connection>>,
     /// Reads whole tables, while `reader` answers what is asked in passing.
     pub(super) surveyor: Arc<Mutex<Connection>>,
+    pub(super) last_write: Arc<LastWrite>,
     pub(super) has_reports: bool,
 }
 
@@ -53,7 +59,24 @@ impl SqliteUpstream {
         let has_reports = has_reports(&reader)?;
         let surveyor = connect(path)?;
         let shared = |connection| Arc::new(Mutex::new(connection));
-        Ok(Self { schema, writer: shared(writer), reader: shared(reader), surveyor: shared(surveyor), has_reports })
+        let (writer, reader, surveyor) = (shared(writer), shared(reader), shared(surveyor));
+        Ok(Self { schema, writer, reader, surveyor, last_write: Arc::default(), has_reports })
+    }
+
+    /// Tries a write, and undoes it. While a transaction runs, that one tells.
+    pub(super) async fn try_a_write(&self) -> Result<(), StoreError> {
+        let began = tokio::time::Instant::now();
+        if self.writer.try_lock().is_ok() {
+            Self::with(&self.writer, |connection| {
+                connection.busy_timeout(PROBE_BUSY_TIMEOUT).map_err(failed)?;
+                let tried = connection.execute_batch(PROBE).map_err(failed);
+                connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+                tried
+            })
+            .await
+            .map_err(StoreError::before_all)?;
+        }
+        self.last_write.after_a_try(began)
     }
 
     pub(super) async fn with<R: Send + 'static>(

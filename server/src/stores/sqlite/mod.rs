@@ -51,9 +51,13 @@ impl Upstream for SqliteUpstream {
         Self::with(&self.reader, move |connection| inspect::differences(connection, &schema).map_err(failed)).await
     }
 
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.try_a_write().await
+    }
+
     async fn transact(&self, work: Work) -> Result<(), StoreError> {
         let schema = Arc::clone(&self.schema);
-        Self::with(&self.writer, move |connection| {
+        let done = Self::with(&self.writer, move |connection| {
             // Not rusqlite's own transaction: it borrows the connection shared, which is not `Send`.
             connection.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
             let mut transaction = SqliteTransaction { schema: &schema, connection };
@@ -61,7 +65,9 @@ impl Upstream for SqliteUpstream {
             work(&mut transaction).now_or_never().expect("BUG: SQLite blocks, it never waits")?;
             transaction.execute("COMMIT")
         })
-        .await
+        .await;
+        self.last_write.note(&done);
+        done
     }
 
     fn ledger(&self) -> Box<dyn Ledger + '_> {

@@ -61,7 +61,7 @@ impl SqliteUpstream {
                 };
                 if !read {
                     // What was answered by then goes out, and the station asks for the rest.
-                    return if survey.cut() { Ok((cursor, survey)) } else { Err(too_long()) };
+                    return if survey.cut() { Ok((cursor, survey)) } else { Err(too_long(SURVEY_TIME)) };
                 }
             }
             Ok((cursor, survey))
