@@ -11,6 +11,9 @@ use tidemark_e2e::siege::fleet;
 use tidemark_e2e::siege::good::Pace;
 use tidemark_e2e::siege::{Options, run};
 
+/// The share of each attack's peers that come when attacks go on together.
+const TOGETHER: f64 = 0.25;
+
 /// Attacks a real server with a real PostgreSQL in every way it knows, one after the other, while good stations go on;
 /// prints what they kept of their rate, and fails when anything was lost, doubled or stuck.
 #[derive(Debug, Parser)]
@@ -19,7 +22,7 @@ struct Args {
     /// How long each attack lasts, in seconds; with --together: all of them
     #[arg(long, default_value_t = 20, value_name = "S", value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
-    /// Attacks go on together, in three waves: how a short run sees all of them
+    /// Attacks go on together, in three waves and each with a quarter of its peers: how a short run sees all of them
     #[arg(long)]
     together: bool,
     /// Only these attacks
@@ -147,6 +150,7 @@ fn start(args: Args) -> Result<ExitCode> {
         calm: Duration::from_secs(args.calm),
         waves,
         length: Duration::from_secs_f64(seconds),
+        scale: if args.together { TOGETHER } else { 1.0 },
         rss_max: args.rss_max << 20,
         strict: args.strict,
     })?;

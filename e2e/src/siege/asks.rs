@@ -30,7 +30,7 @@ where
     M: Fn(usize, u64) -> Ask + Clone + Send + 'static,
 {
     let mut all = Vec::new();
-    for n in 0..clients {
+    for n in 0..battle.scaled(clients) {
         let (battle, make) = (Arc::clone(battle), make.clone());
         all.push(tokio::spawn(async move {
             let mut client = Client::new(battle.server, battle.source.address(n));

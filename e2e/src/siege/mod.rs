@@ -80,6 +80,8 @@ pub struct Options {
     pub waves: Vec<Vec<Attack>>,
     /// How long each lasts.
     pub length: Duration,
+    /// The share of each attack's peers that come.
+    pub scale: f64,
     /// The most memory that the server may take, bytes.
     pub rss_max: u64,
     /// Whether a goal that was missed is a fault.
@@ -120,7 +122,7 @@ pub fn run(options: &Options) -> Result<Vec<String>> {
     let mut faults = Vec::new();
     for wave in &options.waves {
         let siege = Siege { site: &site, good: &good, prober: &prober, cast: &cast, calm_rows_per_s: peace.rows_per_s };
-        let outcome = siege.stand(&storm, wave, options.length)?;
+        let outcome = siege.stand(&storm, wave, options)?;
         println!("{outcome}");
         faults.extend(outcome.faults(options.rss_max));
         if options.strict {
@@ -176,20 +178,20 @@ struct Siege<'s> {
 
 impl Siege<'_> {
     /// Lets attacks go on together, then waits until the good stations have what they waited for.
-    fn stand(&self, storm: &Runtime, attacks: &[Attack], length: Duration) -> Result<Outcome> {
+    fn stand(&self, storm: &Runtime, attacks: &[Attack], options: &Options) -> Result<Outcome> {
         let lines = self.site.output().lines().count();
         let mut meter = Meter::start(self.site.pid());
         let began = now();
-        let until = began + length;
+        let until = began + options.length;
         let begin = |attack: &Attack| {
-            let battle = Arc::new(Battle::new(self.site.address(), attack.source, until));
+            let battle = Arc::new(Battle::new(self.site.address(), attack.source, until, options.scale));
             let course = storm.spawn(attack.begin(Arc::clone(&battle), Arc::clone(self.cast)));
             (*attack, battle, course)
         };
         let battles: Vec<_> = attacks.iter().map(begin).collect();
         while battles.iter().any(|(_, _, course)| !course.is_finished()) {
             meter.look();
-            if began.elapsed() > length + SETTLE {
+            if began.elapsed() > options.length + SETTLE {
                 bail!("{} does not end", battles.iter().map(|(attack, ..)| attack.name).collect::<Vec<_>>().join("+"));
             }
             pause(LOOK);

@@ -84,6 +84,8 @@ pub struct Battle {
     pub source: Source,
     /// When it is over.
     pub until: Instant,
+    /// The share of its peers that come.
+    pub scale: f64,
     fates: Mutex<Vec<Fate>>,
     answers: Mutex<BTreeMap<Option<u16>, u64>>,
 }
@@ -91,8 +93,8 @@ pub struct Battle {
 impl Battle {
     /// An attack that begins now.
     #[must_use]
-    pub fn new(server: SocketAddr, source: Source, until: Instant) -> Self {
-        Self { server, source, until, fates: Mutex::default(), answers: Mutex::default() }
+    pub fn new(server: SocketAddr, source: Source, until: Instant, scale: f64) -> Self {
+        Self { server, source, until, scale, fates: Mutex::default(), answers: Mutex::default() }
     }
 
     /// Whether it is over.
@@ -122,6 +124,12 @@ impl Battle {
         self.fates.lock().unwrap_or_else(PoisonError::into_inner).push(Fate { lived, end });
     }
 
+    /// How many of so many peers come.
+    #[must_use]
+    pub fn scaled(&self, count: usize) -> usize {
+        ((count as f64 * self.scale).round() as usize).max(1)
+    }
+
     /// Lets peers live until the attack is over. `life` is one connection of the `n`-th; it ends when the server ends
     /// it, and says with which status. `receive_bytes` is what the peer's system keeps of what it does not read.
     pub async fn peers<L, F>(self: &Arc<Self>, count: usize, receive_bytes: Option<u32>, life: L)
@@ -129,6 +137,7 @@ impl Battle {
         L: Fn(TcpStream, usize) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Option<u16>> + Send,
     {
+        let count = self.scaled(count);
         let back = BACK.max(Duration::from_secs_f64(count as f64 / CONNECTS_PER_S as f64));
         let mut all = Vec::new();
         for n in 0..count {
