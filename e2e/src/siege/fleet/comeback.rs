@@ -118,7 +118,7 @@ impl Station {
         Ok(())
     }
 
-    /// The server is back: how long after that everything is upstream, with how many requests, how many of them refused.
+    /// The server is back: how long until everything is upstream, with how many requests, how many of them refused.
     async fn come_back(mut self, back: Instant, back_ms: i64) -> Result<(Duration, u32, u32)> {
         let clock_ms = || back_ms + back.elapsed().as_millis() as i64;
         loop {
