@@ -204,6 +204,7 @@ async fn a_read_only_database_is_told_apart_and_its_connections_are_not_used_aga
     failing.becomes(Some(UnavailableReason::DatabaseReadOnly)).await;
     // What was connected meanwhile stays read-only; the server must not use it.
     admin.batch_execute(sql("off").split(';').next().unwrap()).await.unwrap();
+    assert_eq!(failing.site.push(1, &bytes).await.status, 200);
     failing.drains(&bytes).await;
     assert_eq!(failing.log.lines_with("database-read-only").len(), 1);
 }
