@@ -122,6 +122,7 @@ fn fine() -> Outcome {
         meter,
         log_lines: 0,
         settled: Duration::ZERO,
+        drained: Duration::ZERO,
         peers: vec![peers],
     }
 }

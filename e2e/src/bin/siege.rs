@@ -134,13 +134,16 @@ fn start(args: Args) -> Result<ExitCode> {
         [] => ATTACKS.to_vec(),
         names => names.iter().map(named).collect::<Result<_>>()?,
     };
-    let waves: Vec<Vec<Attack>> = if args.together {
-        let of = |wave| chosen.iter().filter(|attack| attack.wave == wave).copied().collect::<Vec<_>>();
-        WAVES.into_iter().map(of).filter(|attacks| !attacks.is_empty()).collect()
+    let length = Duration::from_secs(args.seconds);
+    let waves: Vec<(Vec<Attack>, Duration)> = if args.together {
+        let of = |(wave, share)| {
+            let attacks: Vec<_> = chosen.iter().filter(|attack| attack.wave == wave).copied().collect();
+            (attacks, length.mul_f64(share))
+        };
+        WAVES.into_iter().map(of).filter(|(attacks, _)| !attacks.is_empty()).collect()
     } else {
-        chosen.into_iter().map(|attack| vec![attack]).collect()
+        chosen.into_iter().map(|attack| (vec![attack], length)).collect()
     };
-    let seconds = if args.together { args.seconds as f64 / waves.len() as f64 } else { args.seconds as f64 };
     let faults = run(&Options {
         flavour: args.flavour.into(),
         serve_args: args.serve_args,
@@ -149,7 +152,6 @@ fn start(args: Args) -> Result<ExitCode> {
         pace: Pace { rows: args.rows, every: Duration::from_millis(args.every) },
         calm: Duration::from_secs(args.calm),
         waves,
-        length: Duration::from_secs_f64(seconds),
         scale: if args.together { TOGETHER } else { 1.0 },
         rss_max: args.rss_max << 20,
         strict: args.strict,

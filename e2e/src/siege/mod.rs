@@ -76,10 +76,8 @@ pub struct Options {
     pub pace: Pace,
     /// How long nobody attacks before the first attack.
     pub calm: Duration,
-    /// What is done after one another; attacks in one list go on together.
-    pub waves: Vec<Vec<Attack>>,
-    /// How long each lasts.
-    pub length: Duration,
+    /// What is done after one another, and for how long; attacks in one list go on together.
+    pub waves: Vec<(Vec<Attack>, Duration)>,
     /// The share of each attack's peers that come.
     pub scale: f64,
     /// The most memory that the server may take, bytes.
@@ -120,9 +118,9 @@ pub fn run(options: &Options) -> Result<Vec<String>> {
         peace.quantile(1.0)
     );
     let mut faults = Vec::new();
-    for wave in &options.waves {
+    for (wave, length) in &options.waves {
         let siege = Siege { site: &site, good: &good, prober: &prober, cast: &cast, calm_rows_per_s: peace.rows_per_s };
-        let outcome = siege.stand(&storm, wave, options)?;
+        let outcome = siege.stand(&storm, wave, *length, options.scale)?;
         println!("{outcome}");
         faults.extend(outcome.faults(options.rss_max));
         if options.strict {
@@ -178,27 +176,32 @@ struct Siege<'s> {
 
 impl Siege<'_> {
     /// Lets attacks go on together, then waits until the good stations have what they waited for.
-    fn stand(&self, storm: &Runtime, attacks: &[Attack], options: &Options) -> Result<Outcome> {
+    fn stand(&self, storm: &Runtime, attacks: &[Attack], length: Duration, scale: f64) -> Result<Outcome> {
         let lines = self.site.output().lines().count();
         let mut meter = Meter::start(self.site.pid());
         let began = now();
-        let until = began + options.length;
+        let until = began + length;
         let begin = |attack: &Attack| {
-            let battle = Arc::new(Battle::new(self.site.address(), attack.source, until, options.scale));
+            let battle = Arc::new(Battle::new(self.site.address(), attack.source, until, scale));
             let course = storm.spawn(attack.begin(Arc::clone(&battle), Arc::clone(self.cast)));
             (*attack, battle, course)
         };
         let battles: Vec<_> = attacks.iter().map(begin).collect();
+        let mut settled = None;
         while battles.iter().any(|(_, _, course)| !course.is_finished()) {
             meter.look();
-            if began.elapsed() > options.length + SETTLE {
+            if settled.is_none() && now() >= until && !self.good.waits_since_before(until) {
+                settled = Some(until.elapsed());
+            }
+            if began.elapsed() > length + SETTLE {
                 bail!("{} does not end", battles.iter().map(|(attack, ..)| attack.name).collect::<Vec<_>>().join("+"));
             }
             pause(LOOK);
         }
         let ended = until.min(now());
+        let drained = ended.elapsed();
         wait_for("the good stations' batches", SETTLE, || Ok((!self.good.waits_since_before(ended)).then_some(())))?;
-        let settled = ended.elapsed();
+        let settled = settled.unwrap_or_else(|| ended.elapsed());
         let mut peers = Vec::new();
         for (attack, battle, course) in battles {
             let ended = storm.block_on(course).context("BUG: an attack panicked")?;
@@ -220,6 +223,7 @@ impl Siege<'_> {
             meter,
             log_lines: self.site.output().lines().count() - lines,
             settled,
+            drained,
             peers,
         })
     }

@@ -13,6 +13,9 @@ pub const KEPT_GOAL: f64 = 0.8;
 /// How soon `/healthz` and `/readyz` should answer.
 pub const HEALTH_GOAL: Duration = Duration::from_secs(1);
 
+/// What is not worth a line.
+const DRAINED_SHOWN: Duration = Duration::from_secs(2);
+
 /// The peers of one attack.
 #[derive(Debug, Clone)]
 pub struct Peers {
@@ -49,6 +52,8 @@ pub struct Outcome {
     pub log_lines: usize,
     /// How long after the attack the last batch waited that a good station had begun before its end.
     pub settled: Duration,
+    /// How long after it the stations had what they waited for that take part in it.
+    pub drained: Duration,
     /// The peers, by attack.
     pub peers: Vec<Peers>,
 }
@@ -130,6 +135,9 @@ impl fmt::Display for Outcome {
         )?;
         if self.good.repeated > 0 {
             write!(f, "\n    good stations repeated {} requests", self.good.repeated)?;
+        }
+        if self.drained > DRAINED_SHOWN {
+            write!(f, "\n    stations that take part in it had drained {} s after", seconds(self.drained))?;
         }
         if self.ready.unwell > 0 {
             write!(f, "\n    /readyz was not ready {} of {} times", self.ready.unwell, self.ready.asked)?;

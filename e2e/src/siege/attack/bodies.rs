@@ -55,12 +55,12 @@ pub(super) async fn endless(battle: Arc<Battle>, cast: Arc<Cast>) -> Result<()> 
 
 /// Frames of a few kilobytes that unfold beyond the largest body: some say so, some say that they are small.
 pub(super) async fn bombs(battle: Arc<Battle>, cast: Arc<Cast>) -> Result<()> {
-    let log = cast.abused_log()?;
+    let log = cast.bomber_log()?;
     let says = tokio::task::spawn_blocking(move || log.cut(160, |_| "a".repeat(1 << 20))).await??.bytes;
     let mut lies = says.clone();
     lies[12..16].copy_from_slice(&1000_u32.to_le_bytes());
     restamp(&mut lies, unix_ms());
-    let token = cast.abused.token.clone();
+    let token = cast.bomber.token.clone();
     let make = move |_, i: u64| {
         let body = if i.is_multiple_of(2) { says.clone() } else { lies.clone() };
         Ask { method: "POST", path: path::PUSH, token: Some(token.clone()), body }

@@ -22,6 +22,8 @@ pub struct Cast {
     pub database: String,
     /// A member whose token is abused, with no log of its own.
     pub abused: Member,
+    /// Another one, whose token comes with bombs.
+    pub bomber: Member,
     /// Pushes the largest frames there are.
     pub greedy: Mutex<Station>,
     /// Pushes over many connections at once.
@@ -36,7 +38,7 @@ impl Cast {
     /// # Errors
     /// When the server refuses one.
     pub async fn join(site: &Site) -> Result<Self> {
-        let mut members = site.join("cast", 3 + REMARKERS).await?.into_iter();
+        let mut members = site.join("cast", 4 + REMARKERS).await?.into_iter();
         let server = site.address();
         let mut next = || members.next().context("BUG: as many members as roles");
         let station = |member: &Member, table| Station::new(member, site.schema(), server, table).map(Mutex::new);
@@ -44,18 +46,19 @@ impl Cast {
             schema: Arc::clone(site.schema()),
             database: site.database().to_owned(),
             abused: next()?,
+            bomber: next()?,
             greedy: station(&next()?, Table::Reading)?,
             many: station(&next()?, Table::Reading)?,
             remarkers: (0..REMARKERS).map(|_| station(&next()?, Table::Remark)).collect::<Result<_>>()?,
         })
     }
 
-    /// A log of the abused member, for frames that must not be taken.
+    /// A log of the bomber, for frames that must not be taken.
     ///
     /// # Errors
     /// When its number is none.
-    pub fn abused_log(&self) -> Result<Log> {
-        Log::new(&self.schema, self.abused.number, self.abused.uuid, Table::Reading)
+    pub fn bomber_log(&self) -> Result<Log> {
+        Log::new(&self.schema, self.bomber.number, self.bomber.uuid, Table::Reading)
     }
 
     /// The logs of all that push.

@@ -32,8 +32,8 @@ pub enum Wave {
     Taking,
 }
 
-/// All waves.
-pub const WAVES: [Wave; 3] = [Wave::Holding, Wave::Sending, Wave::Taking];
+/// All waves, each with its share of the time: what holds connections is cut by deadlines of up to 20 s.
+pub const WAVES: [(Wave, f64); 3] = [(Wave::Holding, 0.5), (Wave::Sending, 0.25), (Wave::Taking, 0.25)];
 
 /// An attack.
 #[derive(Debug, Clone, Copy)]
