@@ -83,7 +83,7 @@ impl Default for HttpLimits {
         Self {
             connections_max: 8192,
             unknown_connections_max: 4096,
-            address_connections_max: 64,
+            address_connections_max: 256,
             station_connections_max: 16,
             memory_bytes_max: 512 << 20,
             station_bodies_max: 2,

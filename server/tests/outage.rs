@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::common::client::{Answer as Answered, request};
 use crate::common::cluster::{Cluster, connect};
 use crate::common::field;
-use crate::common::site::{Held, Site, reply, site_over};
+use crate::common::site::{Held, Site, reply, site_over, word};
 use crate::common::station::{Change, Station, frame};
 use crate::common::stores::{migrate, on_postgres, open_postgres};
 
@@ -84,6 +84,13 @@ impl Failing {
     async fn push(&mut self) -> Answered {
         let bytes = self.cut();
         self.site.push(1, &bytes).await
+    }
+
+    /// Asks where the station stands, so often at once, each over a connection to the database of its own.
+    async fn ask_at_once(&self, times: usize) -> Vec<Answered> {
+        let token = word(1);
+        let ask = |()| request(self.site.addr, "GET", "/v1/station", Some(&token), b"");
+        futures_util::future::join_all(std::iter::repeat_n((), times).map(ask)).await
     }
 
     /// Waits until the server says that it is ready, or why not.
@@ -152,12 +159,14 @@ async fn a_frozen_database_is_noticed_within_seconds_and_all_drains_when_it_goes
     let bytes = failing.cut();
     cluster.act(|cluster| cluster.freeze()).unwrap();
     let began = Instant::now();
-    let pushes = std::iter::repeat_n((), 8).map(|()| failing.site.push(1, &bytes));
-    let (answers, unready) =
-        tokio::join!(futures_util::future::join_all(pushes), failing.becomes(Some(UnavailableReason::DatabaseAway)));
+    let (push, answers, unready) = tokio::join!(
+        failing.site.push(1, &bytes),
+        failing.ask_at_once(7),
+        failing.becomes(Some(UnavailableReason::DatabaseAway))
+    );
     let took = began.elapsed();
     cluster.act(|cluster| cluster.thaw()).unwrap();
-    for answer in &answers {
+    for answer in answers.iter().chain([&push]) {
         assert_eq!((answer.status, reason_of(answer)), (503, Some(UnavailableReason::DatabaseAway)));
     }
     assert!(took < Duration::from_secs(30) && unready < Duration::from_secs(20), "{took:?} {unready:?}");
@@ -202,8 +211,10 @@ async fn a_read_only_database_is_told_apart_and_its_connections_are_not_used_aga
     admin.batch_execute(&sql("on")).await.unwrap();
     failing.is_told(&bytes, UnavailableReason::DatabaseReadOnly, &[UnavailableReason::DatabaseStarting]).await;
     failing.becomes(Some(UnavailableReason::DatabaseReadOnly)).await;
-    // What was connected meanwhile stays read-only; the server must not use it.
+    // What was connected meanwhile stays read-only. The server meets one of these connections, and then uses none.
+    failing.ask_at_once(8).await;
     admin.batch_execute(sql("off").split(';').next().unwrap()).await.unwrap();
+    assert_eq!(failing.site.push(1, &bytes).await.status, 200);
     failing.drains(&bytes).await;
     assert_eq!(failing.log.lines_with("database-read-only").len(), 1);
 }

@@ -15,7 +15,7 @@ pub(super) struct LimitArgs {
     connections_max: u32,
     /// Most connections of one address without a token. Behind a proxy all stations have its address: give it as many
     /// as the proxy makes.
-    #[arg(long, default_value_t = 64, value_name = "N", value_parser = value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, default_value_t = 256, value_name = "N", value_parser = value_parser!(u32).range(1..=1_000_000))]
     address_connections_max: u32,
     /// Most connections of one station.
     #[arg(long, default_value_t = 16, value_name = "N", value_parser = value_parser!(u32).range(1..=1_000_000))]

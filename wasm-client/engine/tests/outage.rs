@@ -79,8 +79,8 @@ fn an_outage_of_ten_minutes_costs_three_frames_at_most() {
             assert!(frame > 10_000, "{frame}");
             let sent: usize = during.iter().map(|(_, request)| request.body.len()).sum();
             assert!(sent <= 3 * frame, "{outage:?}, seed {seed}: {sent} bytes, a frame has {frame}");
-            // Waits of up to 5 minutes, drawn: a dozen tries, each with its question at most. Where nobody is there they
-            // are of up to 30 s, and cost nothing.
+            // Waits of up to 5 minutes, drawn: a dozen tries, each with its question at most. Where nobody is there
+            // they are of up to 30 s, and cost nothing.
             let (requests_max, waited_max_ms) = if outage == Outage::Away { (100, 31_000) } else { (60, 301_000) };
             assert!(during.len() <= requests_max, "{outage:?}, seed {seed}: {} requests", during.len());
             world.assert_in_sync();
