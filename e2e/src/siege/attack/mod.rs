@@ -26,7 +26,8 @@ pub type Course = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 pub enum Wave {
     /// They hold connections, and are to be cut.
     Holding,
-    /// They send too much or nonsense.
+    /// They send too much or nonsense; and a table is locked, whose stations wait as long as they are told to, which is
+    /// longer when stations were refused in floods just before.
     Sending,
     /// They may do what they do, and take much.
     Taking,
@@ -110,5 +111,5 @@ pub const ATTACKS: [Attack; 18] = [
         greedy::connections
     ),
     attack!("digests", "640 whole digests a second, valid token", Taking, Source::Stations, None, floods::digests),
-    attack!("locked", "a table locked, 20 stations push to it", Taking, Source::Stations, None, locked::table),
+    attack!("locked", "a table locked, 20 stations push to it", Sending, Source::Stations, None, locked::table),
 ];
