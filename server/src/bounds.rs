@@ -40,7 +40,7 @@ pub struct HttpLimits {
     /// Most connections of one token: of a station, or of a reader.
     pub station_connections_max: usize,
     /// Most memory for what requests bring and ask, in bytes: half of it for bodies while they come, three eighths for
-    /// decoded batches, the rest for surveys.
+    /// decoded batches, the rest for surveys. At least twice what a frame may have, or the largest never come through.
     pub memory_bytes_max: usize,
     /// Most bodies of one station at once.
     pub station_bodies_max: usize,
@@ -91,7 +91,7 @@ impl Default for HttpLimits {
             applies_max: 16,
             surveys_max: 4,
             head_timeout: Duration::from_secs(10),
-            write_timeout: Duration::from_secs(20),
+            write_timeout: Duration::from_secs(10),
             anyone_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(900),
             body_idle_timeout: Duration::from_secs(20),

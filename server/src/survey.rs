@@ -20,6 +20,7 @@ use tidemark_core::limits::LISTED_ROWS_MAX;
 use tidemark_core::schema::{Chunk, Schema, Table};
 use tidemark_core::survey::{Answer, Ask, Cell, FoundRow, ListedRow, Question, Range};
 use tidemark_core::value::ValueRef;
+use tokio::time::Instant;
 
 /// Once so many rows were read, no further ask is begun: the reply goes out, and the station asks for the rest.
 const ROWS_PER_REPLY: u64 = 2_000_000;
@@ -94,6 +95,8 @@ pub struct Survey {
     rows_read: u64,
     rows_listed: usize,
     scratch: Vec<u8>,
+    /// When whoever asked needs the answers.
+    until: Option<Instant>,
 }
 
 impl Survey {
@@ -112,7 +115,21 @@ impl Survey {
             rows_read: 0,
             rows_listed: 0,
             scratch: Vec::new(),
+            until: None,
         }
+    }
+
+    /// Whoever asked needs the answers by then.
+    #[must_use]
+    pub fn until(self, until: Instant) -> Self {
+        Self { until: Some(until), ..self }
+    }
+
+    /// When reading ends that begins now and may take so long.
+    #[must_use]
+    pub fn ends(&self, time: Duration) -> Instant {
+        let ends = Instant::now() + time;
+        self.until.map_or(ends, |until| until.min(ends))
     }
 
     /// One digest over all rows of each table, in the schema's order.

@@ -111,13 +111,13 @@ async fn a_station_sends_two_bodies_at_once_and_no_more() {
     let mut refused = site.push(1, &bytes).await;
     // The server may not have read both heads yet.
     for _ in 0..100 {
-        if refused.status == 503 {
+        if refused.status == 429 {
             break;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
         refused = site.push(1, &bytes).await;
     }
-    assert_eq!((refused.status, refused.json()["reason"].as_str()), (503, Some("server-busy")));
+    assert_eq!((refused.status, refused.header("Retry-After").as_str()), (429, "5"));
     assert_eq!(reply(&site.push(2, &frame(&two.cut(&[two.site(1)]))).await).applied, 1);
     drop(held);
 }
@@ -155,23 +155,49 @@ async fn who_is_told_to_go_on_is_told_so_only_when_the_body_is_taken() {
 
 #[tokio::test]
 async fn strangers_try_so_many_tokens_and_codes_and_shut_no_station_out() {
-    let http = HttpLimits { attempts_max: 10, ..HttpLimits::default() };
+    let http = HttpLimits { attempts_max: 5, attempts_per_second: 0, ..HttpLimits::default() };
     let site = site_with(Kind::Memory, http, FrameLimits::DEFAULT).await;
     site.join(1).await;
-    let stations = async |token| request(site.addr, "GET", "/v1/station", Some(&word(token)), b"").await;
+    let stands = async |token| request(site.addr, "GET", "/v1/station", Some(&word(token)), b"").await;
+    assert_eq!(stands(1).await.status, 200);
     for n in 0..5 {
-        assert_eq!(stations(100 + n).await.status, 401);
-        assert_eq!(site.post_join(&site.ask(100 + n, 1, 1)).await.code(), "join-code-unknown");
+        assert_eq!(stands(100 + n).await.status, 401);
     }
-    let refused = stations(99).await;
+    let refused = stands(99).await;
     assert_eq!((refused.status, refused.code().as_str()), (429, "too-many-requests"));
     assert_eq!(refused.header("Retry-After"), "5");
+    // Who has a code joins, and is known from then on, however many strangers there are at its address.
+    site.join(2).await;
+    assert_eq!((stands(2).await.status, stands(99).await.status), (200, 429));
+    // Codes have attempts of their own.
+    for n in 0..5 {
+        assert_eq!(site.post_join(&site.ask(100 + n, 1, 1)).await.code(), "join-code-unknown");
+    }
     assert_eq!(site.post_join(&site.ask(99, 1, 1)).await.status, 429);
-    // Who was known is asked about however many strangers there are at its address, also when the answer is old.
-    site.store.clock.forward_ms(1_000);
-    assert_eq!(stations(1).await.status, 200);
+    // Also when what was heard of it is old.
     site.store.clock.forward_ms(60_000);
-    assert_eq!(stations(99).await.status, 401, "attempts come back with time");
+    assert_eq!((stands(1).await.status, stands(99).await.status), (200, 429));
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_request_is_not_taken_for_the_next_one() {
+    let site = site_with(Kind::Memory, HttpLimits::default(), FrameLimits::DEFAULT).await;
+    let inner = "GET /startupz HTTP/1.1\r\nHost: t\r\n\r\n";
+    for first in ["GET /healthz", "HEAD /healthz", "GET /nothing", "OPTIONS *", "GET /notebook/"] {
+        let head = format!("{first} HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n", inner.len());
+        // Nor when it comes later.
+        for pause in [Duration::ZERO, Duration::from_millis(100)] {
+            let mut stream = TcpStream::connect(site.addr).await.unwrap();
+            stream.write_all(head.as_bytes()).await.unwrap();
+            tokio::time::sleep(pause).await;
+            let _ = stream.write_all(inner.as_bytes()).await;
+            let mut said = Vec::new();
+            let reading = stream.read_to_end(&mut said);
+            let _ = tokio::time::timeout(Duration::from_secs(20), reading).await.expect("closed");
+            let said = String::from_utf8_lossy(&said);
+            assert_eq!(said.matches("HTTP/1.1 ").count(), 1, "{first}: {said}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ pub(super) struct LimitArgs {
     station_connections_max: u32,
     /// Most memory for what requests bring and ask, in MiB: half of it for bodies while they come, three eighths for
     /// decoded batches, the rest for surveys.
-    #[arg(long, default_value_t = 512, value_name = "MIB", value_parser = value_parser!(u32).range(16..=1_048_576))]
+    #[arg(long, default_value_t = 512, value_name = "MIB", value_parser = value_parser!(u32).range(64..=1_048_576))]
     memory_max: u32,
     /// Most batches applied at once, one of each station; half as many of those that write one and the same table.
     #[arg(long, default_value_t = 16, value_name = "N", value_parser = value_parser!(u32).range(1..=1_000))]
@@ -41,7 +41,7 @@ pub(super) struct LimitArgs {
     #[arg(long, default_value_t = 10, value_name = "S", value_parser = value_parser!(u64).range(1..=86_400))]
     anyone_timeout: u64,
     /// How long a peer may take nothing of an answer, in seconds.
-    #[arg(long, default_value_t = 20, value_name = "S", value_parser = value_parser!(u64).range(1..=86_400))]
+    #[arg(long, default_value_t = 10, value_name = "S", value_parser = value_parser!(u64).range(1..=86_400))]
     write_timeout: u64,
     /// How long a body may take in all, in seconds.
     #[arg(long, default_value_t = 300, value_name = "S", value_parser = value_parser!(u64).range(1..=86_400))]

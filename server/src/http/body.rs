@@ -124,11 +124,16 @@ impl Pace {
 }
 
 fn no_memory(error: NoMemory) -> Problem {
-    let detail = match error {
-        NoMemory::Taken => "the server holds as many bodies as it may; try again soon",
-        NoMemory::TooMany => "this station sends more requests at once than the server takes; try again soon",
-    };
-    Problem::unavailable(UnavailableReason::ServerBusy, detail)
+    match error {
+        NoMemory::Taken => {
+            let detail = "the server holds as many bodies as it may; try again soon";
+            Problem::unavailable(UnavailableReason::ServerBusy, detail)
+        }
+        NoMemory::TooMany => {
+            let detail = "this station sends more requests at once than the server takes; try again soon";
+            Problem::new(ProblemCode::TooManyRequests, detail)
+        }
+    }
 }
 
 fn slow() -> Problem {

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use hyper::Request;
 use hyper::header::AUTHORIZATION;
 use tidemark_core::ids::StationNumber;
-use tidemark_core::protocol::{Problem, ProblemCode, Remedy, UnavailableReason};
+use tidemark_core::protocol::{Problem, ProblemCode, Remedy};
 use tidemark_core::value::unhex;
 
 use super::address::Address;
 use super::asked::address_of;
 use super::connections::{NoRoom, Seat};
 use super::endpoint::{Endpoint, RequestBody};
+use super::tokens::Word;
 use crate::ingest::store_problem;
 use crate::stations::{StationRecord, secret_hash};
 
@@ -38,15 +39,20 @@ pub(super) async fn authenticate(
     request: &mut Request<RequestBody>,
 ) -> Result<Arc<StationRecord>, Problem> {
     let token_hash = secret_hash(&token(request)?);
-    let station = station_of_token(endpoint, request, token_hash).await?;
-    match (station.revoked_at_ms, station.number) {
-        (Some(_), Some(number)) => Err(endpoint.ingest.revoked(number).await),
-        _ if !station.takes(&token_hash) => Err(token_ended(&station)),
+    let (station, refusal) = station_of_token(endpoint, request, token_hash).await?;
+    let refusal = match (refusal, station.revoked_at_ms, station.number) {
+        (Some(refusal), ..) => refusal,
+        (None, Some(_), Some(number)) => endpoint.ingest.revoked(number).await,
+        _ if !station.takes(&token_hash) => token_ended(&station),
         _ => {
             knows(request, token_hash, &format_args!("{:?}", station.name))?;
-            Ok(station)
+            return Ok(station);
         }
+    };
+    if refusal.code == ProblemCode::Revoked {
+        endpoint.tokens.refuses(&token_hash, &refusal);
     }
+    Err(refusal)
 }
 
 /// Notes that the connection is that of a valid token: it counts with that token's from now on.
@@ -57,7 +63,7 @@ pub(super) fn knows(request: &Request<RequestBody>, token_hash: [u8; 32], who: &
     let seat = request.extensions().get::<Arc<Seat>>();
     seat.map_or(Ok(()), |seat| seat.belongs_to(token_hash, who)).map_err(|NoRoom| {
         let detail = "as many requests with this token run as may at once; try again soon";
-        Problem::unavailable(UnavailableReason::ServerBusy, detail)
+        Problem::new(ProblemCode::TooManyRequests, detail)
     })
 }
 
@@ -68,7 +74,8 @@ pub(super) async fn authenticate_former(
     request: &mut Request<RequestBody>,
 ) -> Result<Arc<StationRecord>, Problem> {
     let token_hash = secret_hash(&token(request)?);
-    station_of_token(endpoint, request, token_hash).await
+    let (station, _) = station_of_token(endpoint, request, token_hash).await?;
+    Ok(station)
 }
 
 /// The refusal of a token that was taken away for another one.
@@ -81,20 +88,26 @@ fn token_ended(station: &StationRecord) -> Problem {
     Problem::new(ProblemCode::Revoked, detail).helped_by(Remedy::TakeToken)
 }
 
-/// The station of a request's token, whether it opens anything or not. Looked up by the token's hash, so no
-/// comparison leaks how much of it was right.
+/// The station of a request's token, whether it opens anything or not, and the refusal that whoever has it heard within
+/// the last second. Looked up by the token's hash, so no comparison leaks how much of it was right.
 async fn station_of_token(
     endpoint: &Endpoint,
     request: &mut Request<RequestBody>,
     token_hash: [u8; 32],
-) -> Result<Arc<StationRecord>, Problem> {
+) -> Result<(Arc<StationRecord>, Option<Problem>), Problem> {
     let now_ms = endpoint.ingest.clock().now_ms();
-    let station = match endpoint.tokens.fresh(&token_hash, now_ms) {
-        Some(station) => station,
-        None => ask(endpoint, address_of(request), token_hash, now_ms).await?,
+    let mut called = |station: &StationRecord| {
+        request.extensions_mut().insert(Caller { number: station.number, name: station.name.clone() });
     };
+    if let Some((station, refusal)) = endpoint.tokens.fresh(&token_hash, now_ms) {
+        called(&station);
+        return Ok((station, refusal));
+    }
+    // Also when the database cannot be asked it is known who is told to wait.
+    endpoint.tokens.remembered(&token_hash).iter().for_each(|station| called(station));
+    let station = ask(endpoint, address_of(request), token_hash, now_ms).await?;
     request.extensions_mut().insert(Caller { number: station.number, name: station.name.clone() });
-    Ok(station)
+    Ok((station, None))
 }
 
 /// Asks the database whose token it is.
@@ -105,14 +118,19 @@ async fn ask(
     now_ms: i64,
 ) -> Result<Arc<StationRecord>, Problem> {
     let tokens = &endpoint.tokens;
-    tokens.may_ask(&token_hash, address, now_ms)?;
+    let is_tried = !tokens.is_known(&token_hash);
+    if is_tried {
+        tokens.tries(Word::Token, address, now_ms)?;
+    }
     let station = endpoint.ingest.upstream().station_by_token(token_hash).await.map_err(store_problem)?;
     let Some(station) = station.map(Arc::new) else {
         tokens.forget(&token_hash);
-        tokens.note_failed(address, now_ms);
         let detail = "the server does not know this token";
         return Err(Problem::new(ProblemCode::Unauthorized, detail).helped_by(Remedy::RejoinAnew));
     };
+    if is_tried {
+        tokens.was_known(Word::Token, address);
+    }
     tokens.note(token_hash, &station, now_ms);
     Ok(station)
 }

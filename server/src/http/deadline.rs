@@ -53,7 +53,11 @@ impl Peer for TcpStream {
     #[cfg(unix)]
     fn offer(&self, bytes: &[u8]) -> usize {
         use rustix::net::{SendFlags, send};
-        send(self, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).unwrap_or(0)
+        let flags = SendFlags::DONTWAIT;
+        // Apple's systems have no such flag; Rust's programs ignore the signal there as everywhere.
+        #[cfg(not(target_vendor = "apple"))]
+        let flags = flags | SendFlags::NOSIGNAL;
+        send(self, bytes, flags).unwrap_or(0)
     }
 
     /// There is no way to.

@@ -14,7 +14,7 @@ use super::push::number_of;
 use super::turns::Want;
 use crate::ingest::store_problem;
 use crate::stations::StationRecord;
-use crate::survey::Survey;
+use crate::survey::{SURVEY_TIME, Survey};
 
 /// The memory that a survey may take, in bytes: what is asked, as many rows as a reply lists, and the reply.
 const SURVEY_BYTES: usize = 16 << 20;
@@ -26,6 +26,7 @@ fn busy() -> Problem {
 
 pub(super) async fn digest(mut asked: Asked<'_>, station: Arc<StationRecord>) -> Result<DigestReply, Problem> {
     let endpoint = asked.endpoint;
+    let answered_by = Instant::now() + SURVEY_TIME;
     let number = number_of(&station)?;
     if endpoint.surveys.is_late(endpoint.limits.turn_timeout) {
         return Err(busy());
@@ -47,7 +48,8 @@ pub(super) async fn digest(mut asked: Asked<'_>, station: Arc<StationRecord>) ->
     let mut surveying = JoinSet::new();
     surveying.spawn(async move {
         let _turn = turn;
-        upstream.survey(number, Survey::new(schema, request.asks)).await.map_err(store_problem)
+        let survey = Survey::new(schema, request.asks).until(answered_by);
+        upstream.survey(number, survey).await.map_err(store_problem)
     });
     let surveyed = surveying.join_next().await.expect("BUG: it was spawned");
     let (cursor, survey) = endpoint.ingest.panics().joined("surveying rows", &number, surveyed)??;

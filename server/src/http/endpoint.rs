@@ -13,13 +13,14 @@ use super::memory::Memory;
 use super::origin::Origin;
 use super::site::Site;
 use super::stopping::Stopping;
-use super::tokens::{Attempts, Tokens};
+use super::tokens::{self, Attempts, Tokens};
 use super::turns::Turns;
 use crate::bounds::HttpLimits;
 use crate::ingest::Ingest;
 use crate::panics::Panics;
 
-/// How long after a failure the database is asked again for its stations.
+/// How often the database is asked for its stations, and how soon after a failure.
+const EXPECT_EVERY: Duration = Duration::from_secs(60);
 const EXPECT_AGAIN: Duration = Duration::from_secs(5);
 
 /// A request's body: hyper's own when it came over a socket, any other in a simulation.
@@ -82,14 +83,19 @@ impl Endpoint {
         Self { site, ..self }
     }
 
-    /// Learns which tokens are stations', so that none of these is taken for one that somebody makes up. Tries until the
-    /// database answers.
+    /// Learns which tokens are stations', at once and every minute, so that none of these is taken for one that somebody
+    /// makes up. It never ends.
     pub async fn expect_stations(&self) {
         loop {
-            match self.ingest.upstream().stations().await {
-                Ok(stations) => return self.tokens.expect(stations.into_iter().map(|station| station.record)),
-                Err(_) => tokio::time::sleep(EXPECT_AGAIN).await,
-            }
+            let again = match self.ingest.upstream().stations().await {
+                Ok(stations) => {
+                    let tokens = stations.into_iter().filter_map(|station| station.record.token_hash);
+                    tokens.take(tokens::EXPECTED_MAX).for_each(|token_hash| self.tokens.expect(token_hash));
+                    EXPECT_EVERY
+                }
+                Err(_) => EXPECT_AGAIN,
+            };
+            tokio::time::sleep(again).await;
         }
     }
 

@@ -1,5 +1,6 @@
 //! Readiness: whether a write would succeed. Whoever asks, and however often, the database is asked once a second.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidemark_core::protocol::Problem;
@@ -15,7 +16,7 @@ const COMPARED: Duration = Duration::from_secs(5);
 
 /// What was last found. Who asks while it is looked up waits for that.
 #[derive(Debug, Default)]
-pub(super) struct Health(Mutex<Seen>);
+pub(super) struct Health(Arc<Mutex<Seen>>);
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -28,16 +29,22 @@ impl Health {
     ///
     /// # Errors
     /// Why not.
-    pub(super) async fn ready(&self, ingest: &Ingest) -> Result<(), Problem> {
-        let mut seen = self.0.lock().await;
+    pub(super) async fn ready(&self, ingest: &Arc<Ingest>) -> Result<(), Problem> {
+        let mut seen = Arc::clone(&self.0).lock_owned().await;
         if let Some((at, ready)) = &seen.ready
             && at.elapsed() < FRESH
         {
             return ready.clone();
         }
-        let ready = look(ingest, &mut seen.compared).await;
-        seen.ready = Some((Instant::now(), ready.clone()));
-        ready
+        // A task of its own: who asks and hangs up does not make the next one ask the database anew.
+        let looked = Arc::clone(ingest);
+        let looking = tokio::spawn(async move {
+            let ready = look(&looked, &mut seen.compared).await;
+            seen.ready = Some((Instant::now(), ready.clone()));
+            ready
+        });
+        let looked = looking.await;
+        ingest.panics().joined("looking whether the database is ready", &"none", looked)?
     }
 }
 

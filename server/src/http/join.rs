@@ -6,6 +6,7 @@ use tidemark_core::value::{parse_uuid, unhex};
 
 use super::asked::Asked;
 use super::memory::Holder;
+use super::tokens::Word;
 use crate::ingest::store_problem;
 use crate::stations::{JoinAsk, JoinOutcome, StationRecord, secret_hash};
 
@@ -31,11 +32,11 @@ pub(super) async fn join(mut asked: Asked<'_>) -> Result<JoinReply, Problem> {
         now_ms: ingest.clock().now_ms(),
     };
     // The code first: who has none learns nothing of the schema.
-    endpoint.tokens.may_try(address, ask.now_ms)?;
+    endpoint.tokens.tries(Word::Code, address, ask.now_ms)?;
     if !ingest.upstream().knows_code(ask.code_hash).await.map_err(store_problem)? {
-        endpoint.tokens.note_failed(address, ask.now_ms);
         return Err(unknown());
     }
+    endpoint.tokens.was_known(Word::Code, address);
     ingest.accepts(fingerprint).await?;
     if let Some(former) = &request.former_uuid {
         let former = parse_uuid(former.as_bytes()).ok_or_else(|| bad("`former_uuid` is not a uuid"))?;
@@ -50,6 +51,7 @@ pub(super) async fn join(mut asked: Asked<'_>) -> Result<JoinReply, Problem> {
     };
     match outcome.map_err(store_problem)? {
         JoinOutcome::Joined { number, name } => {
+            endpoint.tokens.expect(ask.token_hash);
             tracing::info!(station = %number, %name, again = renews.is_some(), "joined");
             Ok(JoinReply { station: number, name, limits: ingest.limits() })
         }

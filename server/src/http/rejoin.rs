@@ -78,6 +78,7 @@ pub(super) async fn rejoin(mut asked: Asked<'_>, former: Arc<StationRecord>) -> 
     ingest.accepts(fingerprint).await?;
     let outcome = ingest.upstream().rejoin(&ask).await.map_err(store_problem)?;
     if let RejoinOutcome::Rejoined { number, name, replaces } = outcome {
+        endpoint.tokens.expect(ask.join.token_hash);
         tracing::info!(station = %number, %name, former = %ask.former, replaces, common = request.common, "rejoined");
         return Ok(RejoinReply { station: number, name, replaces, limits: ingest.limits() });
     }

@@ -9,6 +9,7 @@ use tidemark_core::protocol::{Problem, ProblemCode, Remedy, path};
 use super::asked::{Asked, address_of};
 use super::caller::{knows, token};
 use super::problem::Reply;
+use super::tokens::Word;
 
 use crate::ingest::store_problem;
 use crate::reports::query::{Answered, QueryError, answer, is_report};
@@ -29,16 +30,16 @@ pub(super) async fn report(asked: Asked<'_>) -> Result<Reply, Problem> {
     };
     let token_hash = secret_hash(&token(request)?);
     let (address, now_ms) = (address_of(request), endpoint.ingest.clock().now_ms());
-    endpoint.tokens.may_try(address, now_ms)?;
+    endpoint.tokens.tries(Word::Token, address, now_ms)?;
     let reader = upstream.ledger().reader_by_token(token_hash).await.map_err(store_problem)?;
     let unknown = || {
         let detail = "the server does not know this token; reports are read with a reader's";
         Problem::new(ProblemCode::Unauthorized, detail).helped_by(Remedy::AddReader)
     };
     let Some(reader) = reader else {
-        endpoint.tokens.note_failed(address, now_ms);
         return Err(unknown());
     };
+    endpoint.tokens.was_known(Word::Token, address);
     if reader.revoked_at_ms.is_some() {
         return Err(Problem::new(ProblemCode::Revoked, format!("reader {:?} was revoked", reader.name)));
     }

@@ -45,22 +45,26 @@ async fn route(endpoint: &Endpoint, mut request: Request<RequestBody>) -> Reply 
             }
         }
     };
+    // What is left of it must not be taken for the next request.
+    if !request.body().is_end_stream() {
+        reply.headers_mut().insert(CONNECTION, HeaderValue::from_static(UNREAD));
+    }
     endpoint.cors.mark(request.headers(), reply.headers_mut());
     reply
 }
 
-/// Says no, at once: what the client is still sending is not waited for.
+/// Says no, at once: what the client is still sending is not waited for, and who is known takes a place among those who
+/// come back.
 fn refuse(endpoint: &Endpoint, refusal: &Problem, request: &Request<RequestBody>) -> Reply {
     endpoint.ingest.notices().refused(refusal, &who(request));
     let mut reply = problem(refusal);
     let headers = reply.headers_mut();
-    if !request.body().is_end_stream() {
-        headers.insert(CONNECTION, HeaderValue::from_static(UNREAD));
-    }
     match refusal.code {
         ProblemCode::MethodNotAllowed => headers.extend(allowed(request.uri().path()).map(allow).unwrap_or_default()),
         ProblemCode::Unavailable => {
-            let wait_s = endpoint.load.retry_after_s(endpoint.ingest.clock().now_ms()) + longer_s(refusal.reason);
+            let now_ms = endpoint.ingest.clock().now_ms();
+            let station = request.extensions().get::<Caller>().and_then(|caller| caller.number);
+            let wait_s = endpoint.load.retry_after_s(station, now_ms) + longer_s(refusal.reason);
             headers.insert(RETRY_AFTER, HeaderValue::from(wait_s));
         }
         ProblemCode::TooManyRequests => drop(headers.insert(RETRY_AFTER, HeaderValue::from(TRY_AGAIN_S))),
@@ -69,7 +73,7 @@ fn refuse(endpoint: &Endpoint, refusal: &Problem, request: &Request<RequestBody>
     reply
 }
 
-/// After how many seconds somebody who tried too many tokens may try again.
+/// After how many seconds somebody who asked too often may ask again.
 const TRY_AGAIN_S: i64 = 5;
 
 /// Whoever asks, as far as that is known.

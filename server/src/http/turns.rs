@@ -11,11 +11,12 @@
 //! is not behind one with half a million, whoever came first. One station has one turn at a time; its next request
 //! waits without holding anything.
 //!
-//! No table takes more than half of the slots, so that one on which everybody waits leaves the others theirs. A table
-//! whose lock was waited for in vain is tried by one request at a time until one goes through; the others that need it
-//! are refused at once instead of waiting.
+//! Requests for the same tables take half of the slots at most, and all of a table three quarters, so that one on which
+//! everybody waits leaves the others theirs. Which of a request's tables was locked the database does not say: those
+//! that nobody else has written meanwhile may be. They are tried by one request at a time until one goes through; the
+//! others that need them are refused at once instead of waiting, but for those that need less than the one that tries.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -62,26 +63,38 @@ pub(super) struct Turns {
 struct State {
     slots_taken: usize,
     bytes_taken: usize,
-    /// Stations that have a turn.
-    at_work: HashSet<StationNumber>,
-    tables: HashMap<usize, Taken>,
+    /// The turns that are taken, by number.
+    taken: BTreeMap<u64, Taken>,
+    /// Tables whose lock was waited for in vain.
+    locked: BTreeSet<usize>,
+    /// When a table was written last, of those that somebody has a turn for.
+    written: HashMap<usize, Instant>,
     /// The virtual time of the one that went last.
     virtual_time: u64,
     /// Virtual times that stations have used up, beyond that.
     used: HashMap<StationNumber, u64>,
     waiting: Vec<Waiting>,
     next_id: u64,
-    /// How long the last one waited, or gave up after.
+    /// How long the last one waited for a slot, or gave up after.
     waited: Duration,
 }
 
-/// A table.
-#[derive(Debug, Default, Clone, Copy)]
+/// A turn that is taken.
+#[derive(Debug)]
 struct Taken {
-    /// Turns that write it.
-    turns: usize,
-    /// Its lock was waited for in vain.
-    locked: bool,
+    station: StationNumber,
+    tables: Arc<[usize]>,
+}
+
+impl Taken {
+    fn needs_any_of(&self, tables: &BTreeSet<usize>) -> bool {
+        self.tables.iter().any(|table| tables.contains(table))
+    }
+
+    /// It needs some tables, and none that `others` are not.
+    fn is_within(&self, others: &[usize]) -> bool {
+        !self.tables.is_empty() && self.tables.iter().all(|table| others.contains(table))
+    }
 }
 
 #[derive(Debug)]
@@ -91,6 +104,8 @@ struct Waiting {
     /// Its virtual time.
     starts: u64,
     since: Instant,
+    /// Every slot was taken when it came.
+    for_slot: bool,
     go: oneshot::Sender<Result<Turn, NoTurn>>,
 }
 
@@ -98,23 +113,30 @@ struct Waiting {
 #[derive(Debug)]
 pub(super) struct Turn {
     turns: Arc<Turns>,
+    id: u64,
     want: Want,
+    began: Instant,
     has_slot: bool,
 }
 
 /// Takes a request out of the queue whose client is gone.
 struct Leaving<'t> {
-    turns: &'t Turns,
+    turns: &'t Arc<Turns>,
     id: u64,
 }
 
 impl Drop for Leaving<'_> {
     fn drop(&mut self) {
         let mut state = self.turns.state();
-        if let Some(at) = state.waiting.iter().position(|waiting| waiting.id == self.id) {
-            let left = state.waiting.swap_remove(at);
-            state.refund(&left.want);
+        let Some(at) = state.waiting.iter().position(|waiting| waiting.id == self.id) else { return };
+        let left = state.waiting.swap_remove(at);
+        state.refund(&left.want);
+        if left.for_slot {
+            state.waited = left.since.elapsed();
         }
+        drop(state);
+        // Somebody may have waited behind it.
+        self.turns.call_next();
     }
 }
 
@@ -134,7 +156,6 @@ impl Turns {
     /// When there is none in time, or none to be had soon.
     pub(super) async fn turn(self: &Arc<Self>, want: Want, until: Instant) -> Result<Turn, NoTurn> {
         let (go, going) = oneshot::channel();
-        let since = Instant::now();
         let id = {
             let mut state = self.state();
             if state.is_tried_by_another(&want) {
@@ -147,14 +168,13 @@ impl Turns {
             let used = state.used.get(&want.station).copied().unwrap_or(0);
             let starts = used.max(state.virtual_time);
             state.used.insert(want.station, starts + want.cost + BASE_COST);
-            state.waiting.push(Waiting { id, want, starts, since, go });
+            let for_slot = state.slots_taken >= self.slots;
+            state.waiting.push(Waiting { id, want, starts, since: Instant::now(), for_slot, go });
             id
         };
         let _leaving = Leaving { turns: self, id };
         self.call_next();
-        let answer = tokio::time::timeout_at(until, going).await;
-        self.state().waited = since.elapsed();
-        match answer {
+        match tokio::time::timeout_at(until, going).await {
             Ok(Ok(turn)) => turn,
             Ok(Err(_)) | Err(_) => Err(NoTurn::Busy),
         }
@@ -167,20 +187,28 @@ impl Turns {
         state.slots_taken >= self.slots && state.waited >= (timeout / 2).max(Duration::from_millis(1))
     }
 
-    /// A lock on one of these tables was waited for in vain; or they were written.
-    fn note(&self, tables: &[usize], locked: bool) {
+    /// These tables were written: they are not locked.
+    fn were_written(self: &Arc<Self>, tables: &[usize]) {
+        let mut state = self.state();
+        let now = Instant::now();
+        for table in tables {
+            state.locked.remove(table);
+            state.written.insert(*table, now);
+        }
+        drop(state);
+        self.call_next();
+    }
+
+    /// A lock on one of these tables was waited for in vain by a turn that began then: on none that was written since.
+    fn were_locked(&self, tables: &[usize], began: Instant) {
         let refused: Vec<Waiting> = {
             let mut state = self.state();
-            for &table in tables {
-                state.tables.entry(table).or_default().locked = locked;
-            }
-            state.tables.retain(|_, taken| taken.locked || taken.turns > 0);
-            if !locked {
-                return;
-            }
+            let written_since = |table: &&usize| state.written.get(table).is_some_and(|&written| written > began);
+            let locked: Vec<usize> = tables.iter().filter(|table| !written_since(table)).copied().collect();
+            state.locked.extend(locked);
             let waiting = std::mem::take(&mut state.waiting);
-            let needs = |waiting: &Waiting| waiting.want.tables.iter().any(|table| tables.contains(table));
-            let (refused, others): (Vec<_>, Vec<_>) = waiting.into_iter().partition(needs);
+            let (refused, others): (Vec<_>, Vec<_>) =
+                waiting.into_iter().partition(|waiting| state.is_tried_by_another(&waiting.want));
             state.waiting = others;
             refused.iter().for_each(|waiting| state.refund(&waiting.want));
             refused
@@ -195,11 +223,12 @@ impl Turns {
         loop {
             let mut state = self.state();
             let Some(at) = state.next(self.slots, self.bytes_max) else { return };
-            let Waiting { want, starts, go, .. } = state.waiting.swap_remove(at);
+            let Waiting { id, want, starts, since, for_slot, go } = state.waiting.swap_remove(at);
             state.virtual_time = state.virtual_time.max(starts);
-            state.take(&want);
+            state.waited = if for_slot { since.elapsed() } else { Duration::ZERO };
+            state.take(id, &want);
             drop(state);
-            let turn = Turn { turns: Arc::clone(self), want, has_slot: true };
+            let turn = Turn { turns: Arc::clone(self), id, want, began: Instant::now(), has_slot: true };
             // One whose client has just gone ends here, and the next one is called by its end.
             drop(go.send(Ok(turn)));
         }
@@ -214,32 +243,42 @@ impl State {
         }
         let mut order: Vec<usize> = (0..self.waiting.len()).collect();
         order.sort_unstable_by_key(|&at| (self.waiting[at].starts, self.waiting[at].id));
+        // Room is kept for one that waits for much of it; the small ones do not take it away.
+        let mut kept_for_another = false;
         for at in order {
-            let waiting = &self.waiting[at];
-            if self.at_work.contains(&waiting.want.station) || !self.tables_are_free(&waiting.want, slots) {
+            let Waiting { want, since, .. } = &self.waiting[at];
+            if self.has_turn(want.station) || !self.tables_are_free(want, slots) {
                 continue;
             }
-            if self.bytes_taken + waiting.want.bytes <= bytes_max {
+            let is_small = want.bytes <= bytes_max / 64;
+            if self.bytes_taken + want.bytes <= bytes_max && (is_small || !kept_for_another) {
                 return Some(at);
             }
-            if waiting.since.elapsed() >= OVERTAKEN_MAX {
-                return None;
-            }
+            kept_for_another |= since.elapsed() >= OVERTAKEN_MAX;
         }
         None
     }
 
-    fn tables_are_free(&self, want: &Want, slots: usize) -> bool {
-        want.tables.iter().all(|table| match self.tables.get(table) {
-            None => true,
-            Some(taken) if taken.locked => taken.turns == 0,
-            Some(taken) => taken.turns < slots.div_ceil(2),
-        })
+    fn has_turn(&self, station: StationNumber) -> bool {
+        self.taken.values().any(|taken| taken.station == station)
     }
 
-    /// A table that it needs is locked, and somebody else is finding out whether it still is.
+    fn tables_are_free(&self, want: &Want, slots: usize) -> bool {
+        if want.tables.iter().any(|table| self.locked.contains(table)) && self.is_tried_by_another(want) {
+            return false;
+        }
+        let like = self.taken.values().filter(|taken| taken.is_within(&want.tables)).count();
+        let with = |table: &usize| self.taken.values().filter(|taken| taken.tables.contains(table)).count();
+        like < slots.div_ceil(2) && want.tables.iter().all(|table| with(table) < (slots * 3).div_ceil(4))
+    }
+
+    /// A table that it needs may be locked, and somebody else, who does not need more than it, is finding out.
     fn is_tried_by_another(&self, want: &Want) -> bool {
-        want.tables.iter().filter_map(|table| self.tables.get(table)).any(|taken| taken.locked && taken.turns > 0)
+        let locked: BTreeSet<usize> = want.tables.iter().filter(|table| self.locked.contains(table)).copied().collect();
+        let needs_less = |taken: &Taken| {
+            want.tables.len() < taken.tables.len() && want.tables.iter().all(|table| taken.tables.contains(table))
+        };
+        self.taken.values().any(|taken| taken.needs_any_of(&locked) && !needs_less(taken))
     }
 
     /// It got nothing for what it was to cost.
@@ -249,26 +288,19 @@ impl State {
         }
     }
 
-    fn take(&mut self, want: &Want) {
+    fn take(&mut self, id: u64, want: &Want) {
         self.slots_taken += 1;
         self.bytes_taken += want.bytes;
-        self.at_work.insert(want.station);
-        for &table in &*want.tables {
-            self.tables.entry(table).or_default().turns += 1;
-        }
+        self.taken.insert(id, Taken { station: want.station, tables: Arc::clone(&want.tables) });
     }
 
-    fn give_back(&mut self, want: &Want) {
+    fn give_back(&mut self, id: u64, want: &Want) {
         self.bytes_taken -= want.bytes;
-        self.at_work.remove(&want.station);
-        for table in &*want.tables {
-            if let Some(taken) = self.tables.get_mut(table) {
-                taken.turns -= 1;
-            }
-        }
-        self.tables.retain(|_, taken| taken.locked || taken.turns > 0);
+        self.taken.remove(&id);
+        let taken = &self.taken;
+        self.written.retain(|table, _| taken.values().any(|taken| taken.tables.contains(table)));
         // Nobody is ahead of anybody any more.
-        if self.at_work.is_empty() && self.waiting.is_empty() {
+        if self.taken.is_empty() && self.waiting.is_empty() {
             self.virtual_time = 0;
             self.used.clear();
         } else if self.used.len() > 1024 {
@@ -289,12 +321,12 @@ impl Turn {
 
     /// What it was for is done: its tables are not locked.
     pub(super) fn went_through(&self) {
-        self.turns.note(&self.want.tables, false);
+        self.turns.were_written(&self.want.tables);
     }
 
     /// It waited in vain for a lock on one of its tables.
     pub(super) fn was_locked(&self) {
-        self.turns.note(&self.want.tables, true);
+        self.turns.were_locked(&self.want.tables, self.began);
     }
 
     /// It takes as much memory as this, as is known now.
@@ -308,7 +340,7 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         self.leave_slot();
-        self.turns.state().give_back(&self.want);
+        self.turns.state().give_back(self.id, &self.want);
         self.turns.call_next();
     }
 }
@@ -323,6 +355,10 @@ mod tests {
 
     fn soon() -> Instant {
         Instant::now() + Duration::from_secs(20)
+    }
+
+    fn brief() -> Instant {
+        Instant::now() + Duration::from_millis(5)
     }
 
     /// Lets everybody ask in this order for the one slot that is taken, and returns in which order they get it.
@@ -375,12 +411,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_table_takes_half_of_the_slots_and_a_locked_one_is_tried_by_one() {
+    async fn those_who_write_the_same_take_half_of_the_slots_and_a_locked_table_is_tried_by_one() {
         let turns = Turns::new(4, usize::MAX);
-        let brief = || Instant::now() + Duration::from_millis(5);
         let first = turns.turn(want(1, 1, &[7]), soon()).await.unwrap();
-        let second = turns.turn(want(2, 1, &[7, 8]), soon()).await.unwrap();
+        let second = turns.turn(want(2, 1, &[7]), soon()).await.unwrap();
         assert_eq!(turns.turn(want(3, 1, &[7]), brief()).await.unwrap_err(), NoTurn::Busy);
+        assert_eq!(turns.turn(want(3, 1, &[7, 8]), brief()).await.unwrap_err(), NoTurn::Busy);
         drop(turns.turn(want(3, 1, &[8]), soon()).await.unwrap());
         // It turns out to be locked: who waits for it is told so, and so is who comes, while one tries.
         let waiting = {
@@ -390,23 +426,82 @@ mod tests {
         while turns.state().waiting.is_empty() {
             tokio::task::yield_now().await;
         }
-        turns.note(&[7], true);
+        first.was_locked();
         assert_eq!(waiting.await.unwrap(), Err(NoTurn::Locked));
         assert_eq!(turns.turn(want(4, 1, &[7]), soon()).await.unwrap_err(), NoTurn::Locked);
         drop((first, second));
         let trying = turns.turn(want(4, 1, &[7]), soon()).await.unwrap();
-        assert_eq!(turns.turn(want(5, 1, &[7]), soon()).await.unwrap_err(), NoTurn::Locked);
+        assert_eq!(turns.turn(want(5, 1, &[7, 8]), soon()).await.unwrap_err(), NoTurn::Locked);
         drop(turns.turn(want(5, 1, &[8]), soon()).await.unwrap());
-        turns.note(&[7], false);
+        trying.went_through();
         let _also = turns.turn(want(5, 1, &[7]), soon()).await.unwrap();
-        drop(trying);
+    }
+
+    #[tokio::test]
+    async fn a_locked_table_does_not_take_with_it_those_that_are_written_beside_it() {
+        let turns = Turns::new(8, usize::MAX);
+        let mut both = Vec::new();
+        for station in 1..=4 {
+            both.push(turns.turn(want(station, 1, &[7, 8]), soon()).await.unwrap());
+        }
+        assert_eq!(turns.turn(want(5, 1, &[7, 8]), brief()).await.unwrap_err(), NoTurn::Busy);
+        let mut one = Vec::new();
+        for station in 11..=12 {
+            one.push(turns.turn(want(station, 1, &[7]), soon()).await.unwrap());
+        }
+        assert_eq!(turns.turn(want(13, 1, &[7]), brief()).await.unwrap_err(), NoTurn::Busy, "three quarters need it");
+        let through = turns.turn(want(20, 1, &[8]), soon()).await.unwrap();
+        through.went_through();
+        drop(through);
+        // It was the seventh: the eighth was written meanwhile.
+        both[0].was_locked();
+        assert_eq!(turns.state().locked, BTreeSet::from([7]));
+        assert_eq!(turns.turn(want(13, 1, &[7]), soon()).await.unwrap_err(), NoTurn::Locked);
+        drop(turns.turn(want(20, 1, &[8]), soon()).await.unwrap());
+        drop((both, one));
+        // Of both nobody knows: who needs less than the one that tries finds out, too.
+        let trying = turns.turn(want(1, 1, &[7, 8]), soon()).await.unwrap();
+        trying.was_locked();
+        assert_eq!(turns.state().locked, BTreeSet::from([7, 8]));
+        let less = turns.turn(want(20, 1, &[8]), soon()).await.unwrap();
+        assert_eq!(turns.turn(want(21, 1, &[8]), soon()).await.unwrap_err(), NoTurn::Locked, "one of them");
+        less.went_through();
+        drop(turns.turn(want(21, 1, &[8]), soon()).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn small_ones_pass_one_that_waits_for_much_room_and_none_waits_behind_one_that_left() {
+        let turns = Turns::new(4, 6_400);
+        let of = |station, bytes| Want { bytes, ..want(station, 1, &[]) };
+        let first = turns.turn(of(1, 4_000), soon()).await.unwrap();
+        let large = {
+            let turns = Arc::clone(&turns);
+            tokio::spawn(async move { turns.turn(of(2, 5_000), soon()).await.map(drop) })
+        };
+        while turns.state().waiting.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        for waiting in &mut turns.state().waiting {
+            waiting.since -= OVERTAKEN_MAX;
+        }
+        drop(turns.turn(of(3, 100), soon()).await.unwrap());
+        let behind = {
+            let turns = Arc::clone(&turns);
+            tokio::spawn(async move { turns.turn(of(4, 2_000), soon()).await.map(drop) })
+        };
+        while turns.state().waiting.len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(turns.turn(of(5, 2_000), brief()).await.unwrap_err(), NoTurn::Busy, "the room is kept");
+        large.abort();
+        assert_eq!(behind.await.unwrap(), Ok(()));
+        drop(first);
     }
 
     #[tokio::test]
     async fn what_has_no_room_waits_and_what_is_too_large_for_all_of_it_goes_alone() {
         let turns = Turns::new(4, 100);
         let of = |station, bytes| Want { bytes, ..want(station, 1, &[]) };
-        let brief = || Instant::now() + Duration::from_millis(5);
         let mut first = turns.turn(of(1, 60), soon()).await.unwrap();
         assert_eq!(turns.turn(of(2, 50), brief()).await.unwrap_err(), NoTurn::Busy);
         let small = turns.turn(of(3, 40), soon()).await.unwrap();

@@ -11,7 +11,6 @@ use tidemark_core::sqlite::quote;
 use tidemark_core::survey::Range;
 use tidemark_core::timestamp::{FIRST_US, LAST_US};
 use tidemark_core::value::ValueRef;
-use tokio::time::Instant;
 use tokio_postgres::types::Type;
 use tokio_postgres::{IsolationLevel, Transaction};
 
@@ -46,7 +45,7 @@ impl PostgresUpstream {
         station: StationNumber,
         survey: &mut Survey,
     ) -> Result<Cursor, StoreError> {
-        let ends = Instant::now() + self.survey_time;
+        let ends = survey.ends(self.survey_time);
         let (client, pulse) = lent.take();
         let begin = async {
             let builder = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);

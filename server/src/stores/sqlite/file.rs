@@ -27,6 +27,8 @@ pub struct SqliteUpstream {
     pub(super) reader: Arc<Mutex<Connection>>,
     /// Reads whole tables, while `reader` answers what is asked in passing.
     pub(super) surveyor: Arc<Mutex<Connection>>,
+    /// The turn to read a station's rows with it.
+    pub(super) surveying: Arc<tokio::sync::Mutex<()>>,
     pub(super) last_write: Arc<LastWrite>,
     pub(super) has_reports: bool,
 }
@@ -60,7 +62,8 @@ impl SqliteUpstream {
         let surveyor = connect(path)?;
         let shared = |connection| Arc::new(Mutex::new(connection));
         let (writer, reader, surveyor) = (shared(writer), shared(reader), shared(surveyor));
-        Ok(Self { schema, writer, reader, surveyor, last_write: Arc::default(), has_reports })
+        let surveying = Arc::default();
+        Ok(Self { schema, writer, reader, surveyor, surveying, last_write: Arc::default(), has_reports })
     }
 
     /// Tries a write, and undoes it. While a transaction runs, that one tells.

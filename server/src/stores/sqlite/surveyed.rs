@@ -2,6 +2,7 @@
 //! nor tokens wait.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::FutureExt as _;
 use rusqlite::{Connection, Statement, ToSql};
@@ -20,8 +21,35 @@ use crate::survey::{SURVEY_TIME, Scope, Survey};
 use crate::upstream::error::StoreError;
 use crate::upstream::{no_cursor, survey_too_long};
 
-/// Rows between two looks at the clock.
+/// Rows between two looks at the clock, and at whether anybody still waits.
 const ROWS_PER_LOOK: u32 = 1024;
+
+/// Somebody waits for a survey until this is dropped.
+struct Wanted(Arc<AtomicBool>);
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self(Arc::new(AtomicBool::new(true)))
+    }
+}
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// How long a survey reads.
+struct Until {
+    ends: Instant,
+    is_wanted: Arc<AtomicBool>,
+}
+
+impl Until {
+    fn is_over(&self) -> bool {
+        !self.is_wanted.load(Ordering::Relaxed) || Instant::now() >= self.ends
+    }
+}
 
 impl SqliteUpstream {
     pub(super) async fn read_station(
@@ -30,9 +58,14 @@ impl SqliteUpstream {
         survey: Survey,
     ) -> Result<(Cursor, Survey), StoreError> {
         let schema = Arc::clone(&self.schema);
-        Self::with(&self.surveyor, move |connection| {
+        // Before a thread is taken: who hangs up while another survey runs leaves none behind.
+        let turn = Arc::clone(&self.surveying).lock_owned().await;
+        let wanted = Wanted::default();
+        let is_wanted = Arc::clone(&wanted.0);
+        let surveyed = Self::with(&self.surveyor, move |connection| {
+            let _turn = turn;
             let mut survey = survey.over_whole_tables();
-            let ends = Instant::now() + SURVEY_TIME;
+            let until = Until { ends: survey.ends(SURVEY_TIME), is_wanted };
             // One snapshot, until the connection's guard ends it.
             connection.execute_batch("BEGIN").map_err(failed)?;
             let mut ledger = SqliteTransaction { schema: &schema, connection };
@@ -46,7 +79,7 @@ impl SqliteUpstream {
                     // are read.
                     Scope::Span(_) => {
                         let mut select = select(transaction, table, "")?;
-                        visit(&mut select, &[&station.get()], table, &mut survey, ends)?
+                        visit(&mut select, &[&station.get()], table, &mut survey, &until)?
                     }
                     Scope::Rows(rows) => {
                         let key = format!(" AND {} = ?2", quote(&table.key_column().name));
@@ -54,7 +87,7 @@ impl SqliteUpstream {
                         let mut read = true;
                         for row in rows {
                             let of: [&dyn ToSql; 2] = [&station.get(), &Parameter(row.key.value())];
-                            read = read && visit(&mut select, &of, table, &mut survey, ends)?;
+                            read = read && visit(&mut select, &of, table, &mut survey, &until)?;
                         }
                         read
                     }
@@ -66,7 +99,9 @@ impl SqliteUpstream {
             }
             Ok((cursor, survey))
         })
-        .await
+        .await;
+        drop(wanted);
+        surveyed
     }
 }
 
@@ -82,7 +117,7 @@ fn visit(
     parameters: &[&dyn ToSql],
     table: &Table,
     survey: &mut Survey,
-    ends: Instant,
+    until: &Until,
 ) -> Result<bool, StoreError> {
     let mut rows = select.query(parameters).map_err(failed)?;
     let mut read: u32 = 0;
@@ -92,7 +127,7 @@ fn visit(
             cells.map(|(at, column)| Ok(typed_or_raw(column.ty, row.get_ref(at)?))).collect();
         survey.row(&values.map_err(failed)?).map_err(StoreError::Fault)?;
         read = read.wrapping_add(1);
-        if read.is_multiple_of(ROWS_PER_LOOK) && Instant::now() >= ends {
+        if read.is_multiple_of(ROWS_PER_LOOK) && until.is_over() {
             return Ok(false);
         }
     }
