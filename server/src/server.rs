@@ -49,7 +49,6 @@ pub async fn open_upstream(config: &ServerConfig) -> anyhow::Result<Arc<dyn Upst
             Arc::new(tokio::task::spawn_blocking(move || SqliteUpstream::open(&path, schema)).await??)
         }
         DatabaseUrl::Postgres(postgres) => {
-            warn_of_few_connections(config);
             let upstream = PostgresUpstream::open(postgres, schema, config.pool_max).await?;
             Arc::new(upstream.with_statement_timeout(config.statement_timeout))
         }
@@ -58,6 +57,7 @@ pub async fn open_upstream(config: &ServerConfig) -> anyhow::Result<Arc<dyn Upst
 
 /// Says so where requests that the endpoint lets in would wait for each other's connections.
 fn warn_of_few_connections(config: &ServerConfig) {
+    let DatabaseUrl::Postgres(_) = config.database else { return };
     let (wanted, there) = (config.http.applies_max + config.http.surveys_max, postgres::work_max(config.pool_max));
     if wanted > there {
         tracing::warn!(
@@ -112,6 +112,7 @@ impl Server {
     /// # Errors
     /// When the database cannot be used or the address cannot be bound.
     pub async fn start(config: ServerConfig) -> anyhow::Result<RunningServer> {
+        warn_of_few_connections(&config);
         let listener = TcpListener::bind(&config.listen).await.map_err(|error| cannot_listen(&config.listen, error))?;
         let upstream = open_upstream(&config).await?;
         Self::serve(listener, upstream, &config, Arc::new(SystemClock))

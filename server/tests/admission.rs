@@ -205,8 +205,12 @@ async fn a_revoked_token_is_good_for_a_second_at_most() {
     let site = site_with(Kind::Memory, HttpLimits::default(), FrameLimits::DEFAULT).await;
     let mut station = site.join(1).await;
     let stands = async || request(site.addr, "GET", "/v1/station", Some(&word(1)), b"").await;
-    assert_eq!(stands().await.status, 200);
+    // In ordinary use it ends at once; who asks more often than the database is asked hears what that said last.
+    for _ in 0..8 {
+        assert_eq!(stands().await.status, 200);
+    }
     assert!(site.store.upstream.revoke_station("station 1", 0).await.unwrap());
+    assert_eq!(stands().await.status, 200);
     // Nothing of it is applied in any case.
     assert_eq!(site.push(1, &frame(&station.cut(&[station.site(1)]))).await.code(), "revoked");
     site.store.clock.forward_ms(1_000);

@@ -83,8 +83,8 @@ impl Endpoint {
         Self { site, ..self }
     }
 
-    /// Learns which tokens are stations', at once and every minute, so that none of these is taken for one that somebody
-    /// makes up. It never ends.
+    /// Learns which tokens are stations', at once and every minute, so that none of these is taken for one that
+    /// somebody makes up. It never ends.
     pub async fn expect_stations(&self) {
         loop {
             let again = match self.ingest.upstream().stations().await {

@@ -1,9 +1,10 @@
 //! Whom a token belongs to, without asking the database more than it takes.
 //!
-//! What the database said of a token is good for a second, on every server: so long may a revoked one be taken still.
-//! Tokens and codes that nobody has are asked for so often from one address and no more; a token that was a station's
-//! not long ago, or is in the list of stations that is read every minute, is asked for in any case, so that a stranger at the same address shuts no
-//! station out.
+//! The database is asked about a token so often in a second; whoever asks more often is answered by what it said last,
+//! for a second at most, on every server: so long may a revoked token be taken still, and in ordinary use not at all.
+//! Tokens and codes that nobody has are asked for so often from one address and no more. A token that was a station's
+//! not long ago, or is in the list of stations that is read every minute, is asked for in any case, so that a stranger
+//! at the same address shuts no station out.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +16,8 @@ use crate::stations::StationRecord;
 
 /// How long the database's answer is good, in milliseconds.
 const FRESH_MS: i64 = 1_000;
+/// How often in that time it is asked about one token all the same.
+const ASKED_MAX: u32 = 8;
 /// Most tokens that are remembered: 16 MiB of them.
 const TOKENS_MAX: usize = 1 << 16;
 /// Most of them that are stations' and were not asked about.
@@ -50,6 +53,8 @@ struct Known {
     /// Whose, as the database said last; `None` while it was not asked.
     station: Option<Arc<StationRecord>>,
     asked_at_ms: i64,
+    /// How often it was asked in the second that began then.
+    asked: (i64, u32),
     /// The answer to whoever has it, if it opens nothing any more.
     refusal: Option<Box<Problem>>,
 }
@@ -74,13 +79,17 @@ impl Tokens {
         self.tried.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The station of a token, as the database said within the last second, and the refusal that it heard then.
+    /// The station of a token that is asked about often, as the database said within the last second, and the refusal
+    /// that it heard then.
     pub(super) fn fresh(&self, token_hash: &[u8; 32], now_ms: i64) -> Option<(Arc<StationRecord>, Option<Problem>)> {
         let mut known = self.known();
         let known = known.get_mut(token_hash)?;
         if !(0..FRESH_MS).contains(&now_ms.saturating_sub(known.asked_at_ms)) {
             // Nor is it when a clock that was set back comes to that second again.
             known.asked_at_ms = i64::MIN;
+            return None;
+        }
+        if known.asked.1 < ASKED_MAX {
             return None;
         }
         Some((Arc::clone(known.station.as_ref()?), known.refusal.as_deref().cloned()))
@@ -128,7 +137,11 @@ impl Tokens {
 
     /// The database knows whose token it is, as of when it was asked.
     pub(super) fn note(&self, token_hash: [u8; 32], station: &Arc<StationRecord>, now_ms: i64) {
-        self.remember(token_hash, Known { station: Some(Arc::clone(station)), asked_at_ms: now_ms, refusal: None });
+        let before = self.known().get(&token_hash).map_or((i64::MIN, 0), |known| known.asked);
+        let is_same_second = (0..FRESH_MS).contains(&now_ms.saturating_sub(before.0));
+        let asked = if is_same_second { (before.0, before.1.saturating_add(1)) } else { (now_ms, 1) };
+        let station = Some(Arc::clone(station));
+        self.remember(token_hash, Known { station, asked_at_ms: now_ms, asked, refusal: None });
     }
 
     /// What whoever has this token hears, for as long as the database's answer about it is good.
@@ -141,7 +154,10 @@ impl Tokens {
     /// This is a station's token. What the database says of it is not known yet.
     pub(super) fn expect(&self, token_hash: [u8; 32]) {
         if !self.is_known(&token_hash) {
-            self.remember(token_hash, Known { station: None, asked_at_ms: i64::MIN, refusal: None });
+            self.remember(
+                token_hash,
+                Known { station: None, asked_at_ms: i64::MIN, asked: (i64::MIN, 0), refusal: None },
+            );
         }
     }
 
@@ -221,6 +237,9 @@ mod tests {
     #[test]
     fn an_answer_is_good_for_a_second_and_memory_is_bounded() {
         let tokens = Tokens::new(Attempts { burst: 3, per_second: 1 });
+        let asked_often = || (0..ASKED_MAX).for_each(|_| tokens.note([1; 32], &record(), 5_000));
+        (1..ASKED_MAX).for_each(|_| tokens.note([1; 32], &record(), 5_000));
+        assert!(tokens.fresh(&[1; 32], 5_000).is_none(), "in ordinary use the database is asked");
         tokens.note([1; 32], &record(), 5_000);
         let refusal = Problem::new(ProblemCode::Revoked, "ask them");
         assert_eq!(tokens.fresh(&[1; 32], 5_999).unwrap(), (record(), None));
@@ -228,8 +247,8 @@ mod tests {
         assert_eq!(tokens.fresh(&[1; 32], 5_999).unwrap(), (record(), Some(refusal)));
         assert!(tokens.fresh(&[1; 32], 4_999).is_none());
         assert!(tokens.fresh(&[1; 32], 5_999).is_none(), "the clock was set back");
-        tokens.note([1; 32], &record(), 5_000);
-        assert!(tokens.fresh(&[1; 32], 6_000).is_none());
+        asked_often();
+        assert!(tokens.fresh(&[1; 32], 5_999).is_some() && tokens.fresh(&[1; 32], 6_000).is_none());
         assert_eq!(tokens.remembered(&[1; 32]), Some(record()));
         for n in 1..TOKENS_MAX as i64 + 9 {
             let mut hash = [0; 32];

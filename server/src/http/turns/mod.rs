@@ -1,0 +1,221 @@
+//! Turns: which of the waiting stations goes next, and when it has to come again.
+//!
+//! ```text
+//! want ─▶ waiting ─▶ Turn (a slot, room for its bytes, its tables) ─▶ dropped: the next one goes
+//!             │
+//!             └─▶ Busy: the time was over    Locked: a table that it needs is locked in the database
+//! ```
+//!
+//! Stations share by bytes (start-time fair queueing; Goyal, Vin and Cheng 1996): each has a virtual time that its
+//! requests move on by what they cost, and the station that is furthest behind goes next. So a station with twenty rows
+//! is not behind one with half a million, whoever came first. One station has one turn at a time; its next request
+//! waits without holding anything.
+//!
+//! Requests for the same tables take half of the slots at most, and all of a table three quarters, so that one on which
+//! everybody waits leaves the others theirs. Which of a request's tables was locked the database does not say: those
+//! that nobody else has written meanwhile may be. They are tried by one request at a time until one goes through; the
+//! others that need them are refused at once instead of waiting, but for those that need less than the one that tries.
+
+mod line;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tidemark_core::ids::StationNumber;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use self::line::{BASE_COST, State, Waiting};
+
+/// A wish for a turn.
+#[derive(Debug, Clone)]
+pub(super) struct Want {
+    /// Whose turn.
+    pub station: StationNumber,
+    /// What it costs the server, in bytes of its request.
+    pub cost: u64,
+    /// The memory that it takes, in bytes.
+    pub bytes: usize,
+    /// The tables that it writes, by index.
+    pub tables: Arc<[usize]>,
+}
+
+/// Why there is no turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoTurn {
+    /// The others took all the time that it could wait.
+    Busy,
+    /// Somebody holds a lock on a table that it needs.
+    Locked,
+}
+
+/// A queue, and the turns that are taken.
+#[derive(Debug)]
+pub(super) struct Turns {
+    slots: usize,
+    bytes_max: usize,
+    state: Mutex<State>,
+}
+
+/// A turn; it ends when it is dropped.
+#[derive(Debug)]
+pub(super) struct Turn {
+    turns: Arc<Turns>,
+    id: u64,
+    want: Want,
+    began: Instant,
+    has_slot: bool,
+}
+
+/// Takes a request out of the queue whose client is gone.
+struct Leaving<'t> {
+    turns: &'t Arc<Turns>,
+    id: u64,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        let mut state = self.turns.state();
+        let Some(at) = state.waiting.iter().position(|waiting| waiting.id == self.id) else { return };
+        let left = state.waiting.swap_remove(at);
+        state.refund(&left.want);
+        if left.for_slot {
+            state.waited = left.since.elapsed();
+        }
+        drop(state);
+        // Somebody may have waited behind it.
+        self.turns.call_next();
+    }
+}
+
+impl Turns {
+    /// So many turns at once, which together take so much memory, in bytes.
+    pub(super) fn new(slots: usize, bytes_max: usize) -> Arc<Self> {
+        Arc::new(Self { slots, bytes_max, state: Mutex::default() })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a turn until then.
+    ///
+    /// # Errors
+    /// When there is none in time, or none to be had soon.
+    pub(super) async fn turn(self: &Arc<Self>, want: Want, until: Instant) -> Result<Turn, NoTurn> {
+        let (go, going) = oneshot::channel();
+        let id = {
+            let mut state = self.state();
+            if state.is_tried_by_another(&want) {
+                return Err(NoTurn::Locked);
+            }
+            let id = state.next_id;
+            state.next_id += 1;
+            // More than there is goes alone.
+            let want = Want { bytes: want.bytes.min(self.bytes_max), ..want };
+            let used = state.used.get(&want.station).copied().unwrap_or(0);
+            let starts = used.max(state.virtual_time);
+            state.used.insert(want.station, starts + want.cost + BASE_COST);
+            let for_slot = state.slots_taken >= self.slots;
+            state.waiting.push(Waiting { id, want, starts, since: Instant::now(), for_slot, go });
+            id
+        };
+        let _leaving = Leaving { turns: self, id };
+        self.call_next();
+        match tokio::time::timeout_at(until, going).await {
+            Ok(Ok(turn)) => turn,
+            Ok(Err(_)) | Err(_) => Err(NoTurn::Busy),
+        }
+    }
+
+    /// Whether somebody who came now would wait in vain: every slot is taken, and the last one waited for at least half
+    /// as long as one may.
+    pub(super) fn is_late(&self, timeout: Duration) -> bool {
+        let state = self.state();
+        state.slots_taken >= self.slots && state.waited >= (timeout / 2).max(Duration::from_millis(1))
+    }
+
+    /// These tables were written: they are not locked.
+    fn were_written(self: &Arc<Self>, tables: &[usize]) {
+        let mut state = self.state();
+        let now = Instant::now();
+        for table in tables {
+            state.locked.remove(table);
+            state.written.insert(*table, now);
+        }
+        drop(state);
+        self.call_next();
+    }
+
+    /// A lock on one of these tables was waited for in vain by a turn that began then: on none that was written since.
+    fn were_locked(&self, tables: &[usize], began: Instant) {
+        let refused: Vec<Waiting> = {
+            let mut state = self.state();
+            let written_since = |table: &&usize| state.written.get(table).is_some_and(|&written| written > began);
+            let locked: Vec<usize> = tables.iter().filter(|table| !written_since(table)).copied().collect();
+            state.locked.extend(locked);
+            let waiting = std::mem::take(&mut state.waiting);
+            let (refused, others): (Vec<_>, Vec<_>) =
+                waiting.into_iter().partition(|waiting| state.is_tried_by_another(&waiting.want));
+            state.waiting = others;
+            refused.iter().for_each(|waiting| state.refund(&waiting.want));
+            refused
+        };
+        for waiting in refused {
+            let _ = waiting.go.send(Err(NoTurn::Locked));
+        }
+    }
+
+    /// Gives turns to whoever can have one.
+    fn call_next(self: &Arc<Self>) {
+        loop {
+            let mut state = self.state();
+            let Some(at) = state.next(self.slots, self.bytes_max) else { return };
+            let Waiting { id, want, starts, since, for_slot, go } = state.waiting.swap_remove(at);
+            state.virtual_time = state.virtual_time.max(starts);
+            state.waited = if for_slot { since.elapsed() } else { Duration::ZERO };
+            state.take(id, &want);
+            drop(state);
+            let turn = Turn { turns: Arc::clone(self), id, want, began: Instant::now(), has_slot: true };
+            // One whose client has just gone ends here, and the next one is called by its end.
+            drop(go.send(Ok(turn)));
+        }
+    }
+}
+
+impl Turn {
+    /// Another may go, while the memory and the station are still taken.
+    pub(super) fn leave_slot(&mut self) {
+        if std::mem::take(&mut self.has_slot) {
+            self.turns.state().slots_taken -= 1;
+            self.turns.call_next();
+        }
+    }
+
+    /// What it was for is done: its tables are not locked.
+    pub(super) fn went_through(&self) {
+        self.turns.were_written(&self.want.tables);
+    }
+
+    /// It waited in vain for a lock on one of its tables.
+    pub(super) fn was_locked(&self) {
+        self.turns.were_locked(&self.want.tables, self.began);
+    }
+
+    /// It takes as much memory as this, as is known now.
+    pub(super) fn set_bytes(&mut self, bytes: usize) {
+        let mut state = self.turns.state();
+        state.bytes_taken = state.bytes_taken - self.want.bytes + bytes;
+        self.want.bytes = bytes;
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.leave_slot();
+        self.turns.state().give_back(self.id, &self.want);
+        self.turns.call_next();
+    }
+}
