@@ -178,7 +178,7 @@ fn a_server_that_refuses_does_not_take_the_batch_and_the_station_hears_why() -> 
     let (address, refused) = counting(busy.addr())?;
     station.run(&["server", &format!("http://{address}")])?.success()?;
     let said = station.run(&["push"])?.expect_code(EXIT_UNREACHABLE)?;
-    ensure!(said.stderr.contains("the server holds as many bodies as it may"), "{}", said.output());
+    ensure!(said.stderr.contains("the server has as much to do as it takes on at once"), "{}", said.output());
     ensure!(!said.output().contains("pipe") && !said.output().contains("reset"), "{}", said.output());
     let refused = refused.load(Ordering::Relaxed);
     runtime.block_on(busy.shutdown());

@@ -8,15 +8,36 @@ use tidemark_core::ids::StationNumber;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::{NoTurn, Turn, Want};
-
 /// What a request costs beside its bytes, in bytes: a transaction of its own.
 pub(super) const BASE_COST: u64 = 16 << 10;
 /// Nobody who came later goes before somebody who lacks nothing but room for so long, unless it takes little.
 pub(super) const OVERTAKEN_MAX: Duration = Duration::from_secs(2);
 
-#[derive(Debug, Default)]
-pub(super) struct State {
+/// A wish for a turn.
+#[derive(Debug, Clone)]
+pub(in crate::http) struct Want {
+    /// Whose turn.
+    pub(in crate::http) station: StationNumber,
+    /// What it costs the server, in bytes of its request.
+    pub(in crate::http) cost: u64,
+    /// The memory that it takes, in bytes.
+    pub(in crate::http) bytes: usize,
+    /// The tables that it writes, by index.
+    pub(in crate::http) tables: Arc<[usize]>,
+}
+
+/// Why there is no turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::http) enum NoTurn {
+    /// The others took all the time that it could wait.
+    Busy,
+    /// Somebody holds a lock on a table that it needs.
+    Locked,
+}
+
+/// Who waits, and what is taken. `T` is what somebody gets whose turn it is.
+#[derive(Debug)]
+pub(super) struct State<T> {
     pub(super) slots_taken: usize,
     pub(super) bytes_taken: usize,
     /// The turns that are taken, by number.
@@ -29,7 +50,7 @@ pub(super) struct State {
     pub(super) virtual_time: u64,
     /// Virtual times that stations have used up, beyond that.
     pub(super) used: HashMap<StationNumber, u64>,
-    pub(super) waiting: Vec<Waiting>,
+    pub(super) waiting: Vec<Waiting<T>>,
     pub(super) next_id: u64,
     /// How long the last one waited for a slot, or gave up after.
     pub(super) waited: Duration,
@@ -54,7 +75,7 @@ impl Taken {
 }
 
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct Waiting<T> {
     pub(super) id: u64,
     pub(super) want: Want,
     /// Its virtual time.
@@ -62,10 +83,27 @@ pub(super) struct Waiting {
     pub(super) since: Instant,
     /// Every slot was taken when it came.
     pub(super) for_slot: bool,
-    pub(super) go: oneshot::Sender<Result<Turn, NoTurn>>,
+    pub(super) go: oneshot::Sender<Result<T, NoTurn>>,
 }
 
-impl State {
+impl<T> Default for State<T> {
+    fn default() -> Self {
+        Self {
+            slots_taken: 0,
+            bytes_taken: 0,
+            taken: BTreeMap::new(),
+            locked: BTreeSet::new(),
+            written: HashMap::new(),
+            virtual_time: 0,
+            used: HashMap::new(),
+            waiting: Vec::new(),
+            next_id: 0,
+            waited: Duration::ZERO,
+        }
+    }
+}
+
+impl<T> State<T> {
     /// The one that goes next.
     pub(super) fn next(&self, slots: usize, bytes_max: usize) -> Option<usize> {
         if self.slots_taken >= slots {

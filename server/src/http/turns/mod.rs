@@ -28,35 +28,14 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use self::line::{BASE_COST, State, Waiting};
-
-/// A wish for a turn.
-#[derive(Debug, Clone)]
-pub(super) struct Want {
-    /// Whose turn.
-    pub station: StationNumber,
-    /// What it costs the server, in bytes of its request.
-    pub cost: u64,
-    /// The memory that it takes, in bytes.
-    pub bytes: usize,
-    /// The tables that it writes, by index.
-    pub tables: Arc<[usize]>,
-}
-
-/// Why there is no turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NoTurn {
-    /// The others took all the time that it could wait.
-    Busy,
-    /// Somebody holds a lock on a table that it needs.
-    Locked,
-}
+pub(super) use self::line::{NoTurn, Want};
 
 /// A queue, and the turns that are taken.
 #[derive(Debug)]
 pub(super) struct Turns {
     slots: usize,
     bytes_max: usize,
-    state: Mutex<State>,
+    state: Mutex<State<Turn>>,
 }
 
 /// A turn; it ends when it is dropped.
@@ -96,7 +75,7 @@ impl Turns {
         Arc::new(Self { slots, bytes_max, state: Mutex::default() })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State<Turn>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -151,7 +130,7 @@ impl Turns {
 
     /// A lock on one of these tables was waited for in vain by a turn that began then: on none that was written since.
     fn were_locked(&self, tables: &[usize], began: Instant) {
-        let refused: Vec<Waiting> = {
+        let refused: Vec<Waiting<Turn>> = {
             let mut state = self.state();
             let written_since = |table: &&usize| state.written.get(table).is_some_and(|&written| written > began);
             let locked: Vec<usize> = tables.iter().filter(|table| !written_since(table)).copied().collect();
