@@ -15,15 +15,15 @@ const REDIRECTED = 302;
  */
 
 /**
+ * No headers beyond these two: a server or a proxy of another version need not allow a page any other, and a browser then sends nothing at all.
  * @param {Request} request
  * @returns {RequestInit}
  */
-export function fetchOptions({ method, token, contentType, schema, body }) {
+export function fetchOptions({ method, token, contentType, body }) {
   /** @type {Record<string, string>} */
   const headers = {};
   if (token !== undefined) headers.authorization = `Bearer ${token}`;
   if (contentType !== undefined) headers['content-type'] = contentType;
-  if (schema !== undefined) headers['tidemark-schema'] = schema;
   return {
     method,
     headers,
