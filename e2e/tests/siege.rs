@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use tidemark_e2e::postgres::{Flavour, PgClient};
+use tidemark_e2e::siege::attack::{ATTACKS, Cast};
 use tidemark_e2e::siege::good::Lived;
 use tidemark_e2e::siege::log::Table;
 use tidemark_e2e::siege::peer::{Battle, Drip, End, Fate, Source};
@@ -26,7 +27,7 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 fn the_siege_finds_rows_that_are_lost_doubled_or_nobodys() -> Result<()> {
     let site = Site::start(Flavour::Timescale, &[])?;
     let runtime = runtime()?;
-    let members = runtime.block_on(site.join("one", 1))?;
+    let members = runtime.block_on(site.join("one", 2))?;
     let mut station = Station::new(&members[0], site.schema(), site.address(), Table::Reading)?;
     for _ in 0..3 {
         runtime.block_on(station.push(20))?;
@@ -63,6 +64,37 @@ fn the_siege_finds_rows_that_are_lost_doubled_or_nobodys() -> Result<()> {
         database.batch("DROP TABLE kept")?;
         ensure!(site.check([&station.log].into_iter())? == 60, "after {undo}");
     }
+    // A station that was told of nothing, in either table.
+    let other = members[1].number;
+    for (table, values) in [("reading", "now(), 1, 'x'"), ("remark", "'x'")] {
+        database
+            .batch(&format!("INSERT INTO siege.{table} VALUES (({other}::bigint << 32) + 1, {values}, {other})"))?;
+        let found = site.check([&station.log].into_iter());
+        let says = found.err().map(|error| format!("{error:#}")).unwrap_or_default();
+        let wanted = format!("station {other}: none of its rows of {table} was acknowledged, Rows {{ rows: 1");
+        ensure!(says.contains(&wanted), "{table}: {says:?}");
+        database.batch(&format!("DELETE FROM siege.{table} WHERE station = {other}"))?;
+        ensure!(site.check([&station.log].into_iter())? == 60, "after {table}");
+    }
+    site.end()
+}
+
+#[test]
+fn questions_about_rows_are_asked_while_the_greedy_station_pushes() -> Result<()> {
+    let site = Site::start(Flavour::Timescale, &[])?;
+    let attack = ATTACKS.into_iter().find(|attack| attack.name == "digests").context("there is no such attack")?;
+    runtime()?.block_on(async {
+        let cast = Arc::new(Cast::join(&site).await?);
+        let _pushing = cast.greedy.lock().await;
+        let battle = Arc::new(Battle::new(site.address(), attack.source, now() + Duration::from_secs(60), 1.0));
+        let course = tokio::spawn(attack.begin(Arc::clone(&battle), Arc::clone(&cast)));
+        while !battle.is_over() && !battle.answers().contains_key(&Some(200)) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        course.abort();
+        ensure!(battle.answers().contains_key(&Some(200)), "nothing was asked: {:?}", battle.answers());
+        Ok(())
+    })?;
     site.end()
 }
 
@@ -149,5 +181,13 @@ fn whatever_must_not_be_is_a_fault_of_the_siege() -> Result<()> {
         let faults = outcome.faults(max);
         ensure!(faults.len() == 1 && faults[0].contains(says) && faults[0].starts_with("slow: "), "{says}: {faults:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_deadline_that_no_peer_could_miss_is_told() -> Result<()> {
+    const SHORT: &str = "slow: too short to see whether a peer is there for more than 20s";
+    let (short, long) = (fine(), Outcome { took: Duration::from_secs(21), ..fine() });
+    ensure!(short.to_string().contains(SHORT) && !long.to_string().contains(SHORT), "{short}\n{long}");
     Ok(())
 }

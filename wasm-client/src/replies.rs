@@ -25,7 +25,6 @@ pub fn request(request: &Request) -> JsValue {
         ("url", request.url.as_str().into()),
         ("token", token.map_or(JsValue::UNDEFINED, Into::into)),
         ("contentType", request.content_type.map_or(JsValue::UNDEFINED, Into::into)),
-        ("schema", request.schema.map_or(JsValue::UNDEFINED, |schema| schema.to_hex().into())),
         ("body", bytes(&request.body)),
         ("timeoutMs", count(request.timeout_ms)),
     ])

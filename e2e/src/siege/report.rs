@@ -142,7 +142,13 @@ impl fmt::Display for Outcome {
         if self.ready.unwell > 0 {
             write!(f, "\n    /readyz was not ready {} of {} times", self.ready.unwell, self.ready.asked)?;
         }
-        self.peers.iter().try_for_each(|peers| write!(f, "{peers}"))
+        for peers in &self.peers {
+            write!(f, "{peers}")?;
+            if let Some(bound) = peers.cut_within.filter(|bound| self.took <= *bound) {
+                write!(f, "\n    {}: too short to see whether a peer is there for more than {bound:.0?}", peers.name)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -190,17 +190,18 @@ impl Site {
         rows.collect()
     }
 
-    /// Compares what stations were told with what is upstream, each row once; returns how many rows there are.
+    /// Compares what stations were told with what is upstream, each row once; returns how many rows there are. Rows of
+    /// a station without a log are nobody's.
     ///
     /// # Errors
     /// Names each station that differs.
     pub fn check<'l>(&self, logs: impl Iterator<Item = &'l Log>) -> Result<u64> {
-        let (reading, remark) = (self.count(Table::Reading)?, self.count(Table::Remark)?);
+        let (mut reading, mut remark) = (self.count(Table::Reading)?, self.count(Table::Remark)?);
         let (mut total, mut wrong) = (0, Vec::new());
         for log in logs {
-            let upstream = if log.table() == Table::Reading { &reading } else { &remark };
+            let upstream = if log.table() == Table::Reading { &mut reading } else { &mut remark };
             let (number, acked) = (log.number(), i64::try_from(log.acked())?);
-            let there = upstream.get(&number).copied().unwrap_or_default();
+            let there = upstream.remove(&number).unwrap_or_default();
             let base = i64::from(number) << 32;
             let last = if acked == 0 { 0 } else { base + acked };
             if (there.rows, there.ids, there.last) != (acked, acked, last) || (acked > 0 && there.first != base + 1) {
@@ -211,7 +212,12 @@ impl Site {
             }
             total += log.acked();
         }
-        ensure!(wrong.is_empty(), "lost or doubled:\n{}", wrong.join("\n"));
+        for (table, left) in [(Table::Reading, reading), (Table::Remark, remark)] {
+            wrong.extend(left.iter().map(|(number, there)| {
+                format!("station {number}: none of its rows of {} was acknowledged, {there:?}", table.name())
+            }));
+        }
+        ensure!(wrong.is_empty(), "lost, doubled or nobody's:\n{}", wrong.join("\n"));
         Ok(total)
     }
 

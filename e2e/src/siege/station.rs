@@ -82,7 +82,7 @@ impl Station {
     /// Delivers a batch that was just cut from its log.
     ///
     /// # Errors
-    /// When the server says what no honest station may hear, or takes it not for [`STUCK`].
+    /// When the server says what no honest station may hear, or does not take it in seven minutes.
     pub async fn deliver(&mut self, cut: &Cut) -> Result<Delivery> {
         let began = now();
         let (mut requests, mut asks_first) = (0_u32, false);

@@ -18,9 +18,18 @@ enum Outage {
     Away,
     /// Something in between answers.
     Portal,
+    /// A proxy says that nobody is there.
+    AwayBehindProxy,
 }
 
 impl Outage {
+    const ALL: [Self; 5] = [Self::Refuses, Self::RefusesBatches, Self::Away, Self::Portal, Self::AwayBehindProxy];
+
+    /// Whether no server of ours is met.
+    const fn is_away(self) -> bool {
+        matches!(self, Self::Away | Self::AwayBehindProxy)
+    }
+
     fn answer(self, request: &Request) -> Option<Result<Reply, Failure>> {
         let busy = || Reply { retry_after: Some("2".into()), ..problem(ProblemCode::Unavailable) };
         match self {
@@ -29,6 +38,7 @@ impl Outage {
             Self::RefusesBatches => Some(Ok(busy())),
             Self::Away => Some(Err(Failure { kind: FailureKind::Unreached, message: "connection refused".into() })),
             Self::Portal => Some(Ok(Reply { status: 200, body: b"<html>Welcome".to_vec(), ..Reply::default() })),
+            Self::AwayBehindProxy => Some(Ok(Reply { status: 502, ..Reply::default() })),
         }
     }
 }
@@ -70,7 +80,7 @@ fn through(world: &mut World, outage: Outage, seed: u64) -> Vec<(i64, Request)> 
 
 #[test]
 fn an_outage_of_ten_minutes_costs_three_frames_at_most() {
-    for outage in [Outage::Refuses, Outage::RefusesBatches, Outage::Away, Outage::Portal] {
+    for outage in Outage::ALL {
         for seed in 0..40 {
             let mut world = World::joined();
             write_noise(&mut world);
@@ -81,7 +91,7 @@ fn an_outage_of_ten_minutes_costs_three_frames_at_most() {
             assert!(sent <= 3 * frame, "{outage:?}, seed {seed}: {sent} bytes, a frame has {frame}");
             // Waits of up to 5 minutes, drawn: a dozen tries, each with its question at most. Where nobody is there
             // they are of up to 30 s, and cost nothing.
-            let (requests_max, waited_max_ms) = if outage == Outage::Away { (100, 31_000) } else { (60, 301_000) };
+            let (requests_max, waited_max_ms) = if outage.is_away() { (100, 31_000) } else { (60, 301_000) };
             assert!(during.len() <= requests_max, "{outage:?}, seed {seed}: {} requests", during.len());
             world.assert_in_sync();
             let waited_ms = world.clock.0 - 1_800_000_000_000 - OUTAGE_MS;
@@ -92,7 +102,7 @@ fn an_outage_of_ten_minutes_costs_three_frames_at_most() {
 
 #[test]
 fn no_batch_is_sent_after_a_refusal_before_the_server_has_said_where_it_stands() {
-    for outage in [Outage::Refuses, Outage::RefusesBatches, Outage::Away, Outage::Portal] {
+    for outage in Outage::ALL {
         let mut world = World::joined();
         write_noise(&mut world);
         let during = through(&mut world, outage, 1);

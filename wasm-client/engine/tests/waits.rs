@@ -52,6 +52,39 @@ fn an_engine_says_what_it_waits_for_and_the_file_keeps_it_in_the_programs_words(
     assert_eq!(world.store.status().unwrap().last_error.as_deref(), Some("Some(DatabaseFull)"));
 }
 
+/// The longest of so many waits, in milliseconds, when this is all that is heard.
+fn longest_wait_ms(reply: &Reply) -> i64 {
+    let mut world = World::joined();
+    world.write(1);
+    world.engine = Engine::new(Config::daemon(1));
+    let mut longest = 0;
+    for _ in 0..40 {
+        let now_ms = world.clock.0;
+        let Action::Send(request) = world.engine.next(&mut world.store, now_ms).unwrap() else { panic!() };
+        let heard = world.engine.on_reply(&mut world.store, now_ms, request.id, reply).unwrap();
+        let Event::Failed { retry_at_ms, .. } = heard else { panic!("{heard:?}") };
+        longest = longest.max(retry_at_ms - now_ms);
+        world.clock.0 = retry_at_ms;
+    }
+    longest
+}
+
+#[test]
+fn a_server_that_is_away_behind_a_proxy_is_asked_again_as_soon_as_one_that_is_away() {
+    let said = |status| Reply { status, body: b"<h1>Gateway".to_vec(), ..Reply::default() };
+    for status in [502, 504] {
+        let longest = longest_wait_ms(&said(status));
+        assert!((15_000..=30_000).contains(&longest), "{status}: {longest}");
+        // Unless it says when.
+        let told = longest_wait_ms(&Reply { retry_after: Some("40".into()), ..said(status) });
+        assert!(told >= 100_000, "{status}: {told}");
+    }
+    for status in [500, 503] {
+        let longest = longest_wait_ms(&said(status));
+        assert!(longest >= 100_000, "{status}: {longest}");
+    }
+}
+
 fn reason_of(why: &Trouble) -> Option<UnavailableReason> {
     match why {
         Trouble::Unwell(unwell) => unwell.reason,

@@ -2,6 +2,8 @@
 
 /** Most bytes of a reply (`MESSAGE_BYTES_MAX` of the protocol). */
 const REPLY_BYTES_MAX = 16 << 20;
+/** A body of at most so many bytes costs a server as little as a question. */
+const SMALL_BODY_BYTES = 1 << 10;
 /** Any redirect: the browser does not tell which one it was. */
 const REDIRECTED = 302;
 
@@ -10,20 +12,20 @@ const REDIRECTED = 302;
  * @typedef {{ status: number, retryAfter: string | undefined, body: Uint8Array }} Reply
  * @typedef {{ kind: FailedHow, message: string }} NoReply
  * @typedef {'unreached' | 'timeout' | 'broken'} FailedHow
- *   A browser does not say whether there was a connection. Where nothing but a head was to be sent, it cost the server as good as nothing, and it
- *   is asked again as soon as if there had been none.
+ *   A browser does not say whether there was a connection. Where little more than a head was to be sent, it cost the server as good as nothing, and
+ *   it is asked again as soon as if there had been none.
  */
 
 /**
+ * No headers beyond these two: a server or a proxy of another version need not allow a page any other, and a browser then sends nothing at all.
  * @param {Request} request
  * @returns {RequestInit}
  */
-export function fetchOptions({ method, token, contentType, schema, body }) {
+export function fetchOptions({ method, token, contentType, body }) {
   /** @type {Record<string, string>} */
   const headers = {};
   if (token !== undefined) headers.authorization = `Bearer ${token}`;
   if (contentType !== undefined) headers['content-type'] = contentType;
-  if (schema !== undefined) headers['tidemark-schema'] = schema;
   return {
     method,
     headers,
@@ -60,7 +62,7 @@ export async function exchange(request, ended, world = {}) {
     }
     return { reply: { status: response.status, retryAfter: response.headers.get('retry-after') ?? undefined, body } };
   } catch (error) {
-    const kind = timeout ? 'timeout' : request.method === 'GET' ? 'unreached' : 'broken';
+    const kind = timeout ? 'timeout' : request.method === 'GET' || request.body.length <= SMALL_BODY_BYTES ? 'unreached' : 'broken';
     return { failure: { kind, message: wordsFor(request.url, timeout, error) } };
   } finally {
     clearTimeout(timer);

@@ -84,7 +84,6 @@ export const namesOf = (name) => ({
  * @property {string} url
  * @property {string} [token]
  * @property {string} [contentType]
- * @property {string} [schema] of a frame, the fingerprint of its schema
  * @property {Uint8Array} body
  * @property {number} timeoutMs
  *

@@ -48,6 +48,11 @@ test('a text that the page asks for exists, and no text is left unused', () => {
   }
 });
 
+test('a row that refers to another station’s is not said to have a bad number only', () => {
+  assert.match(en['reject.code.id-range'], /number .* or it refers to a row of another device/);
+  assert.match(ru['reject.code.id-range'], /Номер .* или запись ссылается на строку другого устройства/);
+});
+
 test('every code of a reject, a stop and a failure has its words', () => {
   const types = readFileSync(new URL('../src/index.d.ts', import.meta.url), 'utf8').replace(/\/\*\*.*?\*\//gs, '');
   const literals = block => [...block.matchAll(/'([a-z-]+)'/g)].map(([, literal]) => literal);

@@ -28,6 +28,8 @@ pub struct Cast {
     pub greedy: Mutex<Station>,
     /// Pushes over many connections at once.
     pub many: Mutex<Station>,
+    /// Asks about the many rows it has.
+    pub curious: Mutex<Station>,
     /// Write to the table that is locked.
     pub remarkers: Vec<Mutex<Station>>,
 }
@@ -38,7 +40,7 @@ impl Cast {
     /// # Errors
     /// When the server refuses one.
     pub async fn join(site: &Site) -> Result<Self> {
-        let mut members = site.join("cast", 4 + REMARKERS).await?.into_iter();
+        let mut members = site.join("cast", 5 + REMARKERS).await?.into_iter();
         let server = site.address();
         let mut next = || members.next().context("BUG: as many members as roles");
         let station = |member: &Member, table| Station::new(member, site.schema(), server, table).map(Mutex::new);
@@ -49,6 +51,7 @@ impl Cast {
             bomber: next()?,
             greedy: station(&next()?, Table::Reading)?,
             many: station(&next()?, Table::Reading)?,
+            curious: station(&next()?, Table::Reading)?,
             remarkers: (0..REMARKERS).map(|_| station(&next()?, Table::Remark)).collect::<Result<_>>()?,
         })
     }
@@ -63,8 +66,8 @@ impl Cast {
 
     /// The logs of all that push.
     pub async fn logs(&self) -> Vec<Log> {
-        let mut logs = vec![self.greedy.lock().await.log.clone(), self.many.lock().await.log.clone()];
-        for station in &self.remarkers {
+        let mut logs = Vec::new();
+        for station in [&self.greedy, &self.many, &self.curious].into_iter().chain(&self.remarkers) {
             logs.push(station.lock().await.log.clone());
         }
         logs

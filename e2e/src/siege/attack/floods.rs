@@ -55,7 +55,7 @@ pub(super) async fn codes(battle: Arc<Battle>, cast: Arc<Cast>) -> Result<()> {
 
 /// Questions after the digest of all rows, by a station that has many.
 pub(super) async fn digests(battle: Arc<Battle>, cast: Arc<Cast>) -> Result<()> {
-    let mut station = cast.greedy.lock().await;
+    let mut station = cast.curious.lock().await;
     if station.log.acked() < SURVEYED {
         station.push(SURVEYED).await?;
     }

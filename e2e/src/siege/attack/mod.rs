@@ -26,8 +26,7 @@ pub type Course = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 pub enum Wave {
     /// They hold connections, and are to be cut.
     Holding,
-    /// They send too much or nonsense; and a table is locked, whose stations wait as long as they are told to, which is
-    /// longer when stations were refused in floods just before.
+    /// They send too much or nonsense.
     Sending,
     /// They may do what they do, and take much.
     Taking,
@@ -93,7 +92,7 @@ pub const ATTACKS: [Attack; 18] = [
     attack!("slow-joins", "500 /v1/join, a byte a second", Holding, Source::One, seconds(20), slow::joins),
     attack!("idle", "4,200 kept alive, a GET in 5 s, one address", Holding, Source::One, None, quiet::idle),
     attack!("idle-many", "the same from 40 addresses", Holding, Source::Many(40), None, quiet::idle),
-    attack!("deaf", "500 ask for pages and never read", Holding, Source::Many(20), seconds(60), quiet::deaf),
+    attack!("deaf", "500 ask for pages and never read", Holding, Source::Many(20), seconds(30), quiet::deaf),
     attack!("hasty", "2,000 questions a second, not waiting", Sending, Source::Many(5), None, quiet::hasty),
     attack!("bad-tokens", "640 unknown tokens a second", Sending, Source::Stations, None, floods::tokens),
     attack!("bad-codes", "640 unknown join codes a second", Sending, Source::One, None, floods::codes),
@@ -111,5 +110,5 @@ pub const ATTACKS: [Attack; 18] = [
         greedy::connections
     ),
     attack!("digests", "640 whole digests a second, valid token", Taking, Source::Stations, None, floods::digests),
-    attack!("locked", "a table locked, 20 stations push to it", Sending, Source::Stations, None, locked::table),
+    attack!("locked", "a table locked, 20 stations push to it", Taking, Source::Stations, None, locked::table),
 ];

@@ -49,6 +49,11 @@ pub fn run(plan: &Plan) -> Result<Vec<String>> {
         logs.extend(largest::measure(&site, plan.largest, &storm)?);
     }
     let mut faults = Vec::new();
+    // Before those come that have no such log.
+    match site.check(logs.iter()) {
+        Ok(rows) => println!("{rows} rows of {} stations were acknowledged, and are there once", logs.len()),
+        Err(error) => faults.push(format!("{error:#}")),
+    }
     if plan.comeback > 0 {
         let wanted = comeback::measure(&site, plan.comeback, &storm)?;
         let (rows, ids) =
@@ -56,10 +61,6 @@ pub fn run(plan: &Plan) -> Result<Vec<String>> {
         if (rows, ids) != (wanted as i64, wanted as i64) {
             faults.push(format!("{wanted} rows of stations that came back, {rows} upstream, {ids} different"));
         }
-    }
-    match site.check(logs.iter()) {
-        Ok(rows) => println!("{rows} rows of {} stations were acknowledged, and are there once", logs.len()),
-        Err(error) => faults.push(format!("{error:#}")),
     }
     if site.output().contains("panicked at") {
         faults.push("the server panicked".to_owned());

@@ -33,7 +33,7 @@ struct Settings {
     chunks: i64,
 }
 
-/// Looks at them, and judges them by a server that takes up to so many connections.
+/// Looks at them, and judges them by a server that takes up to so many connections, as one does by default.
 pub(super) async fn points(client: &Client, pool_max: usize) -> Vec<Point> {
     match read(client).await {
         Ok(settings) => judge(&settings, i64::try_from(pool_max).unwrap_or(i64::MAX)),
@@ -104,13 +104,18 @@ fn connections(settings: &Settings, pool_max: i64) -> Point {
     const NAME: &str = "connections";
     let (max, reserved) = (settings.max_connections, settings.reserved_connections);
     let free = max - reserved;
-    let found = format!("max_connections = {max}, {reserved} of them reserved; a server takes up to {pool_max}");
+    let found = format!(
+        "max_connections = {max}, {reserved} of them reserved; judged by a server with the default --pool-max {pool_max}"
+    );
     if free >= pool_max + SPARE_CONNECTIONS {
         return good(NAME, found);
     }
     let wanted = pool_max + reserved + SPARE_CONNECTIONS;
     let fits = (free - SPARE_CONNECTIONS).max(1);
-    warns(NAME, format!("{found}: set max_connections = {wanted} and restart, or start it with --pool-max {fits}"))
+    warns(
+        NAME,
+        format!("{found}: set max_connections = {wanted} and restart, or start the server with --pool-max {fits}"),
+    )
 }
 
 /// One table of locks for all transactions.
@@ -174,6 +179,9 @@ mod tests {
         for point in judge(&well(), 30) {
             assert!(point.good && !point.warns, "{point:?}");
         }
+        // A server may take more, and is not asked.
+        let found = &judge(&well(), 30)[1].found;
+        assert!(found.ends_with("; judged by a server with the default --pool-max 30"), "{found}");
     }
 
     #[test]
@@ -183,7 +191,7 @@ mod tests {
             (Settings { full_page_writes: false, ..well() }, "set full_page_writes = on and reload"),
             (
                 Settings { max_connections: 30, ..well() },
-                "set max_connections = 38 and restart, or start it with --pool-max 22",
+                "set max_connections = 38 and restart, or start the server with --pool-max 22",
             ),
             (Settings { chunks: 4_000, ..well() }, "set max_locks_per_transaction = 320 and restart"),
             (Settings { max_wal_mib: 256, ..well() }, "set max_wal_size = 1024MB and reload"),

@@ -1,9 +1,8 @@
 //! Waiting after failures: exponential, bounded, with full jitter, so that a thousand stations do not come back at
 //! once; and never shorter than the server asked for.
 //!
-//! Where no connection was made the bound is lower: that costs a server nothing, and who tries often is back soon
-//! after it is. The two kinds are counted apart, so that the first refusal after a long outage is waited out as a first
-//! one.
+//! Where no server of ours was met the bound is lower: that costs it nothing, and who tries often is back soon after it
+//! is. The two kinds are counted apart, so that the first refusal after a long outage is waited out as a first one.
 
 use tidemark_core::planted::{Bug, planted};
 

@@ -142,10 +142,13 @@ impl Unwell {
 }
 
 impl Trouble {
-    /// Whether no connection was made.
+    /// Whether no server of ours was met: no connection was made, or a proxy says that there is nobody behind it.
     #[must_use]
     pub const fn is_unreached(&self) -> bool {
-        matches!(self, Self::NoAnswer(Failure { kind: FailureKind::Unreached, .. }))
+        matches!(
+            self,
+            Self::NoAnswer(Failure { kind: FailureKind::Unreached, .. }) | Self::Foreign(Foreign::Status(502 | 504))
+        )
     }
 }
 

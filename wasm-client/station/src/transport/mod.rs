@@ -24,11 +24,16 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 const EXPECT_BYTES_MIN: usize = 256 << 10;
 /// A server, or a proxy before it, that does not answer such a head is sent the body after so long.
 const EXPECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// The status of one that does not let itself be asked.
+const EXPECTATION_FAILED: u16 = 417;
 
 /// The machine's network.
 #[derive(Debug)]
 pub struct HttpTransport {
     agent: Agent,
+    /// Large bodies wait for the server's word. Not once such a request ended without an answer, or in a proxy that
+    /// does not know how: then they would never pass.
+    expects: bool,
     /// Something was sent of the request in hand: there is a connection.
     reached: Arc<AtomicBool>,
 }
@@ -43,21 +48,44 @@ impl HttpTransport {
     /// A transport that keeps its connection between requests.
     #[must_use]
     pub fn new() -> Self {
+        Self::waiting(EXPECT_TIMEOUT)
+    }
+
+    /// One whose large bodies wait this long for the server's word.
+    fn waiting(expect_timeout: Duration) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
             .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_await_100(Some(EXPECT_TIMEOUT))
+            .timeout_await_100(Some(expect_timeout))
             .timeout_recv_response(Some(READ_TIMEOUT))
             .user_agent(concat!("tidemark/", env!("CARGO_PKG_VERSION")))
             .build();
         let reached = Arc::default();
         let connector = early::connector(Arc::clone(&reached));
-        Self { agent: Agent::with_parts(config, connector, DefaultResolver::default()), reached }
+        Self { agent: Agent::with_parts(config, connector, DefaultResolver::default()), expects: true, reached }
     }
 
-    fn exchange(&self, request: &Request) -> Result<Reply, Error> {
+    /// An exchange; a large body waits for the server's word, unless that is known not to work.
+    fn exchange_asking(&mut self, request: &Request) -> Result<Reply, Error> {
+        if !self.expects || request.body.len() < EXPECT_BYTES_MIN {
+            return self.exchange(request, false);
+        }
+        match self.exchange(request, true) {
+            Ok(reply) if reply.status == EXPECTATION_FAILED => {
+                self.expects = false;
+                self.exchange(request, false)
+            }
+            outcome => {
+                self.expects = outcome.is_ok() || !self.reached.load(Ordering::Relaxed);
+                outcome
+            }
+        }
+    }
+
+    fn exchange(&self, request: &Request, expects: bool) -> Result<Reply, Error> {
+        self.reached.store(false, Ordering::Relaxed);
         let timeout = Some(Duration::from_millis(request.timeout_ms));
         let bearer = request.token.as_ref().map(|token| format!("Bearer {}", token.to_hex()));
         let response = match request.method {
@@ -79,7 +107,7 @@ impl HttpTransport {
                 if let Some(schema) = request.schema {
                     post = post.header(SCHEMA_HEADER, schema.to_hex());
                 }
-                if request.body.len() >= EXPECT_BYTES_MIN {
+                if expects {
                     post = post.header("expect", "100-continue");
                 }
                 post.send(&request.body[..])?
@@ -106,8 +134,7 @@ impl Transport for HttpTransport {
     }
 
     fn send(&mut self, request: &Request) -> Result<Reply, Failure> {
-        self.reached.store(false, Ordering::Relaxed);
-        self.exchange(request).map_err(|error| {
+        self.exchange_asking(request).map_err(|error| {
             let kind = match error {
                 _ if !self.reached.load(Ordering::Relaxed) => FailureKind::Unreached,
                 Error::Timeout(_) => FailureKind::Timeout,
@@ -266,12 +293,19 @@ mod tests {
 
     /// A server that reads one upload, and says what it got of it.
     fn taking(before: &'static [u8], quiet: Duration, after: &'static [u8]) -> (String, Receiver<(String, usize)>) {
+        taking_each(vec![(before, quiet, after)])
+    }
+
+    /// The same with a connection after another.
+    fn taking_each(connections: Vec<(&'static [u8], Duration, &'static [u8])>) -> (String, Receiver<(String, usize)>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/v1/push", listener.local_addr().unwrap());
         let (tell, told) = channel();
         std::thread::spawn(move || {
-            let (stream, _) = listener.accept().unwrap();
-            tell.send(read_upload(stream, before, quiet, after)).unwrap();
+            for (before, quiet, after) in connections {
+                let (stream, _) = listener.accept().unwrap();
+                tell.send(read_upload(stream, before, quiet, after)).unwrap();
+            }
         });
         (url, told)
     }
@@ -283,7 +317,8 @@ mod tests {
         const BUSY: &[u8] =
             b"HTTP/1.1 503 Busy\r\nretry-after: 9\r\nconnection: close\r\ncontent-length: 4\r\n\r\nbusy";
         let (url, told) = taking(BUSY, Duration::from_millis(500), b"");
-        let reply = post(url, 8 << 20).unwrap();
+        // However late the server's thread is.
+        let reply = HttpTransport::waiting(Duration::from_secs(15)).send(&request(url, 8 << 20)).unwrap();
         assert_eq!((reply.status, reply.retry_after.as_deref(), &reply.body[..]), (503, Some("9"), &b"busy"[..]));
         let (head, body) = told.recv().unwrap();
         assert!(head.contains("expect: 100-continue\r\n"), "{head}");
@@ -307,6 +342,31 @@ mod tests {
         let (url, told) = taking(b"", Duration::from_secs(10), DONE);
         assert_eq!(post(url, EXPECT_BYTES_MIN - 1).unwrap().status, 200);
         assert!(!told.recv().unwrap().0.contains("expect"));
+    }
+
+    #[test]
+    fn a_proxy_that_cannot_be_asked_before_gets_the_body_without() {
+        const FAILED: &[u8] = b"HTTP/1.1 417 Expectation Failed\r\nconnection: close\r\ncontent-length: 4\r\n\r\nwhat";
+        let (moment, long) = (Duration::from_millis(50), Duration::from_secs(10));
+        // It says so; or it ends without a word.
+        for (first, sends) in [((FAILED, moment, &b""[..]), 1), ((&b""[..], moment, &b""[..]), 2)] {
+            let (url, told) = taking_each(vec![first, (b"", long, DONE), (b"", long, DONE)]);
+            let mut transport = HttpTransport::waiting(Duration::from_secs(15));
+            let request = request(url, EXPECT_BYTES_MIN);
+            for _ in 1..sends {
+                assert_eq!(transport.send(&request).unwrap_err().kind, FailureKind::Broken);
+            }
+            assert_eq!(transport.send(&request).unwrap().status, 200);
+            assert!(told.recv().unwrap().0.contains("expect: 100-continue\r\n"));
+            // Nor is it asked any more.
+            for again in [false, true] {
+                if again {
+                    assert_eq!(transport.send(&request).unwrap().status, 200);
+                }
+                let (head, body) = told.recv().unwrap();
+                assert_eq!((head.contains("expect"), body), (false, EXPECT_BYTES_MIN), "{head}");
+            }
+        }
     }
 
     #[test]

@@ -234,7 +234,7 @@ export default {
   'reject.code.json': 'A value is not valid JSON.',
   'reject.code.timestamp': 'A date is not valid.',
   'reject.code.uuid': 'An identifier is not valid.',
-  'reject.code.id-range': 'The number of the row is out of range.',
+  'reject.code.id-range': 'The number of the row is out of range, or it refers to a row of another device.',
   'reject.code.too-large': 'A value is too large.',
   'reject.code.unknown-table': 'The server does not know this kind of row.',
   'reject.code.clock': 'The date is far off: is the clock of this device right?',

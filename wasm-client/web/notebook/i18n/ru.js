@@ -260,7 +260,7 @@ export default {
   'reject.code.json': 'Значение не является верным JSON.',
   'reject.code.timestamp': 'Неверная дата.',
   'reject.code.uuid': 'Неверный идентификатор.',
-  'reject.code.id-range': 'Номер строки вне допустимых пределов.',
+  'reject.code.id-range': 'Номер строки вне допустимых пределов, или запись ссылается на строку другого устройства.',
   'reject.code.too-large': 'Слишком большое значение.',
   'reject.code.unknown-table': 'Сервер не знает строк такого вида.',
   'reject.code.clock': 'Дата далека от настоящей: верны ли часы устройства?',

@@ -131,7 +131,7 @@ impl<A> Course<A> {
         self.wait(now_ms, wait_ms, retry_after_ms.is_some())
     }
 
-    /// Waits after no connection was made; returns until when.
+    /// Waits after no server of ours was met; returns until when.
     pub(super) fn back_off_unreached(&mut self, now_ms: i64) -> i64 {
         let wait_ms = self.backoff.next_wait_unreached_ms();
         self.wait(now_ms, wait_ms, false)

@@ -271,7 +271,7 @@ impl Engine {
             Heard::On(event) => Ok(event),
             Heard::Failed { why, retry_after_ms } => {
                 self.link.outage.failed();
-                let retry_at_ms = if why.is_unreached() {
+                let retry_at_ms = if why.is_unreached() && retry_after_ms.is_none() {
                     self.course.back_off_unreached(now_ms)
                 } else {
                     self.course.back_off(now_ms, retry_after_ms)
