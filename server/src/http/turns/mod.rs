@@ -23,7 +23,6 @@ mod tests;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tidemark_core::ids::StationNumber;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use tidemark_core::ids::StationNumber;
+
 use super::line::OVERTAKEN_MAX;
 use super::*;
 
