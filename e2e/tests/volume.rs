@@ -10,8 +10,9 @@ use tidemark_e2e::postgres::{Flavour, PostgresCluster};
 use tidemark_e2e::process::{Running, ServerProcess};
 use tidemark_e2e::world::{now, pause};
 
-/// What may vary between two runs.
-const SLACK_KIB: u64 = 16 << 10;
+/// What may vary between two runs: larger batches once it is known that they go, and what the allocator keeps for each
+/// thread that computed. Three hundred thousand rows in memory would be at least twice as much.
+const SLACK_KIB: u64 = 28 << 10;
 
 /// The most memory a process has had resident so far, in KiB, as Linux counts it.
 fn peak_kib(pid: u32) -> Option<u64> {

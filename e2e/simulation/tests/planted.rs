@@ -51,8 +51,8 @@ fn every_planted_bug_is_found_within_500_seeds() {
 #[test]
 fn a_failing_run_shrinks_to_one_that_its_command_repeats() {
     let _alone = alone();
-    let Found { finding, .. } = find(Bug::RejectNotStored).expect("a bug that is found");
-    plant(Some(Bug::RejectNotStored));
+    let Found { finding, .. } = find(Bug::ChunksUncapped).expect("a bug that is found");
+    plant(Some(Bug::ChunksUncapped));
     let simulator = Simulator::default();
     let smallest = shrink(&simulator, finding.clone());
     let again = simulator.run(&smallest.plan).err();

@@ -10,8 +10,8 @@ use super::verdict::Verdict;
 /// Failures in a row that are looked at.
 const FAILURES: usize = 12;
 /// A process that waits 1 s at first and twice as long each time, at random up to that, needs longer for so many but
-/// once in a million outages.
-const TOO_SOON_MS: i64 = 30_000;
+/// once in ten thousand outages. One that waits only as long as a server whose database is away tells it does not.
+const TOO_SOON_MS: i64 = 68_000;
 /// The longest wait where no connection was made, also for who is told that there is no network.
 const UNREACHED_MS: i64 = 60_000;
 
