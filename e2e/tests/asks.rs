@@ -173,7 +173,7 @@ fn a_server_that_refuses_does_not_take_the_batch_and_the_station_hears_why() -> 
     drop(db);
     runtime.block_on(well.shutdown());
     // A server of few means: no body fits.
-    config.http.memory_bytes_max = 8 << 10;
+    config.http.memory_bytes_max = 16 << 10;
     let busy = runtime.block_on(Server::start(config.clone()))?;
     let (address, refused) = counting(busy.addr())?;
     station.run(&["server", &format!("http://{address}")])?.success()?;

@@ -39,8 +39,9 @@ pub struct HttpLimits {
     pub address_connections_max: usize,
     /// Most connections of one token: of a station, or of a reader.
     pub station_connections_max: usize,
-    /// Most memory for what requests bring and ask, in bytes: half of it for bodies while they come, three eighths for
-    /// decoded batches, the rest for surveys. At least twice what a frame may have, or the largest never come through.
+    /// Most memory for what requests bring and ask, in bytes: a quarter of it for bodies while they come, a quarter for
+    /// decoded batches, an eighth for surveys; the rest is for what is made of them on the way to the database.
+    /// At least four times what a frame may have, or the largest never come through.
     pub memory_bytes_max: usize,
     /// Most bodies of one station at once.
     pub station_bodies_max: usize,

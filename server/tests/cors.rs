@@ -155,7 +155,7 @@ async fn every_refusal_can_be_read_by_the_page() {
 #[tokio::test]
 async fn a_busy_and_a_slow_exchange_can_be_read_by_the_page() {
     let http = HttpLimits {
-        memory_bytes_max: 8 << 10,
+        memory_bytes_max: 16 << 10,
         body_idle_timeout: Duration::from_millis(100),
         ..HttpLimits::default()
     };

@@ -53,7 +53,7 @@ async fn slow_clients_do_not_hold_the_server() {
 
 #[tokio::test]
 async fn bodies_in_memory_are_bounded() {
-    let http = HttpLimits { memory_bytes_max: 128 << 10, ..HttpLimits::default() };
+    let http = HttpLimits { memory_bytes_max: 256 << 10, ..HttpLimits::default() };
     let site = site_with(Kind::Memory, http, FrameLimits::DEFAULT).await;
     let mut station = site.join(1).await;
     let head = format!(
@@ -96,7 +96,7 @@ async fn send_on(addr: SocketAddr, head: &str, length: usize) -> (Answer, usize)
 
 #[tokio::test]
 async fn who_is_refused_is_answered_before_the_body_is_read() {
-    let http = HttpLimits { memory_bytes_max: 8 << 10, ..HttpLimits::default() };
+    let http = HttpLimits { memory_bytes_max: 16 << 10, ..HttpLimits::default() };
     let site = site_with(Kind::Memory, http, FrameLimits::DEFAULT).await;
     site.join(1).await;
     let length = FrameLimits::DEFAULT.frame_bytes_max as usize;
@@ -118,7 +118,7 @@ async fn who_is_refused_is_answered_before_the_body_is_read() {
 
 #[tokio::test]
 async fn the_more_are_refused_the_later_they_are_to_come_back() {
-    let http = HttpLimits { memory_bytes_max: 2 << 10, ..HttpLimits::default() };
+    let http = HttpLimits { memory_bytes_max: 4 << 10, ..HttpLimits::default() };
     let site = site_with(Kind::Memory, http, FrameLimits::DEFAULT).await;
     let mut told = Vec::new();
     for station in 1..=61 {

@@ -20,9 +20,9 @@ pub(super) struct LimitArgs {
     /// Most connections of one station.
     #[arg(long, default_value_t = 16, value_name = "N", value_parser = value_parser!(u32).range(1..=1_000_000))]
     station_connections_max: u32,
-    /// Most memory for what requests bring and ask, in MiB: half of it for bodies while they come, three eighths for
-    /// decoded batches, the rest for surveys.
-    #[arg(long, default_value_t = 512, value_name = "MIB", value_parser = value_parser!(u32).range(64..=1_048_576))]
+    /// Most memory for what requests bring and ask, in MiB: a quarter of it for bodies while they come, a quarter for
+    /// decoded batches, an eighth for surveys; the rest is for what is made of them on the way to the database.
+    #[arg(long, default_value_t = 512, value_name = "MIB", value_parser = value_parser!(u32).range(128..=1_048_576))]
     memory_max: u32,
     /// Most batches applied at once, one of each station; half as many of those that write one and the same table.
     #[arg(long, default_value_t = 16, value_name = "N", value_parser = value_parser!(u32).range(1..=1_000))]

@@ -58,8 +58,8 @@ impl Endpoint {
         Self {
             ingest,
             limits,
-            bodies: Memory::new(limits.memory_bytes_max / 2, limits.station_bodies_max),
-            decoding: Turns::new(limits.decodes_max, limits.memory_bytes_max / 8 * 3),
+            bodies: Memory::new(limits.memory_bytes_max / 4, limits.station_bodies_max),
+            decoding: Turns::new(limits.decodes_max, limits.memory_bytes_max / 4),
             applying: Turns::new(limits.applies_max, usize::MAX),
             surveys: Turns::new(limits.surveys_max, limits.memory_bytes_max / 8),
             load: Load::default(),
