@@ -57,7 +57,8 @@ impl PostgresUpstream {
         let (transaction, cursor) = pulse.watch(LOOKUP_SILENCE, begin).await?;
         let number = station.get().cast_signed();
         while let Some(reading) = survey.next_reading() {
-            let read = pulse.watch(self.survey_time, self.read(&transaction, number, &reading, survey));
+            let read =
+                pulse.watch(self.survey_time + LOOKUP_SILENCE, self.read(&transaction, number, &reading, survey));
             match tokio::time::timeout_at(ends, read).await {
                 Ok(read) => read?,
                 // The connection knows that it is still at work, and ends the statement. What was answered by then
