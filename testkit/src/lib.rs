@@ -7,11 +7,14 @@
 //! | [`contract!`] | one suite of tests for several implementations | |
 //! | [`words`] | rules that every command line keeps | |
 //! | [`python`] | the Python of the tests | |
+//! | [`certificates`] | of a server, of its clients, and of who vouches for them | `certificates` |
 //! | [`varied`] | random rows of the schema of every type | `varied` |
 //! | [`postgres`] | PostgreSQL clusters with TimescaleDB or without, private or shared by a run | `postgres` |
 //!
 //! A package takes the features that it needs: the station's tests build no PostgreSQL driver.
 
+#[cfg(feature = "certificates")]
+pub mod certificates;
 pub mod contract;
 #[cfg(feature = "postgres")]
 pub mod postgres;

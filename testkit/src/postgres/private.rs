@@ -61,9 +61,7 @@ impl Private {
 
     /// Sends a signal to every process of the cluster.
     pub(super) fn signal(&self, signal: &str) -> Result<()> {
-        let mut pids = processes_in(&self.data().canonicalize()?)?;
-        // The program that runs it as another user stops with it.
-        pids.extend(self.postmaster.as_ref().map(Child::id));
+        let pids = processes_in(&self.data().canonicalize()?)?;
         let status = Command::new("kill").arg(signal).args(pids.iter().map(u32::to_string)).status()?;
         if pids.is_empty() || !status.success() {
             bail!("no process of PostgreSQL takes {signal}");
@@ -136,12 +134,13 @@ impl Private {
         Ok(())
     }
 
-    /// A program of PostgreSQL, run as the user it wants.
+    /// A program of PostgreSQL, run as the user it wants. The program takes the place of the one that gives it that
+    /// user: none stands beside it that stops when the program is stopped, and does not go on with it.
     fn command(&self, program: &str) -> Command {
         let path = self.bin.join(program);
         let mut command = if self.as_root {
-            let mut command = Command::new("runuser");
-            command.args(["-u", "postgres", "--"]).arg(path);
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid", "postgres", "--regid", "postgres", "--init-groups", "--"]).arg(path);
             command
         } else {
             Command::new(path)
