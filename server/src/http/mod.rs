@@ -16,7 +16,7 @@
 //! | `turns`, `load` | who goes next, and when who is refused comes again |
 //! | `join`, `rejoin`, `push`, `station`, `digest`, `rejects`, `facts`, `reports` | the handlers |
 //! | `health` | whether the server is ready |
-//! | `site` | the field notebook |
+//! | `site`, `page` | the field notebook; the fleet page |
 //! | `cors`, `origin` | pages of other origins |
 //! | `problem` | replies |
 
@@ -37,6 +37,7 @@ mod linger;
 mod load;
 mod memory;
 mod origin;
+mod page;
 mod problem;
 mod push;
 mod rejects;

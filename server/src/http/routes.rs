@@ -10,7 +10,7 @@ use tidemark_core::protocol::{Problem, path};
 
 use super::asked::{Asked, BodyMax};
 use super::problem::{Reply, json};
-use super::{digest, facts, join, push, rejects, rejoin, reports, site, station};
+use super::{digest, facts, join, page, push, rejects, rejoin, reports, site, station};
 use crate::stations::StationRecord;
 
 /// Longest request to join or to rejoin, in bytes: a few hex words.
@@ -86,7 +86,7 @@ const fn below(owns: fn(&str) -> bool, verb: Verb, answers: Answers) -> Route {
 }
 
 /// All routes.
-static ROUTES: [Route; 13] = [
+static ROUTES: [Route; 14] = [
     get(path::HEALTH, Answers::Anyone(|_| Box::pin(async { facts::alive() }))),
     get(path::STARTED, Answers::Anyone(|_| Box::pin(async { facts::alive() }))),
     get(
@@ -119,6 +119,7 @@ static ROUTES: [Route; 13] = [
         Answers::Former(|asked, former| as_json(rejoin::rejoin(asked, former))),
     ),
     below(reports::owns, Verb::Get, Answers::Reader(|asked| Box::pin(reports::report(asked)))),
+    below(page::owns, Verb::Look, Answers::Anyone(|asked| Box::pin(page::page(asked)))),
     below(site::owns, Verb::Look, Answers::Anyone(|asked| Box::pin(async move { facts::notebook(&asked) }))),
 ];
 
