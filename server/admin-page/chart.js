@@ -1,4 +1,4 @@
-/** Changes over time as bars, drawn as SVG. Nothing in it is needed to understand the page: the table below says the same. */
+/** Changes over time as bars, the rejected ones above those applied, drawn as SVG. Nothing in it is needed to understand the page: the table below says the same. */
 import { svg } from './dom.js';
 
 const [HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [280, 64, 12, 12, 34];
@@ -22,12 +22,12 @@ export function bars(buckets, { bucket_ms, from_ms, until_ms, top }) {
   const slots = Math.max(1, Math.floor((until_ms - first) / bucket_ms) + 1);
   return buckets.map(({ at_ms, changes, rejected }) => {
     const slot = Math.floor((at_ms - first) / bucket_ms);
-    return { x: slot / slots, width: 1 / slots, applied: Math.max(0, changes - rejected) / top, rejected: rejected / top };
+    return { x: slot / slots, width: 1 / slots, applied: changes / top, rejected: rejected / top };
   }).filter(({ x }) => x >= 0 && x < 1);
 }
 
 export function chart(buckets, { bucket_ms, from_ms, until_ms, label, number, time }) {
-  const scale = levels(Math.max(...buckets.map(({ changes }) => changes)));
+  const scale = levels(Math.max(...buckets.map(({ changes, rejected }) => changes + rejected)));
   const top = scale.at(-1) || 1;
   const narrow = matchMedia('(max-width: 640px)').matches;
   const width = narrow ? NARROW : WIDE;

@@ -53,6 +53,12 @@ export function ask({ title, body, yes, danger = false, run, focus = null }) {
   });
 }
 
+/** Failures of an act in its own words: `as({ conflict: 'name-taken' })`. */
+export const as = codes => problem => {
+  if (problem instanceof Failure && Object.hasOwn(codes, problem.code)) problem.code = codes[problem.code];
+  throw problem;
+};
+
 /** A field of a form with its label and, below, what it is for. */
 export function field(name, label, { hint = null, ...attributes } = {}) {
   const id = `field-${(count += 1)}`;

@@ -26,11 +26,9 @@ export const icon = name => svg('svg', { class: 'glyph', viewBox: '0 0 24 24', w
 export const badge = state => el('span', { class: 'badge', 'data-state': state },
   Object.hasOwn(ICONS, state) && icon(state), el('span', {}, stateWord(state)));
 
-/** A station's name; it leads to its page where it has a number. */
-export function stationName({ number, name }, attributes = {}) {
-  const text = name === '' || name === null || name === undefined ? t('station.unnamed') : name;
-  return number === null || number === undefined ? bdi(text)
-    : el('a', { href: href(['stations', number]), ...attributes }, bdi(text));
+/** A station's name, which leads to its page: by its number, or by its name while it has none. */
+export function stationName({ number, name }) {
+  return el('a', { href: href(['stations', number ?? name]) }, bdi(name || t('station.unnamed')));
 }
 
 /**

@@ -10,6 +10,7 @@
 //! | [`upstream`] | the database, as the rest of the server sees it |
 //! | [`ledger`] | what it keeps of stations beside their rows: cursors, lineage, rejects, tokens |
 //! | [`stores`] | the databases: PostgreSQL, embedded SQLite |
+//! | [`fleet`] | the stations as operators see them, and what operators do |
 //! | [`survey`] | what is gathered from a station's rows for `POST /v1/digest` |
 //! | [`reports`] | the shrinkage domain: reports on its tables |
 //! | [`stations`], [`rejoin`] | invitations, numbers, tokens; files that go on under another number |
@@ -36,6 +37,7 @@ pub mod database;
 mod descriptors;
 pub mod export;
 mod files;
+pub mod fleet;
 pub mod http;
 pub mod ingest;
 pub mod ledger;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tidemark_core::schema::Schema;
@@ -12,13 +13,17 @@ use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{DatabaseUrl, ServerConfig};
+use crate::fleet::Fleet;
 use crate::http::{Endpoint, serve};
 use crate::ingest::Ingest;
 use crate::notices::Notices;
 use crate::stores::postgres::{self, PostgresUpstream};
 use crate::stores::sqlite::{self, SqliteUpstream};
 use crate::upstream::Upstream;
-use crate::{reports, upkeep};
+use crate::{fleet, reports, upkeep};
+
+/// How long the last write of what was heard may take when the server stops.
+const LAST_WRITE: Duration = Duration::from_secs(3);
 
 /// Starts servers.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +38,8 @@ pub struct RunningServer {
     accepting: JoinHandle<()>,
     expecting: JoinHandle<()>,
     telling: JoinHandle<()>,
+    fleet: Arc<Fleet>,
+    writing: JoinHandle<()>,
     refreshing: Option<JoinHandle<()>>,
     thinning: Option<JoinHandle<()>>,
 }
@@ -144,9 +151,11 @@ impl Server {
             let endpoint = Arc::clone(&endpoint);
             async move { endpoint.expect_stations().await }
         });
+        let fleet = Arc::clone(endpoint.fleet());
+        let writing = fleet::start(&fleet, &upstream);
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(serve(listener, endpoint, stopped));
-        Ok(RunningServer { addr, upstream, stop, accepting, expecting, telling, refreshing, thinning })
+        Ok(RunningServer { addr, upstream, stop, accepting, expecting, telling, fleet, writing, refreshing, thinning })
     }
 }
 
@@ -168,6 +177,10 @@ impl RunningServer {
     pub async fn shutdown(mut self) {
         let _ = self.stop.send(true);
         let _ = (&mut self.accepting).await;
+        self.writing.abort();
+        if let Ok(Err(error)) = tokio::time::timeout(LAST_WRITE, self.fleet.write(self.upstream.as_ref())).await {
+            tracing::debug!("what was heard last of the stations is not written: {error}");
+        }
         self.upstream.put_in_order().await;
     }
 }
@@ -180,7 +193,13 @@ impl fmt::Debug for RunningServer {
 
 impl Drop for RunningServer {
     fn drop(&mut self) {
-        let tasks = [Some(&self.expecting), Some(&self.telling), self.refreshing.as_ref(), self.thinning.as_ref()];
+        let tasks = [
+            Some(&self.expecting),
+            Some(&self.telling),
+            Some(&self.writing),
+            self.refreshing.as_ref(),
+            self.thinning.as_ref(),
+        ];
         for task in tasks.into_iter().flatten() {
             task.abort();
         }

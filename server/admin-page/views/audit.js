@@ -7,11 +7,13 @@ import { button, empty, stationName, table, title } from '../parts.js';
 import { act } from '../words.js';
 
 const PAGE_ACTS = 100;
+/** The server's bound for one answer; a longer list is not refreshed by itself. */
+const AT_ONCE_MAX = 500;
 
 export const audit = {
   title: () => t('nav.audit'),
 
-  load: ({ local }) => get(query('audit', { limit: Math.max(PAGE_ACTS, local.count ?? 0) })),
+  load: ({ local, data }) => (local.count > AT_ONCE_MAX ? data : get(query('audit', { limit: Math.max(PAGE_ACTS, local.count ?? 0) }))),
 
   draw(data, at) {
     const more = () => at.attempt(async () => {
@@ -37,15 +39,9 @@ export function acts(list, { station = true } = {}) {
     key: String(one.id),
     cells: {
       at: date(one.at_ms), operator: bdi(one.operator), act: act(one.act),
-      station: one.station === null ? { content: '', class: 'none' } : stationName({ number: one.station, name: one.station_name ?? t('station.number', { number: String(one.station) }) }),
-      detail: detail(one.detail),
+      station: one.station === null ? { content: '', class: 'none' } : stationName({ number: one.station, name: t('station.number', { number: String(one.station) }) }),
+      detail: one.detail === '' ? { content: '', class: 'none' } : bdi(one.detail),
     },
   })), { label: t('audit.list'), className: 'acts' });
 }
 
-/** What belongs to an act: a word, or facts by name. */
-function detail(of) {
-  if (of === null || of === undefined || of === '') return { content: '', class: 'none' };
-  if (typeof of !== 'object') return bdi(String(of));
-  return Object.entries(of).map(([name, value]) => bdi(`${name}: ${typeof value === 'string' ? value : JSON.stringify(value)} `));
-}

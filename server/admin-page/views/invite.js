@@ -1,6 +1,6 @@
 /** Join codes: for a new station, and for one whose token has ended. */
 import { post } from '../api.js';
-import { ask, field } from '../dialog.js';
+import { as, ask, field } from '../dialog.js';
 import { bdi, el, svg } from '../dom.js';
 import { moment } from '../format.js';
 import { parts, t } from '../i18n/index.js';
@@ -15,7 +15,8 @@ export async function invite(at) {
   const done = await ask({
     title: t('invite.title'), yes: t('invite.yes'), focus: 'name',
     body: [field('name', t('invite.name'), { hint: t('invite.nameHint'), maxlength: 200 }), urlField()],
-    run: async ({ name, url }) => invitation(await post('stations', { name: name.trim(), url: url.trim() || undefined })),
+    run: async ({ name, url }) => invitation(await post('stations', { name: name.trim(), url: url.trim() || undefined })
+      .catch(as({ conflict: 'name-taken', 'bad-request': 'bad-invitation' }))),
   });
   if (done) at.reload();
 }

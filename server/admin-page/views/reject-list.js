@@ -60,7 +60,7 @@ function row(reject, at) {
     else images.set(id, { loading: true });
     at.redraw();
     if (image) return;
-    images.set(id, await get(`rejects/${id}`).catch(problem => {
+    images.set(id, await get(`rejects/${encodeURIComponent(id)}`).catch(problem => {
       if (problem instanceof Failure) return { problem };
       throw problem;
     }));
@@ -105,13 +105,20 @@ async function act(path, rejects, at, more = {}) {
   const names = new Map(rejects.map(({ id, table: of, seq }) => [id, t('rejects.name', { table: of, seq: String(seq) })]));
   at.local.results = results.map(result => ({ ...result, name: names.get(result.id) }));
   at.local.chosen.clear();
+  at.local.count = 0;
   at.say(summary(results));
   await at.reload();
 }
 
-/** It changes nothing that cannot be done again: a row that still does not fit stays a reject. */
-async function replay(chosen, at) {
-  await at.attempt(() => act('rejects/replay', chosen, at));
+/** A row that still does not fit stays a reject: nothing is asked, but whether a date is right that looks wrong. */
+function replay(chosen, at) {
+  const run = ({ ignore_clock } = {}) => act('rejects/replay', chosen, at, { ignore_clock: ignore_clock === 'on' });
+  if (!chosen.some(({ code }) => code === 'clock')) return at.attempt(run);
+  return ask({
+    title: t('replay.title', { n: chosen.length }), yes: t('replay.yes'), run,
+    body: [el('p', {}, t('replay.what')), el('label', { class: 'check' },
+      el('input', { type: 'checkbox', name: 'ignore_clock' }), el('span', {}, t('replay.ignoreClock')))],
+  });
 }
 
 const discard = (chosen, at) => ask({

@@ -7,12 +7,15 @@ import { code as codeWord, CODES } from '../words.js';
 import { rejectList } from './reject-list.js';
 
 const PAGE_REJECTS = 100;
+/** The server's bound for one answer; a longer list is not refreshed by itself. */
+const AT_ONCE_MAX = 500;
 
 export const rejects = {
   title: () => t('nav.rejects'),
 
   /** Again as many as were shown: what was added to the list by and by stays. */
-  async load({ query: asked, local }) {
+  async load({ query: asked, local, data }) {
+    if (local.count > AT_ONCE_MAX) return data;
     const { station, code, state = 'open' } = asked;
     const [first, fleet] = await Promise.all([
       get(query('rejects', { station, code, state, limit: Math.max(PAGE_REJECTS, local.count ?? 0) })),
@@ -33,7 +36,7 @@ export const rejects = {
           choice(t('rejects.byStation'), station, [['', t('rejects.anyStation')], ...stations.map(({ number, name }) => [String(number), `${name} (${number})`])],
             value => to({ station: value })),
           choice(t('rejects.byCode'), code, [['', t('rejects.anyCode')], ...CODES.map(of => [of, `${of}: ${codeWord(of)}`])], value => to({ code: value })),
-          choice(t('rejects.byState'), state, ['open', 'replayed', 'superseded', 'discarded'].map(of => [of, t(`reject.${of}`)]), value => to({ state: value }))),
+          choice(t('rejects.byState'), state, ['open', 'replayed', 'superseded', 'discarded', 'all'].map(of => [of, t(`reject.${of}`)]), value => to({ state: value }))),
         rejectList(data.rejects, at, { none: station || code || state !== 'open' ? t('rejects.noneSuch') : t('rejects.none') }),
         data.more && button(t('list.more'), () => more(data, at), { class: 'wide', id: 'more' })),
     ];

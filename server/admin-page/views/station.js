@@ -1,6 +1,6 @@
 /** One station: how it is, what it sent, what was rejected, what was done, and what can be done. */
 import { get, post } from '../api.js';
-import { ask, field } from '../dialog.js';
+import { as, ask, field } from '../dialog.js';
 import { bdi, el } from '../dom.js';
 import { bytes, date, duration, heardNow, NONE, now_ms, number, offset } from '../format.js';
 import { parts, t } from '../i18n/index.js';
@@ -23,13 +23,14 @@ export const station = {
     const { station: one, pushes, rejects } = data;
     return [
       el('p', { class: 'back' }, el('a', { href: href(['stations']) }, t('station.back'))),
-      el('div', { class: 'head' }, title(bdi(one.name || t('station.unnamed')), ' ', el('small', {}, t('station.number', { number: String(one.number) }))), badge(one.state)),
+      el('div', { class: 'head' }, title(bdi(one.name || t('station.unnamed')), one.number !== null && el('small', {}, ` ${t('station.number', { number: String(one.number) })}`)), badge(one.state)),
       one.state === 'silent' && el('p', { class: 'card lamp', 'data-level': 'danger' }, one.last_contact_ms === null ? t('silent.never')
         : t('station.silent', { duration: duration(now_ms() - one.last_contact_ms) })),
       one.state === 'forked' && el('p', { class: 'card lamp', 'data-level': 'danger' }, t('station.forked')),
+      one.token_ended && one.state !== 'revoked' && el('p', { class: 'card lamp', 'data-level': 'wait' }, t('station.ended')),
       section('station.facts', about(one), actions(one, at)),
       section('station.rejects', rejectList(rejects, at, { station: false, none: t('rejects.noneOf') }),
-        rejects.length >= 50 && el('p', {}, el('a', { href: href(['rejects'], { station: one.number }) }, t('rejects.allOf')))),
+        rejects.length >= 50 && el('p', {}, el('a', { href: href(['rejects'], { station: one.number, state: 'all' }) }, t('rejects.allOf')))),
       section('station.pushes', pushes.length === 0 ? empty(t('station.noPush')) : table(PUSHES(), pushes.map(push), { label: t('station.pushes'), className: 'pushes' })),
       section('station.acts', acts(data.audit, { station: false })),
     ];
@@ -46,6 +47,7 @@ const about = one => facts([
   [t('column.tidemark'), number(one.tidemark)],
   [t('column.clock'), reported(one, one.clock_offset_ms, offset)],
   [t('column.disk'), reported(one, one.free_disk_bytes, bytes)],
+  [t('column.rejects'), one.rejects_open === 0 ? null : number(one.rejects_open)],
   [t('column.schema'), reported(one, one.schema_version, number)],
   [t('column.client'), reported(one, one.client_version, bdi)],
   [t('station.reported'), date(one.reported_at_ms, t('station.notReported'))],
@@ -77,20 +79,28 @@ function actions(one, at) {
     one.state !== 'revoked' && button(t('revoke.button'), () => revoke(one, at), { class: 'danger', id: 'revoke' }));
 }
 
+/** A station that has not joined has a name alone. */
+const act = ({ number: of, name }, what) => `stations/${encodeURIComponent(of ?? name)}/${what}`;
+
 async function rename(one, at) {
   const done = await ask({
     title: t('rename.title'), yes: t('rename.yes'), focus: 'name',
     body: [field('name', t('invite.name'), { hint: t('rename.hint'), maxlength: 200, value: one.name })],
-    run: async ({ name }) => void (await post(`stations/${one.number}/rename`, { name: name.trim() })),
+    run: async ({ name }) => void (await post(act(one, 'rename'), { name: name.trim() })
+      .catch(as({ conflict: 'name-taken', 'bad-request': 'bad-invitation' }))),
   });
-  if (done) finish(at, t('rename.done'));
+  if (!done) return;
+  // Without a number its address has its name.
+  if (one.number === null) at.go(['stations']);
+  finish(at, t('rename.done'));
 }
 
 async function rotate(one, at) {
   const done = await ask({
     title: t('rotate.title'), yes: t('rotate.yes'), danger: one.state !== 'revoked',
     body: [el('p', {}, parts(one.state === 'revoked' ? 'rotate.whatRevoked' : 'rotate.what', { name: bdi(one.name) })), urlField()],
-    run: async ({ url }) => invitation(await post(`stations/${one.number}/rotate`, { url: url.trim() || undefined })),
+    run: async ({ url }) => invitation(await post(act(one, 'rotate'), { url: url.trim() || undefined })
+      .catch(as({ conflict: 'replaced', 'bad-request': 'bad-invitation' }))),
   });
   if (done) finish(at, t('rotate.done'));
 }
@@ -104,7 +114,7 @@ async function revoke(one, at) {
         el('li', {}, one.pending > 0 ? t('revoke.pending', { n: one.pending }) : t('revoke.unsent')),
         el('li', {}, t('revoke.rows')), el('li', {}, t('revoke.back'))),
     ],
-    run: async () => void (await post(`stations/${one.number}/revoke`)),
+    run: async () => void (await post(act(one, 'revoke'))),
   });
   if (done) finish(at, t('revoke.done'));
 }

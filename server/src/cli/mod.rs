@@ -12,6 +12,7 @@ mod limits;
 mod log;
 mod manual;
 mod migrate;
+mod operator;
 mod place;
 mod reader;
 mod rejects;
@@ -60,6 +61,9 @@ enum Command {
     /// Let programs read reports over HTTP.
     #[command(subcommand)]
     Reader(reader::ReaderCommand),
+    /// Let people look at the stations and act on them, at /admin and over HTTP.
+    #[command(subcommand)]
+    Operator(operator::OperatorCommand),
     /// What is in the database, and how large it is.
     Info(Look),
     /// Whether a server could work with the database, point by point; exits 1 when not.
@@ -103,6 +107,7 @@ pub fn main() -> ExitCode {
             Command::Rejects(command) => rejects::run(command).await,
             Command::Report(command) => report::run(command).await,
             Command::Reader(command) => reader::run(command).await,
+            Command::Operator(command) => operator::run(command).await,
             Command::Info(look) => admin::show_info(look).await,
             Command::Test(look) => admin::test(look).await,
             Command::Timescale(look) => admin::timescale(look).await,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 
+use super::admin;
 use super::cors::Cors;
 use super::health::Health;
 use super::load::Load;
@@ -16,6 +17,7 @@ use super::stopping::Stopping;
 use super::tokens::{self, Attempts, Tokens};
 use super::turns::Turns;
 use crate::bounds::HttpLimits;
+use crate::fleet::Fleet;
 use crate::ingest::Ingest;
 use crate::panics::Panics;
 
@@ -44,6 +46,10 @@ pub struct Endpoint {
     /// Whether the server is being stopped.
     pub(super) stopping: Stopping,
     pub(super) health: Health,
+    /// What was heard of stations.
+    pub(super) fleet: Arc<Fleet>,
+    /// The turns of operators.
+    pub(super) operators: admin::Turns,
     /// The web pages of other origins that may read the answers.
     pub(super) cors: Cors,
     /// The field notebook.
@@ -55,6 +61,7 @@ impl Endpoint {
     #[must_use]
     pub fn new(ingest: Arc<Ingest>, limits: HttpLimits) -> Self {
         let attempts = Attempts { burst: limits.attempts_max, per_second: limits.attempts_per_second };
+        let fleet = Arc::new(Fleet::new(ingest.clock().now_ms()));
         Self {
             ingest,
             limits,
@@ -66,6 +73,8 @@ impl Endpoint {
             tokens: Tokens::new(attempts),
             stopping: Stopping::default(),
             health: Health::default(),
+            fleet,
+            operators: admin::Turns::default(),
             cors: Cors::default(),
             site: Arc::default(),
         }
@@ -97,6 +106,12 @@ impl Endpoint {
             };
             tokio::time::sleep(again).await;
         }
+    }
+
+    /// What was heard of stations and is not written yet.
+    #[must_use]
+    pub const fn fleet(&self) -> &Arc<Fleet> {
+        &self.fleet
     }
 
     /// The panics of this program while it answered.

@@ -14,18 +14,21 @@
 //! | `asked`, `body`, `memory` | a request and its body, within the bounds of time and memory |
 //! | `caller`, `tokens` | whose it is |
 //! | `turns`, `load` | who goes next, and when who is refused comes again |
-//! | `join`, `rejoin`, `push`, `station`, `digest`, `rejects`, `facts`, `reports` | the handlers |
+//! | `join`, `rejoin`, `push`, `station`, `contact`, `digest`, `rejects`, `facts`, `reports` | the handlers |
+//! | `admin` | what operators ask and do |
 //! | `health` | whether the server is ready |
 //! | `site`, `page` | the field notebook; the fleet page |
 //! | `cors`, `origin` | pages of other origins |
 //! | `problem` | replies |
 
 mod address;
+mod admin;
 mod asked;
 mod body;
 mod caller;
 mod closings;
 mod connections;
+mod contact;
 mod cors;
 mod deadline;
 mod digest;

@@ -5,8 +5,9 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
-use tidemark_core::protocol::{Problem, ProblemCode};
+use tidemark_core::protocol::Problem;
 
+use super::admin::nothing_here;
 use super::asked::Asked;
 use super::problem::Reply;
 use super::site::{Site, redirect};
@@ -36,16 +37,23 @@ pub(super) fn owns(path: &str) -> bool {
 /// A file of the page.
 ///
 /// # Errors
-/// When there is no such file, or no operator.
+/// When there is no such file, or no operator; when nobody can tell whether there is one.
 pub(super) async fn page(asked: Asked<'_>) -> Result<Reply, Problem> {
-    let missing = || Problem::new(ProblemCode::NotFound, "there is nothing here");
+    let (endpoint, now_ms) = (asked.endpoint, asked.endpoint.ingest.clock().now_ms());
+    match endpoint.operators.is_on(endpoint, now_ms).await {
+        Ok(true) => {}
+        Ok(false) => return Err(nothing_here()),
+        // A page that says that the database is away is worth more than none.
+        Err(problem) if !endpoint.operators.was_on() => return Err(problem),
+        Err(_) => {}
+    }
     let path = asked.request.uri().path();
     let Some(below) = path.strip_prefix(MOUNT) else {
         return Ok(redirect(&MOUNT[1..]));
     };
     let name = percent_decode_str(below).decode_utf8_lossy();
     let name = if name.is_empty() { INDEX } else { &*name };
-    PAGE.served(name, asked.request.headers(), POLICY).ok_or_else(missing)
+    PAGE.served(name, asked.request.headers(), POLICY).ok_or_else(nothing_here)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use super::endpoint::Endpoint;
 use super::memory::Holder;
 use super::turns::{NoTurn, Turn, Want};
 use crate::ingest::{Decoded, ROW_BYTES};
+use crate::ledger::fleet::Pushed;
 use crate::stations::StationRecord;
 
 /// Refuses while a batch would wait for its turn in vain; before it is read, and before a station that asks where it
@@ -54,6 +55,7 @@ async fn judge_schema(asked: &Asked<'_>) -> Result<(), Problem> {
 pub(super) async fn push(mut asked: Asked<'_>, station: Arc<StationRecord>) -> Result<PushReply, Problem> {
     let endpoint = asked.endpoint;
     let number = number_of(&station)?;
+    let began = Instant::now();
     admit(endpoint)?;
     judge_schema(&asked).await?;
     let held = asked.body(Holder::Station(number)).await?;
@@ -62,13 +64,27 @@ pub(super) async fn push(mut asked: Asked<'_>, station: Arc<StationRecord>) -> R
     let (job, memory) = decode(endpoint, number, held, until).await?;
     let want = Want { station: number, cost, bytes: 0, tables: job.tables() };
     let turn = endpoint.applying.turn(want, until).await.map_err(no_turn)?;
+    let (first_seq, count) = (job.batch.first_seq, job.batch.order.len() as u64);
     let ingest = Arc::clone(&endpoint.ingest);
+    let fleet = Arc::clone(&endpoint.fleet);
     // A task of its own: a client that hangs up drops this request, and must not cut a transaction in half.
     let applying = tokio::spawn(async move {
         let (turn, _memory) = (turn, memory);
         let applied = ingest.apply(job).await;
         match &applied {
-            Ok(_) => turn.went_through(),
+            Ok(reply) => {
+                turn.went_through();
+                fleet.pushed(Pushed {
+                    station: number,
+                    at_ms: ingest.clock().now_ms(),
+                    first_seq,
+                    last_seq: first_seq + count.saturating_sub(1),
+                    applied: reply.applied.into(),
+                    rejected: reply.rejected.len() as u64,
+                    bytes: cost,
+                    ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+                });
+            }
             Err(problem) if problem.reason == Some(UnavailableReason::DatabaseLocked) => turn.was_locked(),
             Err(_) => {}
         }
