@@ -94,12 +94,12 @@ function draw(fresh = false) {
   const content = !view ? [title(t('app.nowhere')), el('p', {}, el('a', { href: href(['stations']) }, t('station.back')))]
     : [problem && failed(problem), data ? view.draw(data, now) : !problem && [title(words), el('p', { class: 'quiet', role: 'status' }, t('app.loading'))],
       problem && !data && el('div', { class: 'actions' }, button(t('app.again'), load))];
+  // The heading that says "loading" gives way to that of the view, and its focus goes on.
+  const arriving = fresh || document.activeElement?.id === 'title';
   if (fresh) nodes.main.replaceChildren();
   show(nodes.main, content);
-  if (fresh) {
-    scrollTo(0, 0);
-    (document.getElementById('title') ?? nodes.main).focus({ preventScroll: true });
-  }
+  if (fresh) scrollTo(0, 0);
+  if (arriving) (document.getElementById('title') ?? nodes.main).focus({ preventScroll: true });
   nodes.fresh.textContent = !now.heard_ms ? '' : t(problem ? 'app.stale' : 'app.fresh', { time: clock(now.heard_ms) });
 }
 

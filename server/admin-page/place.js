@@ -4,9 +4,18 @@
 export function parse(hash) {
   const [path, search = ''] = hash.replace(/^#\/?/, '').split('?');
   return {
-    parts: path.split('/').filter(Boolean).map(part => decodeURIComponent(part)),
+    parts: path.split('/').filter(Boolean).map(text),
     query: Object.fromEntries(new URLSearchParams(search)),
   };
+}
+
+/** A part as text; what is none stands for itself. */
+function text(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 /** The reverse; what is empty is left out. */

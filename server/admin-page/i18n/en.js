@@ -191,6 +191,8 @@ export default {
   'rejects.hide': 'Hide',
   'rejects.showOf': 'Values of {name}',
   'rejects.hideOf': 'Hide the values of {name}',
+  'rejects.empty': 'Without a value:',
+  'rejects.local': '({id} at the station)',
   'rejects.noImage': 'Its values stayed at the station.',
   'rejects.replay': 'Replay',
   'rejects.discard': 'Discard …',

@@ -191,6 +191,8 @@ export default {
   'rejects.hide': 'Скрыть',
   'rejects.showOf': 'Значения: {name}',
   'rejects.hideOf': 'Скрыть значения: {name}',
+  'rejects.empty': 'Без значения:',
+  'rejects.local': '({id} на станции)',
   'rejects.noImage': 'Значения остались на станции.',
   'rejects.replay': 'Применить снова',
   'rejects.discard': 'Отказаться …',

@@ -72,7 +72,8 @@ function row(reject, at) {
       choose: state === 'open' && el('label', { class: 'check' },
         el('input', { type: 'checkbox', 'aria-label': t('rejects.chooseOne', { name }), '.checked': chosen.has(id), onchange: choose })),
       station: stationName({ number: reject.station, name: reject.station_name }),
-      row: [bdi(`${of}${key === null || key === undefined ? '' : ` ${key}`}`), el('small', {}, ` ${op(reject.op)}, ${t('rejects.seq', { seq: String(seq) })}`)],
+      row: [bdi(`${of}${key === null ? '' : ` ${key}`}`), key !== null && local(key, reject.station),
+        el('small', {}, ` ${op(reject.op)}, ${t('rejects.seq', { seq: String(seq) })}`)],
       why: [el('span', {}, codeWord(code)), ' ', el('small', {}, el('code', {}, code))],
       at: date(at_ms),
       state: el('span', { class: 'badge', 'data-state': `reject-${state}` }, rejectState(state)),
@@ -92,8 +93,16 @@ function shown(reject, message) {
   return el('div', { class: 'image' },
     el('p', {}, el('bdi', { lang: 'en' }, message)),
     values === null ? el('p', {}, image === null || image === undefined ? t('rejects.noImage') : bdi(JSON.stringify(image)))
-      : el('dl', {}, values.map(([column, value]) => el('div', {}, el('dt', {}, bdi(column)),
-        el('dd', {}, value === null ? el('span', { class: 'none' }, 'NULL') : bdi(typeof value === 'string' ? value : JSON.stringify(value)))))));
+      : [el('dl', {}, values.filter(([, value]) => value !== null).map(([column, value]) => el('div', {}, el('dt', {}, bdi(column)),
+        el('dd', {}, bdi(typeof value === 'string' ? value : JSON.stringify(value)), local(value, reject.station))))),
+      values.some(([, value]) => value === null) && el('p', { class: 'quiet' }, t('rejects.empty'), ' ',
+        values.filter(([, value]) => value === null).map(([column], at) => [at > 0 && ', ', bdi(column)]))]);
+}
+
+/** An id as the station has it: upstream it lies in the block of its number. */
+function local(value, station) {
+  const id = Number(value) - station * 2 ** 32;
+  return Number.isInteger(id) && id > 0 && id < 2 ** 32 && el('small', {}, ` ${t('rejects.local', { id: String(id) })}`);
 }
 
 async function act(path, rejects, at, more = {}) {
