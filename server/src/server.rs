@@ -40,6 +40,7 @@ pub struct RunningServer {
     telling: JoinHandle<()>,
     fleet: Arc<Fleet>,
     writing: JoinHandle<()>,
+    forgetting: JoinHandle<()>,
     refreshing: Option<JoinHandle<()>>,
     thinning: Option<JoinHandle<()>>,
 }
@@ -138,6 +139,7 @@ impl Server {
         let addr = listener.local_addr()?;
         tracing::info!("upstream: {}", upstream.describe());
         let refreshing = reports::refresh::start(&upstream, config.reports_every);
+        let forgetting = fleet::thinning::start(&upstream, &clock);
         let thinning = upkeep::start(&upstream, &clock, config.keep);
         let ingest =
             Ingest::new(Arc::clone(&upstream), Arc::clone(&config.schema), config.window, config.limits, clock)
@@ -155,7 +157,19 @@ impl Server {
         let writing = fleet::start(&fleet, &upstream);
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(serve(listener, endpoint, stopped));
-        Ok(RunningServer { addr, upstream, stop, accepting, expecting, telling, fleet, writing, refreshing, thinning })
+        Ok(RunningServer {
+            addr,
+            upstream,
+            stop,
+            accepting,
+            expecting,
+            telling,
+            fleet,
+            writing,
+            forgetting,
+            refreshing,
+            thinning,
+        })
     }
 }
 
@@ -197,6 +211,7 @@ impl Drop for RunningServer {
             Some(&self.expecting),
             Some(&self.telling),
             Some(&self.writing),
+            Some(&self.forgetting),
             self.refreshing.as_ref(),
             self.thinning.as_ref(),
         ];

@@ -236,7 +236,7 @@ async fn a_schema_grows_by_tables_and_nullable_columns() {
         };
         assert_eq!(sorted(&url), sorted(&fresh));
         client.batch_execute("DELETE FROM field.site").await.unwrap();
-        postgres::down(&mut connect(&url).await, 6, false).await.unwrap();
+        postgres::down(&mut connect(&url).await, 7, false).await.unwrap();
         assert_eq!(cluster.dump(&url), before);
     }
 }
@@ -420,12 +420,12 @@ fn the_embedded_upstream_has_the_same_verbs() {
     assert!(sqlite::up(&mut connection, &field()).unwrap().is_empty());
     let before = tables(&connection);
     assert_eq!(sqlite::up(&mut connection, &grown()).unwrap(), ["derived:field:v2"]);
-    assert_eq!(sqlite::down(&mut connection, 6, false).unwrap(), ["derived:field:v2"]);
+    assert_eq!(sqlite::down(&mut connection, 7, false).unwrap(), ["derived:field:v2"]);
     assert_eq!(tables(&connection), before);
     connection.execute_batch("INSERT INTO site (id, name) VALUES (1, 's')").unwrap();
     let error = sqlite::down(&mut connection, 0, false).unwrap_err();
     assert!(matches!(&error, MigrateError::HoldsRows(tables) if tables == &["\"site\""]), "{error}");
-    assert_eq!(sqlite::status(&mut connection, &field()).unwrap().applied.len(), 6);
+    assert_eq!(sqlite::status(&mut connection, &field()).unwrap().applied.len(), 7);
     connection.execute_batch("UPDATE tidemark_migration SET checksum = 'x' WHERE position = 1").unwrap();
     assert!(
         matches!(sqlite::up(&mut connection, &field()), Err(MigrateError::Edited { name, .. }) if name == "0001_tidemark")
@@ -457,7 +457,7 @@ fn runners_at_once_on_one_embedded_file() {
             .collect();
         runners.into_iter().flat_map(|runner| runner.join().unwrap()).collect()
     });
-    assert_eq!(done.len(), 6, "{done:?}");
+    assert_eq!(done.len(), 7, "{done:?}");
 }
 
 #[tokio::test]
@@ -498,7 +498,7 @@ async fn reports_come_with_the_shrinkage_tables_whatever_their_version() {
     assert_eq!(sqlite::up(&mut connection, &newer).unwrap(), ["derived:shrinkage:v2"]);
     let counted = "SELECT count(*) FROM tidemark_reports_products";
     assert_eq!(connection.query_row(counted, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
-    assert_eq!(sqlite::down(&mut connection, 0, false).unwrap().len(), 8);
+    assert_eq!(sqlite::down(&mut connection, 0, false).unwrap().len(), 9);
 }
 
 /// Rows from before `upkeep`, as text that both dialects take: station 1 was replaced by 2, and 3 goes on beside 2.

@@ -9,9 +9,11 @@ mod export;
 mod import;
 mod invitation;
 mod limits;
+mod listed;
 mod log;
 mod manual;
 mod migrate;
+mod noted;
 mod operator;
 mod place;
 mod reader;
@@ -45,7 +47,7 @@ enum Command {
     /// Make, check or take away the database's tables.
     #[command(subcommand)]
     Migrate(migrate::MigrateCommand),
-    /// Invite, list and revoke stations.
+    /// Invite, list, rename and revoke stations.
     #[command(subcommand)]
     Station(station::StationCommand),
     /// Apply a bundle that a station exported, and write the receipt for it.

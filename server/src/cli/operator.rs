@@ -5,13 +5,12 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use tidemark_core::value::hex;
 
+use super::noted::note;
 use super::place::{Look, Place, checked_name};
 use super::terminal::{print_json, print_table, shown_ms};
 use crate::clock::{Clock as _, SystemClock, random_bytes};
 use crate::fleet::acts::{COMMAND_LINE, words};
-use crate::ledger::operators::NewAct;
 use crate::stations::secret_hash;
-use crate::upstream::Upstream;
 
 #[derive(Subcommand)]
 pub(super) enum OperatorCommand {
@@ -37,12 +36,6 @@ pub(super) async fn run(command: OperatorCommand) -> anyhow::Result<()> {
         OperatorCommand::List(look) => list(&look).await,
         OperatorCommand::Revoke(args) => revoke(&args).await,
     }
-}
-
-async fn note(upstream: &dyn Upstream, act: &'static str, name: &str) -> anyhow::Result<()> {
-    let (operator, detail) = (COMMAND_LINE.to_owned(), name.to_owned());
-    let act = NewAct { at_ms: SystemClock.now_ms(), operator, act, station: None, detail };
-    Ok(upstream.note_act(&act).await?)
 }
 
 async fn add(args: &OfName) -> anyhow::Result<()> {

@@ -11,6 +11,9 @@ use crate::upstream::{Transaction, Upstream, transact};
 /// The name under which the audit has what is done by the command line. No operator may have it.
 pub const COMMAND_LINE: &str = "command line";
 
+/// So many changes are named in the audit of one act.
+const CHANGES_SHOWN: usize = 20;
+
 /// The words of acts.
 pub mod words {
     /// A station was invited.
@@ -46,6 +49,14 @@ pub enum RenameOutcome {
     NoSuchStation,
     /// Another station has the name.
     NameTaken,
+}
+
+/// The first few of some changes, for the audit.
+#[must_use]
+pub fn changes(seqs: &[u64]) -> String {
+    let some: Vec<String> = seqs.iter().take(CHANGES_SHOWN).map(u64::to_string).collect();
+    let rest = if seqs.len() > some.len() { format!(" and {} more", seqs.len() - some.len()) } else { String::new() };
+    format!("changes {}{rest}", some.join(", "))
 }
 
 /// An act on a station that was just found or made.

@@ -6,6 +6,7 @@
 //! | `contacts` | contacts in memory, until they are written |
 //! | `pushes` | batches that were applied, until they are written |
 //! | `writer` | the one task that writes both, off the way of a batch |
+//! | [`thinning`] | both are thinned out |
 //! | [`state`] | whether a station is active, silent, forked, revoked or only invited |
 //! | [`view`] | the fleet and one station, put together for those who look |
 //! | [`acts`] | what an operator does, with the row of the audit in the same transaction |
@@ -18,6 +19,7 @@ pub mod invitation;
 pub mod qr;
 mod pushes;
 pub mod state;
+pub mod thinning;
 pub mod view;
 mod writer;
 

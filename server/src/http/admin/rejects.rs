@@ -11,7 +11,7 @@ use tidemark_core::protocol::{Problem, ProblemCode};
 use super::super::asked::Asked;
 use super::super::endpoint::Endpoint;
 use super::words::{Query, bad, body};
-use crate::fleet::acts::words;
+use crate::fleet::acts::{changes, words};
 use crate::ingest::replay::replay_all;
 use crate::ingest::store_problem;
 use crate::ledger::operators::NewAct;
@@ -237,7 +237,7 @@ pub(super) async fn replay(asked: &mut Asked<'_>, by: &str, now_ms: i64) -> Resu
         let done = done.map_err(store_problem)?;
         let detail = format!(
             "{}: replayed {}, superseded {}, still open {}",
-            shown(seqs),
+            changes(seqs),
             done.applied,
             done.superseded,
             done.still_open.len()
@@ -265,7 +265,7 @@ pub(super) async fn discard(asked: &mut Asked<'_>, by: &str, now_ms: i64) -> Res
         let upstream = endpoint.ingest.upstream();
         let closed = upstream.close(station, seqs, RejectState::Discarded, now_ms).await.map_err(store_problem)?;
         let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-        let detail = format!("{}: discarded {}{reason}", shown(seqs), closed.len());
+        let detail = format!("{}: discarded {}{reason}", changes(seqs), closed.len());
         note(endpoint, words::REJECTS_DISCARD, by, station, detail, now_ms).await?;
     }
     let after = states(endpoint, &by_station).await?;
@@ -274,13 +274,6 @@ pub(super) async fn discard(asked: &mut Asked<'_>, by: &str, now_ms: i64) -> Res
         Settled { id, outcome: outcome(of(&before), of(&after)), code: None, message: None }
     };
     Ok(SettledReply { results: ids.into_iter().map(result).collect() })
-}
-
-/// The first few of some changes.
-fn shown(seqs: &[u64]) -> String {
-    let some: Vec<String> = seqs.iter().take(20).map(u64::to_string).collect();
-    let rest = if seqs.len() > some.len() { format!(" and {} more", seqs.len() - some.len()) } else { String::new() };
-    format!("changes {}{rest}", some.join(", "))
 }
 
 async fn note(

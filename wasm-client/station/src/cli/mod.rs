@@ -75,7 +75,7 @@ enum Verb {
     /// Push everything that is in the log now. Exits 75 when the server cannot be reached.
     Push(JsonArgs),
     /// Push in the background until SIGTERM or SIGINT.
-    Run,
+    Run(run::Args),
     /// Say where the server answers now, when it has moved.
     Server(server::Args),
     /// Show where the station stands.
@@ -120,7 +120,7 @@ pub fn main() -> ExitCode {
         Verb::Export(args) => export::run(&db, &args),
         Verb::ImportReceipt(args) => import_receipt::run(&db, &args),
         Verb::Push(args) => push::run(&db, args.json),
-        Verb::Run => run::run(&db),
+        Verb::Run(args) => run::run(&db, &args),
         Verb::Server(args) => server::run(&db, &args),
         Verb::Status(args) => status::run(&db, &args),
         Verb::Log(args) => log::run(&db, &args),
