@@ -31,14 +31,17 @@ function viewOf([section = 'stations', ...rest]) {
   return Object.hasOwn(SECTIONS, section) && rest.length === 0 ? [SECTIONS[section], section] : [null, ''];
 }
 
-/** Goes to where the address says. The same place with other filters keeps what is there until the answer comes. */
-function arrive() {
+/**
+ * Goes to where the address says. The same place with other filters keeps what is there until the answer comes.
+ * `opened`: the browser has just opened the page, and begins where every page begins.
+ */
+function arrive({ opened = false } = {}) {
   const { parts, query } = parse(location.hash);
   const [view, section] = viewOf(parts);
   const same = now !== null && now.view === view && now.parts.join('/') === parts.join('/');
   now = { ...place(parts, query), view, section, data: same ? now.data : null, local: same ? now.local : {}, problem: null, heard_ms: null };
   if (same) delete now.local.count;
-  draw(!same);
+  draw(!same, !same && !opened);
   load();
 }
 
@@ -86,7 +89,7 @@ async function load() {
   draw();
 }
 
-function draw(fresh = false) {
+function draw(fresh = false, focus = false) {
   drawTop();
   const { view, data, problem } = now;
   const words = view ? view.title(data, now) : t('app.nowhere');
@@ -95,7 +98,7 @@ function draw(fresh = false) {
     : [problem && failed(problem), data ? view.draw(data, now) : !problem && [title(words), el('p', { class: 'quiet', role: 'status' }, t('app.loading'))],
       problem && !data && el('div', { class: 'actions' }, button(t('app.again'), load))];
   // The heading that says "loading" gives way to that of the view, and its focus goes on.
-  const arriving = fresh || document.activeElement?.id === 'title';
+  const arriving = focus || document.activeElement?.id === 'title';
   if (fresh) nodes.main.replaceChildren();
   show(nodes.main, content);
   if (fresh) scrollTo(0, 0);
@@ -179,7 +182,7 @@ nodes.skip.addEventListener('click', event => {
 try {
   operator = await session.who();
   if (operator === null) welcome();
-  else arrive();
+  else arrive({ opened: true });
 } catch (problem) {
   if (!(problem instanceof Failure)) throw problem;
   drawTop();
