@@ -17,6 +17,7 @@ mod migrations;
 mod notebook;
 mod operators;
 mod outage;
+mod page;
 mod planner;
 mod program;
 mod references;

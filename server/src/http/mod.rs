@@ -17,7 +17,7 @@
 //! | `join`, `rejoin`, `push`, `station`, `contact`, `digest`, `rejects`, `facts`, `reports` | the handlers |
 //! | `admin` | what operators ask and do |
 //! | `health` | whether the server is ready |
-//! | `site` | the field notebook |
+//! | `site`, `page` | the field notebook; the fleet page |
 //! | `cors`, `origin` | pages of other origins |
 //! | `problem` | replies |
 
@@ -40,6 +40,7 @@ mod linger;
 mod load;
 mod memory;
 mod origin;
+mod page;
 mod problem;
 mod push;
 mod rejects;

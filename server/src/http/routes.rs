@@ -10,7 +10,7 @@ use tidemark_core::protocol::{Problem, path};
 
 use super::asked::{Asked, BodyMax};
 use super::problem::{Reply, json};
-use super::{admin, contact, digest, facts, join, push, rejects, rejoin, reports, site, station};
+use super::{admin, contact, digest, facts, join, page, push, rejects, rejoin, reports, site, station};
 use crate::stations::StationRecord;
 
 /// Longest request to join or to rejoin, in bytes: a few hex words.
@@ -92,7 +92,7 @@ const fn below(owns: fn(&str) -> bool, verb: Verb, answers: Answers) -> Route {
 }
 
 /// All routes.
-static ROUTES: [Route; 15] = [
+static ROUTES: [Route; 16] = [
     get(path::HEALTH, Answers::Anyone(|_| Box::pin(async { facts::alive() }))),
     get(path::STARTED, Answers::Anyone(|_| Box::pin(async { facts::alive() }))),
     get(
@@ -130,6 +130,7 @@ static ROUTES: [Route; 15] = [
         Answers::Former(|asked, former| as_json(rejoin::rejoin(asked, former))),
     ),
     below(reports::owns, Verb::Get, Answers::Reader(|asked| Box::pin(reports::report(asked)))),
+    below(page::owns, Verb::Look, Answers::Anyone(|asked| Box::pin(page::page(asked)))),
     Route {
         at: At::All(admin::owns),
         verb: Verb::Operate,
