@@ -31,7 +31,7 @@ fn number() -> StationNumber {
 
 fn joined() -> Session {
     let mut session = session();
-    let code = JoinCode { url: "http://127.0.0.1:1".into(), secret: [9; 32] }.encode();
+    let code = JoinCode { url: "http://127.0.0.1:1".into(), secret: [9; 32], pin: None }.encode();
     let Begin::Ask(_) = join::ask(&mut session.store, &code, None, Secret([5; 32])).unwrap() else { panic!() };
     let reply = JoinReply { station: number(), name: "alpha".into(), limits: FrameLimits::DEFAULT };
     join::hear(&mut session.store, 0, &answer(200, &reply)).unwrap();
@@ -106,7 +106,7 @@ fn stops_say_what_to_do_in_a_page() {
 fn a_code_that_is_not_taken_says_why_to_programs_and_to_people() {
     let problem = |code: ProblemCode| answer(code.status(), &Problem::new(code, "because"));
     let before = answer(403, &Problem::new(ProblemCode::JoinCodeUsed, "because").joined_before());
-    let code = JoinCode { url: "http://127.0.0.1:1".into(), secret: [9; 32] }.encode();
+    let code = JoinCode { url: "http://127.0.0.1:1".into(), secret: [9; 32], pin: None }.encode();
     let refused = |code: &str, reply: &Reply| -> Failure {
         let mut session = session();
         match join::ask(&mut session.store, code, None, Secret([5; 32])) {

@@ -21,6 +21,7 @@ mod serve;
 mod signal;
 mod span;
 mod station;
+mod tls;
 mod window;
 
 use std::process::ExitCode;
@@ -47,6 +48,9 @@ enum Command {
     /// Invite, list and revoke stations.
     #[command(subcommand)]
     Station(station::StationCommand),
+    /// Make an authority and a certificate of one's own, or show one.
+    #[command(subcommand)]
+    Tls(tls::TlsCommand),
     /// Apply a bundle that a station exported, and write the receipt for it.
     Import(import::ImportArgs),
     /// Write all rows into a new SQLite file, as the system without Tidemark keeps them.
@@ -98,6 +102,7 @@ pub fn main() -> ExitCode {
             Command::Serve(args) => serve::run(args).await,
             Command::Migrate(command) => migrate::run(command).await,
             Command::Station(command) => station::run(command).await,
+            Command::Tls(command) => tls::run(&command),
             Command::Import(args) => import::run(args).await,
             Command::Export(args) => export::run(args).await,
             Command::Rejects(command) => rejects::run(command).await,

@@ -8,13 +8,13 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use tidemark_client::sync::Event;
 
 use super::fatal::Fatal;
+use super::trust::TrustArgs;
 use super::{show, words};
 use crate::clock::now_ms;
 use crate::daemon::{self, Ended, News};
 use crate::entropy;
-use crate::transport::HttpTransport;
 
-pub(super) fn run(db: &Path) -> Result<(), Fatal> {
+pub(super) fn run(db: &Path, trust: &TrustArgs) -> Result<(), Fatal> {
     let mut store = super::file::open_whole(db)?;
     let end = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
@@ -26,7 +26,8 @@ pub(super) fn run(db: &Path) -> Result<(), Fatal> {
     let file = db.display();
     let tell = |text: &str| show::error(&format!("{} {}", show::time(now_ms()), show::one_line(text)));
     tell(&format!("tidemark watches {file}"));
-    let ended = daemon::run(&mut store, entropy::seed()?, HttpTransport::new(), &end, &mut |news| match news {
+    let transport = trust.transport(&store)?;
+    let ended = daemon::run(&mut store, entropy::seed()?, transport, &end, &mut |news| match news {
         News::Event(Event::Acked { tidemark, changes, rejected_here, rejected_by_server }) => {
             let rejected = rejected_here + rejected_by_server;
             let rejected = if rejected > 0 { format!(", {rejected} of them rejected") } else { String::new() };

@@ -1,0 +1,6 @@
+//! TLS of the endpoint: who is let in, renewal while connections stay, and both versions of HTTP within their bounds.
+
+mod http2;
+mod plain;
+mod renewal;
+mod shaking;
