@@ -4,9 +4,10 @@ use rusqlite::Connection;
 use tidemark_client::Secret;
 use tidemark_client::sync::join::{self, Begin};
 use tidemark_client::sync::{Action, Event, Reply, Stop, StopKind};
+use tidemark_client::trust::Trust;
 use tidemark_core::chain::Chain;
 use tidemark_core::ids::StationNumber;
-use tidemark_core::joincode::JoinCode;
+use tidemark_core::joincode::{JoinCode, Pin};
 use tidemark_core::limits::FrameLimits;
 use tidemark_core::protocol::{JoinReply, Problem, ProblemCode, StationReply, UnavailableReason};
 use tidemark_wasm::error::{Code, Failure};
@@ -27,6 +28,16 @@ fn answer(status: u16, body: &impl serde::Serialize) -> Reply {
 
 fn number() -> StationNumber {
     StationNumber::new(3).unwrap()
+}
+
+#[test]
+fn a_code_with_a_pin_is_taken_and_the_pin_passed_over() {
+    let mut session = session();
+    let pin = Some(Pin([7; 32]));
+    let code = JoinCode { url: "https://hq.example".into(), secret: [9; 32], pin }.encode();
+    let Begin::Ask(request) = join::ask(&mut session.store, &code, None, Secret([5; 32])).unwrap() else { panic!() };
+    assert_eq!(request.url, "https://hq.example/v1/join");
+    assert_eq!(session.store.trust().unwrap(), Trust::System);
 }
 
 fn joined() -> Session {

@@ -99,6 +99,10 @@ impl<S: Peer> Deadlined<S> {
         Self { stream, timeout, waiting: None, outgoing }
     }
 
+    pub(super) const fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
     /// Notes what became of a write of `bytes`, and fails when the time to wait is over.
     fn written(
         &mut self,

@@ -22,12 +22,14 @@ async fn a_station_joins_and_pushes_over_tls_and_the_url_says_so() {
     assert_eq!(site.server.url(), format!("https://{}", site.addr));
     let mut station = site.join(1).await;
     assert_eq!(reply(&site.push(1, &frame(&station.cut(&[station.site(1)]))).await).applied, 1);
-    // Who speaks plain HTTP there is not served, and keeps nobody out.
+    // Who speaks plain HTTP there is told so.
     let mut plain = TcpStream::connect(site.addr).await.unwrap();
     plain.write_all(b"GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n").await.unwrap();
     let mut said = Vec::new();
     let _ = tokio::time::timeout(LONG, plain.read_to_end(&mut said)).await.expect("closed");
-    assert!(!said.starts_with(b"HTTP"), "{said:?}");
+    let told = answer_of(&said);
+    assert_eq!((told.status, told.code().as_str()), (400, "bad-request"));
+    assert!(told.json()["detail"].as_str().unwrap().contains("https://"), "{:?}", told.json());
     assert_eq!(request(site.addr, "GET", "/healthz", None, b"").await.status, 200);
 }
 

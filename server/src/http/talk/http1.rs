@@ -19,7 +19,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::ReadBuf;
+use tokio::io::{AsyncWrite, ReadBuf};
 
 use super::{HEAD_BYTES_MAX, Talk, Wire, is_to_close};
 use crate::http::connections::{Busy, Close};
@@ -49,8 +49,12 @@ pub(super) async fn talk(mut stream: impl Wire, talk: &Talk) {
             Err(error) => return tracing::debug!("a connection of {} ended: {error}", talk.seat.address()),
         }
     }
-    // Over TLS it is said that nothing was cut off. Nobody is waited for.
-    let _ = poll_fn(|cx| Pin::new(&mut stream).poll_shutdown(cx)).now_or_never();
+    farewell(&mut stream);
+}
+
+/// Says the end, which over TLS tells that nothing was cut off. Nobody is waited for.
+fn farewell(stream: &mut (impl AsyncWrite + Unpin)) {
+    let _ = poll_fn(|cx| Pin::new(&mut *stream).poll_shutdown(cx)).now_or_never();
 }
 
 /// Waits for a request; its first bytes, or `None` when none comes in time, or the connection has ended or is to.
@@ -119,10 +123,12 @@ async fn serve<S: Wire>(stream: Rewound<S>, talk: &Talk) -> hyper::Result<Option
             _ => Poll::Pending,
         }
     });
-    if !is_idle.await? {
+    let is_idle = is_idle.await?;
+    let mut parts = connection.into_parts();
+    if !is_idle {
+        farewell(parts.io.inner_mut());
         return Ok(None);
     }
-    let parts = connection.into_parts();
     let (early, stream) = parts.io.into_inner().into_inner().into_parts();
     Ok(Some(Rewound::new(if early.is_empty() { parts.read_buf } else { early }, stream)))
 }

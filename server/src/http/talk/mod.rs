@@ -56,7 +56,7 @@ pub(super) async fn talk(stream: TcpStream, tls: Option<&Tls>, endpoint: Arc<End
     let talk = Talk { endpoint, seat, outgoing, is_encrypted: tls.is_some() };
     let Some(tls) = tls else { return http1::talk(stream, &talk).await };
     // In a box: while nobody asks there is none.
-    match Box::pin(shake_hands(tls.acceptor(), stream, &talk)).await {
+    match Box::pin(shake_hands(tls, stream, &talk)).await {
         Some((stream, Spoken::Http1)) => http1::talk(stream, &talk).await,
         Some((stream, Spoken::Http2)) => Box::pin(http2::talk(stream, &talk)).await,
         None => {}
