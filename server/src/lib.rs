@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`server`] | a running server, in this process or as a program |
 //! | [`http`] | the endpoint: requests in, problems or replies out |
+//! | [`tls`] | the certificate that it shows, kept up to date |
 //! | [`ingest`] | from a frame to rows: decoded, judged, planned, applied |
 //! | [`sneakernet`] | bundles carried by hand |
 //! | [`export`] | the way back: all rows in a SQLite file of the old form |
@@ -52,6 +53,7 @@ pub mod sneakernet;
 pub mod stations;
 pub mod stores;
 pub mod survey;
+pub mod tls;
 pub mod upkeep;
 pub mod upstream;
 

@@ -19,6 +19,7 @@ use crate::ingest::Ingest;
 use crate::notices::Notices;
 use crate::stores::postgres::{self, PostgresUpstream};
 use crate::stores::sqlite::{self, SqliteUpstream};
+use crate::tls::Tls;
 use crate::upstream::Upstream;
 use crate::{fleet, reports, upkeep};
 
@@ -33,6 +34,7 @@ pub struct Server;
 /// running requests.
 pub struct RunningServer {
     addr: SocketAddr,
+    tls: Option<Arc<Tls>>,
     upstream: Arc<dyn Upstream>,
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
@@ -41,6 +43,7 @@ pub struct RunningServer {
     fleet: Arc<Fleet>,
     writing: JoinHandle<()>,
     forgetting: JoinHandle<()>,
+    renewing: Option<JoinHandle<()>>,
     refreshing: Option<JoinHandle<()>>,
     thinning: Option<JoinHandle<()>>,
 }
@@ -114,14 +117,28 @@ fn cannot_listen(listen: &str, error: std::io::Error) -> anyhow::Error {
     anyhow::Error::new(error).context(format!("cannot listen on {listen}{hint}"))
 }
 
+/// Refuses plain HTTP where others on the way can read it, unless that was asked for.
+fn check_plain(config: &ServerConfig, addr: SocketAddr) -> anyhow::Result<()> {
+    if config.tls.is_some() || config.plain_http_allowed || addr.ip().to_canonical().is_loopback() {
+        return Ok(());
+    }
+    anyhow::bail!(
+        "{addr} is not on this machine alone, and without TLS others on the way can read tokens and what is pushed. Give a certificate \
+         (--tls-cert FILE --tls-key FILE; `tidemark-server tls make` makes one), or listen on 127.0.0.1 behind a proxy that does TLS, or say \
+         --allow-plain-http where something else keeps the network safe"
+    )
+}
+
 impl Server {
     /// Opens the database, binds the address and serves.
     ///
     /// # Errors
-    /// When the database cannot be used or the address cannot be bound.
+    /// When the database cannot be used, the address cannot be bound or is open to others without TLS, or the
+    /// certificate cannot be served with.
     pub async fn start(config: ServerConfig) -> anyhow::Result<RunningServer> {
         warn_of_few_connections(&config);
         let listener = TcpListener::bind(&config.listen).await.map_err(|error| cannot_listen(&config.listen, error))?;
+        check_plain(&config, listener.local_addr()?)?;
         let upstream = open_upstream(&config).await?;
         Self::serve(listener, upstream, &config, Arc::new(SystemClock))
     }
@@ -129,7 +146,7 @@ impl Server {
     /// Serves an upstream that is open already, on an address that is bound already.
     ///
     /// # Errors
-    /// When the address is not one.
+    /// When the address is not one, is open to others without TLS, or the certificate cannot be served with.
     pub fn serve(
         listener: TcpListener,
         upstream: Arc<dyn Upstream>,
@@ -137,6 +154,9 @@ impl Server {
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<RunningServer> {
         let addr = listener.local_addr()?;
+        check_plain(config, addr)?;
+        let tls = config.tls.clone().map(Tls::open).transpose()?;
+        let renewing = tls.as_ref().map(|tls| tokio::spawn(Tls::watch(Arc::downgrade(tls))));
         tracing::info!("upstream: {}", upstream.describe());
         let refreshing = reports::refresh::start(&upstream, config.reports_every);
         let forgetting = fleet::thinning::start(&upstream, &clock);
@@ -156,9 +176,10 @@ impl Server {
         let fleet = Arc::clone(endpoint.fleet());
         let writing = fleet::start(&fleet, &upstream);
         let (stop, stopped) = watch::channel(false);
-        let accepting = tokio::spawn(serve(listener, endpoint, stopped));
+        let accepting = tokio::spawn(serve(listener, endpoint, tls.clone(), stopped));
         Ok(RunningServer {
             addr,
+            tls,
             upstream,
             stop,
             accepting,
@@ -167,6 +188,7 @@ impl Server {
             fleet,
             writing,
             forgetting,
+            renewing,
             refreshing,
             thinning,
         })
@@ -183,7 +205,15 @@ impl RunningServer {
     /// Its base URL.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.addr)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.addr)
+    }
+
+    /// The certificate it shows: [`Tls::reload`] takes another one without dropping a connection. `None` for plain
+    /// HTTP.
+    #[must_use]
+    pub const fn tls(&self) -> Option<&Arc<Tls>> {
+        self.tls.as_ref()
     }
 
     /// Is not ready any more, takes no more connections once the grace time is over, waits for the running requests,
@@ -207,15 +237,9 @@ impl fmt::Debug for RunningServer {
 
 impl Drop for RunningServer {
     fn drop(&mut self) {
-        let tasks = [
-            Some(&self.expecting),
-            Some(&self.telling),
-            Some(&self.writing),
-            Some(&self.forgetting),
-            self.refreshing.as_ref(),
-            self.thinning.as_ref(),
-        ];
-        for task in tasks.into_iter().flatten() {
+        let always = [&self.expecting, &self.telling, &self.writing, &self.forgetting].map(Some);
+        let upkeep = [&self.renewing, &self.refreshing, &self.thinning].map(Option::as_ref);
+        for task in always.into_iter().chain(upkeep).flatten() {
             task.abort();
         }
     }

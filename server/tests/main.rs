@@ -28,5 +28,6 @@ mod sneakernet;
 mod stopping;
 mod stuck;
 mod survey;
+mod tls;
 mod upkeep;
 mod words;

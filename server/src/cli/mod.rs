@@ -24,6 +24,7 @@ mod serve;
 mod signal;
 mod span;
 mod station;
+mod tls;
 mod window;
 
 use std::process::ExitCode;
@@ -50,6 +51,9 @@ enum Command {
     /// Invite, list, rename and revoke stations.
     #[command(subcommand)]
     Station(station::StationCommand),
+    /// Make an authority and a certificate of one's own, or show one.
+    #[command(subcommand)]
+    Tls(tls::TlsCommand),
     /// Apply a bundle that a station exported, and write the receipt for it.
     Import(import::ImportArgs),
     /// Write all rows into a new SQLite file, as the system without Tidemark keeps them.
@@ -104,6 +108,7 @@ pub fn main() -> ExitCode {
             Command::Serve(args) => serve::run(args).await,
             Command::Migrate(command) => migrate::run(command).await,
             Command::Station(command) => station::run(command).await,
+            Command::Tls(command) => tls::run(&command),
             Command::Import(args) => import::run(args).await,
             Command::Export(args) => export::run(args).await,
             Command::Rejects(command) => rejects::run(command).await,

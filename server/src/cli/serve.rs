@@ -15,6 +15,7 @@ use super::limits::LimitArgs;
 use super::place::{FoundIn, Place};
 use super::signal::Signals;
 use super::span::span_ms;
+use super::tls::{TlsArgs, reload_on_hangup};
 use super::window::WindowArgs;
 use crate::config::{CHUNKS_MAX, DEFAULT_LISTEN, REPORTS_EVERY, STATEMENT_TIMEOUT, ServerConfig};
 use crate::descriptors;
@@ -28,6 +29,8 @@ pub(super) struct ServeArgs {
     /// The address to listen on, 0.0.0.0 for every one of this machine; port 0 takes a free one.
     #[arg(long, default_value = DEFAULT_LISTEN, value_name = "ADDR:PORT", value_parser = address)]
     listen: String,
+    #[command(flatten)]
+    tls: TlsArgs,
     #[command(flatten)]
     window: WindowArgs,
     /// Most changes in one batch; stations cut their logs by it.
@@ -92,7 +95,11 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
         let mut out = std::io::stdout().lock();
         writeln!(out, "listening on {}", server.url()).and_then(|()| out.flush()).context("cannot write to stdout")?;
     }
+    let reloading = server.tls().map(|tls| tokio::spawn(reload_on_hangup(Arc::clone(tls))));
     signals.first().await;
+    if let Some(reloading) = reloading {
+        reloading.abort();
+    }
     tracing::info!("stopping: not ready any more, running requests are finished");
     if let Some(backups) = backups {
         backups.abort();
@@ -114,6 +121,8 @@ async fn start(args: ServeArgs) -> anyhow::Result<(RunningServer, Option<JoinHan
     tracing::info!("schema: {} version {}, from {of}", schema.name(), schema.version());
     config.schema = Arc::new(schema);
     config.listen = args.listen;
+    config.tls = args.tls.files();
+    config.plain_http_allowed = args.tls.allow_plain_http;
     config.http = args.limits.limits();
     config.pool_max = args.pool_max;
     config.limits.rows_max = args.batch_rows_max;

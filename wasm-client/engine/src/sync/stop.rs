@@ -302,8 +302,6 @@ pub(crate) fn stop_of(problem: &Problem) -> Option<Stop> {
         }
         ProblemCode::BadFrame
         | ProblemCode::BadRequest
-        | ProblemCode::Forbidden
-        | ProblemCode::Conflict
         | ProblemCode::Gap
         | ProblemCode::Forked
         | ProblemCode::Moved
