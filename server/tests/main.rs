@@ -25,6 +25,7 @@ mod rejects;
 mod renewed;
 mod reports;
 mod running;
+mod settings;
 mod sneakernet;
 mod stopping;
 mod stuck;

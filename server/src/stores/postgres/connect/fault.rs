@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustls::{AlertDescription, CertificateError};
 
-use super::{failed, message_of};
+use super::driver::{failed, message_of};
 use crate::database::encryption::SslMode;
 use crate::upstream::error::{StoreError, Unavailability};
 

@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use super::{message_of, once};
+use super::driver::message_of;
+use super::once::once;
 use crate::database::PostgresUrl;
 
 /// How long a question may take here.
