@@ -2,7 +2,7 @@
 //!
 //! | file | what lives there |
 //! |---|---|
-//! | `connect`, `connection` | one connection, and what the driver's errors mean; whether one is alive |
+//! | `connect`, `connection` | the way to a server, protected as the URL says; whether a connection is alive |
 //! | `pool` | many, who may have how many, and a transaction on one |
 //! | `transaction` | a transaction: rows of the schema's tables, asked about in `facts` and written in `write` |
 //! | `sql` | the ledger's statements |
@@ -41,9 +41,9 @@ use async_trait::async_trait;
 use tidemark_core::decision::Cursor;
 use tidemark_core::ids::StationNumber;
 
-pub use self::connect::connect;
 use self::connect::failed;
 pub(crate) use self::connect::message_of;
+pub use self::connect::{Leg, Protection, connect, connect_and_tell};
 pub use self::pool::PostgresUpstream;
 pub(crate) use self::pool::work_max;
 use self::pool::{LOOKUP_SILENCE, Purpose};
