@@ -12,8 +12,9 @@ use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{DatabaseUrl, ServerConfig};
-use crate::http::{Endpoint, serve};
+use crate::http::{Endpoint, serve, serve_metrics};
 use crate::ingest::Ingest;
+use crate::metrics::Metrics;
 use crate::notices::Notices;
 use crate::stores::postgres::{self, PostgresUpstream};
 use crate::stores::sqlite::{self, SqliteUpstream};
@@ -32,6 +33,10 @@ pub struct RunningServer {
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
     expecting: JoinHandle<()>,
+    figuring: JoinHandle<()>,
+    /// The listener for metrics, if there is one.
+    scraped: Option<(SocketAddr, JoinHandle<()>)>,
+    metrics: Arc<Metrics>,
     telling: JoinHandle<()>,
     refreshing: Option<JoinHandle<()>>,
     thinning: Option<JoinHandle<()>>,
@@ -106,6 +111,24 @@ fn cannot_listen(listen: &str, error: std::io::Error) -> anyhow::Error {
     anyhow::Error::new(error).context(format!("cannot listen on {listen}{hint}"))
 }
 
+/// Binds the listener for metrics, and serves them there.
+fn scraped(listen: &str, endpoint: &Arc<Endpoint>) -> anyhow::Result<(SocketAddr, JoinHandle<()>)> {
+    let bind = || {
+        let listener = std::net::TcpListener::bind(listen)?;
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener)
+    };
+    let listener = bind().map_err(|error| cannot_listen(listen, error)).context("metrics")?;
+    let addr = listener.local_addr()?;
+    tracing::info!("metrics: http://{addr}/metrics");
+    if !addr.ip().is_loopback() {
+        tracing::warn!(
+            "the metrics at {addr} are for everybody who reaches that address: nobody is asked for a token there"
+        );
+    }
+    Ok((addr, tokio::spawn(serve_metrics(listener, Arc::clone(endpoint)))))
+}
+
 impl Server {
     /// Opens the database, binds the address and serves.
     ///
@@ -130,23 +153,42 @@ impl Server {
     ) -> anyhow::Result<RunningServer> {
         let addr = listener.local_addr()?;
         tracing::info!("upstream: {}", upstream.describe());
-        let refreshing = reports::refresh::start(&upstream, config.reports_every);
         let thinning = upkeep::start(&upstream, &clock, config.keep);
         let ingest =
             Ingest::new(Arc::clone(&upstream), Arc::clone(&config.schema), config.window, config.limits, clock)
                 .with_chunks_max(config.chunks_max);
+        let metrics = Arc::clone(ingest.metrics());
+        let refreshing = reports::refresh::start(&upstream, config.reports_every, &metrics);
         let telling = tokio::spawn(Notices::tell(Arc::downgrade(ingest.notices())));
         let endpoint = Endpoint::new(Arc::new(ingest), config.http)
             .with_origins(config.origins.clone())
+            .with_metrics(config.metrics.clone())
             .with_site(Arc::clone(&config.site));
         let endpoint = Arc::new(endpoint);
         let expecting = tokio::spawn({
             let endpoint = Arc::clone(&endpoint);
             async move { endpoint.expect_stations().await }
         });
+        let figuring = tokio::spawn({
+            let endpoint = Arc::clone(&endpoint);
+            async move { endpoint.refresh_figures().await }
+        });
+        let scraped = config.metrics.listen.as_deref().map(|listen| scraped(listen, &endpoint)).transpose()?;
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(serve(listener, endpoint, stopped));
-        Ok(RunningServer { addr, upstream, stop, accepting, expecting, telling, refreshing, thinning })
+        Ok(RunningServer {
+            addr,
+            upstream,
+            stop,
+            accepting,
+            expecting,
+            figuring,
+            scraped,
+            metrics,
+            telling,
+            refreshing,
+            thinning,
+        })
     }
 }
 
@@ -155,6 +197,18 @@ impl RunningServer {
     #[must_use]
     pub const fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// The address of the listener for metrics, if there is one.
+    #[must_use]
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.scraped.as_ref().map(|(addr, _)| *addr)
+    }
+
+    /// What it counts and measures.
+    #[must_use]
+    pub const fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// Its base URL.
@@ -180,8 +234,9 @@ impl fmt::Debug for RunningServer {
 
 impl Drop for RunningServer {
     fn drop(&mut self) {
-        let tasks = [Some(&self.expecting), Some(&self.telling), self.refreshing.as_ref(), self.thinning.as_ref()];
-        for task in tasks.into_iter().flatten() {
+        let own = [Some(&self.expecting), Some(&self.figuring), Some(&self.telling)];
+        let others = [self.refreshing.as_ref(), self.thinning.as_ref(), self.scraped.as_ref().map(|(_, task)| task)];
+        for task in own.into_iter().chain(others).flatten() {
             task.abort();
         }
     }

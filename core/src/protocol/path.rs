@@ -20,6 +20,8 @@ pub const HISTORY: &str = "/v1/history";
 pub const REJOIN: &str = "/v1/rejoin";
 /// Reports have their names below it.
 pub const REPORTS: &str = "/v1/reports/";
+/// What the server counts and measures, for Prometheus.
+pub const METRICS: &str = "/metrics";
 /// The program runs.
 pub const HEALTH: &str = "/healthz";
 /// The server serves.

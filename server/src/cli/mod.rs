@@ -11,6 +11,7 @@ mod invitation;
 mod limits;
 mod log;
 mod manual;
+mod metrics;
 mod migrate;
 mod place;
 mod reader;

@@ -16,10 +16,13 @@
 //! | `turns`, `load` | who goes next, and when who is refused comes again |
 //! | `join`, `rejoin`, `push`, `station`, `digest`, `rejects`, `facts`, `reports` | the handlers |
 //! | `health` | whether the server is ready |
+//! | `scrape`, `figures` | what is counted and measured, and what of it the database is asked for |
+//! | `access` | the log of requests |
 //! | `site` | the field notebook |
 //! | `cors`, `origin` | pages of other origins |
 //! | `problem` | replies |
 
+mod access;
 mod address;
 mod asked;
 mod body;
@@ -31,6 +34,7 @@ mod deadline;
 mod digest;
 mod endpoint;
 mod facts;
+mod figures;
 mod health;
 mod join;
 mod linger;
@@ -45,6 +49,7 @@ mod reports;
 mod rewound;
 mod router;
 mod routes;
+mod scrape;
 mod serve;
 mod site;
 mod station;
@@ -55,5 +60,6 @@ mod turns;
 
 pub use self::endpoint::{Endpoint, RequestBody};
 pub use self::origin::{Origin, OriginError};
+pub use self::scrape::serve_metrics;
 pub use self::serve::serve;
 pub use self::site::{MOUNT, Site};

@@ -12,12 +12,14 @@ use tidemark_core::protocol::{Problem, ProblemCode, PushReply, SCHEMA_HEADER, Un
 use tidemark_core::schema::Fingerprint;
 use tokio::time::Instant;
 
+use super::access::noted;
 use super::asked::Asked;
 use super::body::Held;
 use super::endpoint::Endpoint;
 use super::memory::Holder;
 use super::turns::{NoTurn, Turn, Want};
 use crate::ingest::{Decoded, ROW_BYTES};
+use crate::metrics::Queue;
 use crate::stations::StationRecord;
 
 /// Refuses while a batch would wait for its turn in vain; before it is read, and before a station that asks where it
@@ -60,8 +62,13 @@ pub(super) async fn push(mut asked: Asked<'_>, station: Arc<StationRecord>) -> R
     let until = Instant::now() + endpoint.limits.turn_timeout;
     let cost = held.bytes.len() as u64;
     let (job, memory) = decode(endpoint, number, held, until).await?;
+    let span = job.batch.span();
+    let (changes, noted) = ((span.first_seq, span.last_seq()), noted(asked.request));
     let want = Want { station: number, cost, bytes: 0, tables: job.tables() };
-    let turn = endpoint.applying.turn(want, until).await.map_err(no_turn)?;
+    let asked_at = Instant::now();
+    let turn = endpoint.applying.turn(want, until).await;
+    endpoint.ingest.metrics().requests.waited(Queue::Apply, asked_at.elapsed());
+    let turn = turn.map_err(no_turn)?;
     let ingest = Arc::clone(&endpoint.ingest);
     // A task of its own: a client that hangs up drops this request, and must not cut a transaction in half.
     let applying = tokio::spawn(async move {
@@ -75,7 +82,9 @@ pub(super) async fn push(mut asked: Asked<'_>, station: Arc<StationRecord>) -> R
         applied
     });
     let applied = applying.await;
-    endpoint.ingest.panics().joined("taking a frame", &number, applied)?
+    let applied = endpoint.ingest.panics().joined("taking a frame", &number, applied)?;
+    noted.pushed(changes, applied.as_ref().ok());
+    applied
 }
 
 /// Decodes a frame in its turn. The memory of the batch is given back with the turn that is returned.
@@ -89,7 +98,10 @@ async fn decode(
     let header = ingest.open(station, &held.bytes)?;
     let schema = ingest.schema_of(header.fingerprint).await?;
     let want = Want { station, cost: held.bytes.len() as u64, bytes: expected_bytes(&header), tables: Arc::default() };
-    let mut turn = endpoint.decoding.turn(want, until).await.map_err(no_turn)?;
+    let asked_at = Instant::now();
+    let turn = endpoint.decoding.turn(want, until).await;
+    ingest.metrics().requests.waited(Queue::Decode, asked_at.elapsed());
+    let mut turn = turn.map_err(no_turn)?;
     let decoding = Arc::clone(ingest);
     let job = tokio::task::spawn_blocking(move || {
         let Held { bytes, share } = held;

@@ -23,7 +23,11 @@ const NEXT_TRY: Duration = Duration::from_millis(100);
 pub async fn serve(listener: TcpListener, endpoint: Arc<Endpoint>, mut stop: watch::Receiver<bool>) {
     bound_kept(&listener);
     let limits = endpoint.limits;
-    let door = Door { connections: Connections::new(limits), endpoint, open: watch::Sender::new(()) };
+    let door = Door {
+        connections: Connections::new(limits, Arc::clone(endpoint.ingest.metrics())),
+        endpoint,
+        open: watch::Sender::new(()),
+    };
     tokio::select! {
         never = door.take_all(&listener) => match never {},
         _ = stop.wait_for(|stop| *stop) => {}

@@ -22,6 +22,7 @@ mod facts;
 mod inspect;
 mod isolate;
 mod pool;
+mod pooled;
 mod probe;
 mod ranges;
 pub mod reports;
@@ -36,6 +37,7 @@ mod write;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use prometheus::core::Collector;
 use tidemark_core::decision::Cursor;
 use tidemark_core::ids::StationNumber;
 
@@ -117,6 +119,10 @@ impl Upstream for PostgresUpstream {
 
     async fn export(&self, export: Export) -> Result<Export, StoreError> {
         self.read_all(export).await
+    }
+
+    fn collectors(&self) -> Vec<Box<dyn Collector>> {
+        vec![Box::new(self.pooled.clone())]
     }
 
     fn reports(&self) -> Option<&dyn ReportStore> {

@@ -1,0 +1,102 @@
+//! What only the database knows of the metrics: asked for by one task, now and then, with a deadline of its own. Nobody
+//! who reads metrics waits for it, and what it found last stays until it finds something else.
+
+use std::time::Duration;
+
+use tidemark_core::ids::StationNumber;
+use tidemark_core::protocol::{Problem, UnavailableReason};
+use tokio::time::{Instant, timeout};
+
+use super::endpoint::Endpoint;
+use crate::ledger::lineage::LineageSummary;
+use crate::ledger::stations::StationSummary;
+use crate::metrics::{DatabaseFigures, FleetFigures, SILENT_AFTER_MS, StationFigures, StationState};
+use crate::panics::caught;
+use crate::upstream::error::StoreError;
+
+/// How long the database may take to answer all of it.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+impl Endpoint {
+    /// Asks for the figures at once and every so often. It never ends.
+    pub async fn refresh_figures(&self) {
+        loop {
+            if let Err(panic) = caught(self.refresh_once()).await {
+                self.ingest.panics().caught("asking for the figures of the metrics", None, &*panic);
+            }
+            self.access.tell_due();
+            tokio::time::sleep(self.metrics.refresh_every).await;
+        }
+    }
+
+    async fn refresh_once(&self) {
+        let began = Instant::now();
+        let metrics = self.ingest.metrics();
+        let ready = timeout(DEADLINE, self.health.ready(&self.ingest)).await;
+        let figures = ready.map_or(DatabaseFigures::default(), |ready| database_figures(&ready));
+        metrics.health.database(figures);
+        let gathered = match figures.is_up {
+            true => timeout(DEADLINE, self.gather()).await.is_ok_and(|gathered| gathered.is_ok()),
+            false => false,
+        };
+        metrics.health.refreshed(self.ingest.clock().now_ms(), began.elapsed(), gathered);
+    }
+
+    async fn gather(&self) -> Result<(), StoreError> {
+        let (upstream, metrics) = (self.ingest.upstream(), self.ingest.metrics());
+        let now_ms = self.ingest.clock().now_ms();
+        let lineages = upstream.lineages().await?;
+        let stations = upstream.stations().await?;
+        let stations = stations.into_iter().map(|station| station_figures(station, &lineages, now_ms)).collect();
+        let rejects_open = upstream.ledger().open_by_code().await?;
+        metrics.set_fleet(&FleetFigures { stations, rejects_open, now_ms }, self.metrics.stations_max);
+        if let Some(reports) = upstream.reports() {
+            let freshness = reports.freshness().await?;
+            let lag_ms = freshness.refreshed_at_ms.map_or(0, |at_ms| now_ms.saturating_sub(at_ms));
+            metrics.health.rollup_lag(if freshness.behind { lag_ms } else { 0 });
+        }
+        Ok(())
+    }
+}
+
+/// What a look at the database says of it.
+fn database_figures(ready: &Result<(), Problem>) -> DatabaseFigures {
+    let reason = ready.as_ref().err().map(|problem| problem.reason);
+    let is_away =
+        matches!(reason, Some(None | Some(UnavailableReason::DatabaseAway | UnavailableReason::DatabaseStarting)));
+    let is_read_only = reason == Some(Some(UnavailableReason::DatabaseReadOnly));
+    DatabaseFigures { is_up: !is_away, is_read_only, is_ready: ready.is_ok() }
+}
+
+/// What is known of one station.
+fn station_figures(station: StationSummary, lineages: &[LineageSummary], now_ms: i64) -> StationFigures {
+    let StationSummary { record, tidemark, updated_at_ms, rejects } = station;
+    let forked_ms = |number: StationNumber| {
+        let lineage = lineages.iter().find(|lineage| lineage.station == number)?;
+        lineage.fork.map(|fork| fork.seen_at_ms)
+    };
+    let last_contact_ms = updated_at_ms.or(record.joined_at_ms);
+    let state = match record.number {
+        _ if record.revoked_at_ms.is_some() => StationState::Revoked,
+        None => StationState::Invited,
+        Some(number) if forked_ms(number).is_some_and(|at_ms| at_ms >= updated_at_ms.unwrap_or(i64::MIN)) => {
+            StationState::Forked
+        }
+        Some(_) if last_contact_ms.is_none_or(|at_ms| now_ms.saturating_sub(at_ms) > SILENT_AFTER_MS) => {
+            StationState::Silent
+        }
+        Some(_) => StationState::Active,
+    };
+    StationFigures {
+        number: record.number,
+        name: record.name,
+        state,
+        last_contact_ms,
+        tidemark,
+        rejects_open: rejects,
+        pending: None,
+        oldest_ms: None,
+        clock_offset_ms: None,
+        free_disk_bytes: None,
+    }
+}
