@@ -69,14 +69,16 @@ impl Reload {
     }
 }
 
-/// Reads a level.
+/// Reads a level. A word that is none would be a part's name, of which everything is logged.
 fn level(text: &str) -> Result<String, String> {
-    let is_empty = text.trim().is_empty();
-    match EnvFilter::builder().parse(text) {
-        Ok(_) if !is_empty => Ok(text.to_owned()),
-        _ => Err("write error, warn, info, debug or trace, or parts of it with commas: info,tidemark_server=debug"
-            .to_owned()),
+    let is_level = |word: &str| {
+        ["error", "warn", "info", "debug", "trace", "off"].iter().any(|level| word.trim().eq_ignore_ascii_case(level))
+    };
+    let is_part = |part: &str| is_level(part.rsplit_once('=').map_or(part, |(_, level)| level));
+    if text.split(',').all(is_part) && EnvFilter::from_str(text).is_ok() {
+        return Ok(text.to_owned());
     }
+    Err("write error, warn, info, debug or trace, or parts of it with commas: info,tidemark_server=debug".to_owned())
 }
 
 /// The filter of a level; that of the variable without one.
@@ -151,7 +153,7 @@ mod tests {
         for good in ["error", "warn", "info", "debug", "trace", "off", "info,tidemark_server::access=off"] {
             assert_eq!(level(good).as_deref(), Ok(good));
         }
-        for bad in ["", " ", "loud", "info,tidemark_server=loud"] {
+        for bad in ["", " ", "loud", "info,loud", "info,tidemark_server=loud", "tidemark_server"] {
             assert!(level(bad).unwrap_err().contains("write error, warn"), "{bad}");
         }
     }
