@@ -12,6 +12,7 @@ use tidemark_server::metrics::MetricsSettings;
 use tidemark_testkit::prometheus::program;
 
 use crate::common::client::{raw, request, request_with};
+use crate::common::cluster::connect;
 use crate::common::site::{Site, reply, site_of, word};
 use crate::common::station::{day, frame};
 use crate::common::stores::Kind;
@@ -146,6 +147,38 @@ async fn a_scrape_says_what_was_pushed_and_refused() {
     said.is("tidemark_stations{state=\"revoked\"}", 1.0);
     said.is("tidemark_stations{state=\"active\"}", 0.0);
     said.is("tidemark_longest_silence_seconds", 3_600.001);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_read_only_or_away_is_said_and_the_figures_of_before_stay() {
+    let site = measured(Kind::PlainPostgres, 0).await;
+    site.join(1).await;
+    let said = Said::by(&site).await;
+    ["tidemark_database_up", "tidemark_ready"].iter().for_each(|series| said.is(series, 1.0));
+    let (url, name) = site.store.url.as_deref().and_then(|url| url.rsplit_once('/')).unwrap();
+    let admin = connect(&format!("{url}/postgres")).await;
+    let all_new = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname";
+    for (setting, up, read_only) in [
+        ("SET default_transaction_read_only = on", 1.0, 1.0),
+        ("RESET default_transaction_read_only", 1.0, 0.0),
+        ("ALLOW_CONNECTIONS false", 0.0, 0.0),
+        ("ALLOW_CONNECTIONS true", 1.0, 0.0),
+    ] {
+        let sql = format!("ALTER DATABASE \"{name}\" {setting}; {all_new} = '{name}'");
+        admin.batch_execute(&sql).await.unwrap();
+        let is_ready = f64::from(u8::from(up == 1.0 && read_only == 0.0));
+        let wanted =
+            [("tidemark_database_up", up), ("tidemark_database_read_only", read_only), ("tidemark_ready", is_ready)];
+        let began = tokio::time::Instant::now();
+        loop {
+            let said = Said::by(&site).await;
+            said.is("tidemark_stations{state=\"active\"}", 1.0);
+            if wanted.iter().all(|(series, value)| said.0[*series] == *value) {
+                break;
+            }
+            assert!(began.elapsed() < Duration::from_secs(20), "{setting}: {wanted:?} of {:#?}", said.0);
+        }
+    }
 }
 
 #[tokio::test]
