@@ -18,6 +18,7 @@
 //! | [`admin`] | what an operator does with the database besides serving |
 //! | [`panics`] | this program's own faults, caught and counted |
 //! | [`notices`] | the log of refusals: one line for each cause and minute |
+//! | [`metrics`] | what is counted and measured, for Prometheus |
 //! | [`config`], [`database`], [`bounds`] | the configuration, the URL of a database, what is bounded |
 //! | [`clock`] | time and randomness |
 //! | [`cli`] | the command line |
@@ -42,6 +43,7 @@ pub mod fleet;
 pub mod http;
 pub mod ingest;
 pub mod ledger;
+pub mod metrics;
 pub mod notices;
 mod offload;
 

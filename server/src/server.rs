@@ -14,8 +14,9 @@ use tokio::task::JoinHandle;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{DatabaseUrl, ServerConfig};
 use crate::fleet::Fleet;
-use crate::http::{Endpoint, serve};
+use crate::http::{Endpoint, serve, serve_metrics};
 use crate::ingest::Ingest;
+use crate::metrics::Metrics;
 use crate::notices::Notices;
 use crate::stores::postgres::{self, PostgresUpstream};
 use crate::stores::sqlite::{self, SqliteUpstream};
@@ -34,18 +35,17 @@ pub struct Server;
 /// running requests.
 pub struct RunningServer {
     addr: SocketAddr,
+    metrics_addr: Option<SocketAddr>,
     tls: Option<Arc<Tls>>,
     upstream: Arc<dyn Upstream>,
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
-    expecting: JoinHandle<()>,
-    telling: JoinHandle<()>,
-    fleet: Arc<Fleet>,
+    /// Writes what is heard of stations.
     writing: JoinHandle<()>,
-    forgetting: JoinHandle<()>,
-    renewing: Option<JoinHandle<()>>,
-    refreshing: Option<JoinHandle<()>>,
-    thinning: Option<JoinHandle<()>>,
+    fleet: Arc<Fleet>,
+    metrics: Arc<Metrics>,
+    /// What goes on beside the requests.
+    tasks: Vec<JoinHandle<()>>,
 }
 
 /// Opens the database of a URL. The embedded one is made and migrated when it is new.
@@ -129,6 +129,24 @@ fn check_plain(config: &ServerConfig, addr: SocketAddr) -> anyhow::Result<()> {
     )
 }
 
+/// Binds the listener for metrics, and serves them there.
+fn scraped(listen: &str, endpoint: &Arc<Endpoint>) -> anyhow::Result<(SocketAddr, JoinHandle<()>)> {
+    let bind = || {
+        let listener = std::net::TcpListener::bind(listen)?;
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener)
+    };
+    let listener = bind().map_err(|error| cannot_listen(listen, error)).context("metrics")?;
+    let addr = listener.local_addr()?;
+    tracing::info!("metrics: http://{addr}/metrics");
+    if !addr.ip().is_loopback() {
+        tracing::warn!(
+            "the metrics at {addr} are for everybody who reaches that address: nobody is asked for a token there"
+        );
+    }
+    Ok((addr, tokio::spawn(serve_metrics(listener, Arc::clone(endpoint)))))
+}
+
 impl Server {
     /// Opens the database, binds the address and serves.
     ///
@@ -158,15 +176,17 @@ impl Server {
         let tls = config.tls.clone().map(Tls::open).transpose()?;
         let renewing = tls.as_ref().map(|tls| tokio::spawn(Tls::watch(Arc::downgrade(tls))));
         tracing::info!("upstream: {}", upstream.describe());
-        let refreshing = reports::refresh::start(&upstream, config.reports_every);
         let forgetting = fleet::thinning::start(&upstream, &clock);
         let thinning = upkeep::start(&upstream, &clock, config.keep);
         let ingest =
             Ingest::new(Arc::clone(&upstream), Arc::clone(&config.schema), config.window, config.limits, clock)
                 .with_chunks_max(config.chunks_max);
+        let metrics = Arc::clone(ingest.metrics());
+        let refreshing = reports::refresh::start(&upstream, config.reports_every, &metrics);
         let telling = tokio::spawn(Notices::tell(Arc::downgrade(ingest.notices())));
         let endpoint = Endpoint::new(Arc::new(ingest), config.http)
             .with_origins(config.origins.clone())
+            .with_metrics(config.metrics.clone())
             .with_site(Arc::clone(&config.site));
         let endpoint = Arc::new(endpoint);
         let expecting = tokio::spawn({
@@ -175,23 +195,17 @@ impl Server {
         });
         let fleet = Arc::clone(endpoint.fleet());
         let writing = fleet::start(&fleet, &upstream);
+        let figuring = tokio::spawn({
+            let endpoint = Arc::clone(&endpoint);
+            async move { endpoint.refresh_figures().await }
+        });
+        let scraped = config.metrics.listen.as_deref().map(|listen| scraped(listen, &endpoint)).transpose()?;
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(serve(listener, endpoint, tls.clone(), stopped));
-        Ok(RunningServer {
-            addr,
-            tls,
-            upstream,
-            stop,
-            accepting,
-            expecting,
-            telling,
-            fleet,
-            writing,
-            forgetting,
-            renewing,
-            refreshing,
-            thinning,
-        })
+        let metrics_addr = scraped.as_ref().map(|(addr, _)| *addr);
+        let mut tasks = vec![expecting, figuring, telling, forgetting];
+        tasks.extend([renewing, refreshing, thinning, scraped.map(|(_, scraped)| scraped)].into_iter().flatten());
+        Ok(RunningServer { addr, metrics_addr, tls, upstream, stop, accepting, fleet, writing, metrics, tasks })
     }
 }
 
@@ -200,6 +214,18 @@ impl RunningServer {
     #[must_use]
     pub const fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// The address of the listener for metrics, if there is one.
+    #[must_use]
+    pub const fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics_addr
+    }
+
+    /// What it counts and measures.
+    #[must_use]
+    pub const fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// Its base URL.
@@ -237,9 +263,8 @@ impl fmt::Debug for RunningServer {
 
 impl Drop for RunningServer {
     fn drop(&mut self) {
-        let always = [&self.expecting, &self.telling, &self.writing, &self.forgetting].map(Some);
-        let upkeep = [&self.renewing, &self.refreshing, &self.thinning].map(Option::as_ref);
-        for task in always.into_iter().chain(upkeep).flatten() {
+        self.writing.abort();
+        for task in &self.tasks {
             task.abort();
         }
     }

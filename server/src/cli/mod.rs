@@ -12,6 +12,7 @@ mod limits;
 mod listed;
 mod log;
 mod manual;
+mod metrics;
 mod migrate;
 mod noted;
 mod operator;

@@ -23,6 +23,7 @@ mod facts;
 mod inspect;
 mod isolate;
 mod pool;
+mod pooled;
 mod probe;
 mod ranges;
 pub mod reports;
@@ -38,6 +39,7 @@ mod write;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use prometheus::core::Collector;
 use tidemark_core::decision::Cursor;
 use tidemark_core::ids::StationNumber;
 
@@ -124,6 +126,10 @@ impl Upstream for PostgresUpstream {
 
     async fn database(&self) -> Result<DatabaseFacts, StoreError> {
         self.size().await
+    }
+
+    fn collectors(&self) -> Vec<Box<dyn Collector>> {
+        vec![Box::new(self.pooled.clone())]
     }
 
     fn reports(&self) -> Option<&dyn ReportStore> {
