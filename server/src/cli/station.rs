@@ -87,7 +87,7 @@ struct CodeArgs {
 pub(super) struct RenameArgs {
     /// The station's name.
     name: String,
-    /// The new one; each only once. The station learns of it when it next joins, takes a token or asks where it stands.
+    /// The new one; each only once. The station's own file goes on with the old one.
     to: String,
     #[command(flatten)]
     place: Place,
