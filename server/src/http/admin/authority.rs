@@ -26,7 +26,7 @@ const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The refusal where there are no operators: as of any path that is not there.
-pub(super) fn nothing_here() -> Problem {
+pub(in super::super) fn nothing_here() -> Problem {
     Problem::new(ProblemCode::NotFound, "there is nothing here; is this the address of the Tidemark server?")
 }
 

@@ -24,6 +24,7 @@ use hyper::header::{CACHE_CONTROL, HeaderValue};
 use serde::Serialize;
 use tidemark_core::protocol::{Problem, ProblemCode, path};
 
+pub(super) use self::authority::nothing_here;
 pub(super) use self::turn::Turns;
 use super::asked::Asked;
 use super::problem::{Reply, json};

@@ -13,6 +13,7 @@ use super::rejects::{Listed, listed};
 use super::words::{bad, body, decoded};
 use crate::fleet::acts::RenameOutcome;
 use crate::fleet::invitation::{EXPIRES_MS, FreshCode, NAME_BYTES_MAX, NoCode, checked_name};
+use crate::fleet::qr;
 use crate::fleet::view::{self, Station};
 use crate::ingest::store_problem;
 use crate::ledger::operators::{Act, ActFilter};
@@ -54,6 +55,8 @@ pub(super) struct Invited {
     /// The field notebook's page that takes the code; none for a station that has joined.
     notebook: Option<String>,
     expires_at_ms: i64,
+    /// The page's address as a QR code: its rows, dark modules as `1`.
+    qr: Option<Vec<String>>,
 }
 
 /// A station's name, after it was given one.
@@ -147,9 +150,11 @@ fn fresh(asked: &Asked<'_>, name: &str, url: Option<String>, now_ms: i64) -> Res
 
 fn invited(fresh: &FreshCode, joins: bool) -> Invited {
     let code = fresh.code.encode();
+    let notebook = joins.then(|| format!("{}{MOUNT}#join={code}", fresh.code.url));
     Invited {
         name: fresh.station.name.clone(),
-        notebook: joins.then(|| format!("{}{MOUNT}#join={code}", fresh.code.url)),
+        qr: notebook.as_deref().and_then(qr::rows),
+        notebook,
         code,
         expires_at_ms: fresh.station.code_expires_at_ms,
     }

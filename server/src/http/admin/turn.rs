@@ -45,6 +45,11 @@ impl Turns {
         turn.map_err(|_| busy())?.map_err(|_| busy())
     }
 
+    /// Whether there was an operator when that was asked last, however long ago.
+    pub(in super::super) fn was_on(&self) -> bool {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|(_, is_on)| is_on)
+    }
+
     /// Whether there is an operator whose token opens something.
     ///
     /// # Errors
