@@ -8,6 +8,7 @@
 //! | file | what lives there |
 //! |---|---|
 //! | `endpoint`, `stopping` | what requests share; the server's way to its end |
+//! | `encrypted` | whether a request came over TLS |
 //! | `serve`, `talk` | the door, and one connection from its first byte to its end |
 //! | `connections`, `address`, `closings` | who holds connections, who must go, and what the operator reads of it |
 //! | `deadline`, `rewound`, `linger` | streams: peers that take nothing; bytes read early; an end without a reset |
@@ -36,6 +37,7 @@ mod contact;
 mod cors;
 mod deadline;
 mod digest;
+mod encrypted;
 mod endpoint;
 mod facts;
 mod figures;

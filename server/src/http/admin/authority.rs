@@ -11,8 +11,8 @@ use tidemark_core::value::unhex;
 
 use super::super::asked::{Asked, address_of};
 use super::super::caller::{knows, token};
+use super::super::encrypted::Encrypted;
 use super::super::endpoint::RequestBody;
-use super::super::talk::Encrypted;
 use super::super::tokens::Word;
 use crate::ingest::store_problem;
 use crate::ledger::operators::Operator;
