@@ -49,7 +49,8 @@ pub(super) fn run(db: &Path, args: &Args, trust: &TrustArgs) -> Result<(), Fatal
     }
     let server = store.meta()?.server;
     if args.json {
-        return Ok(show::json(&json!({ "server": server, "trust": in_a_word(&store)? })));
+        show::json(&json!({ "server": server, "trust": in_a_word(&store)? }));
+        return Ok(());
     }
     match (&server, &url) {
         (None, _) => show::line("none yet: `tidemark join CODE`"),
