@@ -49,7 +49,12 @@ pub(super) fn run(db: &Path, args: &Args, trust: &TrustArgs) -> Result<(), Fatal
     }
     let server = store.meta()?.server;
     if args.json {
-        show::json(&json!({ "server": server, "trust": in_a_word(&store)? }));
+        let (trust, pin) = match store.trust()? {
+            Trust::System => ("system", None),
+            Trust::Ca(_) => ("ca", None),
+            Trust::Pin(pin) => ("pin", Some(pin.to_hex())),
+        };
+        show::json(&json!({ "server": server, "trust": trust, "pin": pin }));
         return Ok(());
     }
     match (&server, &url) {
