@@ -10,6 +10,7 @@ mod crash;
 mod demo;
 mod documents;
 mod export;
+mod fleet;
 mod guarantees;
 mod guides;
 mod house;

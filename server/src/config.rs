@@ -11,6 +11,7 @@ use tidemark_core::schema::Schema;
 pub use crate::bounds::{CHUNKS_MAX, ClockWindow, HttpLimits, STATEMENT_TIMEOUT};
 pub use crate::database::{DEFAULT_DATABASE, DatabaseUrl, DatabaseUrlError, hide_password};
 use crate::http::{Origin, Site};
+use crate::metrics::MetricsSettings;
 use crate::tls::TlsFiles;
 
 /// The time between two refreshes of the roll-ups of reports, unless told otherwise.
@@ -70,6 +71,8 @@ pub struct ServerConfig {
     pub reports_every: Option<Duration>,
     /// The time for which settled rejects and prints of changes are kept; `None`: for ever.
     pub keep: Option<Duration>,
+    /// Who may read what it counts and measures.
+    pub metrics: MetricsSettings,
 }
 
 impl ServerConfig {
@@ -93,6 +96,7 @@ impl ServerConfig {
             site: Arc::default(),
             reports_every: Some(REPORTS_EVERY),
             keep: Some(crate::upkeep::KEEP),
+            metrics: MetricsSettings::default(),
         }
     }
 }

@@ -9,9 +9,13 @@ mod export;
 mod import;
 mod invitation;
 mod limits;
+mod listed;
 mod log;
 mod manual;
+mod metrics;
 mod migrate;
+mod noted;
+mod operator;
 mod place;
 mod reader;
 mod rejects;
@@ -45,7 +49,7 @@ enum Command {
     /// Make, check or take away the database's tables.
     #[command(subcommand)]
     Migrate(migrate::MigrateCommand),
-    /// Invite, list and revoke stations.
+    /// Invite, list, rename and revoke stations.
     #[command(subcommand)]
     Station(station::StationCommand),
     /// Make an authority and a certificate of one's own, or show one.
@@ -64,6 +68,9 @@ enum Command {
     /// Let programs read reports over HTTP.
     #[command(subcommand)]
     Reader(reader::ReaderCommand),
+    /// Let people look at the stations and act on them, at /admin and over HTTP.
+    #[command(subcommand)]
+    Operator(operator::OperatorCommand),
     /// What is in the database, and how large it is.
     Info(Look),
     /// Whether a server could work with the database, point by point; exits 1 when not.
@@ -108,6 +115,7 @@ pub fn main() -> ExitCode {
             Command::Rejects(command) => rejects::run(command).await,
             Command::Report(command) => report::run(command).await,
             Command::Reader(command) => reader::run(command).await,
+            Command::Operator(command) => operator::run(command).await,
             Command::Info(look) => admin::show_info(look).await,
             Command::Test(look) => admin::test(look).await,
             Command::Timescale(look) => admin::timescale(look).await,

@@ -12,6 +12,8 @@ use tokio::task::JoinHandle;
 
 use super::backup::ServeBackups;
 use super::limits::LimitArgs;
+use super::log::{LogArgs, Reload};
+use super::metrics::MetricsArgs;
 use super::place::{FoundIn, Place};
 use super::signal::Signals;
 use super::span::span_ms;
@@ -66,6 +68,10 @@ pub(super) struct ServeArgs {
     #[command(flatten)]
     backups: ServeBackups,
     #[command(flatten)]
+    metrics: MetricsArgs,
+    #[command(flatten)]
+    log: LogArgs,
+    #[command(flatten)]
     limits: LimitArgs,
 }
 
@@ -83,6 +89,9 @@ fn keep(text: &str) -> Result<Keep, String> {
 }
 
 pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
+    if let Some(log) = Reload::of_program() {
+        log.set(&args.log);
+    }
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let (server, backups) = tokio::select! {
         started = start(args) => started?,
@@ -124,6 +133,7 @@ async fn start(args: ServeArgs) -> anyhow::Result<(RunningServer, Option<JoinHan
     config.tls = args.tls.files();
     config.plain_http_allowed = args.tls.allow_plain_http;
     config.http = args.limits.limits();
+    config.metrics = args.metrics.settings()?;
     config.pool_max = args.pool_max;
     config.limits.rows_max = args.batch_rows_max;
     config.chunks_max = args.batch_chunks_max;
@@ -143,11 +153,12 @@ async fn start(args: ServeArgs) -> anyhow::Result<(RunningServer, Option<JoinHan
     descriptors::provide(&mut config);
     let database = config.database.clone();
     let server = Server::start(config).await?;
-    Ok((server, args.backups.start(database)?))
+    let backups = args.backups.start(database, server.metrics())?;
+    Ok((server, backups))
 }
 
 /// Reads an address to listen on.
-fn address(text: &str) -> Result<String, String> {
+pub(super) fn address(text: &str) -> Result<String, String> {
     let form = |port: &str| {
         format!(
             "write ADDR:PORT, such as 127.0.0.1:{port} for this machine alone, or 0.0.0.0:{port} for all its networks"

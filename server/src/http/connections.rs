@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::address::Address;
 use super::closings::{Bound, Closings};
 use crate::bounds::HttpLimits;
+use crate::metrics::Metrics;
 
 /// The time that a request of somebody unknown has for itself, whoever else comes.
 const UNDISTURBED: Duration = Duration::from_secs(1);
@@ -39,6 +40,7 @@ pub(super) struct Connections {
     limits: HttpLimits,
     held: Mutex<Held>,
     closings: Closings,
+    metrics: Arc<Metrics>,
 }
 
 #[derive(Debug, Default)]
@@ -132,8 +134,19 @@ impl Held {
 }
 
 impl Connections {
-    pub(super) fn new(limits: HttpLimits) -> Arc<Self> {
-        Arc::new(Self { limits, held: Mutex::default(), closings: Closings::default() })
+    pub(super) fn new(limits: HttpLimits, metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self { limits, held: Mutex::default(), closings: Closings::default(), metrics })
+    }
+
+    /// Tells how many there are.
+    fn count(&self, held: &Held) {
+        self.metrics.requests.connections(held.known.len(), held.unknown.len());
+    }
+
+    /// Tells that one was closed for a bound.
+    fn closed(&self, bound: Bound, peer: &dyn Display) {
+        self.metrics.requests.closed(bound.name());
+        self.closings.tell(bound, peer);
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -166,11 +179,13 @@ impl Connections {
             let (id, signal) = (held.last, Arc::<Signal>::default());
             let entry = Entry { holder, is_busy: false, since: Instant::now(), signal: Arc::clone(&signal) };
             held.insert(id, entry);
+            self.metrics.requests.accepted();
             Arc::new(Seat { connections: Arc::clone(self), id, address, running: AtomicUsize::new(0), signal })
         });
+        self.count(&held);
         drop(held);
         for bound in reached {
-            self.closings.tell(bound, &address);
+            self.closed(bound, &address);
         }
         seat
     }
@@ -181,7 +196,7 @@ impl Connections {
             let mut held = self.held();
             held.close_first(|held| Some(&held.unknown)) || held.close_first(|held| Some(&held.known))
         };
-        self.closings.tell(Bound::Descriptors, &"");
+        self.closed(Bound::Descriptors, &"");
         closed
     }
 
@@ -249,9 +264,10 @@ impl Seat {
         if has_room && let Some(entry) = held.remove(self.id) {
             held.insert(self.id, Entry { holder, ..entry });
         }
+        self.connections.count(&held);
         drop(held);
         if is_full {
-            self.connections.closings.tell(Bound::Token(max), who);
+            self.connections.closed(Bound::Token(max), who);
         }
         if has_room { Ok(()) } else { Err(NoRoom) }
     }
@@ -276,7 +292,9 @@ pub(super) enum Close {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.connections.held().remove(self.id);
+        let mut held = self.connections.held();
+        held.remove(self.id);
+        self.connections.count(&held);
     }
 }
 
@@ -303,13 +321,14 @@ mod tests {
 
     /// 4 in all, of them 3 unknown, 2 of an address, 2 of a token.
     fn few() -> Arc<Connections> {
-        Connections::new(HttpLimits {
+        let limits = HttpLimits {
             connections_max: 4,
             unknown_connections_max: 3,
             address_connections_max: 2,
             station_connections_max: 2,
             ..HttpLimits::default()
-        })
+        };
+        Connections::new(limits, Arc::default())
     }
 
     fn is_told(seat: &Seat) -> bool {

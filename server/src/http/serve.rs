@@ -30,7 +30,12 @@ pub async fn serve(
 ) {
     bound_kept(&listener);
     let limits = endpoint.limits;
-    let door = Door { connections: Connections::new(limits), endpoint, tls, open: watch::Sender::new(()) };
+    let door = Door {
+        connections: Connections::new(limits, Arc::clone(endpoint.ingest.metrics())),
+        endpoint,
+        tls,
+        open: watch::Sender::new(()),
+    };
     tokio::select! {
         never = door.take_all(&listener) => match never {},
         _ = stop.wait_for(|stop| *stop) => {}

@@ -8,7 +8,7 @@ use tidemark_client::rusqlite::types::Value;
 use tidemark_client::rusqlite::{Params, Transaction};
 use tidemark_client::sync::join::{self, Begin};
 use tidemark_client::sync::rejoin::{self, Manner, Rejoined, Step};
-use tidemark_client::sync::{Config, Drained, Engine, Event, Patience, Transport, drain};
+use tidemark_client::sync::{Config, Drained, Engine, Event, Patience, Transport, drain, say_contact};
 use tidemark_client::trust::Trust;
 use tidemark_client::verify::{Means, Outcome, Wish, verify};
 use tidemark_client::{Error, Result, Status, Store};
@@ -17,6 +17,7 @@ use tidemark_core::schema::Schema;
 
 use crate::cli::words;
 use crate::clock::{self, SystemClock};
+use crate::disk::free_disk_bytes;
 use crate::entropy::{self, NoEntropy};
 pub use crate::error::StationError;
 use crate::transport::{HttpTransport, Identity, TlsOptions};
@@ -257,7 +258,13 @@ impl Station {
         self.store.backfill(&mut |_| ())?;
         let mut engine = Engine::new(config()?);
         engine.resume(&self.store)?;
-        Ok(drain(&mut self.store, &mut engine, transport, &mut SystemClock::default(), PATIENCE, watch)?)
+        let mut clock = SystemClock::default();
+        let drained = drain(&mut self.store, &mut engine, transport, &mut clock, PATIENCE, watch)?;
+        if matches!(drained, Drained::Done(_)) {
+            engine.note_free_disk(free_disk_bytes(Path::new(self.store.file())));
+            say_contact(&mut self.store, &mut engine, transport, &mut clock)?;
+        }
+        Ok(drained)
     }
 
     /// Verifies that upstream equals this station.

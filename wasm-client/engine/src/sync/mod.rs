@@ -31,7 +31,7 @@ mod untrusted;
 mod url;
 
 pub use backoff::{Backoff, BackoffBounds};
-pub use drive::{Clock, Drained, Patience, Summary, Transport, agree, drain};
+pub use drive::{Clock, Drained, Patience, Summary, Transport, agree, drain, say_contact};
 pub use engine::{Config, Engine, Words};
 pub use pace::Pace;
 pub use refusal::{Refusal, RefusalKind};

@@ -78,7 +78,7 @@ enum Verb {
     /// Push everything that is in the log now. Exits 75 when the server cannot be reached.
     Push(JsonArgs),
     /// Push in the background until SIGTERM or SIGINT.
-    Run,
+    Run(run::Args),
     /// Say where the server answers now, when it has moved.
     Server(server::Args),
     /// Show where the station stands.
@@ -123,7 +123,7 @@ pub fn main() -> ExitCode {
         Verb::Export(args) => export::run(&db, &args),
         Verb::ImportReceipt(args) => import_receipt::run(&db, &args),
         Verb::Push(args) => push::run(&db, args.json, &trust),
-        Verb::Run => run::run(&db, &trust),
+        Verb::Run(args) => run::run(&db, &args, &trust),
         Verb::Server(args) => server::run(&db, &args, &trust),
         Verb::Status(args) => status::run(&db, &args),
         Verb::Log(args) => log::run(&db, &args),

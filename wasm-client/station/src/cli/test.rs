@@ -11,6 +11,7 @@ use super::fatal::Fatal;
 use super::trust::TrustArgs;
 use super::{show, words};
 use crate::clock::now_ms;
+use crate::disk::free_disk_bytes;
 
 /// Less room than this is a fault, besides twice the file's size: a write-ahead log grows beside it.
 const ROOM_MIN_BYTES: u64 = 64 << 20;
@@ -97,27 +98,17 @@ fn writes(store: &mut Store) -> Check {
     Check { name: "writing", good: Some(locked.is_ok()), says }
 }
 
-#[cfg(unix)]
 fn room(db: &Path) -> Check {
-    let folder = super::file::folder_of(db);
     let needed = std::fs::metadata(db).map_or(0, |file| file.len().saturating_mul(2)).max(ROOM_MIN_BYTES);
-    match rustix::fs::statvfs(folder) {
-        Ok(disk) => {
-            let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-            let mib = |bytes: u64| bytes >> 20;
-            Check {
-                name: "disk",
-                good: Some(free >= needed),
-                says: format!("{} MiB free, {} MiB should be", mib(free), mib(needed)),
-            }
-        }
-        Err(error) => Check { name: "disk", good: Some(false), says: format!("{}: {error}", folder.display()) },
+    let mib = |bytes: u64| bytes >> 20;
+    match free_disk_bytes(db) {
+        Some(free) => Check {
+            name: "disk",
+            good: Some(free >= needed),
+            says: format!("{} MiB free, {} MiB should be", mib(free), mib(needed)),
+        },
+        None => Check { name: "disk", good: None, says: "how much is free is not known here".to_owned() },
     }
-}
-
-#[cfg(not(unix))]
-fn room(_: &Path) -> Check {
-    Check { name: "disk", good: None, says: "how much is free is not known here".to_owned() }
 }
 
 fn joined(store: &mut Store) -> Result<Check, Fatal> {
