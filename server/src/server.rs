@@ -187,6 +187,7 @@ impl Server {
         let endpoint = Endpoint::new(Arc::new(ingest), config.http)
             .with_origins(config.origins.clone())
             .with_metrics(config.metrics.clone())
+            .with_pin(config.pin)
             .with_site(Arc::clone(&config.site));
         let endpoint = Arc::new(endpoint);
         let expecting = tokio::spawn({

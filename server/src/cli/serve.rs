@@ -131,6 +131,7 @@ async fn start(args: ServeArgs) -> anyhow::Result<(RunningServer, Option<JoinHan
     config.schema = Arc::new(schema);
     config.listen = args.listen;
     config.tls = args.tls.files();
+    config.pin = args.tls.pin()?;
     config.plain_http_allowed = args.tls.allow_plain_http;
     config.http = args.limits.limits();
     config.metrics = args.metrics.settings()?;

@@ -218,6 +218,10 @@ pub(super) struct Seat {
     signal: Arc<Signal>,
 }
 
+/// A request came over TLS.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Encrypted;
+
 /// The connection's token has as many connections as it may, all of them busy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NoRoom;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
+use tidemark_core::joincode::Pin;
 
 use super::access::AccessLog;
 use super::admin;
@@ -59,6 +60,8 @@ pub struct Endpoint {
     pub(super) access: AccessLog,
     /// The web pages of other origins that may read the answers.
     pub(super) cors: Cors,
+    /// The pin of the codes that it makes.
+    pub(super) pin: Option<Pin>,
     /// The field notebook.
     pub(super) site: Arc<Site>,
 }
@@ -86,6 +89,7 @@ impl Endpoint {
             scrape: Scrape::default(),
             access: AccessLog::default(),
             cors: Cors::default(),
+            pin: None,
             site: Arc::default(),
         }
     }
@@ -100,6 +104,12 @@ impl Endpoint {
     #[must_use]
     pub fn with_metrics(self, metrics: MetricsSettings) -> Self {
         Self { metrics, ..self }
+    }
+
+    /// Has the stations that it invites know it by the certificate of this pin.
+    #[must_use]
+    pub fn with_pin(self, pin: Option<Pin>) -> Self {
+        Self { pin, ..self }
     }
 
     /// Serves a notebook.
