@@ -10,10 +10,12 @@ use deadpool::Runtime;
 use deadpool::managed::{Object, Pool, PoolError, TimeoutType, Timeouts, WeakPool};
 use tidemark_core::schema::Schema;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
 use tokio_postgres::Client;
 
 use super::connect::{CONNECT_TIMEOUT, connect_and_tell, failed};
 use super::connection::{Connection, Connector, Pulse};
+use super::pooled::Pooled;
 use super::transaction::PostgresTransaction;
 use super::{inspect, touched};
 use crate::bounds::STATEMENT_TIMEOUT;
@@ -52,6 +54,7 @@ pub struct PostgresUpstream {
     /// The one connection that tells whether a write would succeed.
     probing: Pool<Connector>,
     shares: Arc<Shares>,
+    pub(super) pooled: Pooled,
     pub(super) last_write: Arc<LastWrite>,
     pub(super) description: String,
     pub(super) has_reports: bool,
@@ -74,6 +77,18 @@ pub(super) enum Purpose {
     Report,
     /// Whether a write would succeed.
     Probe,
+}
+
+impl Purpose {
+    /// Its name in the metrics.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Work => "work",
+            Self::Lookup => "lookup",
+            Self::Report => "report",
+            Self::Probe => "probe",
+        }
+    }
 }
 
 /// Who may have how many connections at once.
@@ -181,6 +196,7 @@ impl PostgresUpstream {
         let upstream = Self {
             schema,
             connector,
+            pooled: Pooled::new(all.clone()),
             pool: all,
             probing,
             shares,
@@ -208,6 +224,13 @@ impl PostgresUpstream {
 
     /// A connection, once there is one.
     pub(super) async fn lend(&self, purpose: Purpose) -> Result<Lent<'_>, StoreError> {
+        let asked_at = Instant::now();
+        let lent = self.lend_in_turn(purpose).await;
+        self.pooled.waited(purpose.name(), asked_at.elapsed());
+        lent
+    }
+
+    async fn lend_in_turn(&self, purpose: Purpose) -> Result<Lent<'_>, StoreError> {
         let (turns, pool) = match purpose {
             Purpose::Work => (Some(&self.shares.work), &self.pool),
             Purpose::Report => (Some(&self.shares.reports), &self.pool),
