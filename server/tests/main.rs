@@ -31,6 +31,7 @@ mod rejects;
 mod renewed;
 mod reports;
 mod running;
+mod secrets;
 mod settings;
 mod sneakernet;
 mod stopping;
