@@ -8,11 +8,11 @@ use http_body_util::combinators::BoxBody;
 use tidemark_core::joincode::Pin;
 
 use super::access::AccessLog;
-use super::admin;
 use super::cors::Cors;
 use super::health::Health;
 use super::load::Load;
 use super::memory::Memory;
+use super::operators;
 use super::origin::Origin;
 use super::scrape::Scrape;
 use super::site::Site;
@@ -53,7 +53,7 @@ pub struct Endpoint {
     /// What was heard of stations.
     pub(super) fleet: Arc<Fleet>,
     /// The turns of operators.
-    pub(super) operators: admin::Turns,
+    pub(super) operators: operators::Turns,
     /// Who reads the metrics, and their text.
     pub(super) metrics: MetricsSettings,
     pub(super) scrape: Scrape,
@@ -84,7 +84,7 @@ impl Endpoint {
             stopping: Stopping::default(),
             health: Health::default(),
             fleet,
-            operators: admin::Turns::default(),
+            operators: operators::Turns::default(),
             metrics: MetricsSettings::default(),
             scrape: Scrape::default(),
             access: AccessLog::default(),
