@@ -13,6 +13,8 @@ mod log;
 mod manual;
 mod metrics;
 mod migrate;
+#[cfg(feature = "otel")]
+mod otel;
 mod place;
 mod reader;
 mod rejects;
@@ -41,7 +43,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serve stations.
-    Serve(serve::ServeArgs),
+    Serve(Box<serve::ServeArgs>),
     /// Make, check or take away the database's tables.
     #[command(subcommand)]
     Migrate(migrate::MigrateCommand),
@@ -96,7 +98,7 @@ pub fn main() -> ExitCode {
     };
     let result = runtime.block_on(async {
         match cli.command {
-            Command::Serve(args) => serve::run(args).await,
+            Command::Serve(args) => serve::run(*args).await,
             Command::Migrate(command) => migrate::run(command).await,
             Command::Station(command) => station::run(command).await,
             Command::Import(args) => import::run(args).await,
@@ -115,6 +117,8 @@ pub fn main() -> ExitCode {
             Command::Man(args) => manual::man(&args, Cli::command()),
         }
     });
+    #[cfg(feature = "otel")]
+    otel::finish();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
