@@ -284,7 +284,7 @@ web_tests_ready() {
 		fail "Node $(node --version) is too old for the browser tests" "install Node 20 or newer"
 	npm_packages e2e/browser
 	scripts/build-web
-	cargo build --profile "$1" "${test_packages[@]}" --bin tidemark-server --bin cluster
+	cargo build --profile "$1" "${test_packages[@]}" --bin tidemark-server --bin tidemark --bin cluster
 	TIDEMARK_PG_BIN=$(postgres_bin)
 	TIDEMARK_CHROMIUM=$(chromium_bin)
 	TIDEMARK_PROGRAMS=${CARGO_TARGET_DIR:-target}/${1/dev/debug}

@@ -15,7 +15,7 @@ use super::place::{Look, Place};
 use super::signal::Signals;
 use super::terminal::{self, print_json};
 use crate::admin::backup::series::{Schedule, make_folder, newest, series};
-use crate::admin::backup::{Checked, Mode, back_up, restore as put_back};
+use crate::admin::backup::{Checked, Mode, back_up, record, restore as put_back};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::DatabaseUrl;
 use crate::metrics::Metrics;
@@ -140,6 +140,7 @@ pub(super) async fn backup(args: BackupArgs) -> anyhow::Result<()> {
             }
         };
         let made = back_up(&database, &to, args.check).await?;
+        record(&database, &made).await;
         if args.json {
             let restored = made.checked == Checked::Restored;
             return print_json(

@@ -17,6 +17,7 @@ use super::metrics::MetricsArgs;
 use super::place::{FoundIn, Place};
 use super::signal::Signals;
 use super::span::span_ms;
+use super::tls::{TlsArgs, reload_on_hangup};
 use super::window::WindowArgs;
 use crate::config::{CHUNKS_MAX, DEFAULT_LISTEN, REPORTS_EVERY, STATEMENT_TIMEOUT, ServerConfig};
 use crate::descriptors;
@@ -30,6 +31,8 @@ pub(super) struct ServeArgs {
     /// The address to listen on, 0.0.0.0 for every one of this machine; port 0 takes a free one.
     #[arg(long, default_value = DEFAULT_LISTEN, value_name = "ADDR:PORT", value_parser = address)]
     listen: String,
+    #[command(flatten)]
+    tls: TlsArgs,
     #[command(flatten)]
     window: WindowArgs,
     /// Most changes in one batch; stations cut their logs by it.
@@ -101,7 +104,11 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
         let mut out = std::io::stdout().lock();
         writeln!(out, "listening on {}", server.url()).and_then(|()| out.flush()).context("cannot write to stdout")?;
     }
+    let reloading = server.tls().map(|tls| tokio::spawn(reload_on_hangup(Arc::clone(tls))));
     signals.first().await;
+    if let Some(reloading) = reloading {
+        reloading.abort();
+    }
     tracing::info!("stopping: not ready any more, running requests are finished");
     if let Some(backups) = backups {
         backups.abort();
@@ -123,6 +130,8 @@ async fn start(args: ServeArgs) -> anyhow::Result<(RunningServer, Option<JoinHan
     tracing::info!("schema: {} version {}, from {of}", schema.name(), schema.version());
     config.schema = Arc::new(schema);
     config.listen = args.listen;
+    config.tls = args.tls.files();
+    config.plain_http_allowed = args.tls.allow_plain_http;
     config.http = args.limits.limits();
     config.metrics = args.metrics.settings()?;
     config.pool_max = args.pool_max;

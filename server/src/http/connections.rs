@@ -8,7 +8,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Display;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -180,7 +180,7 @@ impl Connections {
             let entry = Entry { holder, is_busy: false, since: Instant::now(), signal: Arc::clone(&signal) };
             held.insert(id, entry);
             self.metrics.requests.accepted();
-            Arc::new(Seat { connections: Arc::clone(self), id, address, is_busy: AtomicBool::new(false), signal })
+            Arc::new(Seat { connections: Arc::clone(self), id, address, running: AtomicUsize::new(0), signal })
         });
         self.count(&held);
         drop(held);
@@ -213,7 +213,8 @@ pub(super) struct Seat {
     connections: Arc<Connections>,
     id: Id,
     address: Address,
-    is_busy: AtomicBool,
+    /// How many requests run over it: one, but for HTTP/2.
+    running: AtomicUsize,
     signal: Arc<Signal>,
 }
 
@@ -229,18 +230,19 @@ impl Seat {
 
     /// A request comes over it; its answer is on its way when this is dropped.
     pub(super) fn busy(self: &Arc<Self>) -> Busy {
-        self.set_busy(true);
+        let mut held = self.connections.held();
+        if self.running.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.set_busy(&mut held, true);
+        }
         Busy(Arc::clone(self))
     }
 
     /// Whether one does.
     pub(super) fn is_busy(&self) -> bool {
-        self.is_busy.load(Ordering::Relaxed)
+        self.running.load(Ordering::Relaxed) > 0
     }
 
-    fn set_busy(&self, is_busy: bool) {
-        self.is_busy.store(is_busy, Ordering::Relaxed);
-        let mut held = self.connections.held();
+    fn set_busy(&self, held: &mut Held, is_busy: bool) {
         if let Some(entry) = held.remove(self.id) {
             held.insert(self.id, Entry { is_busy, since: Instant::now(), ..entry });
         }
@@ -302,7 +304,10 @@ pub(super) struct Busy(Arc<Seat>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.set_busy(false);
+        let mut held = self.0.connections.held();
+        if self.0.running.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.set_busy(&mut held, false);
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 
 use super::access::AccessLog;
+use super::admin;
 use super::cors::Cors;
 use super::health::Health;
 use super::load::Load;
@@ -18,6 +19,7 @@ use super::stopping::Stopping;
 use super::tokens::{self, Attempts, Tokens};
 use super::turns::Turns;
 use crate::bounds::HttpLimits;
+use crate::fleet::Fleet;
 use crate::ingest::Ingest;
 use crate::metrics::MetricsSettings;
 use crate::panics::Panics;
@@ -47,6 +49,10 @@ pub struct Endpoint {
     /// Whether the server is being stopped.
     pub(super) stopping: Stopping,
     pub(super) health: Health,
+    /// What was heard of stations.
+    pub(super) fleet: Arc<Fleet>,
+    /// The turns of operators.
+    pub(super) operators: admin::Turns,
     /// Who reads the metrics, and their text.
     pub(super) metrics: MetricsSettings,
     pub(super) scrape: Scrape,
@@ -62,6 +68,7 @@ impl Endpoint {
     #[must_use]
     pub fn new(ingest: Arc<Ingest>, limits: HttpLimits) -> Self {
         let attempts = Attempts { burst: limits.attempts_max, per_second: limits.attempts_per_second };
+        let fleet = Arc::new(Fleet::new(ingest.clock().now_ms()));
         Self {
             ingest,
             limits,
@@ -73,6 +80,8 @@ impl Endpoint {
             tokens: Tokens::new(attempts),
             stopping: Stopping::default(),
             health: Health::default(),
+            fleet,
+            operators: admin::Turns::default(),
             metrics: MetricsSettings::default(),
             scrape: Scrape::default(),
             access: AccessLog::default(),
@@ -113,6 +122,12 @@ impl Endpoint {
             };
             tokio::time::sleep(again).await;
         }
+    }
+
+    /// What was heard of stations and is not written yet.
+    #[must_use]
+    pub const fn fleet(&self) -> &Arc<Fleet> {
+        &self.fleet
     }
 
     /// The panics of this program while it answered.

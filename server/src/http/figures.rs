@@ -3,14 +3,13 @@
 
 use std::time::Duration;
 
-use tidemark_core::ids::StationNumber;
 use tidemark_core::protocol::{Problem, UnavailableReason};
 use tokio::time::{Instant, timeout};
 
 use super::endpoint::Endpoint;
-use crate::ledger::lineage::LineageSummary;
-use crate::ledger::stations::StationSummary;
-use crate::metrics::{DatabaseFigures, FleetFigures, SILENT_AFTER_MS, StationFigures, StationState};
+use crate::fleet::state::State;
+use crate::fleet::view::{self, Station};
+use crate::metrics::{DatabaseFigures, FleetFigures, StationFigures, StationState};
 use crate::panics::caught;
 use crate::upstream::error::StoreError;
 
@@ -45,9 +44,8 @@ impl Endpoint {
     async fn gather(&self) -> Result<(), StoreError> {
         let (upstream, metrics) = (self.ingest.upstream(), self.ingest.metrics());
         let now_ms = self.ingest.clock().now_ms();
-        let lineages = upstream.lineages().await?;
-        let stations = upstream.stations().await?;
-        let stations = stations.into_iter().map(|station| station_figures(station, &lineages, now_ms)).collect();
+        let stations = view::stations(upstream.as_ref(), Some(&self.fleet), now_ms).await?;
+        let stations = stations.into_iter().map(station_figures).collect();
         let rejects_open = upstream.ledger().open_by_code().await?;
         metrics.set_fleet(&FleetFigures { stations, rejects_open, now_ms }, self.metrics.stations_max);
         if let Some(reports) = upstream.reports() {
@@ -69,34 +67,23 @@ fn database_figures(ready: &Result<(), Problem>) -> DatabaseFigures {
 }
 
 /// What is known of one station.
-fn station_figures(station: StationSummary, lineages: &[LineageSummary], now_ms: i64) -> StationFigures {
-    let StationSummary { record, tidemark, updated_at_ms, rejects } = station;
-    let forked_ms = |number: StationNumber| {
-        let lineage = lineages.iter().find(|lineage| lineage.station == number)?;
-        lineage.fork.map(|fork| fork.seen_at_ms)
-    };
-    let last_contact_ms = updated_at_ms.or(record.joined_at_ms);
-    let state = match record.number {
-        _ if record.revoked_at_ms.is_some() => StationState::Revoked,
-        None => StationState::Invited,
-        Some(number) if forked_ms(number).is_some_and(|at_ms| at_ms >= updated_at_ms.unwrap_or(i64::MIN)) => {
-            StationState::Forked
-        }
-        Some(_) if last_contact_ms.is_none_or(|at_ms| now_ms.saturating_sub(at_ms) > SILENT_AFTER_MS) => {
-            StationState::Silent
-        }
-        Some(_) => StationState::Active,
-    };
+fn station_figures(station: Station) -> StationFigures {
     StationFigures {
-        number: record.number,
-        name: record.name,
-        state,
-        last_contact_ms,
-        tidemark,
-        rejects_open: rejects,
-        pending: None,
-        oldest_ms: None,
-        clock_offset_ms: None,
-        free_disk_bytes: None,
+        number: station.number,
+        name: station.name,
+        state: match station.state {
+            State::Active => StationState::Active,
+            State::Silent => StationState::Silent,
+            State::Forked => StationState::Forked,
+            State::Revoked => StationState::Revoked,
+            State::Invited => StationState::Invited,
+        },
+        last_contact_ms: station.last_contact_ms,
+        tidemark: station.tidemark,
+        rejects_open: station.rejects_open,
+        pending: station.pending,
+        oldest_ms: station.oldest_ms,
+        clock_offset_ms: station.clock_offset_ms,
+        free_disk_bytes: station.free_disk_bytes,
     }
 }

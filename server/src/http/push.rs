@@ -20,6 +20,7 @@ use super::endpoint::Endpoint;
 use super::memory::Holder;
 use super::turns::{NoTurn, Turn, Want};
 use crate::ingest::{Decoded, ROW_BYTES};
+use crate::ledger::fleet::Pushed;
 use crate::metrics::Queue;
 use crate::spans::span;
 use crate::stations::StationRecord;
@@ -58,6 +59,7 @@ async fn judge_schema(asked: &Asked<'_>) -> Result<(), Problem> {
 pub(super) async fn push(mut asked: Asked<'_>, station: Arc<StationRecord>) -> Result<PushReply, Problem> {
     let endpoint = asked.endpoint;
     let number = number_of(&station)?;
+    let began = Instant::now();
     admit(endpoint)?;
     judge_schema(&asked).await?;
     let held = asked.body(Holder::Station(number)).await?;
@@ -65,20 +67,34 @@ pub(super) async fn push(mut asked: Asked<'_>, station: Arc<StationRecord>) -> R
     let cost = held.bytes.len() as u64;
     let (job, memory) = decode(endpoint, number, held, until).await?;
     let span = job.batch.span();
-    let (changes, noted) = ((span.first_seq, span.last_seq()), noted(asked.request));
+    let (first_seq, last_seq) = (span.first_seq, span.last_seq());
+    let noted = noted(asked.request);
     let want = Want { station: number, cost, bytes: 0, tables: job.tables() };
     let asked_at = Instant::now();
     let turn = endpoint.applying.turn(want, until).await;
     endpoint.ingest.metrics().requests.waited(Queue::Apply, asked_at.elapsed());
     let turn = turn.map_err(no_turn)?;
     let ingest = Arc::clone(&endpoint.ingest);
+    let fleet = Arc::clone(&endpoint.fleet);
     // A task of its own: a client that hangs up drops this request, and must not cut a transaction in half.
     let span = span!("apply", station = number.get(), first = changes.0, last = changes.1);
     let applying = async move {
         let (turn, _memory) = (turn, memory);
         let applied = ingest.apply(job).await;
         match &applied {
-            Ok(_) => turn.went_through(),
+            Ok(reply) => {
+                turn.went_through();
+                fleet.pushed(Pushed {
+                    station: number,
+                    at_ms: ingest.clock().now_ms(),
+                    first_seq,
+                    last_seq,
+                    applied: reply.applied.into(),
+                    rejected: reply.rejected.len() as u64,
+                    bytes: cost,
+                    ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+                });
+            }
             Err(problem) if problem.reason == Some(UnavailableReason::DatabaseLocked) => turn.was_locked(),
             Err(_) => {}
         }
@@ -86,7 +102,7 @@ pub(super) async fn push(mut asked: Asked<'_>, station: Arc<StationRecord>) -> R
     };
     let applied = tokio::spawn(applying.instrument(span)).await;
     let applied = endpoint.ingest.panics().joined("taking a frame", &number, applied)?;
-    noted.pushed(changes, applied.as_ref().ok());
+    noted.pushed((first_seq, last_seq), applied.as_ref().ok());
     applied
 }
 

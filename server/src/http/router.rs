@@ -198,13 +198,15 @@ async fn admitted(
 ) -> Result<Reply, Problem> {
     let limits = &endpoint.limits;
     let time = match route.answers {
-        Answers::Anyone(_) => limits.anyone_timeout,
+        Answers::Anyone(_) | Answers::Operator(_) => limits.anyone_timeout,
         _ => limits.request_timeout,
     };
     let until = Instant::now() + time;
     let asked = |request| Asked { endpoint, request, body_max: route.body_max, until };
     match route.answers {
-        Answers::Anyone(handler) | Answers::Reader(handler) => handler(asked(request)).await,
+        Answers::Anyone(handler) | Answers::Reader(handler) | Answers::Operator(handler) => {
+            handler(asked(request)).await
+        }
         Answers::Station(handler) => {
             let station = authenticate(endpoint, request).await?;
             handler(asked(request), station).await

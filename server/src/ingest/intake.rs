@@ -133,6 +133,12 @@ impl Ingest {
         self.limits
     }
 
+    /// The times that are taken.
+    #[must_use]
+    pub const fn window(&self) -> ClockWindow {
+        self.window
+    }
+
     /// The clock.
     #[must_use]
     pub fn clock(&self) -> &Arc<dyn Clock> {

@@ -105,6 +105,10 @@ pub struct RejectFilter {
     pub code: Option<String>,
     /// In this state.
     pub state: Option<RejectState>,
+    /// Behind this one, by station and seq, where the newest come first.
+    pub before: Option<(StationNumber, u64)>,
+    /// Without their images, which may be large.
+    pub without_images: bool,
     /// At most so many.
     pub limit: Option<u32>,
 }

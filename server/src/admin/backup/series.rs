@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use tidemark_core::amount::{bytes, count, count_is};
 use tidemark_core::rotation::{FAILED, LOOK_MS, Series, hours_ms, retry_ms};
 
-use super::{Made, check, extension, part_of, publish, write};
+use super::{Made, check, extension, part_of, publish, record, write};
 use crate::admin::subject;
 use crate::clock::{Clock as _, SystemClock};
 use crate::database::DatabaseUrl;
@@ -119,7 +119,10 @@ impl Schedule {
             let made = self.make().await;
             told(made.is_ok());
             match made {
-                Ok(made) => tracing::info!("{}", made.shown()),
+                Ok(made) => {
+                    record(&self.database, &made).await;
+                    tracing::info!("{}", made.shown());
+                }
                 Err(error) => {
                     tracing::error!("backup of {}: {error:#}", self.database);
                     not_before_ms = SystemClock.now_ms().saturating_add(retry_ms(self.every_ms()));

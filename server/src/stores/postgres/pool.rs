@@ -13,12 +13,13 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use tokio_postgres::Client;
 
-use super::connect::{CONNECT_TIMEOUT, connect, failed, with_defaults};
+use super::connect::{CONNECT_TIMEOUT, connect_and_tell, failed};
 use super::connection::{Connection, Connector, Pulse};
 use super::pooled::Pooled;
 use super::transaction::PostgresTransaction;
 use super::{inspect, touched};
 use crate::bounds::STATEMENT_TIMEOUT;
+use crate::database::PostgresUrl;
 use crate::stores::last_write::LastWrite;
 use crate::survey::SURVEY_TIME;
 use crate::upstream::Work;
@@ -172,26 +173,21 @@ impl PostgresUpstream {
     ///
     /// # Errors
     /// When the server does not answer or refuses, or the database does not match; lists the differences.
-    pub async fn open(config: &tokio_postgres::Config, schema: Arc<Schema>, pool_max: usize) -> anyhow::Result<Self> {
-        let shown = crate::database::DatabaseUrl::Postgres(Box::new(config.clone()));
-        let mut client = connect(config).await?;
+    pub async fn open(url: &PostgresUrl, schema: Arc<Schema>, pool_max: usize) -> anyhow::Result<Self> {
+        let (mut client, leg) = connect_and_tell(url).await?;
         let differences = inspect::differences(&mut client, &schema).await?;
         if !differences.is_empty() {
             anyhow::bail!(
-                "the database {shown} does not match schema {} version {}:\n  {}\nrun `tidemark-server migrate up` with the same --database and --schema (`migrate plan` shows the SQL)",
+                "the database {url} does not match schema {} version {}:\n  {}\nrun `tidemark-server migrate up` with the same --database and --schema (`migrate plan` shows the SQL)",
                 schema.name(),
                 schema.version(),
                 differences.join("\n  ")
             );
         }
-        let description = inspect::describe(&client, &schema).await?;
+        let description = format!("{}; {leg}", inspect::describe(&client, &schema).await?);
         let has_reports = touched::has_reports(&client).await?;
         drop(client);
-        let mut config = with_defaults(config);
-        if config.get_application_name().is_none() {
-            config.application_name("tidemark-server");
-        }
-        let connector = Connector::new(config);
+        let connector = Connector::new(url.clone());
         let all = pool(&connector, pool_max.saturating_sub(1).max(1), CONNECT_TIMEOUT)?;
         let probing = pool(&connector, 1, BEGIN_SILENCE)?;
         tokio::spawn(shrink(all.weak()));
