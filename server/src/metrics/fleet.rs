@@ -299,8 +299,7 @@ mod tests {
 
     fn said(metrics: &Metrics, series: &str) -> Option<String> {
         let text = metrics.text();
-        let found = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ').map(str::to_owned));
-        found
+        text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ').map(str::to_owned))
     }
 
     #[test]
