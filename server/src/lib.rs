@@ -52,6 +52,7 @@ pub mod rejoin;
 pub mod reports;
 pub mod server;
 pub mod sneakernet;
+mod spans;
 pub mod stations;
 pub mod stores;
 pub mod survey;

@@ -21,6 +21,8 @@ mod migrations;
 mod monitoring;
 mod notebook;
 mod operators;
+#[cfg(feature = "otel")]
+mod otel;
 mod outage;
 mod page;
 mod planner;

@@ -96,7 +96,14 @@ pub(super) fn start() {
         .with_ansi(io::stderr().is_terminal())
         .fmt_fields(logged_fields())
         .event_format(Lines::new(Arc::clone(&is_json)));
-    if tracing_subscriber::registry().with(filter).with(lines.boxed()).try_init().is_ok() {
+    let registry = tracing_subscriber::registry().with(filter);
+    #[cfg(feature = "otel")]
+    let (registry, lines) = {
+        let is_line = |meta: &tracing::Metadata<'_>| meta.target() != crate::spans::TARGET;
+        let lines = lines.with_filter(tracing_subscriber::filter::filter_fn(is_line));
+        (registry.with(super::otel::layer()), lines)
+    };
+    if registry.with(lines.boxed()).try_init().is_ok() {
         let _ = RELOAD.set(Reload { filter: handle, is_json });
     }
 }

@@ -16,6 +16,8 @@ mod metrics;
 mod migrate;
 mod noted;
 mod operator;
+#[cfg(feature = "otel")]
+mod otel;
 mod place;
 mod reader;
 mod rejects;
@@ -127,6 +129,8 @@ pub fn main() -> ExitCode {
             Command::Man(args) => manual::man(&args, Cli::command()),
         }
     });
+    #[cfg(feature = "otel")]
+    otel::finish();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
