@@ -15,7 +15,7 @@ use crate::daemon::{self, Ended, News};
 use crate::entropy;
 use crate::transport::HttpTransport;
 
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// How often the server hears from a station that has nothing to push, in seconds: so its operators see that it is
     /// well. They call a station silent that was not heard for an hour.

@@ -110,7 +110,8 @@ impl Conversation for Contact {
             Ok(Read::Problem(problem)) => match problem.code {
                 // An older server does not know the question; it may be a newer one by the next time.
                 ProblemCode::NotFound | ProblemCode::MethodNotAllowed => (i64::MAX, None),
-                _ => (AGAIN_MS, stop_of(&problem)),
+                ProblemCode::Unauthorized | ProblemCode::Revoked => (AGAIN_MS, stop_of(&problem)),
+                _ => (AGAIN_MS, None),
             },
             Ok(_) | Err(_) => (AGAIN_MS, None),
         };

@@ -46,8 +46,7 @@ impl Engine {
     pub const fn new(config: Config) -> Self {
         let course = Course::new(config);
         let contact = Contact::new(config.contact_every_ms);
-        let (link, push, rejects) = (Link::new(), Push::new(), Rejects::new());
-        Self { course, words: config.words, link, push, rejects, contact }
+        Self { course, words: config.words, link: Link::new(), push: Push::new(), rejects: Rejects::new(), contact }
     }
 
     /// Failures in a row: of requests, or of batches where questions are answered in between.
