@@ -21,7 +21,11 @@ async fn the_fleet_page_is_there_once_there_is_an_operator_and_not_before() {
     operator(&site, "anna", OPERATOR).await;
     site.store.clock.forward_ms(1_000);
     let redirect = get(&site, "/admin", &[]).await;
-    assert_eq!((redirect.status, redirect.header("location").as_str()), (307, "admin/"), "relative: right behind a proxy, too");
+    assert_eq!(
+        (redirect.status, redirect.header("location").as_str()),
+        (307, "admin/"),
+        "relative: right behind a proxy, too"
+    );
     assert_eq!(get(&site, "/admin/", &[]).await.status, 200);
     assert_eq!(get(&site, "/admin/none", &[]).await.status, 404);
     let posted = request_with(site.addr, "POST", "/admin/", &[], b"").await;
@@ -51,7 +55,8 @@ async fn the_fleet_page_loads_nothing_from_elsewhere_and_makes_no_markup_of_text
     assert_eq!(page.header("referrer-policy"), "no-referrer");
     let index = String::from_utf8(page.body.clone()).unwrap();
     let named = index.split("href=\"").skip(1).chain(index.split("src=\"").skip(1));
-    let files: Vec<&str> = named.filter_map(|rest| rest.split('"').next()).filter(|name| !name.starts_with('#')).collect();
+    let files: Vec<&str> =
+        named.filter_map(|rest| rest.split('"').next()).filter(|name| !name.starts_with('#')).collect();
     assert!(files.len() > 20, "{files:?}");
     for name in files {
         let file = get(&site, &format!("/admin/{name}"), &[]).await;
@@ -62,7 +67,8 @@ async fn the_fleet_page_loads_nothing_from_elsewhere_and_makes_no_markup_of_text
             assert!(!text.contains(markup), "{name} has {markup}");
         }
         let elsewhere = text.replace("http://www.w3.org/", "");
-        let links = ["src=\"http", "href=\"http", "from 'http", "fetch('http"].iter().find(|link| elsewhere.contains(*link));
+        let links =
+            ["src=\"http", "href=\"http", "from 'http", "fetch('http"].iter().find(|link| elsewhere.contains(*link));
         assert_eq!(links, None, "{name}");
         let again = get(&site, &format!("/admin/{name}"), &[("If-None-Match", file.header("etag").as_str())]).await;
         assert_eq!((again.status, again.body.len()), (304, 0), "{name}");

@@ -11,13 +11,13 @@
 //! | [`view`] | the fleet and one station, put together for those who look |
 //! | [`acts`] | what an operator does, with the row of the audit in the same transaction |
 //! | [`invitation`] | a code for a station, made once for the command line and for HTTP |
-//! | [`qr`] | its page as a QR code 
+//! | [`qr`] | its page as a QR code
 
 pub mod acts;
 mod contacts;
 pub mod invitation;
-pub mod qr;
 mod pushes;
+pub mod qr;
 pub mod state;
 pub mod thinning;
 pub mod view;
