@@ -17,6 +17,7 @@
 //! | [`panics`] | this program's own faults, caught and counted |
 //! | [`notices`] | the log of refusals: one line for each cause and minute |
 //! | [`config`], [`database`], [`bounds`] | the configuration, the URL of a database, what is bounded |
+//! | [`live`] | values that may change while the server runs |
 //! | [`clock`] | time and randomness |
 //! | [`cli`] | the command line |
 
@@ -39,6 +40,7 @@ mod files;
 pub mod http;
 pub mod ingest;
 pub mod ledger;
+pub mod live;
 pub mod notices;
 mod offload;
 

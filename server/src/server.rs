@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tidemark_core::schema::Schema;
@@ -10,10 +11,12 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::bounds::HttpLimits;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{DatabaseUrl, ServerConfig};
-use crate::http::{Endpoint, serve};
+use crate::http::{Endpoint, Origin, serve};
 use crate::ingest::Ingest;
+use crate::live::Live;
 use crate::notices::Notices;
 use crate::stores::postgres::{self, PostgresUpstream};
 use crate::stores::sqlite::{self, SqliteUpstream};
@@ -34,7 +37,23 @@ pub struct RunningServer {
     expecting: JoinHandle<()>,
     telling: JoinHandle<()>,
     refreshing: Option<JoinHandle<()>>,
-    thinning: Option<JoinHandle<()>>,
+    thinning: JoinHandle<()>,
+    endpoint: Arc<Endpoint>,
+    keep: Live<Option<Duration>>,
+    reports_every: Live<Option<Duration>>,
+}
+
+/// What may change while a server runs.
+#[derive(Debug, Clone)]
+pub struct LiveConfig {
+    /// The bounds of the HTTP side.
+    pub http: HttpLimits,
+    /// The web pages of other origins that may use it from a browser.
+    pub origins: Vec<Origin>,
+    /// The time between two refreshes of reports; `None`: somebody else does it.
+    pub reports_every: Option<Duration>,
+    /// The time for which settled rejects and prints of changes are kept; `None`: for ever.
+    pub keep: Option<Duration>,
 }
 
 /// Opens the database of a URL. The embedded one is made and migrated when it is new.
@@ -130,8 +149,9 @@ impl Server {
     ) -> anyhow::Result<RunningServer> {
         let addr = listener.local_addr()?;
         tracing::info!("upstream: {}", upstream.describe());
-        let refreshing = reports::refresh::start(&upstream, config.reports_every);
-        let thinning = upkeep::start(&upstream, &clock, config.keep);
+        let (keep, reports_every) = (Live::from(config.keep), Live::from(config.reports_every));
+        let refreshing = reports::refresh::start(&upstream, reports_every.clone());
+        let thinning = upkeep::start(&upstream, &clock, keep.clone());
         let ingest =
             Ingest::new(Arc::clone(&upstream), Arc::clone(&config.schema), config.window, config.limits, clock)
                 .with_chunks_max(config.chunks_max);
@@ -145,8 +165,20 @@ impl Server {
             async move { endpoint.expect_stations().await }
         });
         let (stop, stopped) = watch::channel(false);
-        let accepting = tokio::spawn(serve(listener, endpoint, stopped));
-        Ok(RunningServer { addr, upstream, stop, accepting, expecting, telling, refreshing, thinning })
+        let accepting = tokio::spawn(serve(listener, Arc::clone(&endpoint), stopped));
+        Ok(RunningServer {
+            addr,
+            upstream,
+            stop,
+            accepting,
+            expecting,
+            telling,
+            refreshing,
+            thinning,
+            endpoint,
+            keep,
+            reports_every,
+        })
     }
 }
 
@@ -161,6 +193,14 @@ impl RunningServer {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.addr)
+    }
+
+    /// Goes on with another configuration, as far as it may change. Connections and requests go on, too.
+    pub fn apply(&self, config: LiveConfig) {
+        self.endpoint.set_limits(config.http);
+        self.endpoint.set_origins(config.origins);
+        self.keep.set(config.keep);
+        self.reports_every.set(config.reports_every);
     }
 
     /// Is not ready any more, takes no more connections once the grace time is over, waits for the running requests,
@@ -180,7 +220,7 @@ impl fmt::Debug for RunningServer {
 
 impl Drop for RunningServer {
     fn drop(&mut self) {
-        let tasks = [Some(&self.expecting), Some(&self.telling), self.refreshing.as_ref(), self.thinning.as_ref()];
+        let tasks = [Some(&self.expecting), Some(&self.telling), self.refreshing.as_ref(), Some(&self.thinning)];
         for task in tasks.into_iter().flatten() {
             task.abort();
         }

@@ -3,7 +3,7 @@
 use std::any::TypeId;
 use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, Command};
+use clap::{Arg, ArgAction, ArgGroup, Command};
 
 /// The commands whose flags are settings, and where these stand in the file.
 #[derive(Debug, Clone, Copy)]
@@ -42,8 +42,8 @@ pub struct Setting {
     pub aliases: Vec<&'static str>,
     /// Its variables: any of them.
     pub variables: Vec<String>,
-    /// The group of arguments it was declared in, which other commands may have, too.
-    pub group: Option<String>,
+    /// The structs of arguments it may be declared in, which other commands may take in, too.
+    pub declared_in: Vec<String>,
     /// As clap has it.
     pub arg: Arg,
     /// The form of its values.
@@ -116,8 +116,8 @@ pub fn settings(program: &Command, tables: &[Table], aliases: &[(&'static str, &
                     variables.push(variable);
                 }
             }
-            let group = group_of(command, arg);
-            Setting { key, table, aliases, variables, group, kind: kind_of(arg), arg: arg.clone() }
+            let declared_in = declared_in(command, arg);
+            Setting { key, table, aliases, variables, declared_in, kind: kind_of(arg), arg: arg.clone() }
         }));
     }
     found
@@ -161,23 +161,28 @@ fn has_unit(arg: &Arg) -> bool {
     arg.get_value_names().is_some_and(|names| names.iter().any(|name| *name == "SPAN" || *name == "TIME"))
 }
 
-/// The group an argument was declared in: clap makes one of each struct of arguments.
-fn group_of(command: &Command, arg: &Arg) -> Option<String> {
-    let mut groups = command.get_groups().filter(|group| group.get_args().any(|id| id == arg.get_id()));
-    groups.next().map(|group| group.get_id().to_string())
+/// The struct an argument was declared in, as far as clap knows: it makes a group of each, with the arguments in it; but
+/// of a struct that takes in others the group is empty, so an argument in no group may be of any of these.
+fn declared_in(command: &Command, arg: &Arg) -> Vec<String> {
+    let has = |group: &&ArgGroup| group.get_args().any(|id| id == arg.get_id());
+    let is_empty = |group: &&ArgGroup| group.get_args().next().is_none();
+    let name = |group: &ArgGroup| group.get_id().to_string();
+    let mut of: Vec<String> = command.get_groups().filter(has).map(name).collect();
+    if of.is_empty() {
+        of = command.get_groups().filter(is_empty).map(name).collect();
+    }
+    of
 }
 
-/// The setting that an argument of any command is: by its place, by the group it was declared in, or by its variable.
+/// The setting that an argument of any command is: by its place, by the struct it was declared in, or by its variable.
 #[must_use]
 pub fn setting_of(settings: &[Setting], path: &[String], command: &Command, arg: &Arg) -> Option<usize> {
     let is_at = |setting: &Setting| setting.table.command.iter().copied().eq(path.iter().map(String::as_str));
     let same = |setting: &Setting| setting.arg.get_id() == arg.get_id();
-    let group = group_of(command, arg);
-    settings
-        .iter()
-        .position(|setting| same(setting) && (is_at(setting) || (group.is_some() && setting.group == group)))
-        .or_else(|| {
-            let variable = arg.get_env()?;
-            settings.iter().position(|setting| setting.arg.get_env() == Some(variable))
-        })
+    let here = declared_in(command, arg);
+    let is_shared = |setting: &Setting| setting.declared_in.iter().any(|group| here.contains(group));
+    settings.iter().position(|setting| same(setting) && (is_at(setting) || is_shared(setting))).or_else(|| {
+        let variable = arg.get_env()?;
+        settings.iter().position(|setting| setting.arg.get_env() == Some(variable))
+    })
 }

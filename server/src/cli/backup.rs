@@ -16,6 +16,7 @@ use crate::admin::backup::series::{Schedule, make_folder, series};
 use crate::admin::backup::{Checked, Mode, back_up, restore as put_back};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::DatabaseUrl;
+use crate::live::Live;
 
 #[derive(Args)]
 pub(super) struct BackupArgs {
@@ -87,13 +88,56 @@ fn keep(text: &str) -> Result<usize, String> {
 }
 
 impl ServeBackups {
-    /// Starts to make backups, if any are wanted.
-    pub(super) fn start(self, database: DatabaseUrl) -> anyhow::Result<Option<tokio::task::JoinHandle<()>>> {
+    /// Why no backup could be made.
+    pub(super) fn unfit(&self) -> Option<anyhow::Error> {
+        self.backup_every?;
+        // The folder is made when the first is due; what is in its way is there now.
+        let folder = &self.backup_dir;
+        (folder.exists() && !folder.is_dir()).then(|| anyhow::anyhow!("{} is no folder", folder.display()))
+    }
+
+    /// The backups that are wanted, if any are; their folder is there then.
+    pub(super) fn schedule(&self, database: DatabaseUrl) -> anyhow::Result<Option<Schedule>> {
         let Some(every_hours) = self.backup_every else { return Ok(None) };
-        let schedule = Schedule { database, folder: self.backup_dir, every_hours, keep: self.backup_keep };
-        make_folder(&schedule.folder)?;
-        tracing::info!("backups: every {every_hours} h into {}, {} stay", schedule.folder.display(), schedule.keep);
-        Ok(Some(tokio::spawn(async move { schedule.run().await })))
+        let folder = self.backup_dir.clone();
+        make_folder(&folder)?;
+        Ok(Some(Schedule { database, folder, every_hours, keep: self.backup_keep }))
+    }
+}
+
+/// The backups that a server makes, which may change while it serves.
+pub(super) struct Backups {
+    wanted: Live<Option<Schedule>>,
+    making: tokio::task::JoinHandle<()>,
+}
+
+impl Backups {
+    /// Begins to make those that are wanted.
+    pub(super) fn start(schedule: Option<Schedule>) -> Self {
+        let wanted = Live::from(None);
+        let backups = Self { making: tokio::spawn(Schedule::follow(wanted.clone())), wanted };
+        backups.set(schedule);
+        backups
+    }
+
+    /// Others are wanted from now on.
+    pub(super) fn set(&self, schedule: Option<Schedule>) {
+        let said = |schedule: &Option<Schedule>| match schedule {
+            Some(wanted) => {
+                let (hours, folder) = (wanted.every_hours, wanted.folder.display());
+                format!("backups: every {hours} h into {folder}, {} stay", wanted.keep)
+            }
+            None => "backups: none".to_owned(),
+        };
+        if said(&schedule) != said(&self.wanted.get()) {
+            tracing::info!("{}", said(&schedule));
+            self.wanted.set(schedule);
+        }
+    }
+
+    /// Makes no more.
+    pub(super) fn stop(&self) {
+        self.making.abort();
     }
 }
 

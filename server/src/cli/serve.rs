@@ -1,25 +1,29 @@
 //! `serve`.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
 use tidemark_core::limits::FrameLimits;
-use tokio::task::JoinHandle;
+use tidemark_settings::{Layers, Problem, secret};
 
-use super::backup::ServeBackups;
+use super::backup::{Backups, ServeBackups};
+use super::config::unfit;
 use super::limits::LimitArgs;
 use super::place::{FoundIn, Place};
-use super::signal::Signals;
+use super::reload::Session;
+use super::signal::{Hangups, Signals};
 use super::span::span_ms;
 use super::window::WindowArgs;
-use crate::config::{CHUNKS_MAX, DEFAULT_LISTEN, REPORTS_EVERY, STATEMENT_TIMEOUT, ServerConfig};
+use crate::config::{CHUNKS_MAX, DEFAULT_LISTEN, REPORTS_EVERY, STATEMENT_TIMEOUT, ServerConfig, load_schema};
+
+use crate::admin::backup::series::Schedule;
 use crate::descriptors;
 use crate::http::{self, MOUNT, Site};
-use crate::server::{RunningServer, Server};
+use crate::server::{LiveConfig, RunningServer, Server};
 
 #[derive(Args)]
 pub(super) struct ServeArgs {
@@ -79,8 +83,70 @@ fn keep(text: &str) -> Result<Keep, String> {
     Ok(Keep(Some(Duration::from_millis(span_ms))))
 }
 
-pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
+impl ServeArgs {
+    /// What may change while the server runs.
+    ///
+    /// # Errors
+    /// When an origin is none.
+    pub(super) fn live(&self) -> anyhow::Result<LiveConfig> {
+        let mut http = self.limits.limits();
+        descriptors::provide(&mut http, self.pool_max);
+        Ok(LiveConfig {
+            http,
+            origins: origins(&self.allow_origin)?,
+            reports_every: (self.reports_every > 0).then(|| Duration::from_secs(self.reports_every)),
+            keep: self.keep.0,
+        })
+    }
+
+    /// The backups that are wanted.
+    ///
+    /// # Errors
+    /// When the database's URL is none, or their folder cannot be made.
+    pub(super) fn schedule(&self) -> anyhow::Result<Option<Schedule>> {
+        self.backups.schedule(self.place.database()?)
+    }
+
+    /// What cannot be used although it is well formed: a file that is not there, an origin that is none. The database is
+    /// not asked.
+    pub(super) fn unfit(&self, layers: &Layers) -> Vec<Problem> {
+        let mut found = Vec::new();
+        let mut note = |key: &str, error: anyhow::Error| found.push(unfit(layers, key, format!("{error:#}")));
+        if let Err((key, error)) = self.place.database_or_key() {
+            note(key, error);
+        }
+        if let Some(error) = self.place.schema.as_ref().and_then(|file| load_schema(file).err()) {
+            note("schema", error);
+        }
+        if let Some(error) = self.window.window().err() {
+            note("clock_floor", error);
+        }
+        if let Some(error) = origins(&self.allow_origin).err() {
+            note("allow_origin", error);
+        }
+        if let Some(error) = self.web.as_ref().and_then(|folder| Site::read(folder).err()) {
+            note("web", error);
+        }
+        if let Some(error) = self.backups.unfit() {
+            note("backup_dir", error);
+        }
+        for (setting, now) in layers.settings.iter().zip(&layers.effective) {
+            let is_file = setting.arg.get_value_names().is_some_and(|names| names.iter().any(|name| *name == "FILE"));
+            let is_told = found.iter().any(|problem: &Problem| problem.key() == Some(&setting.key));
+            for file in now.values.iter().map(Path::new).filter(|_| is_file && !is_told) {
+                let file = secret::path(file, &std::env::vars_os().collect::<Vec<_>>());
+                if let Err(error) = std::fs::File::open(&file) {
+                    found.push(unfit(layers, &setting.key, format!("{}: {error}", file.display())));
+                }
+            }
+        }
+        found
+    }
+}
+
+pub(super) async fn run(args: ServeArgs, mut session: Session) -> anyhow::Result<()> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
+    let mut hangups = Hangups::listen().context("cannot listen for signals")?;
     let (server, backups) = tokio::select! {
         started = start(args) => started?,
         () = signals.first() => {
@@ -92,18 +158,22 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
         let mut out = std::io::stdout().lock();
         writeln!(out, "listening on {}", server.url()).and_then(|()| out.flush()).context("cannot write to stdout")?;
     }
-    signals.first().await;
-    tracing::info!("stopping: not ready any more, running requests are finished");
-    if let Some(backups) = backups {
-        backups.abort();
+    loop {
+        tokio::select! {
+            () = signals.first() => break,
+            () = hangups.next() => session.reload(&server, &backups),
+        }
     }
+    tracing::info!("stopping: not ready any more, running requests are finished");
+    backups.stop();
     server.shutdown().await;
     tracing::info!("stopped");
     Ok(())
 }
 
 /// Starts what there is to serve, and the backups if any are wanted. Waits for the database.
-async fn start(args: ServeArgs) -> anyhow::Result<(RunningServer, Option<JoinHandle<()>>)> {
+async fn start(args: ServeArgs) -> anyhow::Result<(RunningServer, Backups)> {
+    let live = args.live()?;
     let mut config = ServerConfig::new(args.place.database()?);
     let (schema, origin) = args.place.schema(&config.database).await?;
     let of = match origin {
@@ -113,28 +183,24 @@ async fn start(args: ServeArgs) -> anyhow::Result<(RunningServer, Option<JoinHan
     };
     tracing::info!("schema: {} version {}, from {of}", schema.name(), schema.version());
     config.schema = Arc::new(schema);
-    config.listen = args.listen;
-    config.http = args.limits.limits();
+    config.listen = args.listen.clone();
+    config.http = live.http;
     config.pool_max = args.pool_max;
     config.limits.rows_max = args.batch_rows_max;
     config.chunks_max = args.batch_chunks_max;
     config.statement_timeout = Duration::from_secs(args.statement_timeout);
     config.window = args.window.window()?;
-    config.reports_every = (args.reports_every > 0).then(|| Duration::from_secs(args.reports_every));
-    config.keep = args.keep.0;
-    config.origins = origins(&args.allow_origin)?;
+    (config.reports_every, config.keep, config.origins) = (live.reports_every, live.keep, live.origins);
     config.site = match &args.web {
         Some(folder) => Site::read(folder)?,
         None => Site::embedded(),
     };
     if !config.site.is_empty() {
-        let from = args.web.map_or_else(|| "this program".to_owned(), |folder| folder.display().to_string());
+        let from = args.web.as_ref().map_or_else(|| "this program".to_owned(), |folder| folder.display().to_string());
         tracing::info!("field notebook: {MOUNT} from {from}, {}", config.site);
     }
-    descriptors::provide(&mut config);
-    let database = config.database.clone();
     let server = Server::start(config).await?;
-    Ok((server, args.backups.start(database)?))
+    Ok((server, Backups::start(args.schedule()?)))
 }
 
 /// Reads an address to listen on.

@@ -22,8 +22,7 @@ const NEXT_TRY: Duration = Duration::from_millis(100);
 /// Serves connections until `stop` says so and the grace time is over, then waits for the running requests.
 pub async fn serve(listener: TcpListener, endpoint: Arc<Endpoint>, mut stop: watch::Receiver<bool>) {
     bound_kept(&listener);
-    let limits = endpoint.limits;
-    let door = Door { connections: Connections::new(limits), endpoint, open: watch::Sender::new(()) };
+    let door = Door { connections: Connections::new(endpoint.limits.clone()), endpoint, open: watch::Sender::new(()) };
     tokio::select! {
         never = door.take_all(&listener) => match never {},
         _ = stop.wait_for(|stop| *stop) => {}
@@ -31,11 +30,11 @@ pub async fn serve(listener: TcpListener, endpoint: Arc<Endpoint>, mut stop: wat
     door.endpoint.stopping.begin();
     tokio::select! {
         never = door.take_all(&listener) => match never {},
-        () = tokio::time::sleep(limits.drain_grace) => {}
+        () = tokio::time::sleep(door.endpoint.limits().drain_grace) => {}
     }
     drop(listener);
     door.endpoint.stopping.end_uploads();
-    if tokio::time::timeout(limits.drain_timeout, door.open.closed()).await.is_err() {
+    if tokio::time::timeout(door.endpoint.limits().drain_timeout, door.open.closed()).await.is_err() {
         tracing::warn!("requests were still running when the time to stop was over");
     }
 }

@@ -48,7 +48,7 @@ pub(super) async fn talk(mut stream: TcpStream, endpoint: Arc<Endpoint>, seat: A
 async fn is_asked(stream: &TcpStream, endpoint: &Endpoint, seat: &Seat) -> bool {
     tokio::select! {
         biased;
-        asked = tokio::time::timeout(endpoint.limits.head_timeout, stream.readable()) => matches!(asked, Ok(Ok(()))),
+        asked = tokio::time::timeout(endpoint.limits().head_timeout, stream.readable()) => matches!(asked, Ok(Ok(()))),
         _ = is_to_close(endpoint, seat) => false,
     }
 }
@@ -85,10 +85,10 @@ async fn serve(
             })
         })
     };
-    let stream = Deadlined::new(stream, endpoint.limits.write_timeout, Arc::clone(&stalled));
+    let stream = Deadlined::new(stream, endpoint.limits().write_timeout, Arc::clone(&stalled));
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(endpoint.limits.head_timeout)
+        .header_read_timeout(endpoint.limits().head_timeout)
         .max_header_size(HEAD_BYTES_MAX)
         .max_buf_size(BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(Lingering::new(stream, Arc::clone(&left))), service);

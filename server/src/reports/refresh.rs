@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
+use crate::live::Live;
 use crate::upstream::Upstream;
 
 /// Keeps the roll-ups of reports up to date, where there are any. Several servers on one database take turns.
-pub(crate) fn start(upstream: &Arc<dyn Upstream>, every: Option<Duration>) -> Option<JoinHandle<()>> {
-    let every = every?;
+pub(crate) fn start(upstream: &Arc<dyn Upstream>, every: Live<Option<Duration>>) -> Option<JoinHandle<()>> {
     upstream.reports()?;
     let upstream = Arc::clone(upstream);
     Some(tokio::spawn(async move {
         let mut failing = false;
         loop {
+            // While it is to be never: until it is to be again.
+            every.wait(|every| every.map(|_| Duration::ZERO)).await;
             let refreshed = match upstream.reports() {
                 Some(reports) => reports.refresh(false).await,
                 None => return,
@@ -32,7 +34,7 @@ pub(crate) fn start(upstream: &Arc<dyn Upstream>, every: Option<Duration>) -> Op
                 }
                 Err(_) => {}
             }
-            tokio::time::sleep(every).await;
+            every.wait(|every| *every).await;
         }
     }))
 }

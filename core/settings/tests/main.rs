@@ -1,0 +1,4 @@
+//! The settings of a made-up program with every kind of flag.
+
+mod layers;
+mod program;
