@@ -6,6 +6,7 @@
 mod admission;
 mod at_once;
 mod common;
+mod configuration;
 mod connections;
 mod contract;
 mod cors;
@@ -21,6 +22,7 @@ mod references;
 mod rejects;
 mod reports;
 mod running;
+mod sighup;
 mod sneakernet;
 mod stopping;
 mod stuck;

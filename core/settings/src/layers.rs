@@ -41,8 +41,10 @@ pub struct Layers {
 
 /// What the layers are made of.
 pub struct Said<'s> {
-    /// The program's command line.
+    /// The program's command line, without variables.
     pub program: &'s Command,
+    /// The settings that concern the command, each with the id of its flag there.
+    pub concerned: &'s [(usize, String)],
     /// What the file says.
     pub entries: Vec<Entry>,
     /// The environment.
@@ -58,10 +60,9 @@ pub struct Said<'s> {
 impl Layers {
     /// Puts the layers together.
     pub fn put_together(&mut self, said: &Said<'_>) {
-        let concerned = said.words.concerned(said.program, &self.settings);
         let mut effective = Vec::new();
         for (at, setting) in self.settings.iter().enumerate() {
-            let flag = concerned.iter().find(|(concerned, _)| *concerned == at).map(|(_, arg)| arg.get_id().as_str());
+            let flag = said.concerned.iter().find(|(concerned, _)| *concerned == at).map(|(_, id)| id.as_str());
             let found = flag
                 .and_then(|id| of_words(said.words, id, setting))
                 .or_else(|| of_variables(said, setting, &mut self.problems))

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command};
 
 use crate::file;
 use crate::layers::{Layers, Said};
@@ -102,7 +102,8 @@ impl Program {
 
     /// Its command line, whose settings come from the words alone.
     fn command_of_words(&self, settings: &[Setting]) -> Command {
-        each(settings, (self.command)(), &mut Vec::new(), &|arg, _| arg.env(Resettable::Reset))
+        let command = (self.command)().mut_arg("config", |arg| arg.env(Resettable::Reset));
+        each(settings, command, &mut Vec::new(), &|arg, _| arg.env(Resettable::Reset))
     }
 
     /// Reads everything anew: the file, and the words and variables the process was started with.
@@ -127,8 +128,10 @@ impl Program {
             loaded.matches = typed_alone;
             return Ok(loaded);
         }
-        self.read(&command, world, &mut loaded);
-        let all = self.words_of_all(&command, world, &loaded);
+        let declared = (self.command)();
+        let concerned = loaded.words.concerned(&declared, &loaded.layers.settings);
+        self.read(&command, &concerned, world, &mut loaded);
+        let all = words_of_all(&concerned, world, &loaded);
         match command.clone().try_get_matches_from(all) {
             Ok(matches) => loaded.matches = Some(matches),
             Err(error) if typed_alone.is_none() && error.kind() == ErrorKind::MissingRequiredArgument => {
@@ -142,7 +145,7 @@ impl Program {
         Ok(loaded)
     }
 
-    fn read(&self, command: &Command, world: &World, loaded: &mut Loaded) {
+    fn read(&self, command: &Command, concerned: &[(usize, &Arg)], world: &World, loaded: &mut Loaded) {
         let Loaded { words, layers, .. } = loaded;
         let mut entries = Vec::new();
         match find(&candidates(self.file, words.value("config"), &world.variables)) {
@@ -162,8 +165,11 @@ impl Program {
             layers.warnings.extend(readable(file));
         }
         let (alternatives, shown) = (self.alternatives, self.shown);
+        let concerned: Vec<_> = concerned.iter().map(|(at, arg)| (*at, arg.get_id().to_string())).collect();
+        let concerned = &concerned[..];
         layers.put_together(&Said {
             program: command,
+            concerned,
             entries,
             variables: &world.variables,
             words,
@@ -185,21 +191,21 @@ impl Program {
             |warning: &crate::Warning| matches!(warning, crate::Warning::UnknownVariable { near: Some(_), .. });
         all.into_iter().filter(|warning| stays || is_near(warning)).collect()
     }
+}
 
-    /// The words as if file and variables had been typed, too.
-    fn words_of_all(&self, command: &Command, world: &World, loaded: &Loaded) -> Vec<OsString> {
-        let Loaded { words, layers, .. } = loaded;
-        let (before, after) = world.words.split_at(words.flags_at.min(world.words.len()));
-        let mut all = before.to_vec();
-        for (at, arg) in words.concerned(command, &layers.settings) {
-            let (setting, effective) = (&layers.settings[at], &layers.effective[at]);
-            if matches!(effective.origin, Origin::File(_) | Origin::Variable(_)) && !effective.is_wrong {
-                all.extend(typed(arg.get_long().unwrap_or_default(), setting.kind, &effective.values));
-            }
+/// The words as if file and variables had been typed, too.
+fn words_of_all(concerned: &[(usize, &Arg)], world: &World, loaded: &Loaded) -> Vec<OsString> {
+    let Loaded { words, layers, .. } = loaded;
+    let (before, after) = world.words.split_at(words.flags_at.min(world.words.len()));
+    let mut all = before.to_vec();
+    for (at, arg) in concerned {
+        let (setting, effective) = (&layers.settings[*at], &layers.effective[*at]);
+        if matches!(effective.origin, Origin::File(_) | Origin::Variable(_)) && !effective.is_wrong {
+            all.extend(typed(arg.get_long().unwrap_or_default(), setting.kind, &effective.values));
         }
-        all.extend_from_slice(after);
-        all
     }
+    all.extend_from_slice(after);
+    all
 }
 
 /// Changes each argument that is a setting, in every command.

@@ -61,3 +61,56 @@ fn shown(setting: &Setting, value: &str) -> String {
         _ => value.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+    use tidemark_settings::show;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    #[test]
+    fn every_flag_of_serve_is_a_setting_with_a_variable_and_stands_in_the_default_file() {
+        let (program, command) = (program(Cli::command), Cli::command());
+        let (settings, file) = (program.settings(), show::file(&program, None));
+        let serve = command.find_subcommand("serve").unwrap();
+        let flags: Vec<&str> = serve.get_arguments().filter_map(clap::Arg::get_long).collect();
+        assert!(flags.len() > 25, "{flags:?}");
+        for flag in flags {
+            let key = flag.replace('-', "_");
+            let setting = settings.iter().find(|setting| setting.key == key);
+            let setting = setting.unwrap_or_else(|| panic!("--{flag} is no setting"));
+            assert!(setting.variables.contains(&format!("TIDEMARK_{}", key.to_ascii_uppercase())), "{setting:?}");
+            assert!(file.contains(&format!("\n#{key} = ")), "{key}");
+        }
+    }
+
+    #[test]
+    fn what_sighup_applies_are_settings_and_the_file_says_so() {
+        let program = program(Cli::command);
+        let (settings, file) = (program.settings(), show::file(&program, None));
+        for key in LIVE {
+            assert!(settings.iter().any(|setting| setting.key == *key), "{key} is no setting");
+        }
+        let said = file
+            .split_whitespace()
+            .filter(|word| *word != "#")
+            .collect::<Vec<_>>()
+            .join(" ")
+            .matches("SIGHUP applies it")
+            .count();
+        assert_eq!(said, LIVE.len());
+    }
+
+    #[test]
+    fn no_two_settings_have_one_key_or_one_variable() {
+        let settings = program(Cli::command).settings();
+        let mut names: Vec<&str> = settings.iter().map(|setting| setting.key.as_str()).collect();
+        names.extend(settings.iter().flat_map(|setting| setting.variables.iter().map(String::as_str)));
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+}
