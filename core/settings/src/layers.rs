@@ -115,6 +115,15 @@ impl Layers {
         self.settings.iter().zip(&self.effective).find(|(setting, _)| setting.key == key)
     }
 
+    /// Of these keys the values are others' from now on.
+    pub fn take(&mut self, from: &Self, keys: &[&str]) {
+        for (setting, now) in self.settings.iter().zip(&mut self.effective) {
+            if let Some((_, other)) = from.of(&setting.key).filter(|_| keys.contains(&setting.key.as_str())) {
+                *now = other.clone();
+            }
+        }
+    }
+
     /// The keys whose values differ from those of others.
     #[must_use]
     pub fn changed<'l>(&'l self, before: &Self) -> Vec<&'l str> {

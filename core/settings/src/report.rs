@@ -4,6 +4,7 @@ use serde_json::{Value as Json, json};
 
 use crate::layers::{Effective, Layers};
 use crate::origin::Origin;
+use crate::problem::Problem;
 use crate::program::Program;
 use crate::setting::{Kind, Setting};
 
@@ -49,6 +50,34 @@ pub fn table(program: &Program, layers: &Layers) -> String {
         text.push_str(&format!("{key:<keys$}  {value:<values$}  {origin}\n"));
     }
     text
+}
+
+/// What should be looked at, and what is wrong: a line each.
+#[must_use]
+pub fn complaints(layers: &Layers) -> Vec<String> {
+    let warnings = layers.warnings.iter().map(|warning| format!("warning: {warning}"));
+    warnings.chain(layers.problems.iter().map(ToString::to_string)).collect()
+}
+
+/// The files that settings name, by the word FILE in the help, and that cannot be read; but for those of these keys.
+#[must_use]
+pub fn missing_files(layers: &Layers, but: &[&str]) -> Vec<Problem> {
+    let variables: Vec<_> = std::env::vars_os().collect();
+    let mut found = Vec::new();
+    for (setting, now) in layers.settings.iter().zip(&layers.effective) {
+        let is_file = setting.arg.get_value_names().is_some_and(|names| names.iter().any(|name| *name == "FILE"));
+        if !is_file || now.origin == Origin::Default || but.contains(&setting.key.as_str()) {
+            continue;
+        }
+        for file in &now.values {
+            let file = crate::secret::path(file.as_ref(), &variables);
+            if let Err(error) = std::fs::File::open(&file) {
+                let why = format!("{}: {error}", file.display());
+                found.push(Problem::Unfit { origin: now.origin.clone(), key: setting.key.clone(), why });
+            }
+        }
+    }
+    found
 }
 
 /// The same, for programs.

@@ -66,12 +66,7 @@ pub(super) fn run(program: &Program, mut loaded: Loaded, command: Option<ConfigC
 
 /// Says everything that is wrong, and what should be looked at.
 pub(super) fn tell(loaded: &Loaded) {
-    for warning in &loaded.layers.warnings {
-        complain(&format!("warning: {warning}"));
-    }
-    for problem in &loaded.layers.problems {
-        complain(&problem.to_string());
-    }
+    report::complaints(&loaded.layers).iter().for_each(|complaint| complain(complaint));
 }
 
 /// Of settings that are well formed, one that cannot be used: with where it is from.

@@ -58,13 +58,7 @@ impl Session {
         }
         server.apply(live);
         backups.set(schedule);
-        for (at, setting) in self.running.settings.iter().enumerate() {
-            if self.program.live.contains(&setting.key.as_str())
-                && let Some((_, now)) = loaded.layers.of(&setting.key)
-            {
-                self.running.effective[at] = now.clone();
-            }
-        }
+        self.running.take(&loaded.layers, self.program.live);
         match applied.is_empty() {
             true => tracing::info!("SIGHUP: nothing to apply has changed"),
             false => tracing::info!("SIGHUP: applied {}", names(&applied)),

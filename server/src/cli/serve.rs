@@ -1,14 +1,15 @@
 //! `serve`.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
 use tidemark_core::limits::FrameLimits;
-use tidemark_settings::{Layers, Problem, secret};
+use tidemark_settings::report::missing_files;
+use tidemark_settings::{Layers, Problem};
 
 use super::backup::{Backups, ServeBackups};
 use super::config::unfit;
@@ -130,16 +131,9 @@ impl ServeArgs {
         if let Some(error) = self.backups.unfit() {
             note("backup_dir", error);
         }
-        for (setting, now) in layers.settings.iter().zip(&layers.effective) {
-            let is_file = setting.arg.get_value_names().is_some_and(|names| names.iter().any(|name| *name == "FILE"));
-            let is_told = found.iter().any(|problem: &Problem| problem.key() == Some(&setting.key));
-            for file in now.values.iter().map(Path::new).filter(|_| is_file && !is_told) {
-                let file = secret::path(file, &std::env::vars_os().collect::<Vec<_>>());
-                if let Err(error) = std::fs::File::open(&file) {
-                    found.push(unfit(layers, &setting.key, format!("{}: {error}", file.display())));
-                }
-            }
-        }
+        let told: Vec<String> = found.iter().filter_map(Problem::key).map(str::to_owned).collect();
+        let told: Vec<&str> = told.iter().map(String::as_str).collect();
+        found.extend(missing_files(layers, &told));
         found
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! The process may be killed at any moment: whatever it was doing is done again by the next one, once.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
@@ -70,22 +69,21 @@ impl Courier {
     }
 }
 
-/// Runs until `end` is raised or the engine stops for good.
+/// Runs until `ending` says so or the engine stops for good.
 ///
 /// # Errors
 /// When the store fails, but for a file that is only locked.
 pub fn run(
     store: &mut Store,
-    seed: u64,
+    config: Config,
     transport: impl Transport + Send + 'static,
-    end: &AtomicBool,
+    ending: &dyn Fn() -> bool,
     watch: Watch<'_>,
 ) -> std::result::Result<Ended, StationError> {
-    let ending = || end.load(Ordering::Relaxed);
     while !ending() && unless_busy(store.backfill(&mut |_| ()), watch)?.is_none() {}
-    let mut daemon = Daemon::start(Config { words: words::KEPT, ..Config::daemon(seed) }, store)?;
+    let mut daemon = Daemon::start(Config { words: words::KEPT, ..config }, store)?;
     let courier = Courier::start(transport);
-    let stopped = steps(store, &mut daemon, &courier, &ending, watch)?;
+    let stopped = steps(store, &mut daemon, &courier, ending, watch)?;
     if let Some(stop) = stopped {
         return Ok(Ended::Stopped(stop));
     }

@@ -2,20 +2,45 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
-use tidemark_client::sync::Event;
+use tidemark_client::sync::{Config, Event};
 
+use super::chores::{ChoreArgs, Chores, prune_once};
 use super::fatal::Fatal;
+use super::reload::Session;
 use super::{show, words};
 use crate::clock::now_ms;
 use crate::daemon::{self, Ended, News};
 use crate::entropy;
 use crate::transport::HttpTransport;
 
-pub(super) fn run(db: &Path) -> Result<(), Fatal> {
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The longest wait after a server that refused or broke off, in seconds; the waits before it grow from one second.
+    #[arg(long, default_value_t = 300, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    wait_max: u64,
+    /// The longest wait after a server that could not be reached, in seconds.
+    #[arg(long, default_value_t = 30, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    away_wait_max: u64,
+    #[command(flatten)]
+    pub(super) chores: ChoreArgs,
+}
+
+impl Args {
+    fn config(&self) -> Result<Config, Fatal> {
+        let mut config = Config::daemon(entropy::seed()?);
+        config.backoff.max_ms = self.wait_max * 1_000;
+        config.backoff.unreached_max_ms = self.away_wait_max * 1_000;
+        Ok(config)
+    }
+}
+
+/// Pushes until it is to end; with SIGHUP, by the settings as they are then.
+pub(super) fn run(db: &Path, mut args: Args, mut session: Session) -> Result<(), Fatal> {
     let mut store = super::file::open_whole(db)?;
+    let hangup = super::reload::listen()?;
     let end = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
         // Whoever asks twice does not want to wait: the second signal ends the process at once, which is safe.
@@ -26,7 +51,37 @@ pub(super) fn run(db: &Path) -> Result<(), Fatal> {
     let file = db.display();
     let tell = |text: &str| show::error(&format!("{} {}", show::time(now_ms()), show::one_line(text)));
     tell(&format!("tidemark watches {file}"));
-    let ended = daemon::run(&mut store, entropy::seed()?, HttpTransport::new(), &end, &mut |news| match news {
+    let chores = Chores::start(db, args.chores.clone(), prune_once);
+    let is_to_end = || end.load(Ordering::Relaxed);
+    let ended = loop {
+        let ending = || is_to_end() || hangup.load(Ordering::Relaxed);
+        let ended =
+            daemon::run(&mut store, args.config()?, HttpTransport::new(), &ending, &mut |news| hear(&tell, news))?;
+        if !matches!(ended, Ended::Asked) || is_to_end() {
+            break ended;
+        }
+        hangup.store(false, Ordering::Relaxed);
+        match session.reload(&store) {
+            Ok(reloaded) => {
+                args = reloaded.args;
+                chores.set(args.chores.clone());
+                reloaded.told.iter().for_each(|line| tell(line));
+            }
+            Err(why) => tell(&format!("SIGHUP: the new configuration is wrong, the one before stays in force: {why}")),
+        }
+    };
+    match ended {
+        Ended::Asked => {
+            tell("ended");
+            Ok(())
+        }
+        Ended::Stopped(stop) => Err(Fatal::new(words::stop(&stop))),
+    }
+}
+
+/// Tells what happens.
+fn hear(tell: &dyn Fn(&str), news: News<'_>) {
+    match news {
         News::Event(Event::Acked { tidemark, changes, rejected_here, rejected_by_server }) => {
             let rejected = rejected_here + rejected_by_server;
             let rejected = if rejected > 0 { format!(", {rejected} of them rejected") } else { String::new() };
@@ -48,12 +103,5 @@ pub(super) fn run(db: &Path) -> Result<(), Fatal> {
         News::Busy(error) => tell(&format!("{error}; trying again")),
         News::Repaired(repair) => tell(&repair.to_string()),
         News::StoppedForNow(stop) => tell(&format!("{}; trying again in 5 min", words::stop(stop))),
-    })?;
-    match ended {
-        Ended::Asked => {
-            tell("ended");
-            Ok(())
-        }
-        Ended::Stopped(stop) => Err(Fatal::new(words::stop(&stop))),
     }
 }
