@@ -1,6 +1,5 @@
 //! A station that runs by `tidemark.toml`: where it pushes, what it copies and prunes, and SIGHUP, with a real server.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -23,7 +22,7 @@ fn a_station_pushes_copies_and_prunes_by_its_file_and_takes_another_on_sighup() 
     field.migrate()?;
     let (first, second) = (field.serve()?, field.serve()?);
     let station = field.join_station("north", &first.url())?;
-    let write = |text: &str| std::fs::write(station.folder.join("tidemark.toml"), text);
+    let write = |text: &str| std::fs::write(station.folder().join("tidemark.toml"), text);
     let file = format!("file = {:?}\n", station.file.to_str().context("a path is text")?);
     let rows = station.open()?;
     rows.execute("INSERT INTO nomenclature (name) VALUES ('СИНЕЦ ВЯЛЕНЫЙ')", [])?;
@@ -33,7 +32,7 @@ fn a_station_pushes_copies_and_prunes_by_its_file_and_takes_another_on_sighup() 
         rows.execute(sql, [at])?;
     }
     write(&file)?;
-    let running = Running::start("tidemark", &["run"], &station.folder, &station.env)?;
+    let running = station.start_by_settings(&["run"])?;
     says(&running, "pushed 6 changes", 1)?;
 
     // What may change is applied: another server, copies, old rows.
@@ -64,7 +63,7 @@ fn a_station_pushes_copies_and_prunes_by_its_file_and_takes_another_on_sighup() 
     says(&running, "SIGHUP: needs a restart: db", 1)?;
     rows.execute("INSERT INTO nomenclature (name) VALUES ('ЛЕЩ')", [])?;
     says(&running, "pushed 1 change;", 2)?;
-    ensure!(!Path::new(&station.folder).join("other.db").exists(), "it made another file");
+    ensure!(!station.folder().join("other.db").exists(), "it made another file");
     running.terminate()?.success()?;
     field.server_command(&["info"])?.success()?;
     Ok(())

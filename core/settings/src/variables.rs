@@ -10,6 +10,8 @@ use crate::setting::Setting;
 
 /// The variable that names the file.
 pub const FILE: &str = "TIDEMARK_CONFIG";
+/// What those begin with that the project's own tests tell each other.
+const OF_TESTS: &str = "TIDEMARK_TEST_";
 /// What every variable of ours begins with.
 pub const PREFIX: &str = "TIDEMARK_";
 
@@ -31,7 +33,8 @@ pub fn unknown(variables: &Variables, settings: &[Setting], program: &Command, k
     let mut found: Vec<Warning> = Vec::new();
     for (name, _) in variables {
         let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else { continue };
-        if !names.iter().any(|known| known == name) && !known.contains(&name) {
+        let is_known = names.iter().any(|known| known == name) || known.contains(&name) || name.starts_with(OF_TESTS);
+        if !is_known {
             let near =
                 nearest(name.trim_start_matches(PREFIX), names.iter().map(|name| name.trim_start_matches(PREFIX)));
             let near = near.map(|near| format!("{PREFIX}{near}"));

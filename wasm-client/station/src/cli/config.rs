@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use tidemark_client::sync::ServerUrl;
 use tidemark_settings::{Layers, Loaded, Origin, Problem, Program, report, show as file};
 
 use super::json::JsonArgs;
@@ -61,6 +62,14 @@ pub(super) fn unfit(layers: &Layers) -> Vec<Problem> {
             origin: now.origin.clone(),
             key: setting.key.clone(),
             why: format!("{} is no folder", Path::new(folder).display()),
+        }));
+    }
+    if let Some((setting, now)) = layers.of("server") {
+        let wrong = now.values.iter().filter_map(|url| ServerUrl::parse(&url.to_string_lossy()).err());
+        found.extend(wrong.map(|error| Problem::Unfit {
+            origin: now.origin.clone(),
+            key: setting.key.clone(),
+            why: error.to_string(),
         }));
     }
     found

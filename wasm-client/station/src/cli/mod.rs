@@ -58,7 +58,7 @@ struct Cli {
     #[arg(long, global = true, env = "TIDEMARK_DB", default_value = "tidemark.db", value_name = "FILE")]
     db: PathBuf,
     /// The server's URL: for `join` and `rejoin` instead of the one in the code; a file that has joined goes on there.
-    #[arg(long, global = true, env = "TIDEMARK_SERVER", value_name = "URL", value_parser = server::url)]
+    #[arg(long, global = true, env = "TIDEMARK_SERVER", value_name = "URL")]
     server: Option<String>,
     #[command(subcommand)]
     verb: Verb,

@@ -18,11 +18,6 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// A URL of the settings.
-pub(super) fn url(text: &str) -> Result<String, String> {
-    ServerUrl::parse(text).map(|url| url.as_str().to_owned()).map_err(|error| error.to_string())
-}
-
 /// The server answers there, as the settings say: a file that has joined another URL has this one from now on.
 pub(super) fn point(store: &tidemark_client::Store, url: &str) -> Result<(), Fatal> {
     let url = ServerUrl::parse(url).map_err(|error| Fatal::from(StationError::Join(error.into())))?;
