@@ -155,7 +155,7 @@ impl Program {
                 (entries, layers.problems) = (said, problems);
                 layers.file = Some(path);
             }
-            Err(problem) => layers.problems.push(problem),
+            Err(problem) => layers.problems.push(*problem),
         }
         let holds_secret = |entry: &file::Entry| {
             let setting = &layers.settings[entry.setting];
