@@ -25,6 +25,7 @@ const GUIDES: [&str; 8] = [
     "browser",
     "configuration",
     "install-postgresql",
+    "monitoring",
     "move-from-sqlite",
     "operating",
     "own-schema",

@@ -58,7 +58,7 @@ fn each_layer_outweighs_those_below_and_is_named() {
         line.unwrap_or_else(|| panic!("{key}: {text}")).split_whitespace().skip(1).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(line("pool_max"), "11 tidemark-server.toml:2");
-    assert_eq!(line("log"), "debug TIDEMARK_LOG");
+    assert_eq!(line("log_level"), "debug TIDEMARK_LOG");
     assert_eq!(line("keep"), "9d --keep");
     assert_eq!(line("listen"), "127.0.0.1:8787 default");
 }

@@ -10,9 +10,13 @@ mod export;
 mod import;
 mod invitation;
 mod limits;
+mod listed;
 mod log;
 mod manual;
+mod metrics;
 mod migrate;
+mod noted;
+mod operator;
 mod place;
 mod reader;
 mod rejects;
@@ -24,6 +28,7 @@ mod settings;
 mod signal;
 mod span;
 mod station;
+mod tls;
 mod window;
 
 use std::process::ExitCode;
@@ -43,8 +48,6 @@ struct Cli {
     /// The file of settings, instead of tidemark-server.toml here or in /etc/tidemark; `config check` shows which holds.
     #[arg(id = "config", long = "config", global = true, env = "TIDEMARK_CONFIG", value_name = "FILE")]
     _config: Option<std::path::PathBuf>,
-    #[command(flatten)]
-    log: log::LogArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -56,9 +59,12 @@ enum Command {
     /// Make, check or take away the database's tables.
     #[command(subcommand)]
     Migrate(migrate::MigrateCommand),
-    /// Invite, list and revoke stations.
+    /// Invite, list, rename and revoke stations.
     #[command(subcommand)]
     Station(station::StationCommand),
+    /// Make an authority and a certificate of one's own, or show one.
+    #[command(subcommand)]
+    Tls(tls::TlsCommand),
     /// Apply a bundle that a station exported, and write the receipt for it.
     Import(import::ImportArgs),
     /// Write all rows into a new SQLite file, as the system without Tidemark keeps them.
@@ -72,6 +78,9 @@ enum Command {
     /// Let programs read reports over HTTP.
     #[command(subcommand)]
     Reader(reader::ReaderCommand),
+    /// Let people look at the stations and act on them, at /admin and over HTTP.
+    #[command(subcommand)]
+    Operator(operator::OperatorCommand),
     /// What is in the database, and how large it is.
     Info(Look),
     /// Whether a server could work with the database, point by point; exits 1 when not.
@@ -116,8 +125,8 @@ pub fn main() -> ExitCode {
         return ExitCode::from(EXIT_USAGE);
     };
     config::tell(&loaded);
-    let log = log::Log::start(&cli.log.log);
-    let session = reload::Session { program, world, running: loaded.layers, log };
+    log::start();
+    let session = reload::Session { program, world, running: loaded.layers };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -130,11 +139,13 @@ pub fn main() -> ExitCode {
             Command::Serve(args) => serve::run(*args, session).await,
             Command::Migrate(command) => migrate::run(command).await,
             Command::Station(command) => station::run(command).await,
+            Command::Tls(command) => tls::run(&command),
             Command::Import(args) => import::run(args).await,
             Command::Export(args) => export::run(args).await,
             Command::Rejects(command) => rejects::run(command).await,
             Command::Report(command) => report::run(command).await,
             Command::Reader(command) => reader::run(command).await,
+            Command::Operator(command) => operator::run(command).await,
             Command::Info(look) => admin::show_info(look).await,
             Command::Test(look) => admin::test(look).await,
             Command::Timescale(look) => admin::timescale(look).await,

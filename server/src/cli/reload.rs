@@ -1,12 +1,14 @@
 //! SIGHUP: the settings are read anew. What may change while the server runs is applied, all of it or nothing; what needs
 //! a restart is named.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use clap::FromArgMatches as _;
 use tidemark_settings::{Layers, Program, World};
 
 use super::backup::Backups;
-use super::log::Log;
+use super::log::Reload;
 use super::serve::ServeArgs;
 use crate::server::RunningServer;
 
@@ -16,12 +18,15 @@ pub(super) struct Session {
     pub world: World,
     /// The settings of the start, with those that were applied since.
     pub running: Layers,
-    pub log: Log,
 }
 
 impl Session {
     /// Reads the settings anew, and applies what may be applied; the log tells what became of it.
     pub(super) fn reload(&mut self, server: &RunningServer, backups: &Backups) {
+        // The files may be others although the settings are the same; what becomes of them it tells itself.
+        if let Some(tls) = server.tls().map(Arc::clone) {
+            drop(tokio::task::spawn_blocking(move || tls.reload()));
+        }
         match self.try_reload(server, backups) {
             Ok(()) => {}
             Err(error) => {
@@ -49,12 +54,11 @@ impl Session {
             anyhow::bail!("{}", all.join("; "));
         }
         let (live, schedule) = (args.live()?, args.schedule()?);
-        let filter = loaded.layers.of("log").and_then(|(_, now)| now.values.first()?.to_str()).map(str::to_owned);
         let changed: Vec<String> = loaded.layers.changed(&self.running).into_iter().map(str::to_owned).collect();
         let (applied, left): (Vec<_>, Vec<_>) =
             changed.iter().partition(|key| self.program.live.contains(&key.as_str()));
-        if let Some(filter) = filter {
-            self.log.set(&filter)?;
+        if let Some(log) = Reload::of_program() {
+            log.set(&args.log);
         }
         server.apply(live);
         backups.set(schedule);

@@ -14,10 +14,13 @@ use tidemark_settings::{Layers, Problem};
 use super::backup::{Backups, ServeBackups};
 use super::config::unfit;
 use super::limits::LimitArgs;
+use super::log::{LogArgs, Reload};
+use super::metrics::MetricsArgs;
 use super::place::{FoundIn, Place};
 use super::reload::Session;
 use super::signal::{Hangups, Signals};
 use super::span::span_ms;
+use super::tls::TlsArgs;
 use super::window::WindowArgs;
 use crate::config::{CHUNKS_MAX, DEFAULT_LISTEN, REPORTS_EVERY, STATEMENT_TIMEOUT, ServerConfig, load_schema};
 
@@ -33,6 +36,8 @@ pub(super) struct ServeArgs {
     /// The address to listen on, 0.0.0.0 for every one of this machine; port 0 takes a free one.
     #[arg(long, default_value = DEFAULT_LISTEN, value_name = "ADDR:PORT", value_parser = address)]
     listen: String,
+    #[command(flatten)]
+    tls: TlsArgs,
     #[command(flatten)]
     window: WindowArgs,
     /// Most changes in one batch; stations cut their logs by it.
@@ -67,6 +72,10 @@ pub(super) struct ServeArgs {
     keep: Keep,
     #[command(flatten)]
     backups: ServeBackups,
+    #[command(flatten)]
+    metrics: MetricsArgs,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
     #[command(flatten)]
     limits: LimitArgs,
 }
@@ -128,6 +137,9 @@ impl ServeArgs {
         if let Some(error) = self.web.as_ref().and_then(|folder| Site::read(folder).err()) {
             note("web", error);
         }
+        if let Some(error) = self.metrics.settings().err() {
+            note("metrics_token_file", error);
+        }
         if let Some(error) = self.backups.unfit() {
             note("backup_dir", error);
         }
@@ -139,6 +151,9 @@ impl ServeArgs {
 }
 
 pub(super) async fn run(args: ServeArgs, mut session: Session) -> anyhow::Result<()> {
+    if let Some(log) = Reload::of_program() {
+        log.set(&args.log);
+    }
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let mut hangups = Hangups::listen().context("cannot listen for signals")?;
     let (server, backups) = tokio::select! {
@@ -178,7 +193,10 @@ async fn start(args: ServeArgs) -> anyhow::Result<(RunningServer, Backups)> {
     tracing::info!("schema: {} version {}, from {of}", schema.name(), schema.version());
     config.schema = Arc::new(schema);
     config.listen = args.listen.clone();
+    config.tls = args.tls.files();
+    config.plain_http_allowed = args.tls.allow_plain_http;
     config.http = live.http;
+    config.metrics = args.metrics.settings()?;
     config.pool_max = args.pool_max;
     config.limits.rows_max = args.batch_rows_max;
     config.chunks_max = args.batch_chunks_max;
@@ -193,12 +211,15 @@ async fn start(args: ServeArgs) -> anyhow::Result<(RunningServer, Backups)> {
         let from = args.web.as_ref().map_or_else(|| "this program".to_owned(), |folder| folder.display().to_string());
         tracing::info!("field notebook: {MOUNT} from {from}, {}", config.site);
     }
+    let database = config.database.clone();
     let server = Server::start(config).await?;
-    Ok((server, Backups::start(args.schedule()?)))
+    let folder = args.backups.watch(&database, server.metrics());
+    let backups = Backups::start(args.schedule()?, folder, server.metrics());
+    Ok((server, backups))
 }
 
 /// Reads an address to listen on.
-fn address(text: &str) -> Result<String, String> {
+pub(super) fn address(text: &str) -> Result<String, String> {
     let form = |port: &str| {
         format!(
             "write ADDR:PORT, such as 127.0.0.1:{port} for this machine alone, or 0.0.0.0:{port} for all its networks"

@@ -7,7 +7,8 @@ use crate::config::hide_password;
 
 /// What SIGHUP applies to a running server. Everything else needs a restart.
 pub(super) const LIVE: &[&str] = &[
-    "log",
+    "log_level",
+    "log_format",
     "allow_origin",
     "reports_every",
     "keep",
@@ -42,9 +43,11 @@ pub(super) const fn program(command: fn() -> Command) -> Program {
             ("database_url", "database"),
             ("database_backup_path", "backup_dir"),
             ("database_backup_interval", "backup_every"),
+            // How the variable has always been called.
+            ("log", "log_level"),
         ],
         alternatives: &[&["database", "database_url_file"]],
-        secret_files: &["database_url_file", "database_password_file"],
+        secret_files: &["database_url_file", "database_password_file", "tls_key", "metrics_token_file"],
         live: LIVE,
         without: &["completions", "man"],
         stays: &["serve", "config"],

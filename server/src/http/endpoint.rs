@@ -6,18 +6,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 
+use super::access::AccessLog;
+use super::admin;
 use super::cors::Cors;
 use super::health::Health;
 use super::load::Load;
 use super::memory::Memory;
 use super::origin::Origin;
+use super::scrape::Scrape;
 use super::site::Site;
 use super::stopping::Stopping;
 use super::tokens::{self, Attempts, Tokens};
 use super::turns::Turns;
 use crate::bounds::HttpLimits;
+use crate::fleet::Fleet;
 use crate::ingest::Ingest;
 use crate::live::Live;
+use crate::metrics::MetricsSettings;
 use crate::panics::Panics;
 
 /// How often the database is asked for its stations, and how soon after a failure.
@@ -45,6 +50,14 @@ pub struct Endpoint {
     /// Whether the server is being stopped.
     pub(super) stopping: Stopping,
     pub(super) health: Health,
+    /// What was heard of stations.
+    pub(super) fleet: Arc<Fleet>,
+    /// The turns of operators.
+    pub(super) operators: admin::Turns,
+    /// Who reads the metrics, and their text.
+    pub(super) metrics: MetricsSettings,
+    pub(super) scrape: Scrape,
+    pub(super) access: AccessLog,
     /// The web pages of other origins that may read the answers.
     pub(super) cors: Cors,
     /// The field notebook.
@@ -59,6 +72,7 @@ impl Endpoint {
     /// An endpoint for one upstream, without a notebook, and for no web page of another origin.
     #[must_use]
     pub fn new(ingest: Arc<Ingest>, limits: HttpLimits) -> Self {
+        let fleet = Arc::new(Fleet::new(ingest.clock().now_ms()));
         Self {
             ingest,
             limits: limits.into(),
@@ -70,6 +84,11 @@ impl Endpoint {
             tokens: Tokens::new(attempts(&limits)),
             stopping: Stopping::default(),
             health: Health::default(),
+            fleet,
+            operators: admin::Turns::default(),
+            metrics: MetricsSettings::default(),
+            scrape: Scrape::default(),
+            access: AccessLog::default(),
             cors: Cors::default(),
             site: Arc::default(),
         }
@@ -102,6 +121,12 @@ impl Endpoint {
         Self { cors: Cors::new(origins), ..self }
     }
 
+    /// Answers who may read its metrics as it is told.
+    #[must_use]
+    pub fn with_metrics(self, metrics: MetricsSettings) -> Self {
+        Self { metrics, ..self }
+    }
+
     /// Serves a notebook.
     #[must_use]
     pub fn with_site(self, site: Arc<Site>) -> Self {
@@ -122,6 +147,12 @@ impl Endpoint {
             };
             tokio::time::sleep(again).await;
         }
+    }
+
+    /// What was heard of stations and is not written yet.
+    #[must_use]
+    pub const fn fleet(&self) -> &Arc<Fleet> {
+        &self.fleet
     }
 
     /// The panics of this program while it answered.

@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use tidemark_core::amount::{bytes, count, count_is};
 use tidemark_core::rotation::{FAILED, LOOK_MS, Series, hours_ms, retry_ms};
 
-use super::{Made, check, extension, part_of, publish, write};
+use super::{Made, check, extension, part_of, publish, record, write};
 use crate::admin::subject;
 use crate::clock::{Clock as _, SystemClock};
 use crate::database::DatabaseUrl;
@@ -43,6 +43,15 @@ pub fn make_folder(folder: &Path) -> anyhow::Result<()> {
 fn names(folder: &Path) -> anyhow::Result<Vec<String>> {
     let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read the folder {}", folder.display()))?;
     Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+}
+
+/// The newest backup of a series in a folder: when it was made, milliseconds since 1970 UTC, and its size in bytes. What
+/// claims to be of the future, by a clock that was wrong, is none.
+#[must_use]
+pub fn newest(series: &Series, folder: &Path, now_ms: i64) -> Option<(i64, u64)> {
+    let made = names(folder).ok()?.into_iter().filter_map(|name| Some((series.time_of_ms(&name)?, name)));
+    let (at_ms, name) = made.filter(|(at_ms, _)| *at_ms <= now_ms).max()?;
+    Some((at_ms, std::fs::metadata(folder.join(name)).map_or(0, |file| file.len())))
 }
 
 impl Schedule {
@@ -92,26 +101,27 @@ impl Schedule {
         Ok(Made { path: to, bytes, rows: manifest.rows(), checked })
     }
 
-    /// Makes backups for ever, the first one when it is due. What goes wrong is logged, and tried again.
-    pub async fn run(&self) {
+    /// Makes backups for ever, the first one when it is due. What goes wrong is logged, and tried again; `told` hears
+    /// whether each was made and passed its check.
+    pub async fn run(&self, told: &(dyn Fn(bool) + Sync)) {
         let mut not_before_ms = i64::MIN;
         loop {
             if let Some(wait) = self.wait(not_before_ms) {
                 tokio::time::sleep(wait).await;
             } else {
-                not_before_ms = self.make_one().await;
+                not_before_ms = self.make_one(told).await;
             }
         }
     }
 
     /// Makes the backups that are wanted, for as long as they are. One that is being made is brought to its end.
-    pub async fn follow(wanted: Live<Option<Self>>) {
+    pub async fn follow(wanted: Live<Option<Self>>, told: &(dyn Fn(bool) + Sync)) {
         let mut not_before_ms = i64::MIN;
         loop {
             wanted.wait(|schedule| schedule.as_ref()?.wait(not_before_ms).or(Some(Duration::ZERO))).await;
             let Some(schedule) = wanted.get() else { continue };
             if schedule.wait(not_before_ms).is_none() {
-                not_before_ms = schedule.make_one().await;
+                not_before_ms = schedule.make_one(told).await;
             }
         }
     }
@@ -128,9 +138,12 @@ impl Schedule {
     }
 
     /// Makes one, and logs it; when the next one may be tried.
-    async fn make_one(&self) -> i64 {
-        match self.make().await {
+    async fn make_one(&self, told: &(dyn Fn(bool) + Sync)) -> i64 {
+        let made = self.make().await;
+        told(made.is_ok());
+        match made {
             Ok(made) => {
+                record(&self.database, &made).await;
                 tracing::info!("{}", made.shown());
                 i64::MIN
             }

@@ -13,6 +13,7 @@ use super::backup::{keep, uuid_of};
 use super::fatal::Fatal;
 use super::prune::{prune, span_ms};
 use super::show;
+use super::trust::TrustArgs;
 use crate::clock::{now_ms, sleep_ms};
 
 /// How soon other wishes are seen.
@@ -41,33 +42,35 @@ pub(super) struct ChoreArgs {
     prune_every: f64,
 }
 
+/// What is wanted, and whom to trust for it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Wanted {
+    pub args: ChoreArgs,
+    pub trust: TrustArgs,
+}
+
 /// The chores of a process.
 pub(super) struct Chores {
-    wanted: Arc<Mutex<ChoreArgs>>,
+    wanted: Arc<Mutex<Wanted>>,
 }
 
 impl Chores {
     /// Begins to do them.
-    pub(super) fn start(db: &Path, wanted: ChoreArgs, prune: impl Prune) -> Self {
+    pub(super) fn start(db: &Path, wanted: Wanted) -> Self {
         let wanted = Arc::new(Mutex::new(wanted));
         let (copied, pruned) = ((db.to_owned(), Arc::clone(&wanted)), (db.to_owned(), Arc::clone(&wanted)));
         std::thread::spawn(move || make_copies(&copied.0, &copied.1));
-        std::thread::spawn(move || remove_old(&pruned.0, &pruned.1, &prune));
+        std::thread::spawn(move || remove_old(&pruned.0, &pruned.1));
         Self { wanted }
     }
 
     /// Others are wanted from now on; one that is being done is brought to its end.
-    pub(super) fn set(&self, wanted: ChoreArgs) {
+    pub(super) fn set(&self, wanted: Wanted) {
         *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = wanted;
     }
 }
 
-/// Removes old rows of a file once.
-pub(super) trait Prune: Fn(&Path, &Wish) -> Result<u64, Fatal> + Send + 'static {}
-
-impl<F: Fn(&Path, &Wish) -> Result<u64, Fatal> + Send + 'static> Prune for F {}
-
-fn now_wanted(wanted: &Mutex<ChoreArgs>) -> ChoreArgs {
+fn now_wanted(wanted: &Mutex<Wanted>) -> Wanted {
     wanted.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
@@ -76,30 +79,30 @@ fn tell(text: &str) {
 }
 
 /// Waits, but not past other wishes.
-fn wait(ms: u64, wanted: &Mutex<ChoreArgs>, before: &ChoreArgs) {
+fn wait(ms: u64, wanted: &Mutex<Wanted>, before: &Wanted) {
     let until_ms = now_ms().saturating_add_unsigned(ms);
     while now_ms() < until_ms && now_wanted(wanted) == *before {
         sleep_ms(LOOK_MS.min(ms), || false);
     }
 }
 
-fn make_copies(db: &Path, wanted: &Mutex<ChoreArgs>) {
+fn make_copies(db: &Path, wanted: &Mutex<Wanted>) {
     let (mut not_before_ms, mut told) = (i64::MIN, None);
     loop {
         let now = now_wanted(wanted);
-        let said = (now.backup_every, now.backup_keep, now.backup_dir.clone());
-        let Some(every_hours) = now.backup_every else {
+        let said = (now.args.backup_every, now.args.backup_keep, now.args.backup_dir.clone());
+        let Some(every_hours) = now.args.backup_every else {
             told = None;
             wait(60_000, wanted, &now);
             continue;
         };
         if told.as_ref() != Some(&said) {
-            let folder = now.backup_dir.display();
-            tell(&format!("copies: every {every_hours} h into {folder}, {} stay", now.backup_keep));
+            let folder = now.args.backup_dir.display();
+            tell(&format!("copies: every {every_hours} h into {folder}, {} stay", now.args.backup_keep));
             told = Some(said);
         }
-        let schedule =
-            uuid_of(db).and_then(|uuid| Schedule::new(db, &uuid, &now.backup_dir, every_hours, now.backup_keep));
+        let schedule = uuid_of(db)
+            .and_then(|uuid| Schedule::new(db, &uuid, &now.args.backup_dir, every_hours, now.args.backup_keep));
         match schedule {
             Ok(schedule) => wait(schedule.step(&mut not_before_ms, &tell), wanted, &now),
             Err(error) => {
@@ -110,16 +113,16 @@ fn make_copies(db: &Path, wanted: &Mutex<ChoreArgs>) {
     }
 }
 
-fn remove_old(db: &Path, wanted: &Mutex<ChoreArgs>, prune: &impl Prune) {
+fn remove_old(db: &Path, wanted: &Mutex<Wanted>) {
     loop {
         let now = now_wanted(wanted);
-        let Some(older_than_ms) = now.prune_older_than else {
+        let Some(older_than_ms) = now.args.prune_older_than else {
             wait(60_000, wanted, &now);
             continue;
         };
-        let every_ms = hours_ms(now.prune_every);
+        let every_ms = hours_ms(now.args.prune_every);
         let before_us = now_ms().saturating_sub(older_than_ms).saturating_mul(1000);
-        let wait_ms = match prune(db, &Wish { before_us, table: None, dry_run: false }) {
+        let wait_ms = match prune_once(db, &Wish { before_us, table: None, dry_run: false }, &now.trust) {
             Ok(rows) => {
                 tell(&format!("pruned {}; upstream has them", show::count(rows, "row")));
                 every_ms
@@ -134,6 +137,6 @@ fn remove_old(db: &Path, wanted: &Mutex<ChoreArgs>, prune: &impl Prune) {
 }
 
 /// Removes old rows as `tidemark prune` does; how many went.
-pub(super) fn prune_once(db: &Path, wish: &Wish) -> Result<u64, Fatal> {
-    Ok(prune(db, wish)?.iter().map(|report| report.pruned).sum())
+fn prune_once(db: &Path, wish: &Wish, trust: &TrustArgs) -> Result<u64, Fatal> {
+    Ok(prune(db, wish, trust)?.iter().map(|report| report.pruned).sum())
 }

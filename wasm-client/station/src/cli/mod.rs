@@ -29,6 +29,7 @@ mod settings;
 mod show;
 mod status;
 mod test;
+mod trust;
 mod upgrade;
 mod vacuum;
 mod verify;
@@ -60,6 +61,8 @@ struct Cli {
     /// The server's URL: for `join` and `rejoin` instead of the one in the code; a file that has joined goes on there.
     #[arg(long, global = true, env = "TIDEMARK_SERVER", value_name = "URL")]
     server: Option<String>,
+    #[command(flatten)]
+    trust: trust::TrustArgs,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -150,7 +153,7 @@ pub fn main() -> ExitCode {
 }
 
 fn act(cli: Cli, session: Session) -> Result<(), Fatal> {
-    let (db, url) = (cli.db, cli.server);
+    let (db, url, trust) = (cli.db, cli.server, cli.trust);
     let asks = matches!(cli.verb, Verb::Push(_) | Verb::Run(_) | Verb::Verify(_) | Verb::Prune(_) | Verb::Test(_));
     if let Some(url) = url.as_ref().filter(|_| asks) {
         server::point(&file::open(&db)?, url)?;
@@ -165,24 +168,24 @@ fn act(cli: Cli, session: Session) -> Result<(), Fatal> {
         Verb::Upgrade(args) => upgrade::run(&db, &args),
         Verb::Join(mut args) => {
             args.server = url;
-            join::run(&db, &args)
+            join::run(&db, &args, &trust)
         }
         Verb::Import(args) => import::run(&db, &args),
         Verb::Export(args) => export::run(&db, &args),
         Verb::ImportReceipt(args) => import_receipt::run(&db, &args),
-        Verb::Push(args) => push::run(&db, args.json),
-        Verb::Run(args) => run::run(&db, args, session),
-        Verb::Server(args) => server::run(&db, &args),
+        Verb::Push(args) => push::run(&db, args.json, &trust),
+        Verb::Run(args) => run::run(&db, args, trust, session),
+        Verb::Server(args) => server::run(&db, &args, &trust),
         Verb::Status(args) => status::run(&db, &args),
         Verb::Log(args) => log::run(&db, &args),
         Verb::Rejoin(mut args) => {
             args.server = url;
-            rejoin::run(&db, &args)
+            rejoin::run(&db, &args, &trust)
         }
         Verb::Rejects(args) => rejects::run(&db, &args),
-        Verb::Verify(args) => verify::run(&db, &args),
-        Verb::Prune(args) => prune::run(&db, &args),
-        Verb::Test(args) => test::run(&db, &args),
+        Verb::Verify(args) => verify::run(&db, &args, &trust),
+        Verb::Prune(args) => prune::run(&db, &args, &trust),
+        Verb::Test(args) => test::run(&db, &args, &trust),
         Verb::Optimize => optimize::run(&db),
         Verb::Info(args) => info::run(&db, &args),
         Verb::Config(_) => unreachable!("BUG: it was run before"),

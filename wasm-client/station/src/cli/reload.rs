@@ -11,6 +11,7 @@ use super::config::unfit;
 use super::fatal::Fatal;
 use super::run;
 use super::server;
+use super::trust::TrustArgs;
 
 /// What the process was started with, and the settings it runs by.
 pub(super) struct Session {
@@ -23,6 +24,7 @@ pub(super) struct Session {
 /// Settings that were read anew.
 pub(super) struct Reloaded {
     pub args: run::Args,
+    pub trust: TrustArgs,
     /// What there is to tell of them, a line each.
     pub told: Vec<String>,
 }
@@ -48,6 +50,8 @@ impl Session {
         let matches = loaded.matches.as_ref().filter(|_| wrong.is_empty()).ok_or_else(|| wrong.join("; "))?;
         let of_run = matches.subcommand_matches("run").ok_or("BUG: this is `run`")?;
         let args = run::Args::from_arg_matches(of_run).map_err(|error| error.render().to_string())?;
+        let trust = TrustArgs::from_arg_matches(matches).map_err(|error| error.render().to_string())?;
+        trust.transport(store).map_err(|error| error.message)?;
         let mut told: Vec<String> = loaded.layers.warnings.iter().map(|warning| format!("SIGHUP: {warning}")).collect();
         if let Some(url) = matches.get_one::<String>("server") {
             server::point(store, url).map_err(|error| error.message)?;
@@ -62,6 +66,6 @@ impl Session {
             told.push(format!("SIGHUP: needs a restart: {}", left.join(", ")));
         }
         self.running.take(&loaded.layers, self.program.live);
-        Ok(Reloaded { args, told })
+        Ok(Reloaded { args, trust, told })
     }
 }

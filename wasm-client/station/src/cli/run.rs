@@ -6,18 +6,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tidemark_client::sync::{Config, Event};
+use tidemark_core::limits::CONTACT_EVERY_MS;
 
-use super::chores::{ChoreArgs, Chores, prune_once};
+use super::chores::{ChoreArgs, Chores, Wanted};
 use super::fatal::Fatal;
 use super::reload::Session;
+use super::trust::TrustArgs;
 use super::{show, words};
 use crate::clock::now_ms;
 use crate::daemon::{self, Ended, News};
 use crate::entropy;
-use crate::transport::HttpTransport;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    /// How often the server hears from a station that has nothing to push, in seconds: so its operators see that it is
+    /// well. They call a station silent that was not heard for an hour.
+    #[arg(long, default_value_t = CONTACT_EVERY_MS / 1_000, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    contact_every: u64,
     /// The longest wait after a server that refused or broke off, in seconds; the waits before it grow from one second.
     #[arg(long, default_value_t = 300, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     wait_max: u64,
@@ -30,7 +35,7 @@ pub(super) struct Args {
 
 impl Args {
     fn config(&self) -> Result<Config, Fatal> {
-        let mut config = Config::daemon(entropy::seed()?);
+        let mut config = Config::daemon(entropy::seed()?).in_contact(self.contact_every * 1_000);
         config.backoff.max_ms = self.wait_max * 1_000;
         config.backoff.unreached_max_ms = self.away_wait_max * 1_000;
         Ok(config)
@@ -38,7 +43,7 @@ impl Args {
 }
 
 /// Pushes until it is to end; with SIGHUP, by the settings as they are then.
-pub(super) fn run(db: &Path, mut args: Args, mut session: Session) -> Result<(), Fatal> {
+pub(super) fn run(db: &Path, mut args: Args, mut trust: TrustArgs, mut session: Session) -> Result<(), Fatal> {
     let mut store = super::file::open_whole(db)?;
     let hangup = super::reload::listen()?;
     let end = Arc::new(AtomicBool::new(false));
@@ -51,20 +56,20 @@ pub(super) fn run(db: &Path, mut args: Args, mut session: Session) -> Result<(),
     let file = db.display();
     let tell = |text: &str| show::error(&format!("{} {}", show::time(now_ms()), show::one_line(text)));
     tell(&format!("tidemark watches {file}"));
-    let chores = Chores::start(db, args.chores.clone(), prune_once);
+    let chores = Chores::start(db, Wanted { args: args.chores.clone(), trust: trust.clone() });
     let is_to_end = || end.load(Ordering::Relaxed);
     let ended = loop {
         let ending = || is_to_end() || hangup.load(Ordering::Relaxed);
-        let ended =
-            daemon::run(&mut store, args.config()?, HttpTransport::new(), &ending, &mut |news| hear(&tell, news))?;
+        let transport = trust.transport(&store)?;
+        let ended = daemon::run(&mut store, args.config()?, transport, &ending, &mut |news| hear(&tell, news))?;
         if !matches!(ended, Ended::Asked) || is_to_end() {
             break ended;
         }
         hangup.store(false, Ordering::Relaxed);
         match session.reload(&store) {
             Ok(reloaded) => {
-                args = reloaded.args;
-                chores.set(args.chores.clone());
+                (args, trust) = (reloaded.args, reloaded.trust);
+                chores.set(Wanted { args: args.chores.clone(), trust: trust.clone() });
                 reloaded.told.iter().for_each(|line| tell(line));
             }
             Err(why) => tell(&format!("SIGHUP: the new configuration is wrong, the one before stays in force: {why}")),
