@@ -23,6 +23,7 @@ const SAYS_WHETHER_TRIED: [&str; 4] = ["**Tried", "**Not tried", "**Провер
 const GUIDES: [&str; 8] = [
     "administration",
     "browser",
+    "configuration",
     "install-postgresql",
     "monitoring",
     "move-from-sqlite",
@@ -38,6 +39,11 @@ const ADDRESS: &str = "127.0.0.1:8787";
 #[test]
 fn the_guide_to_installing_postgresql_does_what_it_says() -> Result<()> {
     follow("install-postgresql")
+}
+
+#[test]
+fn the_guide_to_configuration_does_what_it_says() -> Result<()> {
+    follow("configuration")
 }
 
 #[test]

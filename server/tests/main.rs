@@ -6,6 +6,7 @@
 mod admission;
 mod at_once;
 mod common;
+mod configuration;
 mod connections;
 mod contract;
 mod cors;
@@ -35,6 +36,7 @@ mod reports;
 mod running;
 mod secrets;
 mod settings;
+mod sighup;
 mod sneakernet;
 mod stopping;
 mod stuck;

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::address::Address;
 use super::closings::{Bound, Closings};
 use crate::bounds::HttpLimits;
+use crate::live::Live;
 use crate::metrics::Metrics;
 
 /// The time that a request of somebody unknown has for itself, whoever else comes.
@@ -37,7 +38,7 @@ enum Holder {
 /// All connections of an endpoint, and their bounds.
 #[derive(Debug)]
 pub(super) struct Connections {
-    limits: HttpLimits,
+    limits: Live<HttpLimits>,
     held: Mutex<Held>,
     closings: Closings,
     metrics: Arc<Metrics>,
@@ -134,8 +135,8 @@ impl Held {
 }
 
 impl Connections {
-    pub(super) fn new(limits: HttpLimits, metrics: Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Self { limits, held: Mutex::default(), closings: Closings::default(), metrics })
+    pub(super) fn new(limits: impl Into<Live<HttpLimits>>, metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self { limits: limits.into(), held: Mutex::default(), closings: Closings::default(), metrics })
     }
 
     /// Tells how many there are.
@@ -157,8 +158,9 @@ impl Connections {
     pub(super) fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<Arc<Seat>> {
         let address = Address::of(peer);
         let holder = Holder::Address(address);
+        let limits = self.limits.get();
         let (own, unknown, all) =
-            (self.limits.address_connections_max, self.limits.unknown_connections_max, self.limits.connections_max);
+            (limits.address_connections_max, limits.unknown_connections_max, limits.connections_max);
         let mut held = self.held();
         let mut reached = Vec::new();
         let mut has_room = true;
@@ -257,7 +259,7 @@ impl Seat {
     /// # Errors
     /// When the token has as many connections as it may and none of them is idle.
     pub(super) fn belongs_to(&self, token_hash: [u8; 32], who: &dyn Display) -> Result<(), NoRoom> {
-        let (holder, max) = (Holder::Token(token_hash), self.connections.limits.station_connections_max);
+        let (holder, max) = (Holder::Token(token_hash), self.connections.limits.get().station_connections_max);
         let mut held = self.connections.held();
         // One that is to be closed does not count any more.
         if held.entries.get(&self.id).is_none_or(|entry| entry.holder == holder) {

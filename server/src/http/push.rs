@@ -28,7 +28,7 @@ use crate::stations::StationRecord;
 /// Refuses while a batch would wait for its turn in vain; before it is read, and before a station that asks where it
 /// stands sends it.
 pub(super) fn admit(endpoint: &Endpoint) -> Result<(), Problem> {
-    let timeout = endpoint.limits.turn_timeout;
+    let timeout = endpoint.limits().turn_timeout;
     if endpoint.applying.is_late(timeout) || endpoint.decoding.is_late(timeout) {
         return Err(no_turn(NoTurn::Busy));
     }
@@ -63,7 +63,7 @@ pub(super) async fn push(mut asked: Asked<'_>, station: Arc<StationRecord>) -> R
     admit(endpoint)?;
     judge_schema(&asked).await?;
     let held = asked.body(Holder::Station(number)).await?;
-    let until = Instant::now() + endpoint.limits.turn_timeout;
+    let until = Instant::now() + endpoint.limits().turn_timeout;
     let cost = held.bytes.len() as u64;
     let (job, memory) = decode(endpoint, number, held, until).await?;
     let span = job.batch.span();

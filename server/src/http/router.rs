@@ -184,7 +184,7 @@ async fn answer(endpoint: &Endpoint, request: &mut Request<RequestBody>) -> Resu
 /// Lets a route answer within the time that a request may take in all.
 async fn by(route: &'static Route, endpoint: &Endpoint, request: &mut Request<RequestBody>) -> Result<Reply, Problem> {
     let answering = admitted(route, endpoint, request);
-    tokio::time::timeout(endpoint.limits.request_timeout, answering).await.map_err(|_| {
+    tokio::time::timeout(endpoint.limits().request_timeout, answering).await.map_err(|_| {
         let detail = "the server could not answer within the time a request may take; try again";
         Problem::unavailable(UnavailableReason::ServerBusy, detail)
     })?
@@ -196,7 +196,7 @@ async fn admitted(
     endpoint: &Endpoint,
     request: &mut Request<RequestBody>,
 ) -> Result<Reply, Problem> {
-    let limits = &endpoint.limits;
+    let limits = endpoint.limits();
     let time = match route.answers {
         Answers::Anyone(_) | Answers::Operator(_) => limits.anyone_timeout,
         _ => limits.request_timeout,
