@@ -47,7 +47,7 @@ fn set_back(field: &Field, cluster: Option<&PostgresCluster>) -> Result<()> {
     Ok(())
 }
 
-fn fares(mut field: Field, cluster: Option<&PostgresCluster>) -> Result<()> {
+fn fares(field: Field, cluster: Option<&PostgresCluster>) -> Result<()> {
     field.migrate()?;
     let server = field.serve()?;
     let station: Station = field.join_station("north", &server.url())?;

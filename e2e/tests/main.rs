@@ -27,6 +27,7 @@ mod sneakernet;
 mod sqlalchemy;
 mod switch;
 mod terminal;
+mod tls;
 mod tokens;
 mod tools;
 mod torture;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`server`] | a running server, in this process or as a program |
 //! | [`http`] | the endpoint: requests in, problems or replies out |
+//! | [`tls`] | the certificate that it shows, kept up to date |
 //! | [`ingest`] | from a frame to rows: decoded, judged, planned, applied |
 //! | [`sneakernet`] | bundles carried by hand |
 //! | [`export`] | the way back: all rows in a SQLite file of the old form |
@@ -17,6 +18,7 @@
 //! | [`admin`] | what an operator does with the database besides serving |
 //! | [`panics`] | this program's own faults, caught and counted |
 //! | [`notices`] | the log of refusals: one line for each cause and minute |
+//! | [`metrics`] | what is counted and measured, for Prometheus |
 //! | [`config`], [`database`], [`bounds`] | the configuration, the URL of a database, what is bounded |
 //! | [`clock`] | time and randomness |
 //! | [`cli`] | the command line |
@@ -41,6 +43,7 @@ pub mod fleet;
 pub mod http;
 pub mod ingest;
 pub mod ledger;
+pub mod metrics;
 pub mod notices;
 mod offload;
 
@@ -52,6 +55,7 @@ pub mod sneakernet;
 pub mod stations;
 pub mod stores;
 pub mod survey;
+pub mod tls;
 pub mod upkeep;
 pub mod upstream;
 

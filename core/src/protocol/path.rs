@@ -24,6 +24,8 @@ pub const REJOIN: &str = "/v1/rejoin";
 pub const REPORTS: &str = "/v1/reports/";
 /// What operators ask and do has its names below it.
 pub const ADMIN: &str = "/v1/admin/";
+/// What the server counts and measures, for Prometheus.
+pub const METRICS: &str = "/metrics";
 /// The program runs.
 pub const HEALTH: &str = "/healthz";
 /// The server serves.

@@ -12,6 +12,7 @@ mod limits;
 mod listed;
 mod log;
 mod manual;
+mod metrics;
 mod migrate;
 mod noted;
 mod operator;
@@ -24,6 +25,7 @@ mod serve;
 mod signal;
 mod span;
 mod station;
+mod tls;
 mod window;
 
 use std::process::ExitCode;
@@ -43,13 +45,16 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serve stations.
-    Serve(serve::ServeArgs),
+    Serve(Box<serve::ServeArgs>),
     /// Make, check or take away the database's tables.
     #[command(subcommand)]
     Migrate(migrate::MigrateCommand),
     /// Invite, list, rename and revoke stations.
     #[command(subcommand)]
     Station(station::StationCommand),
+    /// Make an authority and a certificate of one's own, or show one.
+    #[command(subcommand)]
+    Tls(tls::TlsCommand),
     /// Apply a bundle that a station exported, and write the receipt for it.
     Import(import::ImportArgs),
     /// Write all rows into a new SQLite file, as the system without Tidemark keeps them.
@@ -101,9 +106,10 @@ pub fn main() -> ExitCode {
     };
     let result = runtime.block_on(async {
         match cli.command {
-            Command::Serve(args) => serve::run(args).await,
+            Command::Serve(args) => serve::run(*args).await,
             Command::Migrate(command) => migrate::run(command).await,
             Command::Station(command) => station::run(command).await,
+            Command::Tls(command) => tls::run(&command),
             Command::Import(args) => import::run(args).await,
             Command::Export(args) => export::run(args).await,
             Command::Rejects(command) => rejects::run(command).await,

@@ -1,8 +1,10 @@
 //! `station add|list|show|rename|rotate|revoke`.
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
-use tidemark_core::joincode::JoinCode;
+use tidemark_core::joincode::{JoinCode, Pin};
 
 use super::invitation::{Invitation, Purpose, is_loopback};
 use super::listed::{ShowArgs, list, show};
@@ -15,6 +17,7 @@ use crate::fleet::acts::{COMMAND_LINE, RenameOutcome, words};
 use crate::ledger::operators::NewAct;
 use crate::rejoin::ReplacementOutcome;
 use crate::stations::{NewStation, RotateOutcome, secret_hash};
+use crate::tls::{certificates_of, pin_of};
 
 /// Longest public URL, in bytes.
 const URL_BYTES_MAX: usize = 1000;
@@ -67,6 +70,11 @@ struct CodeArgs {
     /// The URL under which the station reaches this server; without it, the code is of use on this machine only.
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
+    /// The certificate that the station is to know this server by, where no public authority vouches for it: that of
+    /// the authority which signed the server's certificate (its names are checked), or the server's own (nothing else
+    /// is then), PEM. The code carries its pin, so that the station needs no file.
+    #[arg(long, env = "TIDEMARK_SERVER_CA", value_name = "FILE")]
+    server_ca: Option<PathBuf>,
     /// How long the code can be used: 30m, 24h, 7d, or seconds.
     #[arg(long, default_value = "7d", value_name = "TIME")]
     expires: String,
@@ -79,7 +87,7 @@ struct CodeArgs {
 pub(super) struct RenameArgs {
     /// The station's name.
     name: String,
-    /// The new one; each only once. The station learns of it when it next joins, takes a token or asks where it stands.
+    /// The new one; each only once. The station's own file goes on with the old one.
     to: String,
     #[command(flatten)]
     place: Place,
@@ -127,6 +135,7 @@ impl CodeArgs {
         if rest.is_none_or(str::is_empty) || url.len() > URL_BYTES_MAX {
             bail!("--public-url {url:?} is not one: write http://host:port or https://host");
         }
+        let pin = self.pin(url)?;
         warn_about(url, self.public_url.is_some());
         let secret = random_bytes::<32>().context("the operating system gives no random bytes")?;
         let now_ms = SystemClock.now_ms();
@@ -136,7 +145,29 @@ impl CodeArgs {
             code_expires_at_ms: now_ms.saturating_add(expires_ms),
             now_ms,
         };
-        Ok(FreshCode { station, code: JoinCode { url: url.to_owned(), secret } })
+        Ok(FreshCode { station, code: JoinCode { url: url.to_owned(), secret, pin } })
+    }
+}
+
+impl CodeArgs {
+    /// The pin that the code carries.
+    ///
+    /// # Errors
+    /// Where the file has no certificate, or several, or the URL is none for it.
+    fn pin(&self, url: &str) -> anyhow::Result<Option<Pin>> {
+        let Some(file) = &self.server_ca else { return Ok(None) };
+        if !url.starts_with("https://") {
+            bail!("--server-ca is for https: give --public-url https://… under which the station reaches this server");
+        }
+        let certificates = certificates_of(file).context("--server-ca")?;
+        let [certificate] = certificates.as_slice() else {
+            bail!(
+                "--server-ca {}: has {} certificates; give the one to know the server by alone: its authority's, or its own",
+                file.display(),
+                certificates.len()
+            );
+        };
+        Ok(Some(pin_of(certificate)))
     }
 }
 

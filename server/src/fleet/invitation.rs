@@ -52,7 +52,7 @@ impl FreshCode {
             code_expires_at_ms: now_ms.saturating_add(expires_ms),
             now_ms,
         };
-        Ok(Self { station, code: JoinCode { url: url.to_owned(), secret } })
+        Ok(Self { station, code: JoinCode { url: url.to_owned(), secret, pin: None } })
     }
 }
 

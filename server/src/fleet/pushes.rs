@@ -121,7 +121,7 @@ mod tests {
         let of = |number| rows.iter().filter(move |row| row.station.get() == number);
         assert_eq!((of(1).count(), of(2).count()), (ROWS_MAX, 100), "what does not follow stays apart");
         assert_eq!(of(1).map(|row| row.applied + row.rejected).sum::<u64>(), 1_000);
-        assert_eq!(of(1).last().unwrap().last_seq, 1_000);
+        assert_eq!(of(1).next_back().unwrap().last_seq, 1_000);
         let minutes = pushes.take_minutes();
         assert_eq!(
             minutes.iter().map(|minute| (minute.at_ms, minute.batches)).collect::<Vec<_>>(),

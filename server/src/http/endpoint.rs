@@ -6,12 +6,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 
+use super::access::AccessLog;
 use super::admin;
 use super::cors::Cors;
 use super::health::Health;
 use super::load::Load;
 use super::memory::Memory;
 use super::origin::Origin;
+use super::scrape::Scrape;
 use super::site::Site;
 use super::stopping::Stopping;
 use super::tokens::{self, Attempts, Tokens};
@@ -19,6 +21,7 @@ use super::turns::Turns;
 use crate::bounds::HttpLimits;
 use crate::fleet::Fleet;
 use crate::ingest::Ingest;
+use crate::metrics::MetricsSettings;
 use crate::panics::Panics;
 
 /// How often the database is asked for its stations, and how soon after a failure.
@@ -50,6 +53,10 @@ pub struct Endpoint {
     pub(super) fleet: Arc<Fleet>,
     /// The turns of operators.
     pub(super) operators: admin::Turns,
+    /// Who reads the metrics, and their text.
+    pub(super) metrics: MetricsSettings,
+    pub(super) scrape: Scrape,
+    pub(super) access: AccessLog,
     /// The web pages of other origins that may read the answers.
     pub(super) cors: Cors,
     /// The field notebook.
@@ -75,6 +82,9 @@ impl Endpoint {
             health: Health::default(),
             fleet,
             operators: admin::Turns::default(),
+            metrics: MetricsSettings::default(),
+            scrape: Scrape::default(),
+            access: AccessLog::default(),
             cors: Cors::default(),
             site: Arc::default(),
         }
@@ -84,6 +94,12 @@ impl Endpoint {
     #[must_use]
     pub fn with_origins(self, origins: Vec<Origin>) -> Self {
         Self { cors: Cors::new(origins), ..self }
+    }
+
+    /// Answers who may read its metrics as it is told.
+    #[must_use]
+    pub fn with_metrics(self, metrics: MetricsSettings) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Serves a notebook.

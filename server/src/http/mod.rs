@@ -1,4 +1,5 @@
-//! The endpoint: HTTP/1 by hyper. Everything a client sends is bounded in bytes and in time.
+//! The endpoint: HTTP/1.1 and HTTP/2 by hyper, over TLS where the server has a certificate. Everything a client sends is
+//! bounded in bytes and in time.
 //!
 //! ```text
 //! serve ─▶ talk: connection ─▶ router: CORS, panics caught ─▶ routes: path → who may, body, handler ─▶ reply
@@ -17,10 +18,13 @@
 //! | `join`, `rejoin`, `push`, `station`, `contact`, `digest`, `rejects`, `facts`, `reports` | the handlers |
 //! | `admin` | what operators ask and do |
 //! | `health` | whether the server is ready |
+//! | `scrape`, `figures` | what is counted and measured, and what of it the database is asked for |
+//! | `access` | the log of requests |
 //! | `site`, `page` | the field notebook; the fleet page |
 //! | `cors`, `origin` | pages of other origins |
 //! | `problem` | replies |
 
+mod access;
 mod address;
 mod admin;
 mod asked;
@@ -34,6 +38,7 @@ mod deadline;
 mod digest;
 mod endpoint;
 mod facts;
+mod figures;
 mod health;
 mod join;
 mod linger;
@@ -49,6 +54,7 @@ mod reports;
 mod rewound;
 mod router;
 mod routes;
+mod scrape;
 mod serve;
 mod site;
 mod station;
@@ -59,5 +65,6 @@ mod turns;
 
 pub use self::endpoint::{Endpoint, RequestBody};
 pub use self::origin::{Origin, OriginError};
+pub use self::scrape::serve_metrics;
 pub use self::serve::serve;
 pub use self::site::{MOUNT, Site};

@@ -10,7 +10,7 @@ use tidemark_core::protocol::{Problem, path};
 
 use super::asked::{Asked, BodyMax};
 use super::problem::{Reply, json};
-use super::{admin, contact, digest, facts, join, page, push, rejects, rejoin, reports, site, station};
+use super::{admin, contact, digest, facts, join, page, push, rejects, rejoin, reports, scrape, site, station};
 use crate::stations::StationRecord;
 
 /// Longest request to join or to rejoin, in bytes: a few hex words.
@@ -92,7 +92,7 @@ const fn below(owns: fn(&str) -> bool, verb: Verb, answers: Answers) -> Route {
 }
 
 /// All routes.
-static ROUTES: [Route; 16] = [
+static ROUTES: [Route; 17] = [
     get(path::HEALTH, Answers::Anyone(|_| Box::pin(async { facts::alive() }))),
     get(path::STARTED, Answers::Anyone(|_| Box::pin(async { facts::alive() }))),
     get(
@@ -104,6 +104,7 @@ static ROUTES: [Route; 16] = [
             })
         }),
     ),
+    get(path::METRICS, Answers::Anyone(|asked| Box::pin(async move { scrape::scrape(&asked) }))),
     post(path::JOIN, BodyMax::Bytes(JOIN_REQUEST_BYTES_MAX), Answers::Anyone(|asked| as_json(join::join(asked)))),
     post(path::PUSH, BodyMax::Frame, Answers::Station(|asked, station| as_json(push::push(asked, station)))),
     post(
@@ -146,6 +147,28 @@ pub(super) fn at(path: &str) -> Option<&'static Route> {
         At::Path(own) => own == path,
         At::All(owns) => owns(path),
     })
+}
+
+/// The names of what lies below a path that somebody else names, each before those that it begins with.
+const BELOW: [(&str, &str); 4] = [
+    ("/v1/reports/", "/v1/reports/…"),
+    ("/v1/admin", "/v1/admin/…"),
+    ("/notebook", "/notebook/…"),
+    ("/admin", "/admin/…"),
+];
+
+/// The name of a path's route in metrics and in the log: one of a few, whatever is asked for.
+pub(super) fn name(path: &str) -> &'static str {
+    match at(path).map(|route| &route.at) {
+        Some(At::Path(own)) => own,
+        Some(At::All(_)) => BELOW.iter().find(|(begin, _)| path.starts_with(begin)).map_or("other", |(_, name)| name),
+        None => "other",
+    }
+}
+
+/// Whether somebody asks there all the time how the server is.
+pub(super) fn is_probe(path: &str) -> bool {
+    matches!(path, path::HEALTH | path::STARTED | path::READY | path::METRICS)
 }
 
 fn as_json<'a, T: Serialize>(answer: impl Future<Output = Result<T, Problem>> + Send + 'a) -> Answer<'a> {

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
+use prometheus::core::Collector;
 use tidemark_core::decision::Cursor;
 use tidemark_core::ids::StationNumber;
 
@@ -72,6 +73,10 @@ pub trait Upstream: Send + Sync + 'static {
     }
     /// Puts the database in order when the server stops and nothing runs any more.
     async fn put_in_order(&self) {}
+    /// What it measures of itself, its connections for example.
+    fn collectors(&self) -> Vec<Box<dyn Collector>> {
+        Vec::new()
+    }
     /// The tables that reports are made from; `None` where the shrinkage tables are not.
     fn reports(&self) -> Option<&dyn ReportStore> {
         None

@@ -1,6 +1,7 @@
 //! `/v1/admin/rejects…`: what was rejected, applied again and given up. A reject's id is its station's number and its
 //! seq, `3-17`.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
@@ -128,9 +129,9 @@ pub(super) async fn listed(endpoint: &Endpoint, filter: RejectFilter) -> Result<
     let rejects = upstream.list_rejects(&filter).await.map_err(store_problem)?;
     let mut names = HashMap::new();
     for reject in &rejects {
-        if !names.contains_key(&reject.station) {
+        if let Entry::Vacant(vacant) = names.entry(reject.station) {
             let record = upstream.ledger().station(StationBy::Number(reject.station)).await.map_err(store_problem)?;
-            names.insert(reject.station, record.map(|record| record.name));
+            vacant.insert(record.map(|record| record.name));
         }
     }
     Ok(rejects.into_iter().map(|reject| view(reject, &names)).collect())

@@ -227,6 +227,12 @@ impl<T: Sql> RejectLedger for T {
         heads.into_iter().filter_map(|row| head_of(row).transpose()).collect()
     }
 
+    async fn open_by_code(&mut self) -> Result<Vec<(String, u64)>, StoreError> {
+        let sql = "SELECT code, count(*) FROM tidemark.rejects WHERE state = 'open' GROUP BY code ORDER BY code";
+        let rows = self.query(sql, Vec::new()).await?;
+        rows.into_iter().map(|mut row| Ok((row.column()?, row.column()?))).collect()
+    }
+
     async fn has_open_rejects(&mut self, lineage: &Lineage) -> Result<bool, StoreError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM tidemark.rejects WHERE station {in 1} AND state = 'open')";
         Ok(value(self, sql, vec![Param::Numbers(lineage.owned().collect())]).await?.unwrap_or(false))

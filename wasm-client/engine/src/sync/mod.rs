@@ -27,6 +27,7 @@ pub mod rejoin;
 pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod stop;
+mod untrusted;
 mod url;
 
 pub use backoff::{Backoff, BackoffBounds};
@@ -37,6 +38,7 @@ pub use refusal::{Refusal, RefusalKind};
 pub use reply::Foreign;
 pub use request::{Failure, FailureKind, Method, Reply, Request};
 pub use stop::{Excess, Stop, StopKind, Trouble, Unwell};
+pub use untrusted::Untrusted;
 pub use url::{ServerUrl, UrlError};
 
 /// The next thing to do.

@@ -250,7 +250,7 @@ pub struct World {
 }
 
 pub fn code() -> String {
-    JoinCode { url: "http://127.0.0.1:1".into(), secret: [9; 32] }.encode()
+    JoinCode { url: "http://127.0.0.1:1".into(), secret: [9; 32], pin: None }.encode()
 }
 
 impl World {

@@ -9,11 +9,11 @@ use tidemark_client::sync::{Config, Event};
 use tidemark_core::limits::CONTACT_EVERY_MS;
 
 use super::fatal::Fatal;
+use super::trust::TrustArgs;
 use super::{show, words};
 use crate::clock::now_ms;
 use crate::daemon::{self, Ended, News};
 use crate::entropy;
-use crate::transport::HttpTransport;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -23,7 +23,7 @@ pub(super) struct Args {
     contact_every: u64,
 }
 
-pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
+pub(super) fn run(db: &Path, args: &Args, trust: &TrustArgs) -> Result<(), Fatal> {
     let mut store = super::file::open_whole(db)?;
     let end = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
@@ -36,7 +36,8 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
     let tell = |text: &str| show::error(&format!("{} {}", show::time(now_ms()), show::one_line(text)));
     tell(&format!("tidemark watches {file}"));
     let config = Config::daemon(entropy::seed()?).in_contact(args.contact_every * 1_000);
-    let ended = daemon::run(&mut store, config, HttpTransport::new(), &end, &mut |news| match news {
+    let transport = trust.transport(&store)?;
+    let ended = daemon::run(&mut store, config, transport, &end, &mut |news| match news {
         News::Event(Event::Acked { tidemark, changes, rejected_here, rejected_by_server }) => {
             let rejected = rejected_here + rejected_by_server;
             let rejected = if rejected > 0 { format!(", {rejected} of them rejected") } else { String::new() };
