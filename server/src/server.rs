@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use tidemark_core::schema::Schema;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{DatabaseUrl, ServerConfig};
@@ -163,12 +163,32 @@ impl RunningServer {
         format!("http://{}", self.addr)
     }
 
+    /// What tells whether it lives.
+    #[must_use]
+    pub fn life(&self) -> Life {
+        Life { accepting: self.accepting.abort_handle() }
+    }
+
     /// Is not ready any more, takes no more connections once the grace time is over, waits for the running requests,
     /// and leaves the database in order.
     pub async fn shutdown(mut self) {
         let _ = self.stop.send(true);
         let _ = (&mut self.accepting).await;
         self.upstream.put_in_order().await;
+    }
+}
+
+/// What tells whether a server lives, to whoever need not hold it.
+#[derive(Debug, Clone)]
+pub struct Life {
+    accepting: AbortHandle,
+}
+
+impl Life {
+    /// Whether somebody takes connections in, and the threads that compute and wait for files take work: waits for
+    /// that. The database is not asked: a server without it lives, and says so to its stations.
+    pub async fn is_there(&self) -> bool {
+        !self.accepting.is_finished() && tokio::task::spawn_blocking(|| ()).await.is_ok()
     }
 }
 

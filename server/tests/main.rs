@@ -25,5 +25,6 @@ mod sneakernet;
 mod stopping;
 mod stuck;
 mod survey;
+mod systemd;
 mod upkeep;
 mod words;

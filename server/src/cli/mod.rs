@@ -21,6 +21,7 @@ mod serve;
 mod signal;
 mod span;
 mod station;
+mod systemd;
 mod window;
 
 use std::process::ExitCode;

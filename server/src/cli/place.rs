@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use anyhow::{Context as _, bail};
 use clap::Args;
 use tidemark_core::schema::Schema;
 
@@ -20,6 +21,9 @@ pub(super) struct Place {
     /// The database: sqlite:///relative.db, sqlite:////absolute.db or postgresql://user:password@host:port/database.
     #[arg(long, env = "TIDEMARK_DATABASE_URL", hide_env_values = true, value_name = "URL")]
     database: Option<String>,
+    /// A file with the database's URL alone, for a password that neither a command line nor a unit shows.
+    #[arg(long, env = "TIDEMARK_DATABASE_URL_FILE", conflicts_with = "database", value_name = "FILE")]
+    database_url_file: Option<PathBuf>,
     /// The schema file; without it, the schema the database was migrated to, and for a new one the shipped schema.
     #[arg(long, env = "TIDEMARK_SCHEMA", value_name = "FILE")]
     pub(super) schema: Option<PathBuf>,
@@ -47,7 +51,10 @@ pub(super) enum FoundIn<'o> {
 
 impl Place {
     pub(super) fn database(&self) -> anyhow::Result<DatabaseUrl> {
-        Ok(self.database.as_deref().unwrap_or(DEFAULT_DATABASE).parse()?)
+        match (&self.database, &self.database_url_file) {
+            (None, Some(file)) => Ok(url_in(file)?.parse()?),
+            (database, _) => Ok(database.as_deref().unwrap_or(DEFAULT_DATABASE).parse()?),
+        }
     }
 
     /// The upstream, opened by the schema to go by.
@@ -81,11 +88,23 @@ impl Place {
     }
 }
 
+/// The URL that a file holds; what is in it is never shown.
+fn url_in(file: &Path) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("--database-url-file {}", file.display()))?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    match lines.collect::<Vec<_>>()[..] {
+        [url] => Ok(url.to_owned()),
+        ref lines => {
+            bail!("--database-url-file {}: {} lines, and one with the URL is wanted", file.display(), lines.len())
+        }
+    }
+}
+
 /// A name that an operator gives to a station or a reader.
 pub(super) fn checked_name<'n>(whose: &str, name: &'n str) -> anyhow::Result<&'n str> {
     let name = name.trim();
     if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
-        anyhow::bail!("a {whose}'s name has 1 to {NAME_BYTES_MAX} bytes and no control characters");
+        bail!("a {whose}'s name has 1 to {NAME_BYTES_MAX} bytes and no control characters");
     }
     Ok(name)
 }

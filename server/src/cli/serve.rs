@@ -15,6 +15,7 @@ use super::limits::LimitArgs;
 use super::place::{FoundIn, Place};
 use super::signal::Signals;
 use super::span::span_ms;
+use super::systemd;
 use super::window::WindowArgs;
 use crate::config::{CHUNKS_MAX, DEFAULT_LISTEN, REPORTS_EVERY, STATEMENT_TIMEOUT, ServerConfig};
 use crate::descriptors;
@@ -81,9 +82,12 @@ fn keep(text: &str) -> Result<Keep, String> {
 
 pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
+    let stop_max = systemd::stop_max(&args.limits.limits());
+    systemd::starting();
     let (server, backups) = tokio::select! {
         started = start(args) => started?,
         () = signals.first() => {
+            systemd::stopping(stop_max);
             tracing::info!("stopped before it served");
             return Ok(());
         }
@@ -92,7 +96,12 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
         let mut out = std::io::stdout().lock();
         writeln!(out, "listening on {}", server.url()).and_then(|()| out.flush()).context("cannot write to stdout")?;
     }
+    systemd::ready(&server.url());
+    let life = server.life();
+    let telling = tokio::spawn(async move { systemd::keep_telling(|| life.is_there()).await });
     signals.first().await;
+    systemd::stopping(stop_max);
+    telling.abort();
     tracing::info!("stopping: not ready any more, running requests are finished");
     if let Some(backups) = backups {
         backups.abort();
