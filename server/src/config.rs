@@ -10,7 +10,9 @@ use tidemark_core::schema::Schema;
 
 pub use crate::bounds::{CHUNKS_MAX, ClockWindow, HttpLimits, STATEMENT_TIMEOUT};
 pub use crate::database::{DEFAULT_DATABASE, DatabaseUrl, DatabaseUrlError, hide_password};
-use crate::http::{Origin, Site};
+use crate::http::{Origin, Proxies, Site};
+use crate::metrics::MetricsSettings;
+use crate::tls::TlsFiles;
 
 /// The time between two refreshes of the roll-ups of reports, unless told otherwise.
 pub const REPORTS_EVERY: Duration = Duration::from_secs(60);
@@ -43,6 +45,10 @@ pub struct ServerConfig {
     pub database: DatabaseUrl,
     /// The address it listens on; port 0 takes a free one.
     pub listen: String,
+    /// Its certificate; without one it serves plain HTTP.
+    pub tls: Option<TlsFiles>,
+    /// It may serve plain HTTP to other machines: something in front of it does TLS, or the network is trusted.
+    pub plain_http_allowed: bool,
     /// The schema it serves.
     pub schema: Arc<Schema>,
     /// The times it takes.
@@ -57,6 +63,8 @@ pub struct ServerConfig {
     pub statement_timeout: Duration,
     /// Most chunks of tables with a time column that one transaction touches; a batch with more is applied in several.
     pub chunks_max: u32,
+    /// The proxies before it that are believed.
+    pub proxies: Proxies,
     /// The web pages of other origins that may use it from a browser.
     pub origins: Vec<Origin>,
     /// The field notebook it serves: [`Site::embedded`], [`Site::read`], or none.
@@ -65,6 +73,8 @@ pub struct ServerConfig {
     pub reports_every: Option<Duration>,
     /// The time for which settled rejects and prints of changes are kept; `None`: for ever.
     pub keep: Option<Duration>,
+    /// Who may read what it counts and measures.
+    pub metrics: MetricsSettings,
 }
 
 impl ServerConfig {
@@ -75,6 +85,8 @@ impl ServerConfig {
         Self {
             database,
             listen: "127.0.0.1:0".to_owned(),
+            tls: None,
+            plain_http_allowed: false,
             schema: Arc::new(tidemark_core::schema::shrinkage()),
             window: ClockWindow::DEFAULT,
             limits: FrameLimits::DEFAULT,
@@ -82,10 +94,12 @@ impl ServerConfig {
             pool_max: 30,
             statement_timeout: STATEMENT_TIMEOUT,
             chunks_max: CHUNKS_MAX,
+            proxies: Proxies::default(),
             origins: Vec::new(),
             site: Arc::default(),
             reports_every: Some(REPORTS_EVERY),
             keep: Some(crate::upkeep::KEEP),
+            metrics: MetricsSettings::default(),
         }
     }
 }

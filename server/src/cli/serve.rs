@@ -12,10 +12,13 @@ use tokio::task::JoinHandle;
 
 use super::backup::ServeBackups;
 use super::limits::LimitArgs;
+use super::log::{LogArgs, Reload};
+use super::metrics::MetricsArgs;
 use super::place::{FoundIn, Place};
 use super::signal::Signals;
 use super::span::span_ms;
 use super::systemd;
+use super::tls::{TlsArgs, reload_on_hangup};
 use super::window::WindowArgs;
 use crate::config::{CHUNKS_MAX, DEFAULT_LISTEN, REPORTS_EVERY, STATEMENT_TIMEOUT, ServerConfig};
 use crate::descriptors;
@@ -29,6 +32,8 @@ pub(super) struct ServeArgs {
     /// The address to listen on, 0.0.0.0 for every one of this machine; port 0 takes a free one.
     #[arg(long, default_value = DEFAULT_LISTEN, value_name = "ADDR:PORT", value_parser = address)]
     listen: String,
+    #[command(flatten)]
+    tls: TlsArgs,
     #[command(flatten)]
     window: WindowArgs,
     /// Most changes in one batch; stations cut their logs by it.
@@ -50,6 +55,11 @@ pub(super) struct ServeArgs {
     /// need none.
     #[arg(long, env = "TIDEMARK_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     allow_origin: Vec<String>,
+    /// Believe this proxy, an address or a network (10.0.0.0/8), when it says in X-Forwarded-For from which address a
+    /// request comes, so that the bounds of an address are those of who asks. Give it several times, or several with
+    /// commas. The proxy must write that header itself.
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    trusted_proxy: Vec<http::Network>,
     /// Serve the field notebook under /notebook/ from this folder, read once at start, instead of the one in this
     /// program.
     #[arg(long, env = "TIDEMARK_WEB", value_name = "DIR")]
@@ -63,6 +73,10 @@ pub(super) struct ServeArgs {
     keep: Keep,
     #[command(flatten)]
     backups: ServeBackups,
+    #[command(flatten)]
+    metrics: MetricsArgs,
+    #[command(flatten)]
+    log: LogArgs,
     #[command(flatten)]
     limits: LimitArgs,
 }
@@ -81,6 +95,9 @@ fn keep(text: &str) -> Result<Keep, String> {
 }
 
 pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
+    if let Some(log) = Reload::of_program() {
+        log.set(&args.log);
+    }
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let stop_max = systemd::stop_max(&args.limits.limits());
     systemd::starting();
@@ -99,9 +116,10 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     systemd::ready(&server.url());
     let life = server.life();
     let telling = tokio::spawn(async move { systemd::keep_telling(|| life.is_there()).await });
+    let reloading = tokio::spawn(reload_on_hangup(server.tls().cloned(), server.url()));
     signals.first().await;
     systemd::stopping(stop_max);
-    telling.abort();
+    [telling, reloading].iter().for_each(JoinHandle::abort);
     tracing::info!("stopping: not ready any more, running requests are finished");
     if let Some(backups) = backups {
         backups.abort();
@@ -123,7 +141,10 @@ async fn start(args: ServeArgs) -> anyhow::Result<(RunningServer, Option<JoinHan
     tracing::info!("schema: {} version {}, from {of}", schema.name(), schema.version());
     config.schema = Arc::new(schema);
     config.listen = args.listen;
+    config.tls = args.tls.files();
+    config.plain_http_allowed = args.tls.allow_plain_http;
     config.http = args.limits.limits();
+    config.metrics = args.metrics.settings()?;
     config.pool_max = args.pool_max;
     config.limits.rows_max = args.batch_rows_max;
     config.chunks_max = args.batch_chunks_max;
@@ -131,6 +152,7 @@ async fn start(args: ServeArgs) -> anyhow::Result<(RunningServer, Option<JoinHan
     config.window = args.window.window()?;
     config.reports_every = (args.reports_every > 0).then(|| Duration::from_secs(args.reports_every));
     config.keep = args.keep.0;
+    config.proxies = http::Proxies::new(args.trusted_proxy);
     config.origins = origins(&args.allow_origin)?;
     config.site = match &args.web {
         Some(folder) => Site::read(folder)?,
@@ -143,11 +165,12 @@ async fn start(args: ServeArgs) -> anyhow::Result<(RunningServer, Option<JoinHan
     descriptors::provide(&mut config);
     let database = config.database.clone();
     let server = Server::start(config).await?;
-    Ok((server, args.backups.start(database)?))
+    let backups = args.backups.start(database, server.metrics())?;
+    Ok((server, backups))
 }
 
 /// Reads an address to listen on.
-fn address(text: &str) -> Result<String, String> {
+pub(super) fn address(text: &str) -> Result<String, String> {
     let form = |port: &str| {
         format!(
             "write ADDR:PORT, such as 127.0.0.1:{port} for this machine alone, or 0.0.0.0:{port} for all its networks"

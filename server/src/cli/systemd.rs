@@ -30,6 +30,14 @@ pub(super) fn ready(url: &str) {
     let _ = url;
 }
 
+/// It takes its files anew; it says [`ready`] when it has.
+#[cfg(unix)]
+pub(super) fn reloading() {
+    let mut states = vec![NotifyState::Reloading];
+    states.extend(NotifyState::monotonic_usec_now());
+    tell(&states);
+}
+
 /// It is to stop, which may take that long: systemd waits for so long, whatever the unit says.
 pub(super) fn stopping(stop_max: Duration) {
     #[cfg(unix)]

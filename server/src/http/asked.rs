@@ -6,6 +6,7 @@ use hyper::Request;
 use tidemark_core::protocol::Problem;
 use tokio::time::Instant;
 
+use super::access::noted;
 use super::address::Address;
 use super::body::{self, Held};
 use super::connections::Seat;
@@ -46,11 +47,12 @@ impl Asked<'_> {
             BodyMax::Frame => self.endpoint.ingest.limits().frame_bytes_max as usize,
         };
         let share = body::admit(self.endpoint, self.request.body(), holder, bytes_max)?;
-        body::read(self.endpoint, self.request.body_mut(), share, bytes_max, self.until).await
+        let noted = noted(self.request);
+        body::read(self.endpoint, self.request.body_mut(), share, bytes_max, self.until, &noted).await
     }
 }
 
-/// Where a request came from, if it came over a socket.
+/// Where a request came from, if it came over a socket: for whom a proxy asks, if that is believed.
 pub(super) fn address_of(request: &Request<RequestBody>) -> Option<Address> {
-    request.extensions().get::<Arc<Seat>>().map(|seat| seat.address())
+    request.extensions().get::<Arc<Seat>>().map(|seat| seat.address_of(request.headers()))
 }

@@ -25,6 +25,7 @@ mod server;
 mod show;
 mod status;
 mod test;
+mod trust;
 mod upgrade;
 mod vacuum;
 mod verify;
@@ -44,6 +45,8 @@ struct Cli {
     /// The station's file.
     #[arg(long, global = true, env = "TIDEMARK_DB", default_value = "tidemark.db", value_name = "FILE")]
     db: PathBuf,
+    #[command(flatten)]
+    trust: trust::TrustArgs,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -75,7 +78,7 @@ enum Verb {
     /// Push everything that is in the log now. Exits 75 when the server cannot be reached.
     Push(JsonArgs),
     /// Push in the background until SIGTERM or SIGINT.
-    Run,
+    Run(run::Args),
     /// Say where the server answers now, when it has moved.
     Server(server::Args),
     /// Show where the station stands.
@@ -106,7 +109,7 @@ enum Verb {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let db = cli.db;
+    let (db, trust) = (cli.db, cli.trust);
     let done = match cli.verb {
         Verb::Init(args) => init::run(&db, &args),
         Verb::Attach(args) => attach::run(&db, &args),
@@ -115,20 +118,20 @@ pub fn main() -> ExitCode {
         Verb::Vacuum(args) => vacuum::run(&db, args.json),
         Verb::Detach(args) => detach::run(&db, &args),
         Verb::Upgrade(args) => upgrade::run(&db, &args),
-        Verb::Join(args) => join::run(&db, &args),
+        Verb::Join(args) => join::run(&db, &args, &trust),
         Verb::Import(args) => import::run(&db, &args),
         Verb::Export(args) => export::run(&db, &args),
         Verb::ImportReceipt(args) => import_receipt::run(&db, &args),
-        Verb::Push(args) => push::run(&db, args.json),
-        Verb::Run => run::run(&db),
-        Verb::Server(args) => server::run(&db, &args),
+        Verb::Push(args) => push::run(&db, args.json, &trust),
+        Verb::Run(args) => run::run(&db, &args, &trust),
+        Verb::Server(args) => server::run(&db, &args, &trust),
         Verb::Status(args) => status::run(&db, &args),
         Verb::Log(args) => log::run(&db, &args),
-        Verb::Rejoin(args) => rejoin::run(&db, &args),
+        Verb::Rejoin(args) => rejoin::run(&db, &args, &trust),
         Verb::Rejects(args) => rejects::run(&db, &args),
-        Verb::Verify(args) => verify::run(&db, &args),
-        Verb::Prune(args) => prune::run(&db, &args),
-        Verb::Test(args) => test::run(&db, &args),
+        Verb::Verify(args) => verify::run(&db, &args, &trust),
+        Verb::Prune(args) => prune::run(&db, &args, &trust),
+        Verb::Test(args) => test::run(&db, &args, &trust),
         Verb::Optimize => optimize::run(&db),
         Verb::Info(args) => info::run(&db, &args),
         Verb::Completions(args) => manual::completions(&args, Cli::command()),

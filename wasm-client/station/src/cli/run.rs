@@ -5,16 +5,25 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
-use tidemark_client::sync::Event;
+use tidemark_client::sync::{Config, Event};
+use tidemark_core::limits::CONTACT_EVERY_MS;
 
 use super::fatal::Fatal;
+use super::trust::TrustArgs;
 use super::{show, words};
 use crate::clock::now_ms;
 use crate::daemon::{self, Ended, News};
 use crate::entropy;
-use crate::transport::HttpTransport;
 
-pub(super) fn run(db: &Path) -> Result<(), Fatal> {
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// How often the server hears from a station that has nothing to push, in seconds: so its operators see that it is
+    /// well. They call a station silent that was not heard for an hour.
+    #[arg(long, default_value_t = CONTACT_EVERY_MS / 1_000, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    contact_every: u64,
+}
+
+pub(super) fn run(db: &Path, args: &Args, trust: &TrustArgs) -> Result<(), Fatal> {
     let mut store = super::file::open_whole(db)?;
     let end = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
@@ -26,7 +35,9 @@ pub(super) fn run(db: &Path) -> Result<(), Fatal> {
     let file = db.display();
     let tell = |text: &str| show::error(&format!("{} {}", show::time(now_ms()), show::one_line(text)));
     tell(&format!("tidemark watches {file}"));
-    let ended = daemon::run(&mut store, entropy::seed()?, HttpTransport::new(), &end, &mut |news| match news {
+    let config = Config::daemon(entropy::seed()?).in_contact(args.contact_every * 1_000);
+    let transport = trust.transport(&store)?;
+    let ended = daemon::run(&mut store, config, transport, &end, &mut |news| match news {
         News::Event(Event::Acked { tidemark, changes, rejected_here, rejected_by_server }) => {
             let rejected = rejected_here + rejected_by_server;
             let rejected = if rejected > 0 { format!(", {rejected} of them rejected") } else { String::new() };
