@@ -181,6 +181,30 @@ with_clusters() {
 	return "$status"
 }
 
+# ---- Tools of cargo ---------------------------------------------------------------------------------------------
+
+deny_root=$tidemark_cache/cargo-deny
+deb_root=$tidemark_cache/cargo-deb
+# Puts what scripts/setup-deny and scripts/setup-package installed behind what is there anyway.
+cargo_tools_env() { export PATH="$PATH:$deny_root/bin:$deb_root/bin"; }
+
+# cargo_tool ROOT PACKAGE [ARGUMENT...]: builds a tool into a folder of the cache. It runs for seconds: to optimise it
+# takes minutes and saves less.
+cargo_tool() {
+	local root=$1 package=$2
+	shift 2
+	have cargo || fail "no cargo" "install Rust (rustup)"
+	quietly "$package" env CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_DEBUG=false \
+		CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_STRIP=true \
+		cargo install --quiet --locked --root "$root" "$package" "$@"
+}
+
+# ---- Debian packages ---------------------------------------------------------------------------------------------
+
+# A minimal Debian with systemd, in which packages are tried; scripts/setup-package makes it.
+# shellcheck disable=SC2034
+debian_root=$tidemark_cache/debian-$(os_release VERSION_CODENAME || true)
+
 # ---- Prometheus --------------------------------------------------------------------------------------------------
 
 prometheus_root=$tidemark_cache/prometheus

@@ -15,6 +15,7 @@ mod guarantees;
 mod guides;
 mod house;
 mod network;
+mod packages;
 mod prune;
 mod python;
 mod rejects;

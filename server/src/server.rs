@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use tidemark_core::schema::Schema;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::bounds::HttpLimits;
 use crate::clock::{Clock, SystemClock};
@@ -204,6 +204,7 @@ impl Server {
         let refreshing = reports::refresh::start(&upstream, reports_every.clone(), &metrics);
         let telling = tokio::spawn(Notices::tell(Arc::downgrade(ingest.notices())));
         let endpoint = Endpoint::new(Arc::new(ingest), config.http)
+            .with_proxies(config.proxies.clone())
             .with_origins(config.origins.clone())
             .with_metrics(config.metrics.clone())
             .with_pin(config.pin)
@@ -284,6 +285,12 @@ impl RunningServer {
         self.reports_every.set(config.reports_every);
     }
 
+    /// What tells whether it lives.
+    #[must_use]
+    pub fn life(&self) -> Life {
+        Life { accepting: self.accepting.abort_handle() }
+    }
+
     /// Is not ready any more, takes no more connections once the grace time is over, waits for the running requests,
     /// and leaves the database in order.
     pub async fn shutdown(mut self) {
@@ -294,6 +301,20 @@ impl RunningServer {
             tracing::debug!("what was heard last of the stations is not written: {error}");
         }
         self.upstream.put_in_order().await;
+    }
+}
+
+/// What tells whether a server lives, to whoever need not hold it.
+#[derive(Debug, Clone)]
+pub struct Life {
+    accepting: AbortHandle,
+}
+
+impl Life {
+    /// Whether somebody takes connections in, and the threads that compute and wait for files take work: waits for
+    /// that. The database is not asked: a server without it lives, and says so to its stations.
+    pub async fn is_there(&self) -> bool {
+        !self.accepting.is_finished() && tokio::task::spawn_blocking(|| ()).await.is_ok()
     }
 }
 

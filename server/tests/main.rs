@@ -41,6 +41,7 @@ mod sneakernet;
 mod stopping;
 mod stuck;
 mod survey;
+mod systemd;
 mod tls;
 mod upkeep;
 mod words;

@@ -30,6 +30,7 @@ mod settings;
 mod signal;
 mod span;
 mod station;
+mod systemd;
 mod tls;
 mod window;
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use anyhow::bail;
 use clap::Args;
 use tidemark_core::schema::Schema;
 use tidemark_settings::secret;
@@ -110,7 +111,7 @@ impl Place {
 /// A name that an operator gives to a station or a reader.
 pub(super) fn checked_name<'n>(whose: &str, name: &'n str) -> anyhow::Result<&'n str> {
     let Some(name) = invitation::checked_name(name) else {
-        anyhow::bail!("a {whose}'s name has 1 to {NAME_BYTES_MAX} bytes and no control characters");
+        bail!("a {whose}'s name has 1 to {NAME_BYTES_MAX} bytes and no control characters");
     };
     Ok(name)
 }

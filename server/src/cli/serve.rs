@@ -20,6 +20,7 @@ use super::place::{FoundIn, Place};
 use super::reload::Session;
 use super::signal::{Hangups, Signals};
 use super::span::span_ms;
+use super::systemd;
 use super::tls::TlsArgs;
 use super::window::WindowArgs;
 use crate::config::{CHUNKS_MAX, DEFAULT_LISTEN, REPORTS_EVERY, STATEMENT_TIMEOUT, ServerConfig, load_schema};
@@ -59,6 +60,11 @@ pub(super) struct ServeArgs {
     /// need none.
     #[arg(long, env = "TIDEMARK_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     allow_origin: Vec<String>,
+    /// Believe this proxy, an address or a network (10.0.0.0/8), when it says in X-Forwarded-For from which address a
+    /// request comes, so that the bounds of an address are those of who asks. Give it several times, or several with
+    /// commas. The proxy must write that header itself.
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    trusted_proxy: Vec<http::Network>,
     /// Serve the field notebook under /notebook/ from this folder, read once at start, instead of the one in this
     /// program.
     #[arg(long, env = "TIDEMARK_WEB", value_name = "DIR")]
@@ -156,9 +162,12 @@ pub(super) async fn run(args: ServeArgs, mut session: Session) -> anyhow::Result
     }
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let mut hangups = Hangups::listen().context("cannot listen for signals")?;
+    let stop_max = systemd::stop_max(&args.limits.limits());
+    systemd::starting();
     let (server, backups) = tokio::select! {
         started = start(args) => started?,
         () = signals.first() => {
+            systemd::stopping(stop_max);
             tracing::info!("stopped before it served");
             return Ok(());
         }
@@ -167,12 +176,21 @@ pub(super) async fn run(args: ServeArgs, mut session: Session) -> anyhow::Result
         let mut out = std::io::stdout().lock();
         writeln!(out, "listening on {}", server.url()).and_then(|()| out.flush()).context("cannot write to stdout")?;
     }
+    systemd::ready(&server.url());
+    let life = server.life();
+    let telling = tokio::spawn(async move { systemd::keep_telling(|| life.is_there()).await });
     loop {
         tokio::select! {
             () = signals.first() => break,
-            () = hangups.next() => session.reload(&server, &backups),
+            () = hangups.next() => {
+                systemd::reloading();
+                session.reload(&server, &backups);
+                systemd::ready(&server.url());
+            }
         }
     }
+    systemd::stopping(stop_max);
+    telling.abort();
     tracing::info!("stopping: not ready any more, running requests are finished");
     backups.stop();
     server.shutdown().await;
@@ -204,6 +222,7 @@ async fn start(args: ServeArgs) -> anyhow::Result<(RunningServer, Backups)> {
     config.statement_timeout = Duration::from_secs(args.statement_timeout);
     config.window = args.window.window()?;
     (config.reports_every, config.keep, config.origins) = (live.reports_every, live.keep, live.origins);
+    config.proxies = http::Proxies::new(args.trusted_proxy.clone());
     config.site = match &args.web {
         Some(folder) => Site::read(folder)?,
         None => Site::embedded(),

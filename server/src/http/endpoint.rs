@@ -14,6 +14,7 @@ use super::load::Load;
 use super::memory::Memory;
 use super::operators;
 use super::origin::Origin;
+use super::proxies::Proxies;
 use super::scrape::Scrape;
 use super::site::Site;
 use super::stopping::Stopping;
@@ -59,6 +60,8 @@ pub struct Endpoint {
     pub(super) metrics: MetricsSettings,
     pub(super) scrape: Scrape,
     pub(super) access: AccessLog,
+    /// The proxies that say for whom they ask.
+    pub(super) proxies: Proxies,
     /// The web pages of other origins that may read the answers.
     pub(super) cors: Cors,
     /// The pin of the codes that it makes.
@@ -92,6 +95,7 @@ impl Endpoint {
             metrics: MetricsSettings::default(),
             scrape: Scrape::default(),
             access: AccessLog::default(),
+            proxies: Proxies::default(),
             cors: Cors::default(),
             pin: None,
             site: Arc::default(),
@@ -117,6 +121,12 @@ impl Endpoint {
     /// Lets the pages of these origins use it from now on, and of no others.
     pub fn set_origins(&self, origins: Vec<Origin>) {
         self.cors.set(origins);
+    }
+
+    /// Believes these proxies.
+    #[must_use]
+    pub fn with_proxies(self, proxies: Proxies) -> Self {
+        Self { proxies, ..self }
     }
 
     /// Lets the pages of these origins use it.

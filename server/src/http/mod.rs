@@ -22,6 +22,7 @@
 //! | `access` | the log of requests |
 //! | `site`, `page` | the field notebook; the fleet page |
 //! | `cors`, `origin` | pages of other origins |
+//! | `proxies` | the proxies that say for whom they ask |
 //! | `problem` | replies |
 
 mod access;
@@ -48,6 +49,7 @@ mod operators;
 mod origin;
 mod page;
 mod problem;
+mod proxies;
 mod push;
 mod rejects;
 mod rejoin;
@@ -66,6 +68,7 @@ mod turns;
 
 pub use self::endpoint::{Endpoint, RequestBody};
 pub use self::origin::{Origin, OriginError};
+pub use self::proxies::{Network, NoNetwork, Proxies};
 pub use self::scrape::serve_metrics;
 pub use self::serve::serve;
 pub use self::site::{MOUNT, Site};

@@ -30,7 +30,11 @@ pub async fn serve(
 ) {
     bound_kept(&listener);
     let door = Door {
-        connections: Connections::new(endpoint.limits.clone(), Arc::clone(endpoint.ingest.metrics())),
+        connections: Connections::new(
+            endpoint.limits.clone(),
+            Arc::clone(endpoint.ingest.metrics()),
+            endpoint.proxies.clone(),
+        ),
         endpoint,
         tls,
         open: watch::Sender::new(()),
