@@ -59,6 +59,7 @@ impl FromStr for DatabaseUrl {
                 url.parse().map_err(|_| bad("host, port or an option is not well formed"))?;
             let cut = |host: &tokio_postgres::config::Host| match host {
                 tokio_postgres::config::Host::Tcp(name) => name.contains('@'),
+                #[cfg(unix)]
                 tokio_postgres::config::Host::Unix(_) => false,
             };
             if config.get_hosts().iter().any(cut) {
@@ -112,6 +113,7 @@ impl fmt::Display for DatabaseUrl {
             Self::Postgres(config) => {
                 let host = config.get_hosts().first().map(|host| match host {
                     tokio_postgres::config::Host::Tcp(name) => name.clone(),
+                    #[cfg(unix)]
                     tokio_postgres::config::Host::Unix(path) => path.display().to_string(),
                 });
                 let port = config.get_ports().first().copied().unwrap_or(5432);

@@ -22,6 +22,7 @@ mod rejects;
 mod rejoin;
 mod run;
 mod server;
+mod service;
 mod show;
 mod status;
 mod test;
@@ -76,6 +77,8 @@ enum Verb {
     Push(JsonArgs),
     /// Push in the background until SIGTERM or SIGINT.
     Run,
+    /// Run the station as a service of Windows: it starts with the machine, with nobody at a console.
+    Service(service::Args),
     /// Say where the server answers now, when it has moved.
     Server(server::Args),
     /// Show where the station stands.
@@ -121,6 +124,7 @@ pub fn main() -> ExitCode {
         Verb::ImportReceipt(args) => import_receipt::run(&db, &args),
         Verb::Push(args) => push::run(&db, args.json),
         Verb::Run => run::run(&db),
+        Verb::Service(args) => service::run(&db, &args),
         Verb::Server(args) => server::run(&db, &args),
         Verb::Status(args) => status::run(&db, &args),
         Verb::Log(args) => log::run(&db, &args),

@@ -1,32 +1,29 @@
 //! `tidemark run`
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
 use tidemark_client::sync::Event;
 
 use super::fatal::Fatal;
 use super::{show, words};
 use crate::clock::now_ms;
 use crate::daemon::{self, Ended, News};
-use crate::entropy;
 use crate::transport::HttpTransport;
+use crate::{ending, entropy};
 
 pub(super) fn run(db: &Path) -> Result<(), Fatal> {
+    let end = ending::listen().map_err(|error| Fatal::new(format!("cannot listen for signals: {error}")))?;
+    watch(db, &end, &mut |text| show::error(text))
+}
+
+/// Pushes until `end` is raised. What happens is told by lines that begin with the time.
+pub(super) fn watch(db: &Path, end: &AtomicBool, out: &mut dyn FnMut(&str)) -> Result<(), Fatal> {
     let mut store = super::file::open_whole(db)?;
-    let end = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT] {
-        // Whoever asks twice does not want to wait: the second signal ends the process at once, which is safe.
-        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&end))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&end)))
-            .map_err(|error| Fatal::new(format!("cannot listen for signals: {error}")))?;
-    }
     let file = db.display();
-    let tell = |text: &str| show::error(&format!("{} {}", show::time(now_ms()), show::one_line(text)));
+    let mut tell = |text: &str| out(&format!("{} {}", show::time(now_ms()), show::one_line(text)));
     tell(&format!("tidemark watches {file}"));
-    let ended = daemon::run(&mut store, entropy::seed()?, HttpTransport::new(), &end, &mut |news| match news {
+    let ended = daemon::run(&mut store, entropy::seed()?, HttpTransport::new(), end, &mut |news| match news {
         News::Event(Event::Acked { tidemark, changes, rejected_here, rejected_by_server }) => {
             let rejected = rejected_here + rejected_by_server;
             let rejected = if rejected > 0 { format!(", {rejected} of them rejected") } else { String::new() };

@@ -10,6 +10,7 @@ use tidemark_core::protocol::{StationReply, path};
 use super::fatal::Fatal;
 use super::{show, words};
 use crate::clock::now_ms;
+use crate::room::free_bytes;
 use crate::transport::HttpTransport;
 
 /// Less room than this is a fault, besides twice the file's size: a write-ahead log grows beside it.
@@ -97,13 +98,11 @@ fn writes(store: &mut Store) -> Check {
     Check { name: "writing", good: Some(locked.is_ok()), says }
 }
 
-#[cfg(unix)]
 fn room(db: &Path) -> Check {
     let folder = super::file::folder_of(db);
     let needed = std::fs::metadata(db).map_or(0, |file| file.len().saturating_mul(2)).max(ROOM_MIN_BYTES);
-    match rustix::fs::statvfs(folder) {
-        Ok(disk) => {
-            let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    match free_bytes(folder) {
+        Ok(free) => {
             let mib = |bytes: u64| bytes >> 20;
             Check {
                 name: "disk",
@@ -113,11 +112,6 @@ fn room(db: &Path) -> Check {
         }
         Err(error) => Check { name: "disk", good: Some(false), says: format!("{}: {error}", folder.display()) },
     }
-}
-
-#[cfg(not(unix))]
-fn room(_: &Path) -> Check {
-    Check { name: "disk", good: None, says: "how much is free is not known here".to_owned() }
 }
 
 fn joined(store: &mut Store) -> Result<Check, Fatal> {
