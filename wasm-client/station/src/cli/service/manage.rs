@@ -9,8 +9,7 @@ use serde_json::json;
 use tidemark_client::Store;
 use windows_service::service::{
     Service, ServiceAccess, ServiceAction, ServiceActionType, ServiceErrorControl, ServiceExitCode,
-    ServiceFailureActions, ServiceFailureResetPeriod, ServiceInfo, ServiceStartType, ServiceState, ServiceStatus,
-    ServiceType,
+    ServiceFailureActions, ServiceFailureResetPeriod, ServiceInfo, ServiceStartType, ServiceState, ServiceType,
 };
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 
@@ -26,6 +25,8 @@ const RESTARTS_S: [u64; 3] = [5, 60, 300];
 const RESET_S: u64 = 24 * 3600;
 /// How long a start or a stop is waited for.
 const WAIT_MS: i64 = 30_000;
+/// How long a service that has just started is watched.
+const SETTLE_MS: i64 = 2_000;
 
 /// The group of system errors that a person can do something about.
 mod code {
@@ -38,6 +39,7 @@ mod code {
     pub(super) const LOGON_FAILED: i32 = 1069;
     pub(super) const IS_BEING_REMOVED: i32 = 1072;
     pub(super) const EXISTS: i32 = 1073;
+    pub(super) const NEVER_STARTED: u32 = 1077;
 }
 
 /// The system's code of an error, if it has one.
@@ -109,15 +111,13 @@ pub(super) fn install(name: &str, db: &Path, args: &InstallArgs) -> Result<(), F
     .map_err(failed)?;
     let access = ServiceAccess::CHANGE_CONFIG | ServiceAccess::START | ServiceAccess::QUERY_CONFIG;
     let service = manager.create_service(&info, access).map_err(failed)?;
-    configure(&service, args.manual_start).unwrap_or_else(|error| {
-        warn(&manager_fault(name, "was made, and its start after a failure cannot be set", &error))
-    });
+    configure(name, &service, args.manual_start);
     show::line(&format!("service {name} was made: it pushes from {}, as {}", db.display(), args.account));
     show::line(&format!("its log is {}", log.display()));
     if !args.keep_rights {
-        for folder in [folder_of(&db), folder_of(&log)] {
-            grant(folder, &args.account);
-        }
+        let mut folders = vec![folder_of(&db), folder_of(&log)];
+        folders.dedup();
+        folders.iter().for_each(|folder| grant(folder, &args.account));
     }
     if !is_member {
         show::line("it has not joined a server: `tidemark join` first, then start it");
@@ -151,22 +151,30 @@ fn password(file: &Path) -> Result<OsString, Fatal> {
     Ok(text.lines().next().unwrap_or_default().trim_start_matches('\u{feff}').into())
 }
 
-fn configure(service: &Service, manual_start: bool) -> windows_service::Result<()> {
-    service.set_description("Pushes what programs write into the station's SQLite file to its Tidemark server.")?;
+/// What a service has besides its command. Where the system refuses one of these, the service is there without it.
+fn configure(name: &str, service: &Service, manual_start: bool) {
     let restart =
         |&seconds: &u64| ServiceAction { action_type: ServiceActionType::Restart, delay: Duration::from_secs(seconds) };
-    service.update_failure_actions(ServiceFailureActions {
+    let failures = ServiceFailureActions {
         reset_period: ServiceFailureResetPeriod::After(Duration::from_secs(RESET_S)),
         reboot_msg: None,
         command: None,
         actions: Some(RESTARTS_S.iter().map(restart).collect()),
-    })?;
-    service.set_failure_actions_on_non_crash_failures(true)?;
-    if !manual_start {
+    };
+    let description = "Pushes what programs write into the station's SQLite file to its Tidemark server.";
+    let done = [
+        ("has no description", service.set_description(description)),
+        ("does not start again after a failure", service.update_failure_actions(failures)),
+        (
+            "starts again only after a crash, not after another failure",
+            service.set_failure_actions_on_non_crash_failures(true),
+        ),
         // After the services that others wait for: the network is likelier to be there.
-        service.set_delayed_auto_start(true)?;
+        ("starts early", if manual_start { Ok(()) } else { service.set_delayed_auto_start(true) }),
+    ];
+    for (what, done) in done {
+        done.unwrap_or_else(|error| warn(&manager_fault(name, what, &error)));
     }
-    Ok(())
 }
 
 /// Lets the account read and write in a folder: SQLite makes files beside the station's. Accounts of the system have
@@ -205,12 +213,18 @@ pub(super) fn start(name: &str) -> Result<(), Fatal> {
         }
         done => done.map_err(|error| manager_fault(name, WHAT, &error))?,
     }
-    let status = wait(name, WHAT, &service, ServiceState::StartPending)?;
-    if status.current_state != ServiceState::Running {
-        return Err(Fatal::new(format!(
-            "service {name} ended at once ({}): its log says why",
-            ended(status.exit_code)
-        )));
+    // One that cannot go on ends within moments.
+    let (begun_ms, mut state) = (now_ms(), ServiceState::StartPending);
+    while state == ServiceState::StartPending || now_ms() < begun_ms.saturating_add(SETTLE_MS) {
+        let status = service.query_status().map_err(|error| manager_fault(name, WHAT, &error))?;
+        state = status.current_state;
+        if state == ServiceState::Stopped {
+            return Err(Fatal::new(format!("service {name} ended at once ({})", ended(status.exit_code))));
+        }
+        if now_ms() > begun_ms.saturating_add(WAIT_MS) {
+            return Err(Fatal::new(format!("service {name} does not run yet after {} s", WAIT_MS / 1000)));
+        }
+        sleep_ms(50, || false);
     }
     show::line(&format!("service {name} runs"));
     Ok(())
@@ -239,18 +253,6 @@ fn stop_it(name: &str, what: &str, service: &Service) -> Result<(), Fatal> {
         sleep_ms(50, || false);
     }
     Err(Fatal::new(format!("service {name} has not ended within {} s", WAIT_MS / 1000)))
-}
-
-/// Waits while the service is in this state; returns what it is then.
-fn wait(name: &str, what: &str, service: &Service, while_state: ServiceState) -> Result<ServiceStatus, Fatal> {
-    let until_ms = now_ms().saturating_add(WAIT_MS);
-    loop {
-        let status = service.query_status().map_err(|error| manager_fault(name, what, &error))?;
-        if status.current_state != while_state || now_ms() > until_ms {
-            return Ok(status);
-        }
-        sleep_ms(50, || false);
-    }
 }
 
 pub(super) fn remove(name: &str) -> Result<(), Fatal> {
@@ -313,10 +315,11 @@ const fn number(exit: ServiceExitCode) -> u32 {
 
 fn ended(exit: ServiceExitCode) -> String {
     match exit {
+        ServiceExitCode::Win32(code::NEVER_STARTED) => "it was not started since the machine was".to_owned(),
         ServiceExitCode::Win32(code) => match i32::try_from(code) {
             Ok(code) => std::io::Error::from_raw_os_error(code).to_string(),
             Err(_) => format!("code {code}"),
         },
-        ServiceExitCode::ServiceSpecific(code) => format!("it failed with {code}"),
+        ServiceExitCode::ServiceSpecific(code) => format!("it failed with {code}, and its log says why"),
     }
 }
