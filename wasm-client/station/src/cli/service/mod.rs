@@ -21,7 +21,6 @@ use super::fatal::Fatal;
 const LOCAL_SERVICE: &str = r"NT AUTHORITY\LocalService";
 
 #[derive(Debug, clap::Args)]
-#[cfg_attr(not(windows), expect(dead_code, reason = "the commands exist everywhere, and work on Windows"))]
 pub(super) struct Args {
     /// The service's name; a machine with several stations has a service for each.
     #[arg(long, global = true, env = "TIDEMARK_SERVICE", default_value = "tidemark", value_name = "NAME")]
@@ -48,7 +47,6 @@ enum Act {
 }
 
 #[derive(Debug, clap::Args)]
-#[cfg_attr(not(windows), expect(dead_code, reason = "the commands exist everywhere, and work on Windows"))]
 struct InstallArgs {
     /// The account that the service runs as.
     #[arg(long, default_value = LOCAL_SERVICE, value_name = "ACCOUNT")]
@@ -71,7 +69,6 @@ struct InstallArgs {
 }
 
 #[derive(Debug, clap::Args)]
-#[cfg_attr(not(windows), expect(dead_code, reason = "the commands exist everywhere, and work on Windows"))]
 struct StatusArgs {
     /// As JSON, for programs.
     #[arg(long)]
@@ -79,7 +76,6 @@ struct StatusArgs {
 }
 
 #[derive(Debug, clap::Args)]
-#[cfg_attr(not(windows), expect(dead_code, reason = "the commands exist everywhere, and work on Windows"))]
 struct HostArgs {
     #[arg(long, value_name = "FILE")]
     log: PathBuf,
