@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-/// Names of functions that carry `#[test]`, and of those in folders `tests`: cases of a macro carry nothing. And the cases
-/// that a script tries.
+/// Names of functions that carry `#[test]`, and of those in folders `tests`: cases of a macro carry nothing. And the
+/// cases that a script tries.
 pub fn functions(folder: &Path, found: &mut BTreeSet<String>) -> Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();

@@ -3,8 +3,8 @@
 use std::io;
 
 /// SIGTERM and SIGINT; on Windows Ctrl-C, Ctrl-Break, the closing of the console's window, and the end of the session
-/// or of the system, for which Windows gives a few seconds. The first is waited for; a second ends the process at once, with 1, whatever it
-/// does or waits for.
+/// or of the system, for which Windows gives a few seconds. The first is waited for; a second ends the process at once,
+/// with 1, whatever it does or waits for.
 pub(super) struct Signals {
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,

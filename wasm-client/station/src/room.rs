@@ -3,7 +3,8 @@
 use std::io;
 use std::path::Path;
 
-/// How many bytes this user may still write on the disk of a folder or file, which must exist. On Windows a quota counts.
+/// How many bytes this user may still write on the disk of a folder or file, which must exist. On Windows a quota
+/// counts.
 ///
 /// # Errors
 /// The system's, when there is no such path or the disk does not say.

@@ -13,9 +13,9 @@ use windows_service::service::{
 use windows_service::service_control_handler::{self, ServiceControlHandlerResult, ServiceStatusHandle};
 use windows_service::{define_windows_service, service_dispatcher};
 
-use super::HostArgs;
+use super::args::HostArgs;
+use super::fault::manager_fault;
 use super::log::Log;
-use super::manage::manager_fault;
 use crate::cli::fatal::Fatal;
 use crate::cli::{run, show};
 use crate::clock::now_ms;
