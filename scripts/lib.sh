@@ -182,6 +182,27 @@ with_clusters() {
 	return "$status"
 }
 
+# ---- Prometheus --------------------------------------------------------------------------------------------------
+
+prometheus_root=$tidemark_cache/prometheus
+# Prints the folder that holds prometheus and promtool, or fails. TIDEMARK_PROMETHEUS_BIN chooses another.
+prometheus_bin() {
+	local dir
+	while read -r dir; do
+		[[ -x $dir/prometheus && -x $dir/promtool ]] || continue
+		printf '%s\n' "$dir"
+		return
+	done < <(
+		if [[ -n ${TIDEMARK_PROMETHEUS_BIN-} ]]; then
+			printf '%s\n' "$TIDEMARK_PROMETHEUS_BIN"
+		else
+			dirname "$(command -v prometheus || printf /none/prometheus)"
+			printf '%s\n' "$prometheus_root/usr/bin"
+		fi
+	)
+	return 1
+}
+
 # ---- Chromium ----------------------------------------------------------------------------------------------------
 
 # Prints the path of the Chromium or Chrome that the tests drive, or fails. TIDEMARK_CHROMIUM chooses another.
@@ -325,7 +346,7 @@ web_tests_ready() {
 		fail "Node $(node --version) is too old for the browser tests" "install Node 20 or newer"
 	npm_packages e2e/browser
 	scripts/build-web
-	cargo build --profile "$1" "${test_packages[@]}" --bin tidemark-server --bin cluster
+	cargo build --profile "$1" "${test_packages[@]}" --bin tidemark-server --bin tidemark --bin cluster
 	TIDEMARK_PG_BIN=$(postgres_bin)
 	TIDEMARK_CHROMIUM=$(chromium_bin)
 	TIDEMARK_PROGRAMS=${CARGO_TARGET_DIR:-target}/${1/dev/debug}

@@ -51,6 +51,15 @@ pub const ASKED_REJECTS_MAX: usize = 1_000;
 /// Most bytes of such a request: room for as many numbers of 20 digits twice, once with a word.
 pub const REJECTS_REQUEST_BYTES_MAX: usize = 128 << 10;
 
+/// Most bytes of a `POST /v1/contact` request.
+pub const CONTACT_REQUEST_BYTES_MAX: usize = 4096;
+/// Most bytes that are kept of the version that a station says it has.
+pub const VERSION_BYTES_MAX: usize = 64;
+/// How often a station with nothing to push is in contact, in milliseconds.
+pub const CONTACT_EVERY_MS: u64 = 600_000;
+/// After how long without contact a station counts as silent, in milliseconds.
+pub const SILENT_AFTER_MS: u64 = 3_600_000;
+
 /// Most bytes of a `POST /v1/digest` request.
 pub const DIGEST_REQUEST_BYTES_MAX: usize = 1 << 20;
 /// Most ranges one such request asks about, over all its asks.

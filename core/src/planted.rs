@@ -72,6 +72,8 @@ bugs! {
     SkipOnError = "skip-on-error",
     /// Engine: once idle, it waits for a hint instead of looking at the log.
     LostWakeUp = "lost-wake-up",
+    /// Engine: once it has said how it fares, an idle station says nothing more.
+    IdleIsSilent = "idle-is-silent",
     /// Engine: a late reply is taken for the present request's.
     StaleReply = "stale-reply",
     /// Engine: what was sent is not made durable first.

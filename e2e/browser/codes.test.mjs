@@ -19,7 +19,7 @@ const sentences = {
 
 /** Words of the Latin alphabet in what a person sees, without names, addresses and what a code begins with. */
 async function latin(page) {
-  const text = (await page.locator('body').innerText()).replace(/https?:\S+|tide1-\S*/g, '');
+  const text = (await page.locator('body').innerText()).replace(/https?:\S+|tide[12]-\S*/g, '');
   return [...text.matchAll(/[A-Za-z]{2,}/g)].map(([word]) => word).filter((word) => !['EN', 'RU'].includes(word));
 }
 

@@ -354,6 +354,8 @@ pub struct ServerProcess {
     pub process: Running,
     /// Where it listens.
     pub address: SocketAddr,
+    /// It has a certificate.
+    is_secure: bool,
 }
 
 impl ServerProcess {
@@ -367,16 +369,18 @@ impl ServerProcess {
         let args: Vec<&str> =
             ["serve", "--listen", &listen, "--drain-grace", "0"].iter().chain(args).copied().collect();
         let mut process = Running::start("tidemark-server", &args, folder, env)?;
-        let address = process.wait_for_line("`listening on http://…`", Duration::from_secs(60), |line| {
-            let url = line.split_once("listening on http://")?.1;
-            url.split_whitespace().next()?.trim_end_matches('/').parse().ok()
+        let said = process.wait_for_line("`listening on http…`", Duration::from_secs(60), |line| {
+            let (scheme, rest) = line.split_once("listening on http")?.1.split_once("://")?;
+            let address = rest.split_whitespace().next()?.trim_end_matches('/').parse().ok()?;
+            Some((address, scheme == "s"))
         })?;
-        Ok(Self { process, address })
+        let (address, is_secure) = said;
+        Ok(Self { process, address, is_secure })
     }
 
     /// Its URL.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http{}://{}", if self.is_secure { "s" } else { "" }, self.address)
     }
 }

@@ -41,7 +41,7 @@ fn a_join_code_that_is_none_is_damaged_unknown_used_or_expired_says_so() -> Resu
     let mut slipped = code.clone().into_bytes();
     slipped[20] = if slipped[20] == b'a' { b'b' } else { b'a' };
     join(&station, &String::from_utf8(slipped)?)?.fails_saying(&["damaged", "copy it again"])?;
-    let invented = JoinCode { url: server.url(), secret: [7; 32] }.encode();
+    let invented = JoinCode { url: server.url(), secret: [7; 32], pin: None }.encode();
     join(&station, &invented)?.fails_saying(&["did not make this join code", "tidemark-server station add"])?;
     // A code that was copied without its end.
     for end in [4, 20, code.len() - 7, code.len() - 1] {

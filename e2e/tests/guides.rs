@@ -24,6 +24,7 @@ const GUIDES: [&str; 8] = [
     "administration",
     "browser",
     "install-postgresql",
+    "monitoring",
     "move-from-sqlite",
     "operating",
     "own-schema",

@@ -93,7 +93,7 @@ impl World {
             Some(old) => self.runtime.block_on(self.upstream.add_replacement(&station, old)).map(|_| ())?,
             None => ensure!(self.runtime.block_on(self.upstream.add_station(&station))?, "the name is new"),
         }
-        Ok((name, JoinCode { url: self.server.url(), secret }.encode()))
+        Ok((name, JoinCode { url: self.server.url(), secret, pin: None }.encode()))
     }
 
     fn copy(&mut self, from: &Path) -> Result<PathBuf> {

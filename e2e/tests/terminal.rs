@@ -52,9 +52,10 @@ fn what_stations_and_databases_say_reaches_no_terminal_as_a_command() -> Result<
     }
     let seq: i64 = file.query_row("SELECT min(seq) FROM tidemark_rejects", [], |row| row.get(0))?;
     let seq = seq.to_string();
-    for args in [&["rejects"][..], &["rejects", "show", &seq], &["status"], &["verify", "--no-push"]] {
-        assert_harmless(&station.run(args)?, args[0] != "verify")?;
+    for args in [&["rejects"][..], &["rejects", "show", &seq], &["status"], &["verify", "--no-push"], &["info"]] {
+        assert_harmless(&station.run(args)?, !matches!(args[0], "verify" | "info"))?;
     }
+    assert_harmless(&field.server_command(&["info"])?.success()?, false)?;
     for args in
         [&["rejects", "list"][..], &["rejects", "show", "1", &seq], &["station", "list"], &["report", "product"]]
     {

@@ -7,6 +7,7 @@
 //! | [`convert`] | what programs write into a station's tables |
 //! | [`bundle`], [`receipt`] | files on a stick |
 //! | [`csv`] | CSV files |
+//! | [`contact`] | what a station says of itself |
 //! | [`replies`] | what a server, or whoever sits between, answers to a push |
 //! | [`verify`] | and to questions about rows |
 //!
@@ -14,6 +15,7 @@
 //! bounds of time and memory; `cargo test -p tidemark-fuzz` runs the kept corpus through the same functions.
 
 pub mod bundle;
+pub mod contact;
 pub mod convert;
 pub mod csv;
 pub mod frame;
@@ -34,6 +36,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("schema", schema::run),
     ("convert", convert::run),
     ("bundle", bundle::run),
+    ("contact", contact::run),
     ("receipt", receipt::run),
     ("csv", csv::run),
     ("replies", replies::run),

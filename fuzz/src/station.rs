@@ -30,7 +30,7 @@ pub fn number() -> StationNumber {
 
 /// The code it joins with.
 pub fn code() -> String {
-    JoinCode { url: "http://127.0.0.1:1".into(), secret: [9; 32] }.encode()
+    JoinCode { url: "http://127.0.0.1:1".into(), secret: [9; 32], pin: None }.encode()
 }
 
 fn joined() -> Store {

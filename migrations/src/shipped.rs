@@ -23,14 +23,14 @@ macro_rules! files {
 
 /// Tidemark's own tables on PostgreSQL.
 pub const POSTGRES_SYSTEM: &[File] =
-    files!("sql": "0001_tidemark", "0004_rejects", "0005_history", "0006_readers", "0008_upkeep");
+    files!("sql": "0001_tidemark", "0004_rejects", "0005_history", "0006_readers", "0008_upkeep", "0009_fleet");
 
 /// The shipped schema's tables on PostgreSQL.
 pub const POSTGRES_SHRINKAGE: &[File] = files!("sql": "0002_shrinkage_tables", "0003_shrinkage_hypertables");
 
 /// Tidemark's own tables in the embedded upstream; user tables there are always derived.
 pub const SQLITE_SYSTEM: &[File] =
-    files!("sqlite": "0001_tidemark", "0002_rejects", "0003_history", "0004_readers", "0006_upkeep");
+    files!("sqlite": "0001_tidemark", "0002_rejects", "0003_history", "0004_readers", "0006_upkeep", "0007_fleet");
 
 /// The reports on the shipped schema's tables, on PostgreSQL; they come after the tables.
 pub const POSTGRES_REPORTS: &[File] = files!("sql": "0007_shrinkage_reports");

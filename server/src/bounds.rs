@@ -39,6 +39,8 @@ pub struct HttpLimits {
     pub address_connections_max: usize,
     /// Most connections of one token: of a station, or of a reader.
     pub station_connections_max: usize,
+    /// Most requests at once over one connection, of HTTP/2.
+    pub connection_streams_max: u32,
     /// Most memory for what requests bring and ask, in bytes: a quarter of it for bodies while they come, a quarter for
     /// decoded batches, an eighth for surveys; the rest is for what is made of them on the way to the database.
     /// At least four times what a frame may have, or the largest never come through.
@@ -51,7 +53,7 @@ pub struct HttpLimits {
     pub applies_max: usize,
     /// Most surveys of rows (`POST /v1/digest`) at once.
     pub surveys_max: usize,
-    /// The time the head of a request may take.
+    /// The time the head of a request may take, and before it the handshake of TLS.
     pub head_timeout: Duration,
     /// The time for which a peer may take nothing of what is written to it.
     pub write_timeout: Duration,
@@ -86,6 +88,7 @@ impl Default for HttpLimits {
             unknown_connections_max: 4096,
             address_connections_max: 256,
             station_connections_max: 16,
+            connection_streams_max: 16,
             memory_bytes_max: 512 << 20,
             station_bodies_max: 2,
             decodes_max: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),

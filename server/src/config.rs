@@ -11,6 +11,8 @@ use tidemark_core::schema::Schema;
 pub use crate::bounds::{CHUNKS_MAX, ClockWindow, HttpLimits, STATEMENT_TIMEOUT};
 pub use crate::database::{DEFAULT_DATABASE, DatabaseUrl, DatabaseUrlError, hide_password};
 use crate::http::{Origin, Site};
+use crate::metrics::MetricsSettings;
+use crate::tls::TlsFiles;
 
 /// The time between two refreshes of the roll-ups of reports, unless told otherwise.
 pub const REPORTS_EVERY: Duration = Duration::from_secs(60);
@@ -43,6 +45,10 @@ pub struct ServerConfig {
     pub database: DatabaseUrl,
     /// The address it listens on; port 0 takes a free one.
     pub listen: String,
+    /// Its certificate; without one it serves plain HTTP.
+    pub tls: Option<TlsFiles>,
+    /// It may serve plain HTTP to other machines: something in front of it does TLS, or the network is trusted.
+    pub plain_http_allowed: bool,
     /// The schema it serves.
     pub schema: Arc<Schema>,
     /// The times it takes.
@@ -65,6 +71,8 @@ pub struct ServerConfig {
     pub reports_every: Option<Duration>,
     /// The time for which settled rejects and prints of changes are kept; `None`: for ever.
     pub keep: Option<Duration>,
+    /// Who may read what it counts and measures.
+    pub metrics: MetricsSettings,
 }
 
 impl ServerConfig {
@@ -75,6 +83,8 @@ impl ServerConfig {
         Self {
             database,
             listen: "127.0.0.1:0".to_owned(),
+            tls: None,
+            plain_http_allowed: false,
             schema: Arc::new(tidemark_core::schema::shrinkage()),
             window: ClockWindow::DEFAULT,
             limits: FrameLimits::DEFAULT,
@@ -86,6 +96,7 @@ impl ServerConfig {
             site: Arc::default(),
             reports_every: Some(REPORTS_EVERY),
             keep: Some(crate::upkeep::KEEP),
+            metrics: MetricsSettings::default(),
         }
     }
 }

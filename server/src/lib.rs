@@ -4,18 +4,21 @@
 //! |---|---|
 //! | [`server`] | a running server, in this process or as a program |
 //! | [`http`] | the endpoint: requests in, problems or replies out |
+//! | [`tls`] | the certificate that it shows, kept up to date |
 //! | [`ingest`] | from a frame to rows: decoded, judged, planned, applied |
 //! | [`sneakernet`] | bundles carried by hand |
 //! | [`export`] | the way back: all rows in a SQLite file of the old form |
 //! | [`upstream`] | the database, as the rest of the server sees it |
 //! | [`ledger`] | what it keeps of stations beside their rows: cursors, lineage, rejects, tokens |
 //! | [`stores`] | the databases: PostgreSQL, embedded SQLite |
+//! | [`fleet`] | the stations as operators see them, and what operators do |
 //! | [`survey`] | what is gathered from a station's rows for `POST /v1/digest` |
 //! | [`reports`] | the shrinkage domain: reports on its tables |
 //! | [`stations`], [`rejoin`] | invitations, numbers, tokens; files that go on under another number |
 //! | [`admin`] | what an operator does with the database besides serving |
 //! | [`panics`] | this program's own faults, caught and counted |
 //! | [`notices`] | the log of refusals: one line for each cause and minute |
+//! | [`metrics`] | what is counted and measured, for Prometheus |
 //! | [`config`], [`database`], [`bounds`] | the configuration, the URL of a database, what is bounded |
 //! | [`clock`] | time and randomness |
 //! | [`cli`] | the command line |
@@ -36,9 +39,11 @@ pub mod database;
 mod descriptors;
 pub mod export;
 mod files;
+pub mod fleet;
 pub mod http;
 pub mod ingest;
 pub mod ledger;
+pub mod metrics;
 pub mod notices;
 mod offload;
 
@@ -50,6 +55,7 @@ pub mod sneakernet;
 pub mod stations;
 pub mod stores;
 pub mod survey;
+pub mod tls;
 pub mod upkeep;
 pub mod upstream;
 

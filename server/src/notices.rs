@@ -153,8 +153,8 @@ impl Notices {
         false
     }
 
-    /// A request was refused.
-    pub fn refused(&self, problem: &Problem, who: &Who) {
+    /// A request was refused; `true` when it is only counted here, for a line that comes later.
+    pub fn refused(&self, problem: &Problem, who: &Who) -> bool {
         let told = matches!(
             problem.code,
             ProblemCode::Unauthorized
@@ -170,7 +170,11 @@ impl Notices {
                 | ProblemCode::Unavailable
         );
         let cause = Cause::Refused(problem.code, problem.reason);
-        if told && self.note(cause, who, 0, Instant::now()) {
+        if !told {
+            return false;
+        }
+        let is_first = self.note(cause, who, 0, Instant::now());
+        if is_first {
             let words = problem.for_log.as_deref().unwrap_or(&problem.detail);
             let station = who.station().map(tracing::field::display);
             let peer = who.peer.as_ref().map(tracing::field::display);
@@ -180,6 +184,7 @@ impl Notices {
                 tracing::warn!(station, peer, "{cause}: {words}");
             }
         }
+        !is_first
     }
 
     /// Changes of a batch were rejected.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tidemark_core::schema::Schema;
@@ -12,13 +13,19 @@ use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{DatabaseUrl, ServerConfig};
-use crate::http::{Endpoint, serve};
+use crate::fleet::Fleet;
+use crate::http::{Endpoint, serve, serve_metrics};
 use crate::ingest::Ingest;
+use crate::metrics::Metrics;
 use crate::notices::Notices;
 use crate::stores::postgres::{self, PostgresUpstream};
 use crate::stores::sqlite::{self, SqliteUpstream};
+use crate::tls::Tls;
 use crate::upstream::Upstream;
-use crate::{reports, upkeep};
+use crate::{fleet, reports, upkeep};
+
+/// How long the last write of what was heard may take when the server stops.
+const LAST_WRITE: Duration = Duration::from_secs(3);
 
 /// Starts servers.
 #[derive(Debug, Clone, Copy)]
@@ -28,13 +35,17 @@ pub struct Server;
 /// running requests.
 pub struct RunningServer {
     addr: SocketAddr,
+    metrics_addr: Option<SocketAddr>,
+    tls: Option<Arc<Tls>>,
     upstream: Arc<dyn Upstream>,
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
-    expecting: JoinHandle<()>,
-    telling: JoinHandle<()>,
-    refreshing: Option<JoinHandle<()>>,
-    thinning: Option<JoinHandle<()>>,
+    /// Writes what is heard of stations.
+    writing: JoinHandle<()>,
+    fleet: Arc<Fleet>,
+    metrics: Arc<Metrics>,
+    /// What goes on beside the requests.
+    tasks: Vec<JoinHandle<()>>,
 }
 
 /// Opens the database of a URL. The embedded one is made and migrated when it is new.
@@ -106,14 +117,46 @@ fn cannot_listen(listen: &str, error: std::io::Error) -> anyhow::Error {
     anyhow::Error::new(error).context(format!("cannot listen on {listen}{hint}"))
 }
 
+/// Refuses plain HTTP where others on the way can read it, unless that was asked for.
+fn check_plain(config: &ServerConfig, addr: SocketAddr) -> anyhow::Result<()> {
+    if config.tls.is_some() || config.plain_http_allowed || addr.ip().to_canonical().is_loopback() {
+        return Ok(());
+    }
+    anyhow::bail!(
+        "{addr} is not on this machine alone, and without TLS others on the way can read tokens and what is pushed. Give a certificate \
+         (--tls-cert FILE --tls-key FILE; `tidemark-server tls make` makes one), or listen on 127.0.0.1 behind a proxy that does TLS, or say \
+         --allow-plain-http where something else keeps the network safe"
+    )
+}
+
+/// Binds the listener for metrics, and serves them there.
+fn scraped(listen: &str, endpoint: &Arc<Endpoint>) -> anyhow::Result<(SocketAddr, JoinHandle<()>)> {
+    let bind = || {
+        let listener = std::net::TcpListener::bind(listen)?;
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener)
+    };
+    let listener = bind().map_err(|error| cannot_listen(listen, error)).context("metrics")?;
+    let addr = listener.local_addr()?;
+    tracing::info!("metrics: http://{addr}/metrics");
+    if !addr.ip().is_loopback() {
+        tracing::warn!(
+            "the metrics at {addr} are for everybody who reaches that address: nobody is asked for a token there"
+        );
+    }
+    Ok((addr, tokio::spawn(serve_metrics(listener, Arc::clone(endpoint)))))
+}
+
 impl Server {
     /// Opens the database, binds the address and serves.
     ///
     /// # Errors
-    /// When the database cannot be used or the address cannot be bound.
+    /// When the database cannot be used, the address cannot be bound or is open to others without TLS, or the
+    /// certificate cannot be served with.
     pub async fn start(config: ServerConfig) -> anyhow::Result<RunningServer> {
         warn_of_few_connections(&config);
         let listener = TcpListener::bind(&config.listen).await.map_err(|error| cannot_listen(&config.listen, error))?;
+        check_plain(&config, listener.local_addr()?)?;
         let upstream = open_upstream(&config).await?;
         Self::serve(listener, upstream, &config, Arc::new(SystemClock))
     }
@@ -121,7 +164,7 @@ impl Server {
     /// Serves an upstream that is open already, on an address that is bound already.
     ///
     /// # Errors
-    /// When the address is not one.
+    /// When the address is not one, is open to others without TLS, or the certificate cannot be served with.
     pub fn serve(
         listener: TcpListener,
         upstream: Arc<dyn Upstream>,
@@ -129,24 +172,40 @@ impl Server {
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<RunningServer> {
         let addr = listener.local_addr()?;
+        check_plain(config, addr)?;
+        let tls = config.tls.clone().map(Tls::open).transpose()?;
+        let renewing = tls.as_ref().map(|tls| tokio::spawn(Tls::watch(Arc::downgrade(tls))));
         tracing::info!("upstream: {}", upstream.describe());
-        let refreshing = reports::refresh::start(&upstream, config.reports_every);
+        let forgetting = fleet::thinning::start(&upstream, &clock);
         let thinning = upkeep::start(&upstream, &clock, config.keep);
         let ingest =
             Ingest::new(Arc::clone(&upstream), Arc::clone(&config.schema), config.window, config.limits, clock)
                 .with_chunks_max(config.chunks_max);
+        let metrics = Arc::clone(ingest.metrics());
+        let refreshing = reports::refresh::start(&upstream, config.reports_every, &metrics);
         let telling = tokio::spawn(Notices::tell(Arc::downgrade(ingest.notices())));
         let endpoint = Endpoint::new(Arc::new(ingest), config.http)
             .with_origins(config.origins.clone())
+            .with_metrics(config.metrics.clone())
             .with_site(Arc::clone(&config.site));
         let endpoint = Arc::new(endpoint);
         let expecting = tokio::spawn({
             let endpoint = Arc::clone(&endpoint);
             async move { endpoint.expect_stations().await }
         });
+        let fleet = Arc::clone(endpoint.fleet());
+        let writing = fleet::start(&fleet, &upstream);
+        let figuring = tokio::spawn({
+            let endpoint = Arc::clone(&endpoint);
+            async move { endpoint.refresh_figures().await }
+        });
+        let scraped = config.metrics.listen.as_deref().map(|listen| scraped(listen, &endpoint)).transpose()?;
         let (stop, stopped) = watch::channel(false);
-        let accepting = tokio::spawn(serve(listener, endpoint, stopped));
-        Ok(RunningServer { addr, upstream, stop, accepting, expecting, telling, refreshing, thinning })
+        let accepting = tokio::spawn(serve(listener, endpoint, tls.clone(), stopped));
+        let metrics_addr = scraped.as_ref().map(|(addr, _)| *addr);
+        let mut tasks = vec![expecting, figuring, telling, forgetting];
+        tasks.extend([renewing, refreshing, thinning, scraped.map(|(_, scraped)| scraped)].into_iter().flatten());
+        Ok(RunningServer { addr, metrics_addr, tls, upstream, stop, accepting, fleet, writing, metrics, tasks })
     }
 }
 
@@ -157,10 +216,30 @@ impl RunningServer {
         self.addr
     }
 
+    /// The address of the listener for metrics, if there is one.
+    #[must_use]
+    pub const fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics_addr
+    }
+
+    /// What it counts and measures.
+    #[must_use]
+    pub const fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
     /// Its base URL.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.addr)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.addr)
+    }
+
+    /// The certificate it shows: [`Tls::reload`] takes another one without dropping a connection. `None` for plain
+    /// HTTP.
+    #[must_use]
+    pub const fn tls(&self) -> Option<&Arc<Tls>> {
+        self.tls.as_ref()
     }
 
     /// Is not ready any more, takes no more connections once the grace time is over, waits for the running requests,
@@ -168,6 +247,10 @@ impl RunningServer {
     pub async fn shutdown(mut self) {
         let _ = self.stop.send(true);
         let _ = (&mut self.accepting).await;
+        self.writing.abort();
+        if let Ok(Err(error)) = tokio::time::timeout(LAST_WRITE, self.fleet.write(self.upstream.as_ref())).await {
+            tracing::debug!("what was heard last of the stations is not written: {error}");
+        }
         self.upstream.put_in_order().await;
     }
 }
@@ -180,8 +263,8 @@ impl fmt::Debug for RunningServer {
 
 impl Drop for RunningServer {
     fn drop(&mut self) {
-        let tasks = [Some(&self.expecting), Some(&self.telling), self.refreshing.as_ref(), self.thinning.as_ref()];
-        for task in tasks.into_iter().flatten() {
+        self.writing.abort();
+        for task in &self.tasks {
             task.abort();
         }
     }

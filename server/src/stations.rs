@@ -96,7 +96,11 @@ impl dyn Upstream {
     }
 }
 
-async fn rotate(tx: &mut dyn Transaction, code: &NewStation) -> Result<RotateOutcome, StoreError> {
+/// [`Upstream::rotate_station`](dyn Upstream::rotate_station) within a transaction.
+///
+/// # Errors
+/// When the store fails.
+pub(crate) async fn rotate(tx: &mut dyn Transaction, code: &NewStation) -> Result<RotateOutcome, StoreError> {
     tx.lock_stations().await?;
     let Some(station) = tx.station(StationBy::Name(&code.name)).await? else { return Ok(RotateOutcome::NoSuchStation) };
     if let Some(number) = station.number

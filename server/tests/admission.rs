@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::common::client::{Answer, answer_of, raw, request, request_with};
+use crate::common::door::{Over, Stream, connect};
 use crate::common::site::{Held, Site, reply, site_with, word};
 use crate::common::station::{day, frame};
 use crate::common::stores::Kind;
@@ -23,14 +24,15 @@ fn head(token: u8, length: usize) -> String {
 }
 
 /// A push that was begun and does not go on.
-async fn begun(site: &Site, token: u8, length: usize, sent: usize) -> TcpStream {
-    let mut stream = TcpStream::connect(site.addr).await.unwrap();
+async fn begun(site: &Site, token: u8, length: usize, sent: usize) -> Box<dyn Stream> {
+    let mut stream = connect(site.addr).await;
     stream.write_all(head(token, length).as_bytes()).await.unwrap();
     stream.write_all(&vec![0; sent]).await.unwrap();
+    stream.flush().await.unwrap();
     stream
 }
 
-async fn answer(mut stream: TcpStream) -> Answer {
+async fn answer(mut stream: Box<dyn Stream>) -> Answer {
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes).await;
     answer_of(&bytes)
@@ -53,8 +55,17 @@ async fn is_full(site: &Site, token: u8, length: usize) {
 
 #[tokio::test]
 async fn the_station_that_holds_the_most_gives_way() {
+    gives_way(Over::Plain).await;
+}
+
+#[tokio::test]
+async fn the_station_that_holds_the_most_gives_way_over_tls() {
+    gives_way(Over::Tls).await;
+}
+
+async fn gives_way(over: Over) {
     let http = HttpLimits { memory_bytes_max: 256 << 10, ..HttpLimits::default() };
-    let site = site_with(Kind::Memory, http, FrameLimits::DEFAULT).await;
+    let site = over.site(Kind::Memory, http).await;
     let (_, mut small) = (site.join(1).await, site.join(2).await);
     let greedy = begun(&site, 1, 64 << 10, 60 << 10).await;
     is_full(&site, 2, 64 << 10).await;
@@ -78,7 +89,7 @@ async fn slow_bodies_take_what_they_send_and_are_cut_by_the_slowest_rate() {
     let length = FrameLimits::DEFAULT.frame_bytes_max as usize;
     let mut slow = Vec::new();
     for _ in 0..8 {
-        let (mut reading, mut writing) = begun(&site, 1, length, 1).await.into_split();
+        let (mut reading, mut writing) = tokio::io::split(begun(&site, 1, length, 1).await);
         // More than 100 bytes a second, and never at its end within the minute.
         let trickle = tokio::spawn(async move {
             while writing.write_all(&[7; 100]).await.is_ok() {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::common::client::{Answer, answer_of, request};
+use crate::common::door::{Over, Stream, connect};
 use crate::common::site::{Held, Site, reply, site_with, word};
 use crate::common::station::frame;
 use crate::common::stores::Kind;
@@ -28,11 +29,11 @@ fn few() -> HttpLimits {
 }
 
 /// A connection that stays open.
-struct Kept(TcpStream);
+struct Kept(Box<dyn Stream>);
 
 impl Kept {
     async fn open(addr: SocketAddr) -> Self {
-        Self(TcpStream::connect(addr).await.unwrap())
+        Self(connect(addr).await)
     }
 
     /// Asks, and reads the answer; `None` when the server has closed.
@@ -86,7 +87,16 @@ async fn is_alive(site: &Site) -> bool {
 
 #[tokio::test]
 async fn idle_peers_keep_nobody_out() {
-    let site = site_with(Kind::Memory, few(), FrameLimits::DEFAULT).await;
+    idle_peers(Over::Plain).await;
+}
+
+#[tokio::test]
+async fn idle_peers_keep_nobody_out_over_tls() {
+    idle_peers(Over::Tls).await;
+}
+
+async fn idle_peers(over: Over) {
+    let site = over.site(Kind::Memory, few()).await;
     let mut station = site.join(1).await;
     let mut idle = Vec::new();
     for n in 0..100 {
@@ -132,7 +142,16 @@ async fn while_peers_without_a_token_come_and_go_a_station_keeps_its_connection_
 
 #[tokio::test]
 async fn a_station_with_many_connections_closes_its_own_alone() {
-    let site = site_with(Kind::Memory, few(), FrameLimits::DEFAULT).await;
+    many_of_one_station(Over::Plain).await;
+}
+
+#[tokio::test]
+async fn a_station_with_many_connections_closes_its_own_alone_over_tls() {
+    many_of_one_station(Over::Tls).await;
+}
+
+async fn many_of_one_station(over: Over) {
+    let site = over.site(Kind::Memory, few()).await;
     site.join(1).await;
     site.join(2).await;
     let (mut other, mut unknown) = (Kept::open(site.addr).await, Kept::open(site.addr).await);
@@ -181,9 +200,18 @@ async fn a_station_whose_requests_all_run_is_told_to_wait() {
 
 #[tokio::test]
 async fn who_asks_and_never_reads_is_cut_off() {
+    asks_and_never_reads(Over::Plain).await;
+}
+
+#[tokio::test]
+async fn who_asks_and_never_reads_is_cut_off_over_tls() {
+    asks_and_never_reads(Over::Tls).await;
+}
+
+async fn asks_and_never_reads(over: Over) {
     let http = HttpLimits { write_timeout: Duration::from_millis(300), ..few() };
-    let site = site_with(Kind::Memory, http, FrameLimits::DEFAULT).await;
-    let mut stream = TcpStream::connect(site.addr).await.unwrap();
+    let site = over.site(Kind::Memory, http).await;
+    let mut stream = connect(site.addr).await;
     let many = "GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n".repeat(1000);
     let asking = async {
         // Until the server says that it has enough: nothing that it answers is read.
@@ -195,11 +223,20 @@ async fn who_asks_and_never_reads_is_cut_off() {
 
 #[tokio::test]
 async fn a_body_that_anyone_may_send_comes_in_time_and_that_of_a_station_has_its_own() {
+    bodies_in_time(Over::Plain).await;
+}
+
+#[tokio::test]
+async fn a_body_that_anyone_may_send_comes_in_time_and_that_of_a_station_has_its_own_over_tls() {
+    bodies_in_time(Over::Tls).await;
+}
+
+async fn bodies_in_time(over: Over) {
     let http = HttpLimits { anyone_timeout: Duration::from_millis(300), ..few() };
-    let site = site_with(Kind::Memory, http, FrameLimits::DEFAULT).await;
+    let site = over.site(Kind::Memory, http).await;
     let mut station = site.join(1).await;
     let Kept(joining) = Kept::begin(site.addr, "/v1/join", None).await;
-    let (mut reading, mut writing) = joining.into_split();
+    let (mut reading, mut writing) = tokio::io::split(joining);
     let trickle = tokio::spawn(async move {
         while writing.write_all(b" ").await.is_ok() {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -215,7 +252,7 @@ async fn a_body_that_anyone_may_send_comes_in_time_and_that_of_a_station_has_its
         word(1),
         bytes.len()
     );
-    let mut stream = TcpStream::connect(site.addr).await.unwrap();
+    let mut stream = connect(site.addr).await;
     stream.write_all(&[head.as_bytes(), &bytes[..9]].concat()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(600)).await;
     stream.write_all(&bytes[9..]).await.unwrap();
@@ -226,7 +263,16 @@ async fn a_body_that_anyone_may_send_comes_in_time_and_that_of_a_station_has_its
 
 #[tokio::test]
 async fn bodies_that_trickle_do_not_keep_out_who_has_the_same_address() {
-    let site = site_with(Kind::Memory, few(), FrameLimits::DEFAULT).await;
+    trickling_bodies(Over::Plain).await;
+}
+
+#[tokio::test]
+async fn bodies_that_trickle_do_not_keep_out_who_has_the_same_address_over_tls() {
+    trickling_bodies(Over::Tls).await;
+}
+
+async fn trickling_bodies(over: Over) {
+    let site = over.site(Kind::Memory, few()).await;
     let mut station = site.join(1).await;
     let mut trickling = Vec::new();
     for _ in 0..8 {

@@ -42,7 +42,8 @@ async fn all_migrations_equal_the_derived_ddl() {
                 "0005_history",
                 "0006_readers",
                 "0007_shrinkage_reports",
-                "0008_upkeep"
+                "0008_upkeep",
+                "0009_fleet"
             ]
         );
         assert!(up(&migrated, &shrinkage()).await.unwrap().is_empty(), "a second run does nothing");
@@ -162,7 +163,8 @@ async fn runners_at_once_apply_every_migration_once() {
                 "0005_history",
                 "0006_readers",
                 "0007_shrinkage_reports",
-                "0008_upkeep"
+                "0008_upkeep",
+                "0009_fleet"
             ]
         );
     }
@@ -234,7 +236,7 @@ async fn a_schema_grows_by_tables_and_nullable_columns() {
         };
         assert_eq!(sorted(&url), sorted(&fresh));
         client.batch_execute("DELETE FROM field.site").await.unwrap();
-        postgres::down(&mut connect(&url).await, 6, false).await.unwrap();
+        postgres::down(&mut connect(&url).await, 7, false).await.unwrap();
         assert_eq!(cluster.dump(&url), before);
     }
 }
@@ -405,17 +407,25 @@ fn the_embedded_upstream_has_the_same_verbs() {
     };
     assert_eq!(
         sqlite::up(&mut connection, &field()).unwrap(),
-        ["0001_tidemark", "0002_rejects", "0003_history", "0004_readers", "0006_upkeep", "derived:field:v1"]
+        [
+            "0001_tidemark",
+            "0002_rejects",
+            "0003_history",
+            "0004_readers",
+            "0006_upkeep",
+            "0007_fleet",
+            "derived:field:v1"
+        ]
     );
     assert!(sqlite::up(&mut connection, &field()).unwrap().is_empty());
     let before = tables(&connection);
     assert_eq!(sqlite::up(&mut connection, &grown()).unwrap(), ["derived:field:v2"]);
-    assert_eq!(sqlite::down(&mut connection, 6, false).unwrap(), ["derived:field:v2"]);
+    assert_eq!(sqlite::down(&mut connection, 7, false).unwrap(), ["derived:field:v2"]);
     assert_eq!(tables(&connection), before);
     connection.execute_batch("INSERT INTO site (id, name) VALUES (1, 's')").unwrap();
     let error = sqlite::down(&mut connection, 0, false).unwrap_err();
     assert!(matches!(&error, MigrateError::HoldsRows(tables) if tables == &["\"site\""]), "{error}");
-    assert_eq!(sqlite::status(&mut connection, &field()).unwrap().applied.len(), 6);
+    assert_eq!(sqlite::status(&mut connection, &field()).unwrap().applied.len(), 7);
     connection.execute_batch("UPDATE tidemark_migration SET checksum = 'x' WHERE position = 1").unwrap();
     assert!(
         matches!(sqlite::up(&mut connection, &field()), Err(MigrateError::Edited { name, .. }) if name == "0001_tidemark")
@@ -447,7 +457,7 @@ fn runners_at_once_on_one_embedded_file() {
             .collect();
         runners.into_iter().flat_map(|runner| runner.join().unwrap()).collect()
     });
-    assert_eq!(done.len(), 6, "{done:?}");
+    assert_eq!(done.len(), 7, "{done:?}");
 }
 
 #[tokio::test]
@@ -464,9 +474,9 @@ async fn reports_come_with_the_shrinkage_tables_whatever_their_version() {
         let before = cluster.dump(&url);
         // A database from before there were reports.
         let gone = postgres::down(&mut connect(&url).await, 6, false).await.unwrap();
-        assert_eq!(gone, ["0008_upkeep", "0007_shrinkage_reports"]);
+        assert_eq!(gone, ["0009_fleet", "0008_upkeep", "0007_shrinkage_reports"]);
         let come = up(&url, &newer).await.unwrap();
-        assert_eq!(come, ["derived:shrinkage:v2", "0007_shrinkage_reports", "0008_upkeep"]);
+        assert_eq!(come, ["derived:shrinkage:v2", "0007_shrinkage_reports", "0008_upkeep", "0009_fleet"]);
         let client = connect(&url).await;
         client
             .batch_execute(
@@ -480,15 +490,15 @@ async fn reports_come_with_the_shrinkage_tables_whatever_their_version() {
         assert_eq!(client.query_one(counted, &[]).await.unwrap().get::<_, i64>(0), 1);
         client.batch_execute("TRUNCATE shrinkage.calculation_data; DELETE FROM shrinkage.nomenclature").await.unwrap();
         postgres::down(&mut connect(&url).await, 6, false).await.unwrap();
-        assert_eq!(up(&url, &shrinkage()).await.unwrap(), ["0007_shrinkage_reports", "0008_upkeep"]);
+        assert_eq!(up(&url, &shrinkage()).await.unwrap(), ["0007_shrinkage_reports", "0008_upkeep", "0009_fleet"]);
         assert_eq!(cluster.dump(&url), before);
     }
     let mut connection = rusqlite::Connection::open_in_memory().unwrap();
-    assert_eq!(sqlite::up(&mut connection, &shrinkage()).unwrap().last().unwrap(), "0006_upkeep");
+    assert_eq!(sqlite::up(&mut connection, &shrinkage()).unwrap().last().unwrap(), "0007_fleet");
     assert_eq!(sqlite::up(&mut connection, &newer).unwrap(), ["derived:shrinkage:v2"]);
     let counted = "SELECT count(*) FROM tidemark_reports_products";
     assert_eq!(connection.query_row(counted, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
-    assert_eq!(sqlite::down(&mut connection, 0, false).unwrap().len(), 8);
+    assert_eq!(sqlite::down(&mut connection, 0, false).unwrap().len(), 9);
 }
 
 /// Rows from before `upkeep`, as text that both dialects take: station 1 was replaced by 2, and 3 goes on beside 2.

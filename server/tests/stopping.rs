@@ -6,11 +6,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::common::client::{Answer, answer_of, request};
+use crate::common::door::{Over, connect};
 use crate::common::program::server;
-use crate::common::site::{reply, site_with, word};
+use crate::common::site::{reply, word};
 use crate::common::station::frame;
 use crate::common::stores::Kind;
-use tidemark_core::limits::FrameLimits;
 use tidemark_server::config::HttpLimits;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -23,15 +23,25 @@ fn reason(answer: &Answer) -> Option<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn uploads_that_are_not_whole_end_at_once_and_are_told_why() {
-    let site = site_with(Kind::Memory, HttpLimits::default(), FrameLimits::DEFAULT).await;
+    uploads_end(Over::Plain).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_that_are_not_whole_end_at_once_and_are_told_why_over_tls() {
+    uploads_end(Over::Tls).await;
+}
+
+async fn uploads_end(over: Over) {
+    let site = over.site(Kind::Memory, HttpLimits::default()).await;
     site.join(1).await;
     let head = format!(
         "POST /v1/push HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer {}\r\nContent-Length: 1000\r\n\r\n",
         word(1)
     );
-    let mut uploading = tokio::net::TcpStream::connect(site.addr).await.unwrap();
+    let mut uploading = connect(site.addr).await;
     uploading.write_all(head.as_bytes()).await.unwrap();
     uploading.write_all(&[7; 500]).await.unwrap();
+    uploading.flush().await.unwrap();
     // The server reads it by now: what came later is answered.
     assert_eq!(request(site.addr, "GET", "/startupz", None, b"").await.status, 200);
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -47,8 +57,17 @@ async fn uploads_that_are_not_whole_end_at_once_and_are_told_why() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_it_drains_it_is_not_ready_and_takes_what_still_comes() {
+    drains(Over::Plain).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_it_drains_it_is_not_ready_and_takes_what_still_comes_over_tls() {
+    drains(Over::Tls).await;
+}
+
+async fn drains(over: Over) {
     let http = HttpLimits { drain_grace: Duration::from_secs(2), ..HttpLimits::default() };
-    let site = site_with(Kind::Memory, http, FrameLimits::DEFAULT).await;
+    let site = over.site(Kind::Memory, http).await;
     let mut station = site.join(1).await;
     let get = async |path| request(site.addr, "GET", path, None, b"").await;
     assert_eq!(get("/readyz").await.status, 200);

@@ -40,6 +40,14 @@ enum Purpose {
     Client,
 }
 
+/// When a certificate is valid.
+#[derive(Debug, Clone, Copy)]
+enum Validity {
+    Now,
+    Past,
+    Future,
+}
+
 impl Authority {
     /// A new one of this name.
     ///
@@ -78,7 +86,7 @@ impl Authority {
     /// # Errors
     /// When a name is none.
     pub fn server(&self, names: &[&str]) -> Result<Certificate> {
-        self.issue(names, names.first().copied().unwrap_or("nobody"), Purpose::Server, false)
+        self.issue(names, names.first().copied().unwrap_or("nobody"), Purpose::Server, Validity::Now)
     }
 
     /// One that ran out years ago.
@@ -86,7 +94,15 @@ impl Authority {
     /// # Errors
     /// When a name is none.
     pub fn expired_server(&self, names: &[&str]) -> Result<Certificate> {
-        self.issue(names, names.first().copied().unwrap_or("nobody"), Purpose::Server, true)
+        self.issue(names, names.first().copied().unwrap_or("nobody"), Purpose::Server, Validity::Past)
+    }
+
+    /// One that begins years from now.
+    ///
+    /// # Errors
+    /// When a name is none.
+    pub fn future_server(&self, names: &[&str]) -> Result<Certificate> {
+        self.issue(names, names.first().copied().unwrap_or("nobody"), Purpose::Server, Validity::Future)
     }
 
     /// A certificate of a client of this name: PostgreSQL takes it for the user's.
@@ -94,10 +110,10 @@ impl Authority {
     /// # Errors
     /// When no key can be made.
     pub fn client(&self, name: &str) -> Result<Certificate> {
-        self.issue(&[], name, Purpose::Client, false)
+        self.issue(&[], name, Purpose::Client, Validity::Now)
     }
 
-    fn issue(&self, names: &[&str], common_name: &str, purpose: Purpose, expired: bool) -> Result<Certificate> {
+    fn issue(&self, names: &[&str], common_name: &str, purpose: Purpose, validity: Validity) -> Result<Certificate> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name.push(DnType::CommonName, common_name);
@@ -107,8 +123,12 @@ impl Authority {
             Purpose::Server => ExtendedKeyUsagePurpose::ServerAuth,
             Purpose::Client => ExtendedKeyUsagePurpose::ClientAuth,
         }];
-        if expired {
-            (params.not_before, params.not_after) = (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1));
+        match validity {
+            Validity::Now => {}
+            Validity::Past => {
+                (params.not_before, params.not_after) = (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1));
+            }
+            Validity::Future => params.not_before = date_time_ymd(2990, 1, 1),
         }
         let key = KeyPair::generate()?;
         let cert = params.signed_by(&key, &self.issuer)?;

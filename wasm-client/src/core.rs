@@ -285,6 +285,15 @@ impl Core {
         })
     }
 
+    /// Free room for this origin, in bytes, to be said to the server.
+    #[wasm_bindgen(js_name = noteFreeDisk)]
+    pub fn note_free_disk(&self, bytes: f64) -> Js<()> {
+        self.with(|session| {
+            session.engine.note_free_disk(Some(bytes as u64));
+            Ok(())
+        })
+    }
+
     /// Goes on after a stop.
     pub fn resume(&self) -> Js<()> {
         self.with(|session| Ok(session.engine.resume(&session.store)?))

@@ -6,6 +6,7 @@ use rusqlite::types::Value;
 use rusqlite::{CachedStatement, Connection, Row};
 use tidemark_client::sync::{Config, Engine, ServerUrl};
 use tidemark_client::{Error, Status, Store, insert_statement};
+use tidemark_core::limits::CONTACT_EVERY_MS;
 use tidemark_core::schema::{Schema, not_additions};
 
 use crate::check::check;
@@ -74,7 +75,8 @@ impl Session {
             _ => Store::open_connection(db, file)?,
         };
         calls::prepare(store.connection()).map_err(Failure::statement)?;
-        let engine = Engine::new(Config { words: words::KEPT, ..Config::daemon(options.seed) });
+        let config = Config::daemon(options.seed).in_contact(CONTACT_EVERY_MS);
+        let engine = Engine::new(Config { words: words::KEPT, ..config });
         let mut session = Self { store, engine, watch, server, status: None };
         if let Some(schema) = &schema {
             session.follow(schema)?;

@@ -4,9 +4,10 @@ use rusqlite::Connection;
 use tidemark_client::Secret;
 use tidemark_client::sync::join::{self, Begin};
 use tidemark_client::sync::{Action, Event, Reply, Stop, StopKind};
+use tidemark_client::trust::Trust;
 use tidemark_core::chain::Chain;
 use tidemark_core::ids::StationNumber;
-use tidemark_core::joincode::JoinCode;
+use tidemark_core::joincode::{JoinCode, Pin};
 use tidemark_core::limits::FrameLimits;
 use tidemark_core::protocol::{JoinReply, Problem, ProblemCode, StationReply, UnavailableReason};
 use tidemark_wasm::error::{Code, Failure};
@@ -29,9 +30,19 @@ fn number() -> StationNumber {
     StationNumber::new(3).unwrap()
 }
 
+#[test]
+fn a_code_with_a_pin_is_taken_and_the_pin_passed_over() {
+    let mut session = session();
+    let pin = Some(Pin([7; 32]));
+    let code = JoinCode { url: "https://hq.example".into(), secret: [9; 32], pin }.encode();
+    let Begin::Ask(request) = join::ask(&mut session.store, &code, None, Secret([5; 32])).unwrap() else { panic!() };
+    assert_eq!(request.url, "https://hq.example/v1/join");
+    assert_eq!(session.store.trust().unwrap(), Trust::System);
+}
+
 fn joined() -> Session {
     let mut session = session();
-    let code = JoinCode { url: "http://127.0.0.1:1".into(), secret: [9; 32] }.encode();
+    let code = JoinCode { url: "http://127.0.0.1:1".into(), secret: [9; 32], pin: None }.encode();
     let Begin::Ask(_) = join::ask(&mut session.store, &code, None, Secret([5; 32])).unwrap() else { panic!() };
     let reply = JoinReply { station: number(), name: "alpha".into(), limits: FrameLimits::DEFAULT };
     join::hear(&mut session.store, 0, &answer(200, &reply)).unwrap();
@@ -106,7 +117,7 @@ fn stops_say_what_to_do_in_a_page() {
 fn a_code_that_is_not_taken_says_why_to_programs_and_to_people() {
     let problem = |code: ProblemCode| answer(code.status(), &Problem::new(code, "because"));
     let before = answer(403, &Problem::new(ProblemCode::JoinCodeUsed, "because").joined_before());
-    let code = JoinCode { url: "http://127.0.0.1:1".into(), secret: [9; 32] }.encode();
+    let code = JoinCode { url: "http://127.0.0.1:1".into(), secret: [9; 32], pin: None }.encode();
     let refused = |code: &str, reply: &Reply| -> Failure {
         let mut session = session();
         match join::ask(&mut session.store, code, None, Secret([5; 32])) {

@@ -1,9 +1,11 @@
 //! The messages around the frame, as JSON. Errors are RFC 9457 problem documents.
 
+mod contact;
 pub mod path;
 mod problem;
 mod remedy;
 
+pub use self::contact::{ContactReply, ContactRequest};
 pub use self::problem::{Problem, ProblemCode, UnavailableReason};
 pub use self::remedy::{Remedy, RemedyJson};
 

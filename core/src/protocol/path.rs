@@ -10,6 +10,8 @@ pub const STATION: &str = "/v1/station";
 pub const PUSH: &str = "/v1/push";
 /// A station asks what became of its rejects.
 pub const REJECTS: &str = "/v1/rejects";
+/// A station says how it fares.
+pub const CONTACT: &str = "/v1/contact";
 /// Questions about a station's rows.
 pub const DIGEST: &str = "/v1/digest";
 /// The schema file that the server goes by.
@@ -20,6 +22,10 @@ pub const HISTORY: &str = "/v1/history";
 pub const REJOIN: &str = "/v1/rejoin";
 /// Reports have their names below it.
 pub const REPORTS: &str = "/v1/reports/";
+/// What operators ask and do has its names below it.
+pub const ADMIN: &str = "/v1/admin/";
+/// What the server counts and measures, for Prometheus.
+pub const METRICS: &str = "/metrics";
 /// The program runs.
 pub const HEALTH: &str = "/healthz";
 /// The server serves.

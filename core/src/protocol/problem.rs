@@ -27,6 +27,8 @@ pub enum ProblemCode {
     JoinCodeUsed,
     /// 403: the join code's time is over.
     JoinCodeExpired,
+    /// 403: what changes something by an operator's session was not sent by a page of the server.
+    Forbidden,
     /// 404.
     NotFound,
     /// 405.
@@ -43,6 +45,8 @@ pub enum ProblemCode {
     UnknownSchema,
     /// 409: the server knows the schema, and cannot take it any more.
     IncompatibleSchema,
+    /// 409: what an operator wants does not fit what is there: a name is taken, a station was replaced.
+    Conflict,
     /// 409: there are no station numbers left.
     StationsExhausted,
     /// 413: more bytes or rows than the server takes at once; `limits` says how many.
@@ -128,9 +132,12 @@ impl ProblemCode {
         match self {
             Self::BadFrame | Self::BadRequest => 400,
             Self::Unauthorized => 401,
-            Self::Revoked | Self::WrongStation | Self::JoinCodeUnknown | Self::JoinCodeUsed | Self::JoinCodeExpired => {
-                403
-            }
+            Self::Revoked
+            | Self::WrongStation
+            | Self::JoinCodeUnknown
+            | Self::JoinCodeUsed
+            | Self::JoinCodeExpired
+            | Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::Timeout => 408,
@@ -140,6 +147,7 @@ impl ProblemCode {
             | Self::CannotRejoin
             | Self::UnknownSchema
             | Self::IncompatibleSchema
+            | Self::Conflict
             | Self::StationsExhausted => 409,
             Self::TooLarge => 413,
             Self::TooManyRequests => 429,

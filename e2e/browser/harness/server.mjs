@@ -63,6 +63,16 @@ export class Server {
     return output.trim().split('\n').pop();
   }
 
+  /** Lets somebody use the fleet page, and returns their token. */
+  async addOperator(name) {
+    const output = await this.#tool('operator', 'add', name);
+    return output.trim().split('\n').pop();
+  }
+
+  async revokeOperator(name) {
+    await this.#tool('operator', 'revoke', name);
+  }
+
   /** Withdraws a station's token. */
   async revokeStation(name) {
     await this.#tool('station', 'revoke', name);

@@ -3,6 +3,7 @@
 
 mod books;
 mod cursors;
+mod fleet;
 mod lineage;
 mod memory;
 mod rejects;

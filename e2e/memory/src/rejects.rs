@@ -98,6 +98,16 @@ impl<A: Access> RejectLedger for Books<A> {
         }))
     }
 
+    async fn open_by_code(&mut self) -> Result<Vec<(String, u64)>, StoreError> {
+        self.0.with(|session| {
+            let mut counts = BTreeMap::<String, u64>::new();
+            for reject in session.state.rejects.values().filter(|reject| reject.state == RejectState::Open) {
+                *counts.entry(reject.code.clone()).or_default() += 1;
+            }
+            Ok(counts.into_iter().collect())
+        })
+    }
+
     async fn has_open_rejects(&mut self, lineage: &Lineage) -> Result<bool, StoreError> {
         let has = |session: &mut Session<'_>| {
             lineage.owned().any(|number| session.state.open_rejects(number).next().is_some())

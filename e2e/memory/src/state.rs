@@ -11,6 +11,7 @@ use tidemark_core::planted::{Bug, planted};
 use tidemark_core::schema::{Schema, Table};
 use tidemark_core::value::{Value, hex};
 use tidemark_server::ingest::chunks::chunk_of;
+use tidemark_server::ledger::fleet::Contact;
 use tidemark_server::ledger::lineage::{Fork, Former, Parting};
 use tidemark_server::ledger::rejects::{Reject, RejectState};
 use tidemark_server::ledger::schemas::KnownSchema;
@@ -107,6 +108,8 @@ pub(crate) struct State {
     pub(crate) forks: BTreeMap<u32, Fork>,
     pub(crate) replacements: BTreeMap<String, String>,
     pub(crate) descents: BTreeMap<u32, Descent>,
+    /// For display alone, so no transaction undoes it.
+    pub(crate) contacts: BTreeMap<u32, Contact>,
 }
 
 /// The text under which a station is kept.

@@ -40,6 +40,7 @@ fn summaries(state: &State) -> Vec<StationSummary> {
                 tidemark: cursor.map_or(0, |stored| stored.cursor.seq),
                 updated_at_ms: cursor.map(|stored| stored.updated_at_ms),
                 rejects: state.open_rejects(number).count() as u64,
+                clock_offset_ms: None,
             }
         })
         .collect();
@@ -157,6 +158,14 @@ impl<A: Access> StationLedger for Books<A> {
             let Some((code, before)) = by_name(session.state, name) else { return false };
             let revoked_at_ms = Some(before.revoked_at_ms.unwrap_or(now_ms));
             session.set_station(code, Some(StationRecord { revoked_at_ms, ..before }));
+            true
+        }))
+    }
+
+    async fn rename(&mut self, name: &str, to: &str) -> Result<bool, StoreError> {
+        Ok(self.0.with(|session| {
+            let Some((code, before)) = by_name(session.state, name) else { return false };
+            session.set_station(code, Some(StationRecord { name: to.to_owned(), ..before }));
             true
         }))
     }

@@ -7,7 +7,7 @@ use tidemark_client::sync::join::{self, Begin, JoinError};
 use tidemark_client::sync::{Config, Event, Failure, Reply, Request};
 use tidemark_client::{Result, Secret, Store};
 use tidemark_core::frame::FrameHeader;
-use tidemark_core::limits::FrameLimits;
+use tidemark_core::limits::{CONTACT_EVERY_MS, FrameLimits};
 
 use super::disk::{Commits, Disk};
 use super::oracle::patience::Patience;
@@ -57,7 +57,8 @@ impl Process {
         let commits = Commits::default();
         let store = Store::open_connection(disk.connect_process(&commits), file.to_owned())?;
         let backoff = if patient { Config::daemon(seed).backoff } else { Config::interactive(seed).backoff };
-        let daemon = Daemon::start(Config { backoff, ..Config::daemon(seed) }, &store)?;
+        let config = Config::daemon(seed).in_contact(CONTACT_EVERY_MS);
+        let daemon = Daemon::start(Config { backoff, ..config }, &store)?;
         let mut token = [0; 32];
         token[..8].copy_from_slice(&seed.to_le_bytes());
         token[8..16].copy_from_slice(&life.to_le_bytes());

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::Frame;
 use tidemark_client::sync::{Method, Reply, Request};
+use tidemark_core::ids::StationNumber;
 use tidemark_core::limits::FrameLimits;
 use tidemark_core::schema::Schema;
 use tidemark_core::value::Value;
@@ -232,6 +233,12 @@ impl Server {
     /// Starts it anew, perhaps with other limits.
     pub fn restart(&mut self, upstream: &MemoryUpstream, schema: &Arc<Schema>, limits: FrameLimits) {
         *self = Self::new(upstream, schema, self.clock.clone(), limits);
+    }
+
+    /// When it last heard of a station, milliseconds since 1970 UTC by its clock.
+    #[must_use]
+    pub fn heard_ms(&self, station: StationNumber) -> Option<i64> {
+        self.endpoint.fleet().unwritten(station).map(|contact| contact.contact_at_ms)
     }
 
     /// Answers a request; of a cut one only the first `cut` bytes of the body are there.

@@ -7,7 +7,7 @@ use tidemark_migrations::Status;
 use tokio_postgres::Client;
 
 use super::timescale::{self, Extension};
-use super::{TableName, connect, failed, open_file, postgres_tables, sqlite_tables};
+use super::{TableName, connect_and_tell, failed, open_file, postgres_tables, sqlite_tables};
 use crate::database::DatabaseUrl;
 
 /// A database.
@@ -19,6 +19,8 @@ pub struct Info {
     pub database: String,
     /// The version of SQLite or of the PostgreSQL server.
     pub version: String,
+    /// How the way to a PostgreSQL server is protected.
+    pub connection: Option<String>,
     /// TimescaleDB, where it is created.
     pub timescaledb: Option<Extension>,
     /// Size on disk, bytes; of an embedded database, with its write-ahead log.
@@ -86,7 +88,11 @@ pub async fn info(database: &DatabaseUrl, recorded: Option<&Schema>, schema: &Sc
             let look = move || of_file(&mut open_file(&path)?, &path, recorded.as_ref(), &schema);
             tokio::task::spawn_blocking(look).await??
         }
-        DatabaseUrl::Postgres(config) => of_postgres(&mut connect(config).await?, recorded, schema).await?,
+        DatabaseUrl::Postgres(config) => {
+            let (mut client, leg) = connect_and_tell(config).await?;
+            let info = of_postgres(&mut client, recorded, schema).await?;
+            Info { connection: Some(leg.to_string()), ..info }
+        }
     };
     info.database = database.to_string();
     info.schema = recorded.map(|schema| SchemaInfo {
@@ -102,6 +108,7 @@ fn empty(kind: &'static str, status: &Status) -> Info {
         kind,
         database: String::new(),
         version: String::new(),
+        connection: None,
         timescaledb: None,
         bytes: 0,
         schema: None,

@@ -24,7 +24,7 @@ use tidemark_core::schema::Schema;
 use tidemark_core::sqlite::quote;
 use tokio_postgres::Client;
 
-use crate::database::DatabaseUrl;
+use crate::database::{DatabaseUrl, PostgresUrl};
 use crate::stores::{postgres, sqlite};
 
 /// Opens the file of an embedded database that must be there: looking at one does not make it.
@@ -45,12 +45,20 @@ pub fn open_file(path: &Path) -> anyhow::Result<Connection> {
 ///
 /// # Errors
 /// When the server does not answer or refuses; the password is not shown.
-pub async fn connect(config: &tokio_postgres::Config) -> anyhow::Result<Client> {
-    let client = postgres::connect(config).await?;
+pub async fn connect(config: &PostgresUrl) -> anyhow::Result<Client> {
+    Ok(connect_and_tell(config).await?.0)
+}
+
+/// [`connect`], and how the way there is protected.
+///
+/// # Errors
+/// Those of [`connect`].
+pub async fn connect_and_tell(config: &PostgresUrl) -> anyhow::Result<(Client, postgres::Leg)> {
+    let (client, leg) = postgres::connect_and_tell(config).await?;
     let settings = "SET TIME ZONE 'UTC'; SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 1; \
         SET bytea_output = 'hex'; SET jit = off";
     client.batch_execute(settings).await.map_err(|error| failed("prepare the session", &error))?;
-    Ok(client)
+    Ok((client, leg))
 }
 
 /// An error of PostgreSQL with what was being done.
@@ -112,8 +120,6 @@ fn sqlite_tables(connection: &Connection) -> rusqlite::Result<Vec<TableName>> {
 pub fn subject(database: &DatabaseUrl) -> String {
     match database {
         DatabaseUrl::Sqlite(path) => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
-        DatabaseUrl::Postgres(config) => {
-            config.get_dbname().or_else(|| config.get_user()).unwrap_or("postgres").to_owned()
-        }
+        DatabaseUrl::Postgres(config) => config.database().unwrap_or("postgres").to_owned(),
     }
 }

@@ -74,6 +74,9 @@ fn print_info(info: &Info) {
     let kind = if info.kind == "sqlite" { "SQLite" } else { "PostgreSQL" };
     line("database", &info.database);
     line("kind", &format!("{kind} {}", info.version));
+    if let Some(connection) = &info.connection {
+        line("connection", connection);
+    }
     if info.kind != "sqlite" {
         let timescale = info.timescaledb.as_ref();
         line(

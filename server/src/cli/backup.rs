@@ -1,21 +1,24 @@
 //! `backup`, `restore`.
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::json;
 use tidemark_core::amount::count;
-use tidemark_core::rotation::{FOLDER, KEEP, parse_hours};
+use tidemark_core::rotation::{FOLDER, KEEP, Series, parse_hours};
 
 use super::place::{Look, Place};
 use super::signal::Signals;
 use super::terminal::{self, print_json};
-use crate::admin::backup::series::{Schedule, make_folder, series};
-use crate::admin::backup::{Checked, Mode, back_up, restore as put_back};
+use crate::admin::backup::series::{Schedule, make_folder, newest, series};
+use crate::admin::backup::{Checked, Mode, back_up, record, restore as put_back};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::DatabaseUrl;
+use crate::metrics::Metrics;
 
 #[derive(Args)]
 pub(super) struct BackupArgs {
@@ -87,13 +90,36 @@ fn keep(text: &str) -> Result<usize, String> {
 }
 
 impl ServeBackups {
-    /// Starts to make backups, if any are wanted.
-    pub(super) fn start(self, database: DatabaseUrl) -> anyhow::Result<Option<tokio::task::JoinHandle<()>>> {
+    /// Starts to make backups, if any are wanted, and to look how old the newest is.
+    pub(super) fn start(
+        self,
+        database: DatabaseUrl,
+        metrics: &Arc<Metrics>,
+    ) -> anyhow::Result<Option<tokio::task::JoinHandle<()>>> {
+        let (watched, folder, told) = (series(&database), self.backup_dir.clone(), Arc::downgrade(metrics));
+        tokio::spawn(async move { watch(&watched, &folder, &told).await });
         let Some(every_hours) = self.backup_every else { return Ok(None) };
         let schedule = Schedule { database, folder: self.backup_dir, every_hours, keep: self.backup_keep };
         make_folder(&schedule.folder)?;
         tracing::info!("backups: every {every_hours} h into {}, {} stay", schedule.folder.display(), schedule.keep);
-        Ok(Some(tokio::spawn(async move { schedule.run().await })))
+        let metrics = Arc::clone(metrics);
+        let told = move |is_checked| metrics.health.backup(is_checked);
+        Ok(Some(tokio::spawn(async move { schedule.run(&told).await })))
+    }
+}
+
+/// The time between two looks for the newest backup.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
+
+/// Looks for the newest backup of a series, whoever made it, for as long as somebody wants to know.
+async fn watch(series: &Series, folder: &Path, metrics: &Weak<Metrics>) {
+    loop {
+        let (of, there) = (series.clone(), folder.to_owned());
+        let found = tokio::task::spawn_blocking(move || newest(&of, &there, SystemClock.now_ms())).await;
+        let Some(metrics) = metrics.upgrade() else { return };
+        metrics.health.newest_backup(found.unwrap_or_default());
+        drop(metrics);
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
@@ -114,6 +140,7 @@ pub(super) async fn backup(args: BackupArgs) -> anyhow::Result<()> {
             }
         };
         let made = back_up(&database, &to, args.check).await?;
+        record(&database, &made).await;
         if args.json {
             let restored = made.checked == Checked::Restored;
             return print_json(
@@ -132,7 +159,7 @@ pub(super) async fn backup(args: BackupArgs) -> anyhow::Result<()> {
         schedule.keep
     );
     tokio::select! {
-        () = schedule.run() => {}
+        () = schedule.run(&|_| {}) => {}
         () = signals.first() => tracing::info!("stopping"),
     }
     Ok(())

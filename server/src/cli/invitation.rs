@@ -58,6 +58,7 @@ impl Invitation<'_> {
                 "replaces": replaces,
                 "rotates": rotates,
                 "expires_at_ms": self.expires_at_ms,
+                "pin": self.code.pin.map(|pin| pin.to_hex()),
                 "notebook": link,
                 "code": code,
             }));
@@ -78,6 +79,9 @@ impl Invitation<'_> {
             ),
         }
         let verb = if matches!(self.purpose, Purpose::Replace(_)) { "rejoin" } else { "join" };
+        if let Some(pin) = self.code.pin {
+            say!("The station takes only a server that shows the certificate with this pin (SHA-256): {pin}");
+        }
         say!("The code works once. On the station: tidemark {verb} CODE (or: tidemark {verb} CODE --server URL)");
         if let Some(link) = link {
             say!("In a browser, as the field notebook: {link}");

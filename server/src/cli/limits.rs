@@ -20,6 +20,9 @@ pub(super) struct LimitArgs {
     /// Most connections of one station.
     #[arg(long, default_value_t = 16, value_name = "N", value_parser = value_parser!(u32).range(1..=1_000_000))]
     station_connections_max: u32,
+    /// Most requests at once over one connection, of HTTP/2.
+    #[arg(long, default_value_t = 16, value_name = "N", value_parser = value_parser!(u32).range(1..=1_000))]
+    connection_streams_max: u32,
     /// Most memory for what requests bring and ask, in MiB: a quarter of it for bodies while they come, a quarter for
     /// decoded batches, an eighth for surveys; the rest is for what is made of them on the way to the database.
     #[arg(long, default_value_t = 512, value_name = "MIB", value_parser = value_parser!(u32).range(128..=1_048_576))]
@@ -34,7 +37,7 @@ pub(super) struct LimitArgs {
     /// its rate is cut, too.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = value_parser!(u32).range(0..=1_000_000))]
     body_rate_min: u32,
-    /// How long the head of a request may take, and a connection may be idle, in seconds.
+    /// How long the head of a request or the handshake of TLS may take, and a connection may be idle, in seconds.
     #[arg(long, default_value_t = 10, value_name = "S", value_parser = value_parser!(u64).range(1..=86_400))]
     head_timeout: u64,
     /// How long a request may take to come in where no token is asked for, as to join, in seconds.
@@ -66,6 +69,7 @@ impl LimitArgs {
             unknown_connections_max: connections_max.div_ceil(2),
             address_connections_max: self.address_connections_max as usize,
             station_connections_max: self.station_connections_max as usize,
+            connection_streams_max: self.connection_streams_max,
             memory_bytes_max: (self.memory_max as usize) << 20,
             applies_max: self.applies_max as usize,
             attempts_max: self.attempts_max,

@@ -1,28 +1,140 @@
-//! The log of the program, on stderr.
+//! The log of the program, on stderr: how much of it, and in which form. Both can be changed while it runs.
 
-use tidemark_core::printable::one_line;
+use std::fmt::{self, Debug};
+use std::io::{self, IsTerminal as _};
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use clap::{Args, ValueEnum};
+use tidemark_core::printable::{one_line, printable};
 use tracing::field::Field;
+use tracing::{Event, Subscriber};
 use tracing_subscriber::field::MakeExt as _;
-use tracing_subscriber::fmt::FormatFields;
-use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::format::{Format, Full, Json, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, Registry, reload};
 
-/// The log goes to stderr; TIDEMARK_LOG says how much of it (`info`, `debug`, `tidemark_server=debug`).
+/// The variable that says how much is logged, where no option does.
+const VARIABLE: &str = "TIDEMARK_LOG";
+/// How much is logged unless told otherwise.
+const LEVEL: &str = "info";
+
+/// The options about the log.
+#[derive(Debug, Clone, Args, Default)]
+#[command(next_help_heading = "Log")]
+pub(super) struct LogArgs {
+    /// How much is logged: error, warn, info, debug or trace; or by part, as in
+    /// `info,tidemark_server::access=off`, which leaves the lines of requests out. Without it TIDEMARK_LOG says so,
+    /// else it is info.
+    #[arg(long, value_name = "LEVEL", value_parser = level)]
+    log_level: Option<String>,
+    /// The form of a line: text for people, json for programs.
+    #[arg(long, value_name = "FORM", default_value = "text")]
+    log_format: LogFormat,
+}
+
+/// The form of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
+pub(super) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object on each line.
+    Json,
+}
+
+/// What the log goes by, to be changed while the program runs.
+#[derive(Clone)]
+pub(super) struct Reload {
+    filter: reload::Handle<EnvFilter, Registry>,
+    is_json: Arc<AtomicBool>,
+}
+
+static RELOAD: OnceLock<Reload> = OnceLock::new();
+
+impl Reload {
+    /// That of this program, once the log has begun.
+    pub(super) fn of_program() -> Option<&'static Self> {
+        RELOAD.get()
+    }
+
+    /// Goes by these options from now on.
+    pub(super) fn set(&self, args: &LogArgs) {
+        self.is_json.store(args.log_format == LogFormat::Json, Ordering::Relaxed);
+        let _ = self.filter.reload(filter(args.log_level.as_deref()));
+    }
+}
+
+/// Reads a level. A word that is none would be a part's name, of which everything is logged.
+fn level(text: &str) -> Result<String, String> {
+    let is_level = |word: &str| {
+        ["error", "warn", "info", "debug", "trace", "off"].iter().any(|level| word.trim().eq_ignore_ascii_case(level))
+    };
+    let is_part = |part: &str| is_level(part.rsplit_once('=').map_or(part, |(_, level)| level));
+    if text.split(',').all(is_part) && EnvFilter::from_str(text).is_ok() {
+        return Ok(text.to_owned());
+    }
+    Err("write error, warn, info, debug or trace, or parts of it with commas: info,tidemark_server=debug".to_owned())
+}
+
+/// The filter of a level; that of the variable without one.
+fn filter(level: Option<&str>) -> EnvFilter {
+    let said = level.map(str::to_owned).or_else(|| std::env::var(VARIABLE).ok());
+    said.and_then(|said| EnvFilter::from_str(&said).ok()).unwrap_or_else(|| EnvFilter::new(LEVEL))
+}
+
+/// The log goes to stderr from now on; TIDEMARK_LOG says how much of it (`info`, `debug`, `tidemark_server=debug`).
 pub(super) fn start() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("TIDEMARK_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .with_target(false)
+    let (filter, handle) = reload::Layer::new(filter(None));
+    let is_json = Arc::<AtomicBool>::default();
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .fmt_fields(logged_fields())
-        .try_init();
+        .event_format(Lines::new(Arc::clone(&is_json)));
+    if tracing_subscriber::registry().with(filter).with(lines.boxed()).try_init().is_ok() {
+        let _ = RELOAD.set(Reload { filter: handle, is_json });
+    }
+}
+
+/// A line in the form that is wanted now.
+struct Lines {
+    is_json: Arc<AtomicBool>,
+    text: Format<Full>,
+    json: Format<Json>,
+}
+
+impl Lines {
+    fn new(is_json: Arc<AtomicBool>) -> Self {
+        let json = Format::default().json().flatten_event(true).with_current_span(false).with_span_list(false);
+        Self { is_json, text: Format::default().with_target(false), json: json.with_target(true) }
+    }
+}
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        if self.is_json.load(Ordering::Relaxed) {
+            // JSON leaves characters that do something to a terminal; their escapes say the same.
+            let mut line = String::new();
+            self.json.format_event(context, Writer::new(&mut line), event)?;
+            return writer.write_str(&printable(&line));
+        }
+        self.text.format_event(context, writer, event)
+    }
 }
 
 /// The fields of a log line, each on that line and nothing in it that a terminal would obey: names and messages come
 /// from stations.
 fn logged_fields() -> impl for<'w> FormatFields<'w> + Send + Sync + 'static {
-    let field = |writer: &mut Writer<'_>, field: &Field, value: &dyn std::fmt::Debug| {
+    let field = |writer: &mut Writer<'_>, field: &Field, value: &dyn Debug| {
         let value = format!("{value:?}");
         match field.name() {
             "message" => write!(writer, "{}", one_line(&value)),
@@ -30,4 +142,19 @@ fn logged_fields() -> impl for<'w> FormatFields<'w> + Send + Sync + 'static {
         }
     };
     tracing_subscriber::fmt::format::debug_fn(field).delimited(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_a_word_or_a_list_of_parts() {
+        for good in ["error", "warn", "info", "debug", "trace", "off", "info,tidemark_server::access=off"] {
+            assert_eq!(level(good).as_deref(), Ok(good));
+        }
+        for bad in ["", " ", "loud", "info,loud", "info,tidemark_server=loud", "tidemark_server"] {
+            assert!(level(bad).unwrap_err().contains("write error, warn"), "{bad}");
+        }
+    }
 }

@@ -9,9 +9,13 @@ mod export;
 mod import;
 mod invitation;
 mod limits;
+mod listed;
 mod log;
 mod manual;
+mod metrics;
 mod migrate;
+mod noted;
+mod operator;
 mod place;
 mod reader;
 mod rejects;
@@ -21,6 +25,7 @@ mod serve;
 mod signal;
 mod span;
 mod station;
+mod tls;
 mod window;
 
 use std::process::ExitCode;
@@ -40,13 +45,16 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serve stations.
-    Serve(serve::ServeArgs),
+    Serve(Box<serve::ServeArgs>),
     /// Make, check or take away the database's tables.
     #[command(subcommand)]
     Migrate(migrate::MigrateCommand),
-    /// Invite, list and revoke stations.
+    /// Invite, list, rename and revoke stations.
     #[command(subcommand)]
     Station(station::StationCommand),
+    /// Make an authority and a certificate of one's own, or show one.
+    #[command(subcommand)]
+    Tls(tls::TlsCommand),
     /// Apply a bundle that a station exported, and write the receipt for it.
     Import(import::ImportArgs),
     /// Write all rows into a new SQLite file, as the system without Tidemark keeps them.
@@ -60,6 +68,9 @@ enum Command {
     /// Let programs read reports over HTTP.
     #[command(subcommand)]
     Reader(reader::ReaderCommand),
+    /// Let people look at the stations and act on them, at /admin and over HTTP.
+    #[command(subcommand)]
+    Operator(operator::OperatorCommand),
     /// What is in the database, and how large it is.
     Info(Look),
     /// Whether a server could work with the database, point by point; exits 1 when not.
@@ -95,14 +106,16 @@ pub fn main() -> ExitCode {
     };
     let result = runtime.block_on(async {
         match cli.command {
-            Command::Serve(args) => serve::run(args).await,
+            Command::Serve(args) => serve::run(*args).await,
             Command::Migrate(command) => migrate::run(command).await,
             Command::Station(command) => station::run(command).await,
+            Command::Tls(command) => tls::run(&command),
             Command::Import(args) => import::run(args).await,
             Command::Export(args) => export::run(args).await,
             Command::Rejects(command) => rejects::run(command).await,
             Command::Report(command) => report::run(command).await,
             Command::Reader(command) => reader::run(command).await,
+            Command::Operator(command) => operator::run(command).await,
             Command::Info(look) => admin::show_info(look).await,
             Command::Test(look) => admin::test(look).await,
             Command::Timescale(look) => admin::timescale(look).await,

@@ -8,11 +8,9 @@ use tidemark_core::schema::Schema;
 
 use crate::config::{ServerConfig, load_schema};
 use crate::database::{DEFAULT_DATABASE, DatabaseUrl};
+use crate::fleet::invitation::{self, NAME_BYTES_MAX};
 use crate::server::{open_upstream, schema_of_database};
 use crate::upstream::Upstream;
-
-/// Longest name of a station or a reader, in bytes.
-const NAME_BYTES_MAX: usize = 200;
 
 /// The database of a command, and the schema to go by.
 #[derive(Args)]
@@ -83,9 +81,8 @@ impl Place {
 
 /// A name that an operator gives to a station or a reader.
 pub(super) fn checked_name<'n>(whose: &str, name: &'n str) -> anyhow::Result<&'n str> {
-    let name = name.trim();
-    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+    let Some(name) = invitation::checked_name(name) else {
         anyhow::bail!("a {whose}'s name has 1 to {NAME_BYTES_MAX} bytes and no control characters");
-    }
+    };
     Ok(name)
 }

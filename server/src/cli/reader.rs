@@ -7,9 +7,11 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use tidemark_core::value::hex;
 
+use super::noted::note;
 use super::place::{Look, Place, checked_name};
 use super::terminal::{print_json, print_table, shown_ms};
 use crate::clock::{Clock as _, SystemClock, random_bytes};
+use crate::fleet::acts::words;
 use crate::reports::ReportError;
 use crate::stations::secret_hash;
 use crate::upstream::Upstream;
@@ -53,6 +55,7 @@ async fn add(args: &OfName) -> anyhow::Result<()> {
     if !upstream.ledger().add_reader(name, secret_hash(&secret), SystemClock.now_ms()).await? {
         bail!("there is a reader {name:?} already; choose another name");
     }
+    note(upstream.as_ref(), words::READER_ADD, name).await?;
     say!(
         "reader {name} may read /v1/reports/… with the header `Authorization: Bearer TOKEN`; its token is kept nowhere:"
     );
@@ -82,6 +85,7 @@ async fn revoke(args: &OfName) -> anyhow::Result<()> {
     if !upstream.ledger().revoke_reader(&args.name, SystemClock.now_ms()).await? {
         bail!("there is no reader {:?}; `tidemark-server reader list` shows all", args.name);
     }
+    note(upstream.as_ref(), words::READER_REVOKE, &args.name).await?;
     say!("reader {} is revoked", args.name);
     Ok(())
 }

@@ -12,9 +12,12 @@ use tokio::task::JoinHandle;
 
 use super::backup::ServeBackups;
 use super::limits::LimitArgs;
+use super::log::{LogArgs, Reload};
+use super::metrics::MetricsArgs;
 use super::place::{FoundIn, Place};
 use super::signal::Signals;
 use super::span::span_ms;
+use super::tls::{TlsArgs, reload_on_hangup};
 use super::window::WindowArgs;
 use crate::config::{CHUNKS_MAX, DEFAULT_LISTEN, REPORTS_EVERY, STATEMENT_TIMEOUT, ServerConfig};
 use crate::descriptors;
@@ -28,6 +31,8 @@ pub(super) struct ServeArgs {
     /// The address to listen on, 0.0.0.0 for every one of this machine; port 0 takes a free one.
     #[arg(long, default_value = DEFAULT_LISTEN, value_name = "ADDR:PORT", value_parser = address)]
     listen: String,
+    #[command(flatten)]
+    tls: TlsArgs,
     #[command(flatten)]
     window: WindowArgs,
     /// Most changes in one batch; stations cut their logs by it.
@@ -63,6 +68,10 @@ pub(super) struct ServeArgs {
     #[command(flatten)]
     backups: ServeBackups,
     #[command(flatten)]
+    metrics: MetricsArgs,
+    #[command(flatten)]
+    log: LogArgs,
+    #[command(flatten)]
     limits: LimitArgs,
 }
 
@@ -80,6 +89,9 @@ fn keep(text: &str) -> Result<Keep, String> {
 }
 
 pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
+    if let Some(log) = Reload::of_program() {
+        log.set(&args.log);
+    }
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let (server, backups) = tokio::select! {
         started = start(args) => started?,
@@ -92,7 +104,11 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
         let mut out = std::io::stdout().lock();
         writeln!(out, "listening on {}", server.url()).and_then(|()| out.flush()).context("cannot write to stdout")?;
     }
+    let reloading = server.tls().map(|tls| tokio::spawn(reload_on_hangup(Arc::clone(tls))));
     signals.first().await;
+    if let Some(reloading) = reloading {
+        reloading.abort();
+    }
     tracing::info!("stopping: not ready any more, running requests are finished");
     if let Some(backups) = backups {
         backups.abort();
@@ -114,7 +130,10 @@ async fn start(args: ServeArgs) -> anyhow::Result<(RunningServer, Option<JoinHan
     tracing::info!("schema: {} version {}, from {of}", schema.name(), schema.version());
     config.schema = Arc::new(schema);
     config.listen = args.listen;
+    config.tls = args.tls.files();
+    config.plain_http_allowed = args.tls.allow_plain_http;
     config.http = args.limits.limits();
+    config.metrics = args.metrics.settings()?;
     config.pool_max = args.pool_max;
     config.limits.rows_max = args.batch_rows_max;
     config.chunks_max = args.batch_chunks_max;
@@ -134,11 +153,12 @@ async fn start(args: ServeArgs) -> anyhow::Result<(RunningServer, Option<JoinHan
     descriptors::provide(&mut config);
     let database = config.database.clone();
     let server = Server::start(config).await?;
-    Ok((server, args.backups.start(database)?))
+    let backups = args.backups.start(database, server.metrics())?;
+    Ok((server, backups))
 }
 
 /// Reads an address to listen on.
-fn address(text: &str) -> Result<String, String> {
+pub(super) fn address(text: &str) -> Result<String, String> {
     let form = |port: &str| {
         format!(
             "write ADDR:PORT, such as 127.0.0.1:{port} for this machine alone, or 0.0.0.0:{port} for all its networks"

@@ -1,22 +1,23 @@
-//! `station add|list|rotate|revoke`.
+//! `station add|list|show|rename|rotate|revoke`.
 
-use std::collections::HashMap;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
-use serde::Serialize;
-use tidemark_core::ids::StationNumber;
-use tidemark_core::joincode::JoinCode;
+use tidemark_core::joincode::{JoinCode, Pin};
 
 use super::invitation::{Invitation, Purpose, is_loopback};
+use super::listed::{ShowArgs, list, show};
 use super::place::{Look, Place, checked_name};
 use super::span::span_ms;
-use super::terminal::{complain, print_json, print_table, shown_ms};
+use super::terminal::complain;
 use crate::clock::{Clock as _, SystemClock, random_bytes};
 use crate::config::DEFAULT_LISTEN;
-use crate::ledger::lineage::LineageSummary;
+use crate::fleet::acts::{COMMAND_LINE, RenameOutcome, words};
+use crate::ledger::operators::NewAct;
 use crate::rejoin::ReplacementOutcome;
-use crate::stations::{NewStation, RotateOutcome, StationSummary, secret_hash};
+use crate::stations::{NewStation, RotateOutcome, secret_hash};
+use crate::tls::{certificates_of, pin_of};
 
 /// Longest public URL, in bytes.
 const URL_BYTES_MAX: usize = 1000;
@@ -28,6 +29,10 @@ pub(super) enum StationCommand {
     Add(AddArgs),
     /// Every station, how far it is and how many of its changes were rejected.
     List(Look),
+    /// One station, with what it last said of itself.
+    Show(ShowArgs),
+    /// Give a station another name; its number, log and token stay.
+    Rename(RenameArgs),
     /// Take a station's token away and give it another one, for a token that others may know, or after `revoke`:
     /// prints a code, alone on the last line. The station goes on under its number, with its log.
     Rotate(RotateArgs),
@@ -65,12 +70,27 @@ struct CodeArgs {
     /// The URL under which the station reaches this server; without it, the code is of use on this machine only.
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
+    /// The certificate that the station is to know this server by, where no public authority vouches for it: that of
+    /// the authority which signed the server's certificate (its names are checked), or the server's own (nothing else
+    /// is then), PEM. The code carries its pin, so that the station needs no file.
+    #[arg(long, env = "TIDEMARK_SERVER_CA", value_name = "FILE")]
+    server_ca: Option<PathBuf>,
     /// How long the code can be used: 30m, 24h, 7d, or seconds.
     #[arg(long, default_value = "7d", value_name = "TIME")]
     expires: String,
     /// As JSON, for programs.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Args)]
+pub(super) struct RenameArgs {
+    /// The station's name.
+    name: String,
+    /// The new one; each only once. The station's own file goes on with the old one.
+    to: String,
+    #[command(flatten)]
+    place: Place,
 }
 
 #[derive(Args)]
@@ -85,6 +105,8 @@ pub(super) async fn run(command: StationCommand) -> anyhow::Result<()> {
     match command {
         StationCommand::Add(args) => add(&args).await,
         StationCommand::List(look) => list(&look).await,
+        StationCommand::Show(args) => show(&args).await,
+        StationCommand::Rename(args) => rename(&args).await,
         StationCommand::Rotate(args) => rotate(&args).await,
         StationCommand::Revoke(args) => revoke(&args).await,
     }
@@ -113,6 +135,7 @@ impl CodeArgs {
         if rest.is_none_or(str::is_empty) || url.len() > URL_BYTES_MAX {
             bail!("--public-url {url:?} is not one: write http://host:port or https://host");
         }
+        let pin = self.pin(url)?;
         warn_about(url, self.public_url.is_some());
         let secret = random_bytes::<32>().context("the operating system gives no random bytes")?;
         let now_ms = SystemClock.now_ms();
@@ -122,7 +145,29 @@ impl CodeArgs {
             code_expires_at_ms: now_ms.saturating_add(expires_ms),
             now_ms,
         };
-        Ok(FreshCode { station, code: JoinCode { url: url.to_owned(), secret } })
+        Ok(FreshCode { station, code: JoinCode { url: url.to_owned(), secret, pin } })
+    }
+}
+
+impl CodeArgs {
+    /// The pin that the code carries.
+    ///
+    /// # Errors
+    /// Where the file has no certificate, or several, or the URL is none for it.
+    fn pin(&self, url: &str) -> anyhow::Result<Option<Pin>> {
+        let Some(file) = &self.server_ca else { return Ok(None) };
+        if !url.starts_with("https://") {
+            bail!("--server-ca is for https: give --public-url https://… under which the station reaches this server");
+        }
+        let certificates = certificates_of(file).context("--server-ca")?;
+        let [certificate] = certificates.as_slice() else {
+            bail!(
+                "--server-ca {}: has {} certificates; give the one to know the server by alone: its authority's, or its own",
+                file.display(),
+                certificates.len()
+            );
+        };
+        Ok(Some(pin_of(certificate)))
     }
 }
 
@@ -133,7 +178,12 @@ async fn add(args: &AddArgs) -> anyhow::Result<()> {
     let taken = || format!("there is a station {name:?} already; `tidemark-server station list` shows all");
     let purpose = if let Some(old) = args.replaces.as_deref() {
         match upstream.add_replacement(&station, old).await? {
-            ReplacementOutcome::Added => {}
+            ReplacementOutcome::Added => {
+                let detail = format!("{name}, to replace {old}");
+                let (operator, at_ms) = (COMMAND_LINE.to_owned(), station.now_ms);
+                let act = NewAct { at_ms, operator, act: words::STATION_ADD, station: None, detail };
+                upstream.note_act(&act).await?;
+            }
             ReplacementOutcome::NameTaken => bail!(taken()),
             ReplacementOutcome::NoSuchStation => {
                 bail!("there is no station {old:?} that has joined; `tidemark-server station list` shows all")
@@ -145,7 +195,7 @@ async fn add(args: &AddArgs) -> anyhow::Result<()> {
         }
         Purpose::Replace(old)
     } else {
-        if !upstream.add_station(&station).await? {
+        if !upstream.invite_station(&station, COMMAND_LINE).await? {
             bail!(taken());
         }
         Purpose::Join
@@ -172,7 +222,7 @@ async fn rotate(args: &RotateArgs) -> anyhow::Result<()> {
     let FreshCode { station, code } = args.code.make(&args.name)?;
     let upstream = args.place.upstream().await?;
     let name = args.name.as_str();
-    let purpose = match upstream.rotate_station(&station).await? {
+    let purpose = match upstream.rotate_station_by(&station, COMMAND_LINE).await? {
         RotateOutcome::Rotated(number) => Purpose::Rotate(number.get()),
         RotateOutcome::Invited => Purpose::JoinAfterAll,
         RotateOutcome::NoSuchStation => {
@@ -186,92 +236,24 @@ async fn rotate(args: &RotateArgs) -> anyhow::Result<()> {
     Invitation { name, purpose, code, expires_at_ms: station.code_expires_at_ms }.show(args.code.json)
 }
 
-/// A station as programs and people see it.
-#[derive(Serialize)]
-struct Listed {
-    name: String,
-    number: Option<u32>,
-    state: &'static str,
-    tidemark: u64,
-    rejects: u64,
-    last_push_ms: Option<i64>,
-    rejoined_from: Option<u32>,
-    /// It owns the rows of the number it rejoined from.
-    replaced: bool,
-    last_fork_ms: Option<i64>,
-    last_fork_seq: Option<u64>,
-}
-
-impl Listed {
-    fn new(station: StationSummary, lineage: Option<&LineageSummary>, now_ms: i64) -> Self {
-        let record = station.record;
-        let former = lineage.and_then(|lineage| lineage.former);
-        let fork = lineage.and_then(|lineage| lineage.fork);
-        Self {
-            state: match (record.revoked_at_ms, record.number) {
-                (Some(_), _) => "revoked",
-                (None, Some(_)) if record.token_ended_at_ms.is_some() => {
-                    if record.code_expires_at_ms <= now_ms {
-                        "rotated, code expired"
-                    } else {
-                        "rotated"
-                    }
-                }
-                (None, Some(_)) => "joined",
-                (None, None) if record.code_expires_at_ms <= now_ms => "code expired",
-                (None, None) => "invited",
-            },
-            name: record.name,
-            number: record.number.map(StationNumber::get),
-            tidemark: station.tidemark,
-            rejects: station.rejects,
-            last_push_ms: station.updated_at_ms,
-            rejoined_from: former.map(|former| former.number.get()),
-            replaced: former.is_some_and(|former| former.owned),
-            last_fork_ms: fork.map(|fork| fork.seen_at_ms),
-            last_fork_seq: fork.map(|fork| fork.seq),
+async fn rename(args: &RenameArgs) -> anyhow::Result<()> {
+    let to = checked_name("station", &args.to)?;
+    let upstream = args.place.upstream().await?;
+    match upstream.rename_station(&args.name, to, COMMAND_LINE, SystemClock.now_ms()).await? {
+        RenameOutcome::Renamed => say!("station {:?} is {to:?} from now on", args.name),
+        RenameOutcome::NoSuchStation => {
+            bail!("there is no station {:?}; `tidemark-server station list` shows all", args.name)
+        }
+        RenameOutcome::NameTaken => {
+            bail!("there is a station {to:?} already; `tidemark-server station list` shows all")
         }
     }
-
-    fn cells(self) -> Vec<String> {
-        let or_dash = |shown: Option<String>| shown.unwrap_or_else(|| "-".to_owned());
-        let replaced = if self.replaced { ", replaced" } else { "" };
-        let fork = self.last_fork_seq.map(|seq| format!("{} at change {seq}", shown_ms(self.last_fork_ms)));
-        vec![
-            self.name,
-            or_dash(self.number.map(|number| number.to_string())),
-            self.state.to_owned(),
-            self.tidemark.to_string(),
-            self.rejects.to_string(),
-            shown_ms(self.last_push_ms),
-            or_dash(self.rejoined_from.map(|number| format!("{number}{replaced}"))),
-            or_dash(fork),
-        ]
-    }
-}
-
-async fn list(look: &Look) -> anyhow::Result<()> {
-    let now_ms = SystemClock.now_ms();
-    let upstream = look.place.upstream().await?;
-    let lineages: HashMap<StationNumber, LineageSummary> =
-        upstream.lineages().await?.into_iter().map(|lineage| (lineage.station, lineage)).collect();
-    let listed = upstream.stations().await?.into_iter().map(|station| {
-        let lineage = station.record.number.and_then(|number| lineages.get(&number));
-        Listed::new(station, lineage, now_ms)
-    });
-    if look.json {
-        return listed.into_iter().try_for_each(|station| print_json(&station));
-    }
-    print_table(
-        &["name", "number", "state", "tidemark", "rejects", "last push (UTC)", "rejoined from", "last fork (UTC)"],
-        &listed.map(Listed::cells).collect::<Vec<_>>(),
-    );
     Ok(())
 }
 
 async fn revoke(args: &RevokeArgs) -> anyhow::Result<()> {
     let upstream = args.place.upstream().await?;
-    if !upstream.revoke_station(&args.name, SystemClock.now_ms()).await? {
+    if !upstream.revoke_station_by(&args.name, COMMAND_LINE, SystemClock.now_ms()).await? {
         bail!("there is no station {:?}; `tidemark-server station list` shows all", args.name);
     }
     say!("station {:?} is revoked; its rows stay", args.name);

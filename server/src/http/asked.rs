@@ -6,6 +6,7 @@ use hyper::Request;
 use tidemark_core::protocol::Problem;
 use tokio::time::Instant;
 
+use super::access::noted;
 use super::address::Address;
 use super::body::{self, Held};
 use super::connections::Seat;
@@ -46,7 +47,8 @@ impl Asked<'_> {
             BodyMax::Frame => self.endpoint.ingest.limits().frame_bytes_max as usize,
         };
         let share = body::admit(self.endpoint, self.request.body(), holder, bytes_max)?;
-        body::read(self.endpoint, self.request.body_mut(), share, bytes_max, self.until).await
+        let noted = noted(self.request);
+        body::read(self.endpoint, self.request.body_mut(), share, bytes_max, self.until, &noted).await
     }
 }
 

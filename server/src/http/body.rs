@@ -9,6 +9,7 @@ use tidemark_core::limits::FrameLimits;
 use tidemark_core::protocol::{Problem, ProblemCode, UnavailableReason};
 use tokio::time::Instant;
 
+use super::access::Noted;
 use super::endpoint::{Endpoint, RequestBody};
 use super::memory::{Holder, NoMemory, Share};
 use crate::bounds::HttpLimits;
@@ -48,11 +49,13 @@ pub(super) async fn read(
     mut share: Share,
     bytes_max: usize,
     until: Instant,
+    noted: &Noted,
 ) -> Result<Held, Problem> {
     let length = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
     let pace = Pace::new(&endpoint.limits, length.unwrap_or(bytes_max), until);
     let mut bytes = Vec::new();
     while let Some(data) = next(endpoint, body, &share, &pace, bytes.len()).await? {
+        noted.received(data.len());
         let wanted = bytes.len() + data.len();
         if wanted > bytes_max {
             return Err(too_large(endpoint.ingest.limits(), bytes_max));

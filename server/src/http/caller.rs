@@ -46,6 +46,9 @@ pub(super) async fn authenticate(
         _ if !station.takes(&token_hash) => token_ended(&station),
         _ => {
             knows(request, token_hash, &format_args!("{:?}", station.name))?;
+            if let Some(number) = station.number {
+                endpoint.fleet.heard(number, endpoint.ingest.clock().now_ms());
+            }
             return Ok(station);
         }
     };

@@ -25,6 +25,19 @@ pub(super) enum Bound {
     Descriptors,
 }
 
+impl Bound {
+    /// Its name in the metrics.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Address(_) => "address",
+            Self::Unknown(_) => "unknown",
+            Self::Token(_) => "token",
+            Self::All(_) => "all",
+            Self::Descriptors => "descriptors",
+        }
+    }
+}
+
 /// The closed connections that the operator has not read of, and when there was a line.
 #[derive(Debug, Default)]
 pub(super) struct Closings(Mutex<HashMap<Bound, Told>>);

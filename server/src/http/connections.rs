@@ -8,7 +8,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Display;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::address::Address;
 use super::closings::{Bound, Closings};
 use crate::bounds::HttpLimits;
+use crate::metrics::Metrics;
 
 /// The time that a request of somebody unknown has for itself, whoever else comes.
 const UNDISTURBED: Duration = Duration::from_secs(1);
@@ -39,6 +40,7 @@ pub(super) struct Connections {
     limits: HttpLimits,
     held: Mutex<Held>,
     closings: Closings,
+    metrics: Arc<Metrics>,
 }
 
 #[derive(Debug, Default)]
@@ -132,8 +134,19 @@ impl Held {
 }
 
 impl Connections {
-    pub(super) fn new(limits: HttpLimits) -> Arc<Self> {
-        Arc::new(Self { limits, held: Mutex::default(), closings: Closings::default() })
+    pub(super) fn new(limits: HttpLimits, metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self { limits, held: Mutex::default(), closings: Closings::default(), metrics })
+    }
+
+    /// Tells how many there are.
+    fn count(&self, held: &Held) {
+        self.metrics.requests.connections(held.known.len(), held.unknown.len());
+    }
+
+    /// Tells that one was closed for a bound.
+    fn closed(&self, bound: Bound, peer: &dyn Display) {
+        self.metrics.requests.closed(bound.name());
+        self.closings.tell(bound, peer);
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -166,11 +179,13 @@ impl Connections {
             let (id, signal) = (held.last, Arc::<Signal>::default());
             let entry = Entry { holder, is_busy: false, since: Instant::now(), signal: Arc::clone(&signal) };
             held.insert(id, entry);
-            Arc::new(Seat { connections: Arc::clone(self), id, address, is_busy: AtomicBool::new(false), signal })
+            self.metrics.requests.accepted();
+            Arc::new(Seat { connections: Arc::clone(self), id, address, running: AtomicUsize::new(0), signal })
         });
+        self.count(&held);
         drop(held);
         for bound in reached {
-            self.closings.tell(bound, &address);
+            self.closed(bound, &address);
         }
         seat
     }
@@ -181,7 +196,7 @@ impl Connections {
             let mut held = self.held();
             held.close_first(|held| Some(&held.unknown)) || held.close_first(|held| Some(&held.known))
         };
-        self.closings.tell(Bound::Descriptors, &"");
+        self.closed(Bound::Descriptors, &"");
         closed
     }
 
@@ -198,7 +213,8 @@ pub(super) struct Seat {
     connections: Arc<Connections>,
     id: Id,
     address: Address,
-    is_busy: AtomicBool,
+    /// How many requests run over it: one, but for HTTP/2.
+    running: AtomicUsize,
     signal: Arc<Signal>,
 }
 
@@ -214,18 +230,19 @@ impl Seat {
 
     /// A request comes over it; its answer is on its way when this is dropped.
     pub(super) fn busy(self: &Arc<Self>) -> Busy {
-        self.set_busy(true);
+        let mut held = self.connections.held();
+        if self.running.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.set_busy(&mut held, true);
+        }
         Busy(Arc::clone(self))
     }
 
     /// Whether one does.
     pub(super) fn is_busy(&self) -> bool {
-        self.is_busy.load(Ordering::Relaxed)
+        self.running.load(Ordering::Relaxed) > 0
     }
 
-    fn set_busy(&self, is_busy: bool) {
-        self.is_busy.store(is_busy, Ordering::Relaxed);
-        let mut held = self.connections.held();
+    fn set_busy(&self, held: &mut Held, is_busy: bool) {
         if let Some(entry) = held.remove(self.id) {
             held.insert(self.id, Entry { is_busy, since: Instant::now(), ..entry });
         }
@@ -247,9 +264,10 @@ impl Seat {
         if has_room && let Some(entry) = held.remove(self.id) {
             held.insert(self.id, Entry { holder, ..entry });
         }
+        self.connections.count(&held);
         drop(held);
         if is_full {
-            self.connections.closings.tell(Bound::Token(max), who);
+            self.connections.closed(Bound::Token(max), who);
         }
         if has_room { Ok(()) } else { Err(NoRoom) }
     }
@@ -274,7 +292,9 @@ pub(super) enum Close {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.connections.held().remove(self.id);
+        let mut held = self.connections.held();
+        held.remove(self.id);
+        self.connections.count(&held);
     }
 }
 
@@ -284,7 +304,10 @@ pub(super) struct Busy(Arc<Seat>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.set_busy(false);
+        let mut held = self.0.connections.held();
+        if self.0.running.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.set_busy(&mut held, false);
+        }
     }
 }
 
@@ -298,13 +321,14 @@ mod tests {
 
     /// 4 in all, of them 3 unknown, 2 of an address, 2 of a token.
     fn few() -> Arc<Connections> {
-        Connections::new(HttpLimits {
+        let limits = HttpLimits {
             connections_max: 4,
             unknown_connections_max: 3,
             address_connections_max: 2,
             station_connections_max: 2,
             ..HttpLimits::default()
-        })
+        };
+        Connections::new(limits, Arc::default())
     }
 
     fn is_told(seat: &Seat) -> bool {

@@ -8,15 +8,13 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, Sleep};
-
-use super::rewound::Rewound;
 
 /// Most bytes that the system keeps of an answer that its peer does not take.
 const KEPT_BYTES_MAX: usize = 256 << 10;
@@ -40,7 +38,7 @@ pub(super) struct Deadlined<S> {
     stream: S,
     timeout: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
-    stalled: Arc<AtomicBool>,
+    outgoing: Arc<Outgoing>,
 }
 
 /// A stream to a peer, past what the runtime knows of it.
@@ -73,24 +71,37 @@ impl Peer for TcpStream {
     }
 }
 
-impl<S: Peer> Peer for Rewound<S> {
-    fn offer(&self, bytes: &[u8]) -> usize {
-        self.stream().offer(bytes)
+/// What is on its way to a peer.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    stalled: AtomicBool,
+    bytes: AtomicU64,
+}
+
+impl Outgoing {
+    /// Whether bytes wait to be taken.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed)
     }
 
-    fn forget(&self) {
-        self.stream().forget();
+    /// How many the system took in all.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn took(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 }
 
 impl<S: Peer> Deadlined<S> {
-    /// Fails after `timeout`; `stalled` says whether bytes wait to be taken.
-    pub(super) const fn new(stream: S, timeout: Duration, stalled: Arc<AtomicBool>) -> Self {
-        Self { stream, timeout, waiting: None, stalled }
+    /// Fails after `timeout`; `outgoing` says what is on its way.
+    pub(super) const fn new(stream: S, timeout: Duration, outgoing: Arc<Outgoing>) -> Self {
+        Self { stream, timeout, waiting: None, outgoing }
     }
 
-    pub(super) fn into_inner(self) -> S {
-        self.stream
+    pub(super) const fn get_ref(&self) -> &S {
+        &self.stream
     }
 
     /// Notes what became of a write of `bytes`, and fails when the time to wait is over.
@@ -100,9 +111,12 @@ impl<S: Peer> Deadlined<S> {
         bytes: &[u8],
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        self.stalled.store(written.is_pending(), Ordering::Relaxed);
-        if written.is_ready() {
+        self.outgoing.stalled.store(written.is_pending(), Ordering::Relaxed);
+        if let Poll::Ready(written) = &written {
+            self.outgoing.took(*written.as_ref().unwrap_or(&0));
             self.waiting = None;
+        }
+        if written.is_ready() {
             return written;
         }
         let timeout = self.timeout;
@@ -117,7 +131,8 @@ impl<S: Peer> Deadlined<S> {
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, message)))
             }
             taken => {
-                self.stalled.store(false, Ordering::Relaxed);
+                self.outgoing.stalled.store(false, Ordering::Relaxed);
+                self.outgoing.took(taken);
                 waiting.as_mut().reset(Instant::now() + timeout);
                 Poll::Ready(Ok(taken))
             }

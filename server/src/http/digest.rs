@@ -13,6 +13,7 @@ use super::memory::Holder;
 use super::push::number_of;
 use super::turns::Want;
 use crate::ingest::store_problem;
+use crate::metrics::Queue;
 use crate::stations::StationRecord;
 use crate::survey::{SURVEY_TIME, Survey};
 
@@ -42,7 +43,10 @@ pub(super) async fn digest(mut asked: Asked<'_>, station: Arc<StationRecord>) ->
     request.check(&schema).map_err(bad)?;
     let want = Want { station: number, cost: 0, bytes: SURVEY_BYTES, tables: Arc::default() };
     let until = Instant::now() + endpoint.limits.turn_timeout;
-    let turn = endpoint.surveys.turn(want, until).await.map_err(|_| busy())?;
+    let asked_at = Instant::now();
+    let turn = endpoint.surveys.turn(want, until).await;
+    endpoint.ingest.metrics().requests.waited(Queue::Survey, asked_at.elapsed());
+    let turn = turn.map_err(|_| busy())?;
     let upstream = Arc::clone(endpoint.ingest.upstream());
     // A task of its own, for a panic to end in; it ends with this request, and gives its turn back then.
     let mut surveying = JoinSet::new();

@@ -6,17 +6,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 
+use super::access::AccessLog;
+use super::admin;
 use super::cors::Cors;
 use super::health::Health;
 use super::load::Load;
 use super::memory::Memory;
 use super::origin::Origin;
+use super::scrape::Scrape;
 use super::site::Site;
 use super::stopping::Stopping;
 use super::tokens::{self, Attempts, Tokens};
 use super::turns::Turns;
 use crate::bounds::HttpLimits;
+use crate::fleet::Fleet;
 use crate::ingest::Ingest;
+use crate::metrics::MetricsSettings;
 use crate::panics::Panics;
 
 /// How often the database is asked for its stations, and how soon after a failure.
@@ -44,6 +49,14 @@ pub struct Endpoint {
     /// Whether the server is being stopped.
     pub(super) stopping: Stopping,
     pub(super) health: Health,
+    /// What was heard of stations.
+    pub(super) fleet: Arc<Fleet>,
+    /// The turns of operators.
+    pub(super) operators: admin::Turns,
+    /// Who reads the metrics, and their text.
+    pub(super) metrics: MetricsSettings,
+    pub(super) scrape: Scrape,
+    pub(super) access: AccessLog,
     /// The web pages of other origins that may read the answers.
     pub(super) cors: Cors,
     /// The field notebook.
@@ -55,6 +68,7 @@ impl Endpoint {
     #[must_use]
     pub fn new(ingest: Arc<Ingest>, limits: HttpLimits) -> Self {
         let attempts = Attempts { burst: limits.attempts_max, per_second: limits.attempts_per_second };
+        let fleet = Arc::new(Fleet::new(ingest.clock().now_ms()));
         Self {
             ingest,
             limits,
@@ -66,6 +80,11 @@ impl Endpoint {
             tokens: Tokens::new(attempts),
             stopping: Stopping::default(),
             health: Health::default(),
+            fleet,
+            operators: admin::Turns::default(),
+            metrics: MetricsSettings::default(),
+            scrape: Scrape::default(),
+            access: AccessLog::default(),
             cors: Cors::default(),
             site: Arc::default(),
         }
@@ -75,6 +94,12 @@ impl Endpoint {
     #[must_use]
     pub fn with_origins(self, origins: Vec<Origin>) -> Self {
         Self { cors: Cors::new(origins), ..self }
+    }
+
+    /// Answers who may read its metrics as it is told.
+    #[must_use]
+    pub fn with_metrics(self, metrics: MetricsSettings) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Serves a notebook.
@@ -97,6 +122,12 @@ impl Endpoint {
             };
             tokio::time::sleep(again).await;
         }
+    }
+
+    /// What was heard of stations and is not written yet.
+    #[must_use]
+    pub const fn fleet(&self) -> &Arc<Fleet> {
+        &self.fleet
     }
 
     /// The panics of this program while it answered.

@@ -1,4 +1,5 @@
-//! The endpoint: HTTP/1 by hyper. Everything a client sends is bounded in bytes and in time.
+//! The endpoint: HTTP/1.1 and HTTP/2 by hyper, over TLS where the server has a certificate. Everything a client sends is
+//! bounded in bytes and in time.
 //!
 //! ```text
 //! serve ─▶ talk: connection ─▶ router: CORS, panics caught ─▶ routes: path → who may, body, handler ─▶ reply
@@ -14,29 +15,37 @@
 //! | `asked`, `body`, `memory` | a request and its body, within the bounds of time and memory |
 //! | `caller`, `tokens` | whose it is |
 //! | `turns`, `load` | who goes next, and when who is refused comes again |
-//! | `join`, `rejoin`, `push`, `station`, `digest`, `rejects`, `facts`, `reports` | the handlers |
+//! | `join`, `rejoin`, `push`, `station`, `contact`, `digest`, `rejects`, `facts`, `reports` | the handlers |
+//! | `admin` | what operators ask and do |
 //! | `health` | whether the server is ready |
-//! | `site` | the field notebook |
+//! | `scrape`, `figures` | what is counted and measured, and what of it the database is asked for |
+//! | `access` | the log of requests |
+//! | `site`, `page` | the field notebook; the fleet page |
 //! | `cors`, `origin` | pages of other origins |
 //! | `problem` | replies |
 
+mod access;
 mod address;
+mod admin;
 mod asked;
 mod body;
 mod caller;
 mod closings;
 mod connections;
+mod contact;
 mod cors;
 mod deadline;
 mod digest;
 mod endpoint;
 mod facts;
+mod figures;
 mod health;
 mod join;
 mod linger;
 mod load;
 mod memory;
 mod origin;
+mod page;
 mod problem;
 mod push;
 mod rejects;
@@ -45,6 +54,7 @@ mod reports;
 mod rewound;
 mod router;
 mod routes;
+mod scrape;
 mod serve;
 mod site;
 mod station;
@@ -55,5 +65,6 @@ mod turns;
 
 pub use self::endpoint::{Endpoint, RequestBody};
 pub use self::origin::{Origin, OriginError};
+pub use self::scrape::serve_metrics;
 pub use self::serve::serve;
 pub use self::site::{MOUNT, Site};

@@ -12,12 +12,15 @@ use tidemark_core::protocol::{Problem, ProblemCode, PushReply, SCHEMA_HEADER, Un
 use tidemark_core::schema::Fingerprint;
 use tokio::time::Instant;
 
+use super::access::noted;
 use super::asked::Asked;
 use super::body::Held;
 use super::endpoint::Endpoint;
 use super::memory::Holder;
 use super::turns::{NoTurn, Turn, Want};
 use crate::ingest::{Decoded, ROW_BYTES};
+use crate::ledger::fleet::Pushed;
+use crate::metrics::Queue;
 use crate::stations::StationRecord;
 
 /// Refuses while a batch would wait for its turn in vain; before it is read, and before a station that asks where it
@@ -54,28 +57,50 @@ async fn judge_schema(asked: &Asked<'_>) -> Result<(), Problem> {
 pub(super) async fn push(mut asked: Asked<'_>, station: Arc<StationRecord>) -> Result<PushReply, Problem> {
     let endpoint = asked.endpoint;
     let number = number_of(&station)?;
+    let began = Instant::now();
     admit(endpoint)?;
     judge_schema(&asked).await?;
     let held = asked.body(Holder::Station(number)).await?;
     let until = Instant::now() + endpoint.limits.turn_timeout;
     let cost = held.bytes.len() as u64;
     let (job, memory) = decode(endpoint, number, held, until).await?;
+    let span = job.batch.span();
+    let (first_seq, last_seq) = (span.first_seq, span.last_seq());
+    let noted = noted(asked.request);
     let want = Want { station: number, cost, bytes: 0, tables: job.tables() };
-    let turn = endpoint.applying.turn(want, until).await.map_err(no_turn)?;
+    let asked_at = Instant::now();
+    let turn = endpoint.applying.turn(want, until).await;
+    endpoint.ingest.metrics().requests.waited(Queue::Apply, asked_at.elapsed());
+    let turn = turn.map_err(no_turn)?;
     let ingest = Arc::clone(&endpoint.ingest);
+    let fleet = Arc::clone(&endpoint.fleet);
     // A task of its own: a client that hangs up drops this request, and must not cut a transaction in half.
     let applying = tokio::spawn(async move {
         let (turn, _memory) = (turn, memory);
         let applied = ingest.apply(job).await;
         match &applied {
-            Ok(_) => turn.went_through(),
+            Ok(reply) => {
+                turn.went_through();
+                fleet.pushed(Pushed {
+                    station: number,
+                    at_ms: ingest.clock().now_ms(),
+                    first_seq,
+                    last_seq,
+                    applied: reply.applied.into(),
+                    rejected: reply.rejected.len() as u64,
+                    bytes: cost,
+                    ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+                });
+            }
             Err(problem) if problem.reason == Some(UnavailableReason::DatabaseLocked) => turn.was_locked(),
             Err(_) => {}
         }
         applied
     });
     let applied = applying.await;
-    endpoint.ingest.panics().joined("taking a frame", &number, applied)?
+    let applied = endpoint.ingest.panics().joined("taking a frame", &number, applied)?;
+    noted.pushed((first_seq, last_seq), applied.as_ref().ok());
+    applied
 }
 
 /// Decodes a frame in its turn. The memory of the batch is given back with the turn that is returned.
@@ -89,7 +114,10 @@ async fn decode(
     let header = ingest.open(station, &held.bytes)?;
     let schema = ingest.schema_of(header.fingerprint).await?;
     let want = Want { station, cost: held.bytes.len() as u64, bytes: expected_bytes(&header), tables: Arc::default() };
-    let mut turn = endpoint.decoding.turn(want, until).await.map_err(no_turn)?;
+    let asked_at = Instant::now();
+    let turn = endpoint.decoding.turn(want, until).await;
+    ingest.metrics().requests.waited(Queue::Decode, asked_at.elapsed());
+    let mut turn = turn.map_err(no_turn)?;
     let decoding = Arc::clone(ingest);
     let job = tokio::task::spawn_blocking(move || {
         let Held { bytes, share } = held;

@@ -23,10 +23,6 @@ impl<S> Rewound<S> {
     pub(super) fn into_parts(self) -> (Bytes, S) {
         (self.first, self.stream)
     }
-
-    pub(super) const fn stream(&self) -> &S {
-        &self.stream
-    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {

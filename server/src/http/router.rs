@@ -1,15 +1,18 @@
 //! A request's way: to its route and back, with a panic caught and a refusal made a problem.
 
 use std::fmt::Display;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Body as _;
 use hyper::header::{ALLOW, CONNECTION, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
+use serde::Serialize;
 use tidemark_core::protocol::{Problem, ProblemCode, UnavailableReason};
 use tokio::time::Instant;
 
+use super::access::{Ended, Noted, REQUEST_ID};
 use super::asked::{Asked, address_of};
 use super::caller::{Caller, authenticate, authenticate_former};
 use super::cors;
@@ -26,14 +29,23 @@ impl Endpoint {
     }
 }
 
-/// Answers one request.
+/// Answers one request, counts it and writes its line.
 async fn route(endpoint: &Endpoint, mut request: Request<RequestBody>) -> Reply {
+    let (began, requests) = (Instant::now(), &endpoint.ingest.metrics().requests);
+    let _running = requests.begin();
+    let (id, noted) = (endpoint.access.id(request.headers()), Arc::<Noted>::default());
+    request.extensions_mut().insert(Arc::clone(&noted));
+    let mut is_quiet = routes::is_probe(request.uri().path());
     let mut reply = if cors::is_preflight(&request) {
         no_content(endpoint.cors.preflight(request.headers()))
     } else {
         match caught(answer(endpoint, &mut request)).await {
             Ok(Ok(reply)) => reply,
-            Ok(Err(refusal)) => refuse(endpoint, &refusal, &request),
+            Ok(Err(refusal)) => {
+                is_quiet |= endpoint.ingest.notices().refused(&refusal, &who(&request));
+                requests.refused(refusal.status, &word(refusal.code), &refusal.reason.map(word).unwrap_or_default());
+                refuse(endpoint, &refusal, &request)
+            }
             Err(panic) => {
                 let doing = format!("answering {} {}", request.method(), request.uri().path());
                 let caller = request.extensions().get::<Caller>();
@@ -50,13 +62,24 @@ async fn route(endpoint: &Endpoint, mut request: Request<RequestBody>) -> Reply 
         reply.headers_mut().insert(CONNECTION, HeaderValue::from_static(UNREAD));
     }
     endpoint.cors.mark(request.headers(), reply.headers_mut());
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        reply.headers_mut().insert(REQUEST_ID, id);
+    }
+    let (route, sent) = (routes::name(request.uri().path()), reply.body().size_hint().lower());
+    let (status, took) = (reply.status().as_u16(), began.elapsed());
+    requests.answered(route, status, took, noted.received_bytes(), sent);
+    endpoint.access.write(&id, &request, &noted, Ended { route, status, sent, took, is_quiet });
     reply
+}
+
+/// The word of a code or a reason, as it travels.
+fn word(unit: impl Serialize) -> String {
+    serde_json::to_value(unit).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// Says no, at once: what the client is still sending is not waited for, and who is known takes a place among those who
 /// come back.
 fn refuse(endpoint: &Endpoint, refusal: &Problem, request: &Request<RequestBody>) -> Reply {
-    endpoint.ingest.notices().refused(refusal, &who(request));
     let mut reply = problem(refusal);
     let headers = reply.headers_mut();
     match refusal.code {
@@ -166,13 +189,15 @@ async fn admitted(
 ) -> Result<Reply, Problem> {
     let limits = &endpoint.limits;
     let time = match route.answers {
-        Answers::Anyone(_) => limits.anyone_timeout,
+        Answers::Anyone(_) | Answers::Operator(_) => limits.anyone_timeout,
         _ => limits.request_timeout,
     };
     let until = Instant::now() + time;
     let asked = |request| Asked { endpoint, request, body_max: route.body_max, until };
     match route.answers {
-        Answers::Anyone(handler) | Answers::Reader(handler) => handler(asked(request)).await,
+        Answers::Anyone(handler) | Answers::Reader(handler) | Answers::Operator(handler) => {
+            handler(asked(request)).await
+        }
         Answers::Station(handler) => {
             let station = authenticate(endpoint, request).await?;
             handler(asked(request), station).await

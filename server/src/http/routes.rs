@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use hyper::Method;
 use serde::Serialize;
-use tidemark_core::limits::{DIGEST_REQUEST_BYTES_MAX, REJECTS_REQUEST_BYTES_MAX};
+use tidemark_core::limits::{CONTACT_REQUEST_BYTES_MAX, DIGEST_REQUEST_BYTES_MAX, REJECTS_REQUEST_BYTES_MAX};
 use tidemark_core::protocol::{Problem, path};
 
 use super::asked::{Asked, BodyMax};
 use super::problem::{Reply, json};
-use super::{digest, facts, join, push, rejects, rejoin, reports, site, station};
+use super::{admin, contact, digest, facts, join, page, push, rejects, rejoin, reports, scrape, site, station};
 use crate::stations::StationRecord;
 
 /// Longest request to join or to rejoin, in bytes: a few hex words.
@@ -26,6 +26,8 @@ pub(super) enum Answers {
     Former(fn(Asked<'_>, Arc<StationRecord>) -> Answer<'_>),
     /// A program that may read reports, by a reader's token: the handler knows the readers.
     Reader(fn(Asked<'_>) -> Answer<'_>),
+    /// An operator, by a token or a session: the handler knows the operators.
+    Operator(fn(Asked<'_>) -> Answer<'_>),
 }
 
 /// An answer on its way.
@@ -44,6 +46,8 @@ pub(super) enum Verb {
     Post,
     /// GET, and HEAD for the same without a body.
     Look,
+    /// What operators do: the handler knows which path takes which.
+    Operate,
 }
 
 impl Verb {
@@ -52,6 +56,7 @@ impl Verb {
             Self::Get => method == Method::GET,
             Self::Post => method == Method::POST,
             Self::Look => method == Method::GET || method == Method::HEAD,
+            Self::Operate => [Method::GET, Method::POST, Method::DELETE].contains(method),
         }
     }
 
@@ -61,6 +66,7 @@ impl Verb {
             Self::Get => "GET, OPTIONS",
             Self::Post => "POST, OPTIONS",
             Self::Look => "GET, HEAD, OPTIONS",
+            Self::Operate => "GET, POST, DELETE, OPTIONS",
         }
     }
 }
@@ -86,7 +92,7 @@ const fn below(owns: fn(&str) -> bool, verb: Verb, answers: Answers) -> Route {
 }
 
 /// All routes.
-static ROUTES: [Route; 13] = [
+static ROUTES: [Route; 17] = [
     get(path::HEALTH, Answers::Anyone(|_| Box::pin(async { facts::alive() }))),
     get(path::STARTED, Answers::Anyone(|_| Box::pin(async { facts::alive() }))),
     get(
@@ -98,6 +104,7 @@ static ROUTES: [Route; 13] = [
             })
         }),
     ),
+    get(path::METRICS, Answers::Anyone(|asked| Box::pin(async move { scrape::scrape(&asked) }))),
     post(path::JOIN, BodyMax::Bytes(JOIN_REQUEST_BYTES_MAX), Answers::Anyone(|asked| as_json(join::join(asked)))),
     post(path::PUSH, BodyMax::Frame, Answers::Station(|asked, station| as_json(push::push(asked, station)))),
     post(
@@ -110,6 +117,11 @@ static ROUTES: [Route; 13] = [
         BodyMax::Bytes(REJECTS_REQUEST_BYTES_MAX),
         Answers::Station(|asked, station| as_json(rejects::rejects(asked, station))),
     ),
+    post(
+        path::CONTACT,
+        BodyMax::Bytes(CONTACT_REQUEST_BYTES_MAX),
+        Answers::Station(|asked, station| as_json(contact::contact(asked, station))),
+    ),
     get(path::STATION, Answers::Station(|asked, station| as_json(station::station(asked, station)))),
     get(path::SCHEMA, Answers::Station(|asked, _| Box::pin(async move { facts::schema(&asked) }))),
     get(path::HISTORY, Answers::Former(|asked, former| as_json(rejoin::history(asked, former)))),
@@ -119,6 +131,13 @@ static ROUTES: [Route; 13] = [
         Answers::Former(|asked, former| as_json(rejoin::rejoin(asked, former))),
     ),
     below(reports::owns, Verb::Get, Answers::Reader(|asked| Box::pin(reports::report(asked)))),
+    below(page::owns, Verb::Look, Answers::Anyone(|asked| Box::pin(page::page(asked)))),
+    Route {
+        at: At::All(admin::owns),
+        verb: Verb::Operate,
+        body_max: BodyMax::Bytes(admin::REQUEST_BYTES_MAX),
+        answers: Answers::Operator(|asked| Box::pin(admin::admin(asked))),
+    },
     below(site::owns, Verb::Look, Answers::Anyone(|asked| Box::pin(async move { facts::notebook(&asked) }))),
 ];
 
@@ -128,6 +147,28 @@ pub(super) fn at(path: &str) -> Option<&'static Route> {
         At::Path(own) => own == path,
         At::All(owns) => owns(path),
     })
+}
+
+/// The names of what lies below a path that somebody else names, each before those that it begins with.
+const BELOW: [(&str, &str); 4] = [
+    ("/v1/reports/", "/v1/reports/…"),
+    ("/v1/admin", "/v1/admin/…"),
+    ("/notebook", "/notebook/…"),
+    ("/admin", "/admin/…"),
+];
+
+/// The name of a path's route in metrics and in the log: one of a few, whatever is asked for.
+pub(super) fn name(path: &str) -> &'static str {
+    match at(path).map(|route| &route.at) {
+        Some(At::Path(own)) => own,
+        Some(At::All(_)) => BELOW.iter().find(|(begin, _)| path.starts_with(begin)).map_or("other", |(_, name)| name),
+        None => "other",
+    }
+}
+
+/// Whether somebody asks there all the time how the server is.
+pub(super) fn is_probe(path: &str) -> bool {
+    matches!(path, path::HEALTH | path::STARTED | path::READY | path::METRICS)
 }
 
 fn as_json<'a, T: Serialize>(answer: impl Future<Output = Result<T, Problem>> + Send + 'a) -> Answer<'a> {

@@ -13,6 +13,7 @@ use super::deadline::bound_kept;
 use super::endpoint::Endpoint;
 use super::talk::talk;
 use crate::descriptors;
+use crate::tls::Tls;
 
 /// The time the system gets to close a connection that makes room for another.
 const CLOSING: Duration = Duration::from_millis(5);
@@ -20,10 +21,21 @@ const CLOSING: Duration = Duration::from_millis(5);
 const NEXT_TRY: Duration = Duration::from_millis(100);
 
 /// Serves connections until `stop` says so and the grace time is over, then waits for the running requests.
-pub async fn serve(listener: TcpListener, endpoint: Arc<Endpoint>, mut stop: watch::Receiver<bool>) {
+/// With a certificate, over TLS.
+pub async fn serve(
+    listener: TcpListener,
+    endpoint: Arc<Endpoint>,
+    tls: Option<Arc<Tls>>,
+    mut stop: watch::Receiver<bool>,
+) {
     bound_kept(&listener);
     let limits = endpoint.limits;
-    let door = Door { connections: Connections::new(limits), endpoint, open: watch::Sender::new(()) };
+    let door = Door {
+        connections: Connections::new(limits, Arc::clone(endpoint.ingest.metrics())),
+        endpoint,
+        tls,
+        open: watch::Sender::new(()),
+    };
     tokio::select! {
         never = door.take_all(&listener) => match never {},
         _ = stop.wait_for(|stop| *stop) => {}
@@ -44,6 +56,7 @@ pub async fn serve(listener: TcpListener, endpoint: Arc<Endpoint>, mut stop: wat
 struct Door {
     connections: Arc<Connections>,
     endpoint: Arc<Endpoint>,
+    tls: Option<Arc<Tls>>,
     /// Every connection holds a receiver.
     open: watch::Sender<()>,
 }
@@ -71,9 +84,9 @@ impl Door {
     fn take(&self, stream: TcpStream, peer: IpAddr) {
         let Some(seat) = self.connections.enter(peer) else { return };
         let _ = stream.set_nodelay(true);
-        let (endpoint, open) = (Arc::clone(&self.endpoint), self.open.subscribe());
+        let (endpoint, tls, open) = (Arc::clone(&self.endpoint), self.tls.clone(), self.open.subscribe());
         tokio::spawn(async move {
-            talk(stream, endpoint, seat).await;
+            talk(stream, tls.as_deref(), endpoint, seat).await;
             drop(open);
         });
     }

@@ -37,6 +37,7 @@ pub(super) struct Attempts {
 pub(super) enum Word {
     Token,
     Code,
+    Operator,
 }
 
 /// The tokens that were asked about.

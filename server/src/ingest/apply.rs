@@ -101,6 +101,7 @@ pub async fn apply(tx: &mut dyn Transaction, job: &Decoded, part: &Part) -> Resu
         groups,
         changes: &changes,
         has_open_rejects,
+        stages: &job.stages,
     };
     let Written { applied, mut refused } = match refused_unwritten(&work, part) {
         Some(written) => written,

@@ -12,6 +12,7 @@ use tidemark_core::schema::Schema;
 use super::check::TimeRange;
 use super::chunks::Touched;
 use super::resolve::Change;
+use super::stages::Stages;
 
 /// The memory that a change takes beside its values, in bytes: its place in the order, times, prints, and what it is
 /// resolved to.
@@ -36,6 +37,8 @@ pub struct Decoded {
     pub now_ms: i64,
     /// The chain after each of its changes, once it is needed.
     pub chains: OnceLock<Vec<Chain>>,
+    /// Where its time goes.
+    pub stages: Stages,
 }
 
 /// A bound on how much of a batch one transaction takes, counted from the station's cursor on.

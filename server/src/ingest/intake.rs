@@ -10,6 +10,7 @@ use tidemark_core::ids::StationNumber;
 use tidemark_core::limits::FrameLimits;
 use tidemark_core::protocol::{Problem, ProblemCode, PushReply, Remedy};
 use tidemark_core::schema::{Fingerprint, Schema};
+use tokio::time::Instant;
 
 use super::apply::Outcome;
 use super::check::TimeRange;
@@ -17,8 +18,10 @@ use super::decoded::Decoded;
 use super::patience::Patience;
 use super::problem::store_problem;
 use super::project;
+use super::stages::Stages;
 use crate::bounds::{CHUNKS_MAX, ClockWindow};
 use crate::clock::Clock;
+use crate::metrics::Metrics;
 use crate::notices::Notices;
 use crate::panics::Panics;
 use crate::upstream::Upstream;
@@ -39,6 +42,7 @@ pub struct Ingest {
     pub(super) patience: Patience,
     pub(super) panics: Panics,
     pub(super) notices: Arc<Notices>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl Ingest {
@@ -53,6 +57,9 @@ impl Ingest {
     ) -> Self {
         let known = RwLock::new(HashMap::from([(schema.fingerprint(), Arc::clone(&schema))]));
         let (patience, panics) = (Patience::default(), Panics::default());
+        let metrics = Arc::<Metrics>::default();
+        metrics.serves(schema.name(), schema.version());
+        metrics.take_in(upstream.collectors());
         Self {
             upstream,
             current: schema,
@@ -65,6 +72,7 @@ impl Ingest {
             patience,
             panics,
             notices: Arc::default(),
+            metrics,
         }
     }
 
@@ -94,6 +102,12 @@ impl Ingest {
         &self.notices
     }
 
+    /// What is counted and measured.
+    #[must_use]
+    pub const fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
     /// Whether a batch of the station failed for another reason than that the database is away, and none went through
     /// whole since.
     #[must_use]
@@ -117,6 +131,12 @@ impl Ingest {
     #[must_use]
     pub const fn limits(&self) -> FrameLimits {
         self.limits
+    }
+
+    /// The times that are taken.
+    #[must_use]
+    pub const fn window(&self) -> ClockWindow {
+        self.window
     }
 
     /// The clock.
@@ -194,6 +214,7 @@ impl Ingest {
     /// # Errors
     /// [`ProblemCode::BadFrame`], [`ProblemCode::TooLarge`] or [`ProblemCode::IncompatibleSchema`].
     pub fn decode(&self, schema: Arc<Schema>, frame: &[u8]) -> Result<Decoded, Problem> {
+        let began = Instant::now();
         let decoded = frame::decode_with_prints(frame, &schema, &self.limits);
         let (batch, prints) = decoded.map_err(|error| self.frame_problem(&error))?;
         let projected = if schema.fingerprint() == self.current.fingerprint() {
@@ -205,7 +226,8 @@ impl Ingest {
         let now_ms = self.clock.now_ms();
         let times = TimeRange::new(self.window, now_ms);
         let (current, chains) = (Arc::clone(&self.current), OnceLock::new());
-        Ok(Decoded { batch, prints, schema, current, projected, times, now_ms, chains })
+        self.metrics.batches.decoded(frame.len(), began.elapsed());
+        Ok(Decoded { batch, prints, schema, current, projected, times, now_ms, chains, stages: Stages::default() })
     }
 
     /// The problem of a station whose batch was not applied.

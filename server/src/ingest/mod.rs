@@ -12,7 +12,7 @@
 //! | write | `write` | [`write::Written`]: what the database took; what it refused is isolated |
 //! | keep | `rejected` | the refused changes as [rejects](crate::ledger::rejects) |
 //!
-//! `intake` is where frames come in, [`Ingest`]; `problem` says what a client hears of a failure. [`replay`] takes
+//! [`stages`] adds up where the time of a batch goes. `intake` is where frames come in, [`Ingest`]; `problem` says what a client hears of a failure. [`replay`] takes
 //! rejects through the stages from *resolve* on again.
 //!
 //! [`Questions`]: crate::upstream::Questions
@@ -32,6 +32,7 @@ pub mod questions;
 mod rejected;
 pub mod replay;
 pub mod resolve;
+pub mod stages;
 pub mod write;
 
 pub use self::decoded::{Decoded, ROW_BYTES};

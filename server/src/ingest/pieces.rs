@@ -6,11 +6,12 @@
 //! [`patience`]: super::patience
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tidemark_core::decision::Cursor;
-use tidemark_core::ids::StationNumber;
 use tidemark_core::planted::{Bug, planted};
-use tidemark_core::protocol::{Problem, PushReply, RejectedChange, UnavailableReason};
+use tidemark_core::protocol::{Problem, ProblemCode, PushReply, RejectedChange, UnavailableReason};
 use tokio::time::Instant;
 
 use super::apply::{Outcome, apply};
@@ -18,6 +19,8 @@ use super::decoded::{Decoded, Part};
 use super::intake::Ingest;
 use super::patience::{Next, Tried};
 use super::problem::{differs, store_problem};
+use super::stages::Stages;
+use crate::metrics::Stage;
 use crate::panics::caught;
 use crate::upstream::error::{Cause, StoreError};
 use crate::upstream::transact;
@@ -33,12 +36,50 @@ struct Tally {
     rejected: Vec<RejectedChange>,
 }
 
+/// When the last try of a transaction began and ended its work, in nanoseconds since it was asked for.
+#[derive(Debug, Default)]
+struct Laps {
+    begun: AtomicU64,
+    applied: AtomicU64,
+    /// The time for rows of earlier transactions of the batch.
+    rows: Duration,
+}
+
+/// The time for rows so far.
+fn rows_time(stages: &Stages) -> Duration {
+    [Stage::Plan, Stage::Ask, Stage::Write].iter().map(|stage| stages.of(*stage)).sum()
+}
+
+impl Laps {
+    /// Tells where the time went of a transaction that took so long in all: what is neither planning nor asking nor
+    /// writing rows is the ledger's.
+    fn tell(&self, stages: &Stages, total: Duration) {
+        let [begun, applied] = [&self.begun, &self.applied].map(|at| Duration::from_nanos(at.load(Ordering::Relaxed)));
+        let rows = rows_time(stages).saturating_sub(self.rows);
+        stages.add(Stage::Begin, begun);
+        stages.add(Stage::Ledger, applied.saturating_sub(begun).saturating_sub(rows));
+        stages.add(Stage::Commit, total.saturating_sub(applied));
+    }
+}
+
 impl Ingest {
     /// Applies a decoded batch.
     ///
     /// # Errors
     /// That it does not follow what is there, or that the database could not take it; what was taken until then stays.
     pub async fn apply(&self, job: Decoded) -> Result<PushReply, Problem> {
+        let applied = self.apply_all(job).await;
+        if let Err(problem) = &applied {
+            self.metrics.batches.declined(match problem.code {
+                ProblemCode::Gap => "gap",
+                ProblemCode::Forked => "forked",
+                _ => "failed",
+            });
+        }
+        applied
+    }
+
+    async fn apply_all(&self, job: Decoded) -> Result<PushReply, Problem> {
         let job = Arc::new(job);
         let (station, span) = (job.batch.station, job.batch.span());
         let ends = Instant::now() + self.request_time;
@@ -81,7 +122,7 @@ impl Ingest {
                     }
                     tally.rejected.append(&mut rejected);
                     if whole {
-                        return Ok(self.acknowledge(station, cursor, tally));
+                        return Ok(self.acknowledge(&job, cursor, tally));
                     }
                     if before.is_some_and(|before| before.seq >= cursor.seq) {
                         let stands = format!("the cursor of station {station} does not move on from {}", cursor.seq);
@@ -140,12 +181,22 @@ impl Ingest {
     /// One transaction. A panic in it is a failure like others.
     async fn attempt(&self, job: &Arc<Decoded>, part: Part) -> Result<Outcome, StoreError> {
         let (station, span) = (job.batch.station, job.batch.span());
-        let work = Arc::clone(job);
+        let (work, began) = (Arc::clone(job), Instant::now());
+        let laps = Arc::new(Laps { rows: rows_time(&job.stages), ..Laps::default() });
+        let lap = Arc::clone(&laps);
         let applied = caught(transact(self.upstream.as_ref(), move |tx| {
-            let (job, part) = (Arc::clone(&work), part.clone());
-            Box::pin(async move { apply(tx, &job, &part).await })
+            let (job, part, lap) = (Arc::clone(&work), part.clone(), Arc::clone(&lap));
+            Box::pin(async move {
+                lap.begun.store(began.elapsed().as_nanos() as u64, Ordering::Relaxed);
+                let applied = apply(tx, &job, &part).await;
+                lap.applied.store(began.elapsed().as_nanos() as u64, Ordering::Relaxed);
+                applied
+            })
         }))
         .await;
+        if matches!(applied, Ok(Ok(_))) {
+            laps.tell(&job.stages, began.elapsed());
+        }
         let applied = applied.unwrap_or_else(|panic| {
             let doing = format!("applying the changes {} to {}", span.first_seq, span.last_seq());
             let message = self.panics.caught(doing, Some(&station), &*panic);
@@ -169,8 +220,13 @@ impl Ingest {
         Err(differs(&differences))
     }
 
-    fn acknowledge(&self, station: StationNumber, cursor: Cursor, tally: Tally) -> PushReply {
+    fn acknowledge(&self, job: &Decoded, cursor: Cursor, tally: Tally) -> PushReply {
         let Tally { applied, duplicate, rejected, .. } = tally;
+        let (station, batches) = (job.batch.station, &self.metrics.batches);
+        let clock_offset_ms = job.now_ms.saturating_sub(job.batch.sent_at_ms);
+        let codes = rejected.iter().map(|change| change.code);
+        batches.acknowledged(job.batch.span().count, clock_offset_ms, (applied, duplicate), codes);
+        job.stages.tell(batches);
         tracing::debug!(%station, tidemark = cursor.seq, applied, duplicate, rejected = rejected.len(), "pushed");
         self.notices.rejected(station, &rejected);
         self.notices.well();

@@ -18,6 +18,7 @@ use super::check::TimeRange;
 use super::plan::Refusal;
 use super::rejected::{last_applied, shortened};
 use super::resolve::Change;
+use super::stages::Stages;
 use super::write::{Work, Written, write};
 use crate::bounds::ClockWindow;
 use crate::ledger::rejects::{AppliedRow, Reject, RejectFilter, RejectHead, RejectState, Settled};
@@ -220,8 +221,16 @@ async fn replay(tx: &mut dyn Transaction, replay: &Replay) -> Result<ReplayOutco
     let groups = &images.groups;
     let changes: Vec<Change> = images.changes.iter().map(|change| Change::of(schema, groups, change)).collect();
     let changes = changes.as_slice();
-    let work =
-        Work { schema, log: *station, lineage: &lineage, times: replay.times, groups, changes, has_open_rejects: true };
+    let work = Work {
+        schema,
+        log: *station,
+        lineage: &lineage,
+        times: replay.times,
+        groups,
+        changes,
+        has_open_rejects: true,
+        stages: &Stages::default(),
+    };
     let Written { applied, refused } = write(tx, &work).await?;
     outcome.applied = applied.into();
     let mut settled = Vec::with_capacity(changes.len());

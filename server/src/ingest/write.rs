@@ -25,13 +25,16 @@ use tidemark_core::identity::Key;
 use tidemark_core::ids::StationNumber;
 use tidemark_core::reject::{RejectCode, Rejection};
 use tidemark_core::schema::Schema;
+use tokio::time::Instant;
 
 use super::check::{Refused, TimeRange, check};
 use super::plan::{Plan, Refusal, plan};
 use super::questions::{guarded_by, questions};
 use super::resolve::Change;
+use super::stages::Stages;
 use crate::ledger::lineage::Lineage;
 use crate::ledger::rejects::RejectedRow;
+use crate::metrics::Stage;
 use crate::offload::compute;
 use crate::upstream::Transaction;
 use crate::upstream::error::StoreError;
@@ -58,6 +61,8 @@ pub struct Work<'a> {
     pub changes: &'a [Change],
     /// Whether there are open rejects, so that parents are looked for among them.
     pub has_open_rejects: bool,
+    /// Where the time goes.
+    pub stages: &'a Stages,
 }
 
 /// The outcome of changes.
@@ -75,7 +80,9 @@ pub struct Written {
 /// When the store fails; the transaction is to be rolled back.
 pub async fn write(tx: &mut dyn Transaction, work: &Work<'_>) -> Result<Written, StoreError> {
     let check = || check(work.schema, work.lineage, work.groups, work.changes, work.times);
+    let began = Instant::now();
     let refused = compute(work.changes.len(), check);
+    work.stages.since(Stage::Plan, began);
     let mut written = Written::default();
     let mut known = KnownRows::default();
     let mut ranges = vec![(0, work.changes.len())];
@@ -110,16 +117,7 @@ async fn write_range(
         if plan.steps.is_empty() {
             return Ok(Some(plan));
         }
-        tx.savepoint().await?;
-        let violation = match tx.write(range.lineage, range.groups, &writes_of(range.schema, &plan.steps)).await {
-            Ok(()) => {
-                tx.release_savepoint().await?;
-                return Ok(Some(plan));
-            }
-            Err(StoreError::Violation(message)) => message,
-            Err(error) => return Err(error),
-        };
-        tx.rollback_to_savepoint().await?;
+        let Err(violation) = write_plan(tx, range, &plan).await? else { return Ok(Some(plan)) };
         // Another transaction may have written meanwhile what the planner has a word for.
         let today = plan_range(tx, range, &refused, known).await?;
         if today != plan {
@@ -128,7 +126,9 @@ async fn write_range(
         }
         let steps = plan.steps.as_slice();
         tx.savepoint().await?;
+        let began = Instant::now();
         let isolated = tx.write_each(range.lineage, range.groups, steps).await?;
+        range.stages.since(Stage::Write, began);
         let at_fault: Vec<&Step> = isolated.refused.iter().map(|refused| &steps[refused.step]).collect();
         let is_torn = || is_torn(steps, &isolated.refused);
         if isolated.complete && !is_torn() && !others_hang_on(range, &at_fault) {
@@ -157,6 +157,20 @@ async fn write_range(
     Ok(None)
 }
 
+/// Writes what a plan says; the words of the database when a row of it is refused, and then nothing of it remains.
+async fn write_plan(tx: &mut dyn Transaction, range: &Work<'_>, plan: &Plan) -> Result<Result<(), String>, StoreError> {
+    let began = Instant::now();
+    tx.savepoint().await?;
+    let written = tx.write(range.lineage, range.groups, &writes_of(range.schema, &plan.steps)).await;
+    let written = match written {
+        Ok(()) => tx.release_savepoint().await.map(Ok),
+        Err(StoreError::Violation(message)) => tx.rollback_to_savepoint().await.map(|()| Err(message)),
+        Err(error) => Err(error),
+    };
+    range.stages.since(Stage::Write, began);
+    written
+}
+
 /// Asks what a range has to know, and plans it.
 async fn plan_range(
     tx: &mut dyn Transaction,
@@ -165,11 +179,16 @@ async fn plan_range(
     known: &KnownRows,
 ) -> Result<Plan, StoreError> {
     let changes = range.changes.len();
+    let began = Instant::now();
     let ask = || questions(range.schema, range.lineage, range.groups, range.changes, refused);
     let asked = compute(changes, ask);
+    let began = range.stages.since(Stage::Plan, began);
     let facts = facts(tx, range, &asked, known).await?;
+    let began = range.stages.since(Stage::Ask, began);
     let planning = || plan(range.schema, range.lineage, range.groups, range.changes, refused, &asked, facts);
-    Ok(compute(changes, planning))
+    let plan = compute(changes, planning);
+    range.stages.since(Stage::Plan, began);
+    Ok(plan)
 }
 
 /// The answers to the questions of a range, with what is known of rejected parents.

@@ -105,6 +105,10 @@ pub struct RejectFilter {
     pub code: Option<String>,
     /// In this state.
     pub state: Option<RejectState>,
+    /// Behind this one, by station and seq, where the newest come first.
+    pub before: Option<(StationNumber, u64)>,
+    /// Without their images, which may be large.
+    pub without_images: bool,
     /// At most so many.
     pub limit: Option<u32>,
 }
@@ -171,6 +175,8 @@ pub trait RejectLedger: Send {
     async fn list_rejects(&mut self, filter: &RejectFilter) -> Result<Vec<Reject>, StoreError>;
     /// The rejects a filter names, in order of station and seq.
     async fn reject_heads(&mut self, filter: &RejectFilter) -> Result<Vec<RejectHead>, StoreError>;
+    /// How many rejects of each code are open.
+    async fn open_by_code(&mut self) -> Result<Vec<(String, u64)>, StoreError>;
     /// Whether a number whose rows the station owns has open rejects.
     async fn has_open_rejects(&mut self, lineage: &Lineage) -> Result<bool, StoreError>;
     /// The newest open reject of an insert or update of each of these rows, by table and key.

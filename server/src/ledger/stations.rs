@@ -47,6 +47,8 @@ pub struct StationSummary {
     pub updated_at_ms: Option<i64>,
     /// How many of its changes are kept as rejected and open.
     pub rejects: u64,
+    /// The server's clock minus the station's, when it pushed last, milliseconds.
+    pub clock_offset_ms: Option<i64>,
 }
 
 /// An invitation, or another code for a station that has one already.
@@ -117,4 +119,6 @@ pub trait StationLedger: Send {
     async fn renew_token(&mut self, name: &str, token_hash: [u8; 32]) -> Result<(), StoreError>;
     /// Takes a station's access away, if it still has it; `false` when there is none of that name.
     async fn revoke(&mut self, name: &str, now_ms: i64) -> Result<bool, StoreError>;
+    /// Gives a station another name, which must be free; `false` when there is none of the old one.
+    async fn rename(&mut self, name: &str, to: &str) -> Result<bool, StoreError>;
 }

@@ -5,13 +5,18 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
+use crate::metrics::Metrics;
 use crate::upstream::Upstream;
 
 /// Keeps the roll-ups of reports up to date, where there are any. Several servers on one database take turns.
-pub(crate) fn start(upstream: &Arc<dyn Upstream>, every: Option<Duration>) -> Option<JoinHandle<()>> {
+pub(crate) fn start(
+    upstream: &Arc<dyn Upstream>,
+    every: Option<Duration>,
+    metrics: &Arc<Metrics>,
+) -> Option<JoinHandle<()>> {
     let every = every?;
     upstream.reports()?;
-    let upstream = Arc::clone(upstream);
+    let (upstream, metrics) = (Arc::clone(upstream), Arc::clone(metrics));
     Some(tokio::spawn(async move {
         let mut failing = false;
         loop {
@@ -19,6 +24,9 @@ pub(crate) fn start(upstream: &Arc<dyn Upstream>, every: Option<Duration>) -> Op
                 Some(reports) => reports.refresh(false).await,
                 None => return,
             };
+            if refreshed.is_err() {
+                metrics.health.rollup_failed();
+            }
             match refreshed {
                 Ok(0) => failing = false,
                 Ok(notes) => {

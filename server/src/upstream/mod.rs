@@ -7,6 +7,7 @@
 //! | `error` | why a store did not do it, and whose fault that is |
 //! | `alone` | questions to the ledger outside of a transaction |
 //! | `reports` | what reports are made from |
+//! | `size` | how large the database is, and whether it takes writes |
 //!
 //! [`crate::stores`] has the databases. What happens within a transaction is decided above, once for all of them:
 //! batches in [`crate::ingest`], joining in [`crate::stations`], rejoining in [`crate::rejoin`].
@@ -16,6 +17,7 @@ pub mod error;
 pub mod facts;
 pub mod reports;
 pub mod rows;
+pub mod size;
 pub mod writes;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +25,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
+use prometheus::core::Collector;
 use tidemark_core::decision::Cursor;
 use tidemark_core::ids::StationNumber;
 
@@ -31,6 +34,7 @@ pub use self::error::{Cause, StoreError};
 pub use self::facts::{ColumnAt, Facts, Questions};
 use self::reports::ReportStore;
 pub use self::rows::Rows;
+use self::size::DatabaseFacts;
 pub use self::writes::{Effect, RowAt, Step, TableWrites};
 use crate::export::Export;
 use crate::ledger::Ledger;
@@ -63,8 +67,16 @@ pub trait Upstream: Send + Sync + 'static {
     async fn survey(&self, station: StationNumber, survey: Survey) -> Result<(Cursor, Survey), StoreError>;
     /// Gives the export every row of its stations, table by table, all of one snapshot. Rows stream.
     async fn export(&self, export: Export) -> Result<Export, StoreError>;
+    /// What the database is and how large, without reading it row by row.
+    async fn database(&self) -> Result<DatabaseFacts, StoreError> {
+        Ok(DatabaseFacts { kind: "memory", ..DatabaseFacts::default() })
+    }
     /// Puts the database in order when the server stops and nothing runs any more.
     async fn put_in_order(&self) {}
+    /// What it measures of itself, its connections for example.
+    fn collectors(&self) -> Vec<Box<dyn Collector>> {
+        Vec::new()
+    }
     /// The tables that reports are made from; `None` where the shrinkage tables are not.
     fn reports(&self) -> Option<&dyn ReportStore> {
         None

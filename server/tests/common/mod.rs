@@ -4,6 +4,7 @@
 
 pub mod client;
 pub mod cluster;
+pub mod door;
 pub mod program;
 pub mod site;
 pub mod station;

@@ -6,7 +6,10 @@
 //! URLs carelessly fails here. Databases belong to a role without superuser rights, as on a user's server.
 
 mod client;
+#[cfg(feature = "certificates")]
+mod doors;
 mod install;
+pub mod pgbouncer;
 mod private;
 mod roles;
 pub mod shared;
@@ -19,6 +22,8 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::Result;
 
 pub use client::PgClient;
+#[cfg(feature = "certificates")]
+pub use doors::Door;
 pub use install::{Flavour, program};
 use private::Private;
 use roles::{ADMIN, PASSWORD_IN_URL};

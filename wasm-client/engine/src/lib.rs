@@ -61,7 +61,7 @@
 //!
 //! // Once: the station joins with the code that the server's operator made.
 //! let mut now_ms = 1_700_000_000_000;
-//! let code = JoinCode { url: "https://tides.example".to_owned(), secret: [1; 32] }.encode();
+//! let code = JoinCode { url: "https://tides.example".to_owned(), secret: [1; 32], pin: None }.encode();
 //! if let join::Begin::Ask(request) = join::ask(&mut store, &code, None, Secret([2; 32]))? {
 //!     join::hear(&mut store, now_ms, &server(&request))?;
 //! }
@@ -114,6 +114,7 @@ mod repair;
 mod rows;
 mod store;
 pub mod sync;
+pub mod trust;
 pub mod verify;
 
 pub use connect::{BUSY_TIMEOUT_MS, OpenOptions};

@@ -43,7 +43,7 @@ fn after_a_lost_reply_the_same_words_are_asked_again() {
 fn another_code_gets_another_token_and_a_joined_station_stays_what_it_is() {
     let mut world = World::new();
     assert_eq!(ask(&mut world, 1).token, "01".repeat(32));
-    let other = JoinCode { url: "http://127.0.0.1:2".into(), secret: [8; 32] }.encode();
+    let other = JoinCode { url: "http://127.0.0.1:2".into(), secret: [8; 32], pin: None }.encode();
     let Begin::Ask(request) = join::ask(&mut world.store, &other, None, Secret([2; 32])).unwrap() else { panic!() };
     let asked: JoinRequest = serde_json::from_slice(&request.body).unwrap();
     assert_eq!((asked.token, request.url.as_str()), ("02".repeat(32), "http://127.0.0.1:2/v1/join"));
@@ -72,7 +72,7 @@ fn another_code_gets_another_token_and_a_joined_station_stays_what_it_is() {
 fn another_token_is_kept_beside_the_old_one_until_it_is_in_force() {
     let mut world = World::joined();
     let old = world.store.meta().unwrap();
-    let rotated = JoinCode { url: "http://127.0.0.1:1".into(), secret: [8; 32] }.encode();
+    let rotated = JoinCode { url: "http://127.0.0.1:1".into(), secret: [8; 32], pin: None }.encode();
     world.server.token = None;
     world.server.faults.push_back(Fault::LoseReply);
     let Begin::Ask(request) = join::ask(&mut world.store, &rotated, None, Secret([2; 32])).unwrap() else { panic!() };
@@ -107,7 +107,7 @@ fn a_code_that_was_tried_with_the_wrong_command_first_is_good_for_the_right_one(
         world.store.connection().query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap()
     };
     let fresh = |n: u8| ([n; 16], Secret([n; 32]));
-    let code = JoinCode { url: "http://127.0.0.1:1".into(), secret: [8; 32] }.encode();
+    let code = JoinCode { url: "http://127.0.0.1:1".into(), secret: [8; 32], pin: None }.encode();
     // With `rejoin`, and it gives another token: the one that is asked for is the one that is in force then.
     let mut world = World::joined();
     drop(rejoin::begin(&mut world.store, &code, None, fresh(4), Manner::Anew).unwrap());
@@ -135,7 +135,7 @@ fn slips_in_code_and_url_change_nothing() {
         (code().replace('0', "1"), None),
         (code(), Some("ftp://x")),
         (code(), Some("127.0.0.1:8787")),
-        (JoinCode { url: "postgresql://u:p@h/d".into(), secret: [9; 32] }.encode(), None),
+        (JoinCode { url: "postgresql://u:p@h/d".into(), secret: [9; 32], pin: None }.encode(), None),
     ] {
         assert!(matches!(
             join::ask(&mut world.store, &code, server, Secret([1; 32])),

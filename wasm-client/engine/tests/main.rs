@@ -8,6 +8,7 @@ mod attach;
 mod bundle;
 mod capture;
 mod common;
+mod contact;
 mod evolve;
 mod farewell;
 mod fleet;

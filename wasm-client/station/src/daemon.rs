@@ -2,6 +2,7 @@
 //!
 //! The process may be killed at any moment: whatever it was doing is done again by the next one, once.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
@@ -13,10 +14,13 @@ use tidemark_client::{Result, Store};
 
 use crate::cli::words;
 use crate::clock::{now_ms, sleep_ms};
+use crate::disk::free_disk_bytes;
 use crate::station::StationError;
 
 /// How often the file is looked at.
 const POLL_MS: u64 = BUSY_MS as u64;
+/// How often it is looked how much room the disk has.
+const DISK_MS: i64 = 10_000;
 /// How long a request in flight may take once the process is asked to end.
 const GRACE_MS: i64 = 3_000;
 
@@ -76,14 +80,14 @@ impl Courier {
 /// When the store fails, but for a file that is only locked.
 pub fn run(
     store: &mut Store,
-    seed: u64,
+    config: Config,
     transport: impl Transport + Send + 'static,
     end: &AtomicBool,
     watch: Watch<'_>,
 ) -> std::result::Result<Ended, StationError> {
     let ending = || end.load(Ordering::Relaxed);
     while !ending() && unless_busy(store.backfill(&mut |_| ()), watch)?.is_none() {}
-    let mut daemon = Daemon::start(Config { words: words::KEPT, ..Config::daemon(seed) }, store)?;
+    let mut daemon = Daemon::start(Config { words: words::KEPT, ..config }, store)?;
     let courier = Courier::start(transport);
     let stopped = steps(store, &mut daemon, &courier, &ending, watch)?;
     if let Some(stop) = stopped {
@@ -101,7 +105,13 @@ fn steps(
     ending: &dyn Fn() -> bool,
     watch: Watch<'_>,
 ) -> Result<Option<Stop>> {
+    let mut looked_ms = None;
     while !ending() {
+        let now = now_ms();
+        if looked_ms.is_none_or(|at_ms: i64| !(at_ms..at_ms.saturating_add(DISK_MS)).contains(&now)) {
+            looked_ms = Some(now);
+            daemon.note_free_disk(free_disk_bytes(Path::new(store.file())));
+        }
         match daemon.next(store, now_ms(), watch)? {
             Step::Send(request) => {
                 courier.send(request);

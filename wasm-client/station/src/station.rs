@@ -8,16 +8,19 @@ use tidemark_client::rusqlite::types::Value;
 use tidemark_client::rusqlite::{Params, Transaction};
 use tidemark_client::sync::join::{self, Begin};
 use tidemark_client::sync::rejoin::{self, Manner, Rejoined, Step};
-use tidemark_client::sync::{Config, Drained, Engine, Event, Patience, Transport, drain};
+use tidemark_client::sync::{Config, Drained, Engine, Event, Patience, Transport, drain, say_contact};
+use tidemark_client::trust::Trust;
 use tidemark_client::verify::{Means, Outcome, Wish, verify};
 use tidemark_client::{Error, Result, Status, Store};
+use tidemark_core::joincode::JoinCode;
 use tidemark_core::schema::Schema;
 
 use crate::cli::words;
 use crate::clock::{self, SystemClock};
+use crate::disk::free_disk_bytes;
 use crate::entropy::{self, NoEntropy};
 pub use crate::error::StationError;
-use crate::transport::HttpTransport;
+use crate::transport::{HttpTransport, Identity, TlsOptions};
 
 /// When a push gives up: after so many failures in a row, or when a server asks for a longer wait.
 pub const PATIENCE: Patience = Patience { failures: 4, wait_ms: 30_000 };
@@ -60,11 +63,14 @@ pub const PATIENCE: Patience = Patience { failures: 4, wait_ms: 30_000 };
 #[derive(Debug)]
 pub struct Station {
     store: Store,
+    /// Whom to trust, in place of whom the file says.
+    trust: Option<Trust>,
+    identity: Option<Identity>,
 }
 
 impl From<Store> for Station {
     fn from(store: Store) -> Self {
-        Self { store }
+        Self { store, trust: None, identity: None }
     }
 }
 
@@ -74,7 +80,7 @@ impl Station {
     /// # Errors
     /// See [`Error`]; nothing is changed then.
     pub fn init(path: impl AsRef<Path>, schema: &Schema) -> std::result::Result<Self, StationError> {
-        Ok(Self { store: Store::init(path, schema, entropy::station_uuid()?)? })
+        Ok(Store::init(path, schema, entropy::station_uuid()?)?.into())
     }
 
     /// Opens a station's file.
@@ -82,7 +88,43 @@ impl Station {
     /// # Errors
     /// See [`Error`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        Ok(Self { store: Store::open(path)? })
+        Ok(Store::open(path)?.into())
+    }
+
+    /// Trusts these authorities in place of whom its file says, and shows this certificate to a server that asks for one.
+    #[must_use]
+    pub fn trusting(self, trust: Option<Trust>, identity: Option<Identity>) -> Self {
+        Self { trust, identity, ..self }
+    }
+
+    /// The network, with whom to trust.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn transport(&self) -> Result<HttpTransport> {
+        let trust = match &self.trust {
+            Some(trust) => trust.clone(),
+            None => self.store.trust()?,
+        };
+        Ok(HttpTransport::with(TlsOptions { trust, identity: self.identity.clone() }))
+    }
+
+    /// Whom a code, or who uses it, says to trust; `None` when neither says anything.
+    fn told_to_trust(&self, code: &str) -> Option<Trust> {
+        // What is wrong with a code is said when it is used.
+        let pin = JoinCode::decode(code).ok().and_then(|code| code.pin);
+        self.trust.clone().or(pin.map(Trust::Pin))
+    }
+
+    /// The network to use a code with. A file that has not joined keeps whom to trust at once, with the URL.
+    fn transport_of(&mut self, told: Option<&Trust>) -> Result<HttpTransport> {
+        if let Some(told) = told
+            && self.store.meta()?.membership.is_none()
+        {
+            self.store.keep_trust(told)?;
+        }
+        let trust = told.map_or_else(|| self.store.trust(), |told| Ok(told.clone()))?;
+        Ok(HttpTransport::with(TlsOptions { trust, identity: self.identity.clone() }))
     }
 
     /// The file: schema, log, rejects, digests, and the SQLite connection.
@@ -138,7 +180,11 @@ impl Station {
     /// # Errors
     /// A bad code, an unreachable server, or what the server said.
     pub fn join(&mut self, code: &str, server: Option<&str>) -> std::result::Result<Membership, StationError> {
-        self.join_with(&mut HttpTransport::new(), code, server)
+        let told = self.told_to_trust(code);
+        let mut transport = self.transport_of(told.as_ref())?;
+        let membership = self.join_with(&mut transport, code, server)?;
+        told.map_or(Ok(()), |told| self.store.keep_trust(&told))?;
+        Ok(membership)
     }
 
     /// [`Station::join`] over another transport.
@@ -157,7 +203,7 @@ impl Station {
         };
         match transport.send(&request) {
             Ok(reply) => Ok(join::hear(&mut self.store, clock::now_ms(), &reply)?),
-            Err(failure) => Err(StationError::Unreachable(failure.message)),
+            Err(failure) => Err(StationError::Unreachable(words::failure(&failure))),
         }
     }
 
@@ -174,13 +220,18 @@ impl Station {
     ) -> std::result::Result<Rejoined, StationError> {
         let fresh = (entropy::station_uuid()?, entropy::token()?);
         let (mut rejoin, mut step) = rejoin::begin(&mut self.store, code, server, fresh, manner)?;
-        let mut transport = HttpTransport::new();
+        let told = self.told_to_trust(code);
+        let mut transport = self.transport_of(told.as_ref())?;
         loop {
             let request = match step {
-                Step::Done(rejoined) => return Ok(rejoined),
+                Step::Done(rejoined) => {
+                    told.map_or(Ok(()), |told| self.store.keep_trust(&told))?;
+                    return Ok(rejoined);
+                }
                 Step::Ask(request) => request,
             };
-            let reply = transport.send(&request).map_err(|failure| StationError::Unreachable(failure.message))?;
+            let reply =
+                transport.send(&request).map_err(|failure| StationError::Unreachable(words::failure(&failure)))?;
             step = rejoin.hear(&mut self.store, clock::now_ms(), &reply)?;
         }
     }
@@ -190,7 +241,8 @@ impl Station {
     /// # Errors
     /// When the store fails.
     pub fn push(&mut self) -> std::result::Result<Drained, StationError> {
-        self.push_with(&mut HttpTransport::new(), &mut |_| ())
+        let mut transport = self.transport()?;
+        self.push_with(&mut transport, &mut |_| ())
     }
 
     /// [`Station::push`] over another transport; `watch` sees every event.
@@ -205,7 +257,13 @@ impl Station {
         self.store.backfill(&mut |_| ())?;
         let mut engine = Engine::new(config()?);
         engine.resume(&self.store)?;
-        Ok(drain(&mut self.store, &mut engine, transport, &mut SystemClock::default(), PATIENCE, watch)?)
+        let mut clock = SystemClock::default();
+        let drained = drain(&mut self.store, &mut engine, transport, &mut clock, PATIENCE, watch)?;
+        if matches!(drained, Drained::Done(_)) {
+            engine.note_free_disk(free_disk_bytes(Path::new(self.store.file())));
+            say_contact(&mut self.store, &mut engine, transport, &mut clock)?;
+        }
+        Ok(drained)
     }
 
     /// Verifies that upstream equals this station.

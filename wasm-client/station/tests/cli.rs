@@ -174,7 +174,7 @@ fn a_file_this_user_cannot_write_is_read_only() {
 fn an_unreachable_server_is_exit_75_and_nothing_is_lost() {
     let folder = initialised();
     let folder = folder.path();
-    let code = JoinCode { url: nobody(), secret: [1; 32] }.encode();
+    let code = JoinCode { url: nobody(), secret: [1; 32], pin: None }.encode();
     fails(folder, &["join", &code], 75, "run the same command again");
     fails(folder, &["join", "tide1-00"], 1, "the join code is damaged");
     fails(

@@ -294,7 +294,7 @@ fn facts_are_there_for_programs() {
         assert!(facts["message"].as_str().is_some_and(|message| !message.is_empty()), "{facts}");
     };
     push("stopped", 1);
-    let code = JoinCode { url: "http://127.0.0.1:1".to_owned(), secret: [1; 32] }.encode();
+    let code = JoinCode { url: "http://127.0.0.1:1".to_owned(), secret: [1; 32], pin: None }.encode();
     assert_eq!(run(here, &["join", &code, "--json"]).0, 75);
     Connection::open(here.join("tidemark.db"))
         .unwrap()

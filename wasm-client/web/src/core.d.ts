@@ -69,6 +69,7 @@ export class Core {
   next(nowMs: number): Action;
   onReply(nowMs: number, id: number, status: number, retryAfter: string | undefined, body: Uint8Array): Event;
   onFailure(nowMs: number, id: number, kind: import('./http.js').FailedHow, message: string): Event;
+  noteFreeDisk(bytes: number): void;
   online(): void;
   offline(): void;
   resume(): void;

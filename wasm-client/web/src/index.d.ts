@@ -186,7 +186,7 @@ export type ErrorCode =
 
 /** Why a join code is not taken. */
 export type JoinReason =
-  /** It is no join code: one begins with `tide1-`. */
+  /** It is no join code: one begins with `tide1-` or `tide2-`. */
   | 'form'
   /** It is not whole, or a character of it was changed. */
   | 'damaged'

@@ -87,6 +87,7 @@ export class Owner {
       exchange: (request) => (world.exchange ?? exchange)(request, this.#ended.signal),
       changed: () => this.#status.touch(),
       farewell: world.farewell,
+      freeDisk: () => this.#status.free(),
       broken: (error) => this.#die(error),
       manual: world.manual,
       isOnline: world.isOnline ?? (() => globalThis.navigator?.onLine !== false),

@@ -122,6 +122,12 @@ export class Status {
     return this.#asking;
   }
 
+  /** Free room, in bytes, as far as the browser said; null when it did not. */
+  free() {
+    const { usageBytes, quotaBytes } = this.#storage;
+    return usageBytes === null || quotaBytes === null ? null : Math.max(quotaBytes - usageBytes, 0);
+  }
+
   async #askStorage() {
     const { storage, kind, clock } = this.#world;
     const [estimate, persisted] = await Promise.all([

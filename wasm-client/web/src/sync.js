@@ -35,6 +35,7 @@ const FAREWELL_MS = 1_000;
  * @property {(request: Request | null) => void} farewell what the page sends when it goes away
  * @property {(error: unknown) => void} broken
  * @property {boolean} manual
+ * @property {() => number | null} [freeDisk] free room, in bytes, as far as it is known
  * @property {() => boolean} isOnline
  * @property {Clock} clock
  *
@@ -182,7 +183,11 @@ export class Sync {
     if (manual && this.#pushes.length === 0) {
       return false;
     }
-    const action = await turn((core) => core.next(clock.now()));
+    const free = this.#world.freeDisk?.() ?? null;
+    const action = await turn((core) => {
+      if (free !== null) core.noteFreeDisk(free);
+      return core.next(clock.now());
+    });
     if (this.#ended) return false;
     switch (action.do) {
       case 'send':
@@ -202,6 +207,8 @@ export class Sync {
         this.#become({ state: 'idle' });
         this.#world.farewell(null);
         this.#settle('done', null);
+        // The engine asks the server now and then what became of rejects, and tells it how the station fares.
+        if (!manual) this.#wakeIn(LOOK_MS);
         return false;
       default: {
         const stop = { kind: action.kind, message: action.message };

@@ -27,6 +27,17 @@ test('sends what the engine says, tells it the reply, and asks again until there
   assert.equal((await state(world)).state, 'idle');
 });
 
+test('with nothing to push the engine is asked every minute: it says how the station fares', async () => {
+  const world = await joined();
+  const asked = count(world.core, 'next');
+  await world.clock.pass(10 * 60_000);
+  assert.equal(count(world.core, 'next') - asked, 10);
+  const byHand = await joined({ manual: true });
+  const before = count(byHand.core, 'next');
+  await byHand.clock.pass(10 * 60_000);
+  assert.equal(count(byHand.core, 'next'), before);
+});
+
 test('a failure is told to the engine, which is asked again when it said so', async () => {
   const world = await joined();
   world.core.actions.push(send(1), { do: 'wait', untilMs: world.clock.time + 5_000 });

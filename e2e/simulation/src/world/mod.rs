@@ -40,6 +40,12 @@ use trace;
 /// How long after the faults have stopped a run may take to drain, in virtual time: several of the longest waits there
 /// are.
 const DRAIN_MS: i64 = 3 * 3_600_000;
+/// Every so many seeds go on for this long after everything is upstream, in virtual time, with nothing to push.
+const QUIET_SEEDS: u64 = 4;
+const QUIET_MS: i64 = 1_800_000;
+/// A station that is well was in contact within that time: the ten minutes, by a clock that may be a fifth slow, and
+/// the time between two looks.
+const CONTACT_MS: i64 = 900_000;
 /// More events than any run needs that makes progress.
 const EVENTS_MAX: u64 = 60_000;
 
@@ -219,16 +225,21 @@ impl<'s> World<'s> {
         let at = |world: &Self, what: String| {
             format!("{what} (after {:.3} s)", (world.queue.now_ms - EPOCH_MS) as f64 / 1000.0)
         };
+        let quiet_ms = if self.plan.seed.is_multiple_of(QUIET_SEEDS) { QUIET_MS } else { 0 };
         let (mut events, mut drained) = (0, false);
+        let mut end_ms = i64::MAX;
         while let Some(event) = self.queue.pop() {
             events += 1;
-            if drained && !matches!(event, Event::Arrive(_)) {
+            if drained && self.queue.now_ms >= end_ms && !matches!(event, Event::Arrive(_)) {
                 // Only messages that are still on their way; they must not change anything.
                 continue;
             }
             self.happen(event).map_err(|what| at(&self, what))?;
             if self.healed && !drained {
                 drained = self.all_done();
+                if drained {
+                    end_ms = self.queue.now_ms + quiet_ms;
+                }
                 let late = self.queue.now_ms > EPOCH_MS + self.active_ms + DRAIN_MS;
                 if !drained && (late || events > EVENTS_MAX) {
                     return Err(at(&self, self.stuck()));
@@ -240,6 +251,9 @@ impl<'s> World<'s> {
         }
         for (index, station) in self.stations.iter().enumerate() {
             self.oracle.ended(index, &station.programs).map_err(|what| at(&self, what))?;
+        }
+        if quiet_ms > 0 {
+            self.in_contact(end_ms).map_err(|what| at(&self, what))?;
         }
         trace!(self, "drained");
         Ok(Report {
@@ -260,6 +274,21 @@ impl<'s> World<'s> {
         process.is_some_and(|process| self.oracle.is_done(index, &process.store))
             // A process that ended because of a fork will not come back, and need not.
             || self.stations[index].ended.is_some() && self.oracle.diverged(index)
+    }
+
+    /// Every station that runs was in contact of late.
+    fn in_contact(&self, end_ms: i64) -> Result<(), String> {
+        for (index, station) in self.stations.iter().enumerate() {
+            let Some(process) = station.processes[0].as_ref().filter(|_| station.ended.is_none()) else { continue };
+            let number = process.store.meta().ok().and_then(|meta| meta.membership).map(|membership| membership.number);
+            let Some(number) = number else { continue };
+            let heard_ms = self.servers.iter().filter_map(|server| server.heard_ms(number)).max().unwrap_or(i64::MIN);
+            if heard_ms < end_ms - CONTACT_MS {
+                let name = station_name(index);
+                return Err(format!("{name} has nothing to push and was not in contact for {CONTACT_MS} ms"));
+            }
+        }
+        Ok(())
     }
 
     fn stuck(&self) -> String {

@@ -56,7 +56,7 @@ pub(super) fn station(schema: &Schema, seed: u64, index: u32, clock: MachineCloc
     let programs = disk.connect();
     Station {
         file,
-        code: JoinCode { url: "http://tidemark.example".to_owned(), secret }.encode(),
+        code: JoinCode { url: "http://tidemark.example".to_owned(), secret, pin: None }.encode(),
         disk,
         clock,
         programs,

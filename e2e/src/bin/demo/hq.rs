@@ -90,7 +90,7 @@ impl Server {
         if !self.runtime.block_on(self.upstream.add_station(&station))? {
             bail!("there is a station {name} already");
         }
-        Ok(JoinCode { url: url.to_owned(), secret }.encode())
+        Ok(JoinCode { url: url.to_owned(), secret, pin: None }.encode())
     }
 
     /// The digest of a station's rows upstream, one per table in the schema's order.

@@ -87,7 +87,7 @@ async fn joined(invited: &Invited, server: SocketAddr, schema: &Schema) -> Resul
     let db = Connection::open_in_memory()?;
     let mut store = Store::init_connection(db, "siege.db".to_owned(), schema, invited.uuid)?;
     let mut client = Client::new(server, STATIONS);
-    let code = JoinCode { url: format!("http://{server}"), secret: invited.secret }.encode();
+    let code = JoinCode { url: format!("http://{server}"), secret: invited.secret, pin: None }.encode();
     let join::Begin::Ask(request) = join::ask(&mut store, &code, None, Secret(invited.token))? else {
         bail!("a new file has joined already")
     };

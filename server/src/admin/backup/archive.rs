@@ -16,6 +16,7 @@ use tokio::sync::mpsc::{Receiver, channel};
 
 use super::programs::{Running, command, find};
 use crate::admin::TableName;
+use crate::database::PostgresUrl;
 
 /// Rows are handed on in pieces of about so many bytes.
 const PIECE_BYTES: usize = 64 << 10;
@@ -211,9 +212,9 @@ impl Archive {
     }
 
     /// pg_restore of the whole file into a database.
-    pub(super) fn whole(&self, config: &tokio_postgres::Config) -> Command {
+    pub(super) fn whole(&self, config: &PostgresUrl) -> Command {
         let mut restore = command(&self.pg_restore, config);
-        let name = config.get_dbname().or_else(|| config.get_user()).unwrap_or("postgres");
+        let name = config.database().unwrap_or("postgres");
         restore.args([
             "--no-owner",
             "--no-acl",

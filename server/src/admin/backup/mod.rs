@@ -9,6 +9,7 @@
 //! | `restore` | a dump put back in one transaction |
 //! | `manifest`, `part` | what a copy holds and how far it was checked; its file before it is whole |
 //! | `programs` | PostgreSQL's own programs: found, started, ended |
+//! | `record` | a copy that was made, noted in the database |
 //! | [`series`] | backups every so many hours |
 
 mod archive;
@@ -17,6 +18,7 @@ mod manifest;
 mod part;
 mod postgres;
 mod programs;
+mod record;
 mod restore;
 pub mod series;
 mod sqlite;
@@ -27,6 +29,7 @@ use anyhow::{Context as _, bail};
 
 pub use self::manifest::{Checked, Content, Manifest, Restored};
 use self::part::{part_of, publish};
+pub use self::record::record;
 use crate::database::DatabaseUrl;
 
 /// The ending of the names of a database's copies.

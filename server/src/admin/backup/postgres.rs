@@ -15,6 +15,7 @@ use super::restore::{restore, restore_exactly, server_major};
 
 use crate::admin::{connect, failed};
 use crate::clock::{Clock as _, SystemClock, random_bytes};
+use crate::database::PostgresUrl;
 
 /// The beginning of the names of databases into which a backup is restored to check it.
 const SCRATCH: &str = "tidemark_check_";
@@ -22,7 +23,7 @@ const SCRATCH: &str = "tidemark_check_";
 const DROP_TRIES: u32 = 20;
 
 /// Copies a database as it is at one moment, and says what it held then.
-pub(super) async fn write(config: &tokio_postgres::Config, part: &Path) -> anyhow::Result<Manifest> {
+pub(super) async fn write(config: &PostgresUrl, part: &Path) -> anyhow::Result<Manifest> {
     let mut client = connect(config).await?;
     let pg_dump = find("pg_dump", server_major(&client).await?)?;
     make_part(part)?;
@@ -49,7 +50,7 @@ pub(super) async fn write(config: &tokio_postgres::Config, part: &Path) -> anyho
 
 /// Checks a dump: restored into a database of its own where the role may make one, else read to its end.
 pub(super) async fn check(
-    config: &tokio_postgres::Config,
+    config: &PostgresUrl,
     file: &Path,
     manifest: &Manifest,
     restored: bool,
@@ -105,7 +106,7 @@ async fn drop_stale(client: &Client) {
 /// Restores into a database of its own, which goes whatever comes of it.
 async fn restored_equals(
     client: &Client,
-    config: &tokio_postgres::Config,
+    config: &PostgresUrl,
     file: &Path,
     manifest: &Manifest,
     exact: bool,
@@ -117,8 +118,7 @@ async fn restored_equals(
             pg_encoding_to_char(encoding), datcollate, datctype) FROM pg_catalog.pg_database WHERE datname = current_database()";
     let create: String = client.query_one(sql, &[&name]).await.map_err(doing)?.get(0);
     client.batch_execute(&create).await.map_err(doing)?;
-    let mut scratch = config.clone();
-    scratch.dbname(&name);
+    let scratch = config.with_database(&name);
     let compared = async {
         if exact {
             restore_exactly(&scratch, file).await?;

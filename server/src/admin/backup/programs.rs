@@ -9,7 +9,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use tokio_postgres::config::Host;
+use tokio_postgres::config::{Host, TargetSessionAttrs};
+
+use crate::database::PostgresUrl;
+use crate::database::encryption::Roots;
 
 /// A program is looked at so often, until it has ended.
 const POLL: Duration = Duration::from_millis(20);
@@ -70,24 +73,94 @@ fn major(program: &Path) -> Option<u32> {
     version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// A program that is told by its environment which database to use.
-pub(super) fn command(program: &Path, config: &tokio_postgres::Config) -> Command {
+/// What is set for other programs must not lead this one elsewhere, nor protect its way less.
+const FOREIGN: [&str; 24] = [
+    "PGSERVICE",
+    "PGHOSTADDR",
+    "PGOPTIONS",
+    "PGCLIENTENCODING",
+    "PGTZ",
+    "PGDATESTYLE",
+    "PGSSLMODE",
+    "PGREQUIRESSL",
+    "PGSSLNEGOTIATION",
+    "PGSSLCOMPRESSION",
+    "PGSSLCERT",
+    "PGSSLKEY",
+    "PGSSLCERTMODE",
+    "PGSSLROOTCERT",
+    "PGSSLCRL",
+    "PGSSLCRLDIR",
+    "PGSSLSNI",
+    "PGSSLMINPROTOCOLVERSION",
+    "PGSSLMAXPROTOCOLVERSION",
+    "PGREQUIREPEER",
+    "PGREQUIREAUTH",
+    "PGCHANNELBINDING",
+    "PGTARGETSESSIONATTRS",
+    "PGLOADBALANCEHOSTS",
+];
+
+/// The way to the server, protected as that of the server's own connections: all the hosts, in their order.
+fn way(command: &mut Command, url: &PostgresUrl) {
+    let targets = url.targets();
+    let mut hosts = OsString::new();
+    for (at, target) in targets.iter().enumerate() {
+        if at > 0 {
+            hosts.push(",");
+        }
+        match &target.host {
+            Host::Tcp(name) => hosts.push(name),
+            #[cfg(unix)]
+            Host::Unix(path) => hosts.push(path),
+        }
+    }
+    command.env("PGHOST", hosts);
+    if targets.iter().any(|target| target.addr.is_some()) {
+        let addrs: Vec<String> =
+            targets.iter().map(|target| target.addr.map_or_else(String::new, |addr| addr.to_string())).collect();
+        command.env("PGHOSTADDR", addrs.join(","));
+    }
+    let ports: Vec<String> = targets.iter().map(|target| target.port.to_string()).collect();
+    command.env("PGPORT", ports.join(","));
+    command.env(
+        "PGTARGETSESSIONATTRS",
+        match url.attributes() {
+            TargetSessionAttrs::ReadWrite => "read-write",
+            TargetSessionAttrs::ReadOnly => "read-only",
+            _ => "any",
+        },
+    );
+    let encryption = &url.encryption;
+    command.env("PGSSLMODE", encryption.mode.name());
+    match &encryption.roots {
+        Roots::Nobody => {}
+        Roots::File(file) => drop(command.env("PGSSLROOTCERT", file)),
+        // Programs before 16 do not know `system`, and all know a file.
+        Roots::System => {
+            let file = openssl_probe::probe().cert_file.unwrap_or_else(|| "system".into());
+            command.env("PGSSLROOTCERT", file);
+        }
+    }
+    if let Some(client) = &encryption.client {
+        command.env("PGSSLCERT", &client.cert).env("PGSSLKEY", &client.key);
+    }
+    if encryption.direct {
+        command.env("PGSSLNEGOTIATION", "direct");
+    }
+}
+
+/// A program that is told by its environment which database to use, and how to protect the way to it.
+pub(super) fn command(program: &Path, config: &PostgresUrl) -> Command {
     let mut command = Command::new(program);
-    // What is set for other programs must not lead this one elsewhere.
-    for name in ["PGSERVICE", "PGHOSTADDR", "PGOPTIONS", "PGCLIENTENCODING", "PGTZ", "PGDATESTYLE"] {
+    for name in FOREIGN {
         command.env_remove(name);
     }
-    let host = config.get_hosts().first().map(|host| match host {
-        Host::Tcp(name) => OsString::from(name),
-        #[cfg(unix)]
-        Host::Unix(path) => path.clone().into_os_string(),
-    });
-    command.env("PGHOST", host.unwrap_or_else(|| "localhost".into()));
-    command.env("PGPORT", config.get_ports().first().copied().unwrap_or(5432).to_string());
+    way(&mut command, config);
     if let Some(user) = config.get_user() {
         command.env("PGUSER", user);
     }
-    if let Some(name) = config.get_dbname().or_else(|| config.get_user()) {
+    if let Some(name) = config.database() {
         command.env("PGDATABASE", name);
     }
     if let Some(password) = config.get_password() {
@@ -150,5 +223,37 @@ impl Drop for Running {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_go_the_same_way_with_the_same_protection_and_no_password_on_the_command_line() {
+        let url = "postgresql://u:s3cr3t@a:1,b:2/d?sslmode=verify-full&sslrootcert=ca.pem&sslcert=c.crt&sslkey=c.key";
+        let command = command(Path::new("pg_dump"), &url.parse().unwrap());
+        let set = |name: &str| {
+            let value = command.get_envs().find(|(there, _)| *there == name).and_then(|(_, value)| value);
+            value.map(|value| value.to_string_lossy().into_owned()).unwrap_or_default()
+        };
+        for (name, value) in [
+            ("PGHOST", "a,b"),
+            ("PGPORT", "1,2"),
+            ("PGTARGETSESSIONATTRS", "read-write"),
+            ("PGSSLMODE", "verify-full"),
+            ("PGSSLROOTCERT", "ca.pem"),
+            ("PGSSLCERT", "c.crt"),
+            ("PGSSLKEY", "c.key"),
+            ("PGPASSWORD", "s3cr3t"),
+            ("PGDATABASE", "d"),
+        ] {
+            assert_eq!(set(name), value, "{name}");
+        }
+        assert_eq!(command.get_args().count(), 0);
+        let plain = super::command(Path::new("pg_dump"), &"postgresql://u@localhost/d".parse().unwrap());
+        // Another program's variables are taken away, not passed on.
+        assert!(plain.get_envs().any(|(name, value)| name == "PGSSLROOTCERT" && value.is_none()));
     }
 }

@@ -16,6 +16,7 @@ use super::manifest::Restored;
 use super::programs::Running;
 use crate::admin::timescale::{self, how_to_get};
 use crate::admin::{TableName, connect, failed};
+use crate::database::PostgresUrl;
 
 /// The version of PostgreSQL, 15 for 15.3.
 pub(super) async fn server_major(client: &Client) -> anyhow::Result<u32> {
@@ -31,7 +32,7 @@ pub(super) async fn is_empty(client: &Client) -> anyhow::Result<bool> {
 }
 
 /// Puts a dump back. With `replace`, the schemas it holds take the place of those that are there.
-pub(super) async fn restore(config: &tokio_postgres::Config, file: &Path, replace: bool) -> anyhow::Result<Restored> {
+pub(super) async fn restore(config: &PostgresUrl, file: &Path, replace: bool) -> anyhow::Result<Restored> {
     let mut client = connect(config).await?;
     let archive = Archive::open(file, server_major(&client).await?).await?;
     let schemas: BTreeSet<&str> = archive
@@ -106,7 +107,7 @@ pub(super) async fn restore(config: &tokio_postgres::Config, file: &Path, replac
 
 /// Puts a dump back into an empty database by TimescaleDB's own steps: the extension's catalog as it was, compressed
 /// chunks and continuous aggregates with it.
-pub(super) async fn restore_exactly(config: &tokio_postgres::Config, file: &Path) -> anyhow::Result<Restored> {
+pub(super) async fn restore_exactly(config: &PostgresUrl, file: &Path) -> anyhow::Result<Restored> {
     let mut client = connect(config).await?;
     let archive = Archive::open(file, server_major(&client).await?).await?;
     let said = ensure_timescale(&mut client).await?;

@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use tidemark_core::amount::{bytes, count, count_is};
 use tidemark_core::rotation::{FAILED, LOOK_MS, Series, hours_ms, retry_ms};
 
-use super::{Made, check, extension, part_of, publish, write};
+use super::{Made, check, extension, part_of, publish, record, write};
 use crate::admin::subject;
 use crate::clock::{Clock as _, SystemClock};
 use crate::database::DatabaseUrl;
@@ -42,6 +42,15 @@ pub fn make_folder(folder: &Path) -> anyhow::Result<()> {
 fn names(folder: &Path) -> anyhow::Result<Vec<String>> {
     let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read the folder {}", folder.display()))?;
     Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+}
+
+/// The newest backup of a series in a folder: when it was made, milliseconds since 1970 UTC, and its size in bytes. What
+/// claims to be of the future, by a clock that was wrong, is none.
+#[must_use]
+pub fn newest(series: &Series, folder: &Path, now_ms: i64) -> Option<(i64, u64)> {
+    let made = names(folder).ok()?.into_iter().filter_map(|name| Some((series.time_of_ms(&name)?, name)));
+    let (at_ms, name) = made.filter(|(at_ms, _)| *at_ms <= now_ms).max()?;
+    Some((at_ms, std::fs::metadata(folder.join(name)).map_or(0, |file| file.len())))
 }
 
 impl Schedule {
@@ -91,8 +100,9 @@ impl Schedule {
         Ok(Made { path: to, bytes, rows: manifest.rows(), checked })
     }
 
-    /// Makes backups for ever, the first one when it is due. What goes wrong is logged, and tried again.
-    pub async fn run(&self) {
+    /// Makes backups for ever, the first one when it is due. What goes wrong is logged, and tried again; `told` hears
+    /// whether each was made and passed its check.
+    pub async fn run(&self, told: &(dyn Fn(bool) + Sync)) {
         let series = series(&self.database);
         let mut not_before_ms = i64::MIN;
         loop {
@@ -106,8 +116,13 @@ impl Schedule {
                 tokio::time::sleep(Duration::from_millis(wait_ms.min(LOOK_MS).unsigned_abs())).await;
                 continue;
             }
-            match self.make().await {
-                Ok(made) => tracing::info!("{}", made.shown()),
+            let made = self.make().await;
+            told(made.is_ok());
+            match made {
+                Ok(made) => {
+                    record(&self.database, &made).await;
+                    tracing::info!("{}", made.shown());
+                }
                 Err(error) => {
                     tracing::error!("backup of {}: {error:#}", self.database);
                     not_before_ms = SystemClock.now_ms().saturating_add(retry_ms(self.every_ms()));

@@ -15,7 +15,7 @@ use tidemark_core::schema::{Schema, shrinkage};
 
 pub use self::point::Point;
 use self::point::{ROUND_TRIPS, bad, good, matches, median};
-use super::{connect, open_file};
+use super::{connect_and_tell, open_file};
 use crate::database::DatabaseUrl;
 use crate::stores::sqlite::{SqliteUpstream, damage};
 
@@ -28,8 +28,8 @@ pub async fn check(database: &DatabaseUrl, wanted: Option<Schema>) -> Vec<Point>
             let look = move || of_file(&path, wanted);
             tokio::task::spawn_blocking(look).await.unwrap_or_else(|error| vec![bad("connection", error.to_string())])
         }
-        DatabaseUrl::Postgres(config) => match connect(config).await {
-            Ok(mut client) => postgres::look(&mut client, database, wanted).await,
+        DatabaseUrl::Postgres(config) => match connect_and_tell(config).await {
+            Ok((mut client, leg)) => postgres::look(&mut client, &leg, database, wanted).await,
             Err(error) => vec![bad("connection", format!("{error:#}"))],
         },
     }

@@ -7,7 +7,7 @@ use tidemark_migrations::postgres::{Timescale, newest_schema, timescale};
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
-use super::point::{Point, ROUND_TRIPS, bad, good, matches, median};
+use super::point::{Point, ROUND_TRIPS, bad, good, matches, median, warns};
 use super::rights::Rights;
 use super::settings;
 
@@ -15,13 +15,19 @@ use crate::admin::optimize;
 use crate::admin::timescale::{extension, how_to_get};
 use crate::config::{DatabaseUrl, ServerConfig};
 use crate::server::open_upstream;
+use crate::stores::postgres::Leg;
 
 /// Looks at everything a server needs.
-pub(super) async fn look(client: &mut Client, database: &DatabaseUrl, wanted: Option<Schema>) -> Vec<Point> {
+pub(super) async fn look(client: &mut Client, leg: &Leg, database: &DatabaseUrl, wanted: Option<Schema>) -> Vec<Point> {
     let mut points = Vec::new();
     points.push(match one::<String>(client, "SHOW server_version", &[]).await {
         Ok(version) => good("connection", format!("PostgreSQL {version}, {database}")),
         Err(error) => return vec![bad("connection", error)],
+    });
+    points.push(if leg.is_in_the_clear() {
+        warns("encryption", format!("{leg}; whoever is on the way reads and changes what passes: set ssl = on there"))
+    } else {
+        good("encryption", leg.to_string())
     });
     let mut times = Vec::new();
     for _ in 0..ROUND_TRIPS {

@@ -57,19 +57,25 @@ impl Site {
         if name.is_empty() || name.ends_with('/') {
             name.push_str(INDEX);
         }
-        let Some(file) = self.files.get(&name) else {
+        let Some(mut reply) = self.served(&name, headers, POLICY) else {
             return Err(missing(format!("the field notebook has no such file; it begins at {MOUNT}")));
         };
+        if self.files.get(&name).is_some_and(|file| file.media_type == JAVASCRIPT) {
+            reply.headers_mut().insert(SERVICE_WORKER_ALLOWED, HeaderValue::from_static(ABOVE));
+        }
+        Ok(reply)
+    }
+
+    /// Answers with the file of a name below the mount, under a content security policy; `None` when there is none.
+    pub(in super::super) fn served(&self, name: &str, headers: &HeaderMap, policy: &'static str) -> Option<Reply> {
+        let file = self.files.get(name)?;
         let (coded, coding) = negotiate::choose(file, headers);
         let had = negotiate::has(headers, &coded.etag);
         let mut reply = Response::new(Full::new(if had { Bytes::new() } else { coded.bytes.clone() }));
         let answer = reply.headers_mut();
         answer.insert(ETAG, coded.etag.clone());
         answer.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
-        answer.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-        if file.media_type == JAVASCRIPT {
-            answer.insert(SERVICE_WORKER_ALLOWED, HeaderValue::from_static(ABOVE));
-        }
+        answer.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
         if !had {
             answer.insert(CONTENT_TYPE, HeaderValue::from_static(file.media_type));
             if let Some(coding) = coding {
@@ -79,11 +85,12 @@ impl Site {
         if had {
             *reply.status_mut() = StatusCode::NOT_MODIFIED;
         }
-        Ok(guarded(reply))
+        Some(guarded(reply))
     }
 }
 
-fn redirect(to: &str) -> Reply {
+/// Leads to another address.
+pub(in super::super) fn redirect(to: &str) -> Reply {
     let mut reply = Response::new(Full::default());
     *reply.status_mut() = StatusCode::TEMPORARY_REDIRECT;
     if let Ok(to) = HeaderValue::from_str(to) {

@@ -46,7 +46,7 @@ impl Coded {
 
 impl Site {
     /// `FILE.br` and `FILE.gz` beside a `FILE` are what it is compressed, not files of their own.
-    pub(super) fn of(mut files: BTreeMap<String, Bytes>) -> Self {
+    pub(in super::super) fn of(mut files: BTreeMap<String, Bytes>) -> Self {
         let names: Vec<String> = files.keys().cloned().collect();
         let mut site = Self::default();
         for name in names {

@@ -9,5 +9,5 @@ mod files;
 mod folder;
 mod negotiate;
 
-pub(super) use self::answer::owns;
+pub(super) use self::answer::{owns, redirect};
 pub use self::files::{MOUNT, Site};

@@ -10,9 +10,10 @@ use std::time::Duration;
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
-use super::connect::{CONNECT_TIMEOUT, failed, message_of};
+use super::connect::{CONNECT_TIMEOUT, ConnectError, Credentials, Established, Tls, establish, message_of};
+use crate::database::PostgresUrl;
 use crate::upstream::error::{StoreError, Unavailability};
 
 /// How long a request to end a statement may take.
@@ -75,9 +76,10 @@ impl Pulse {
 }
 
 /// A connection.
-#[derive(Debug)]
 pub(super) struct Connection {
     pub(super) client: Client,
+    /// A request to end a statement goes the same way, as well protected.
+    tls: Tls,
     pub(super) pulse: Arc<Pulse>,
     pub(super) epoch: u64,
     /// Carries what is sent and received.
@@ -92,7 +94,14 @@ impl Drop for Connection {
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             let token = self.client.cancel_token();
-            runtime.spawn(async move { tokio::time::timeout(CANCEL_TIMEOUT, token.cancel_query(NoTls)).await });
+            let tls = self.tls.clone();
+            runtime.spawn(async move {
+                match tokio::time::timeout(CANCEL_TIMEOUT, token.cancel_query(tls)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::debug!("a statement was not cancelled: {}", message_of(&error)),
+                    Err(_) => tracing::debug!("a statement was not cancelled within {CANCEL_TIMEOUT:?}"),
+                }
+            });
         }
     }
 }
@@ -102,17 +111,18 @@ impl Drop for Connection {
 /// A database that takes no writes any more, or went away, may be another one tomorrow under the same address. So each
 /// connection belongs to an epoch, which ends with the first such failure of one of its connections: none of them is
 /// used again.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Connector {
-    config: tokio_postgres::Config,
+    url: PostgresUrl,
+    credentials: Credentials,
     epoch: Arc<AtomicU64>,
     /// The last failure that says something of the whole database.
     last: Arc<Mutex<Option<(Instant, StoreError)>>>,
 }
 
 impl Connector {
-    pub(super) fn new(config: tokio_postgres::Config) -> Self {
-        Self { config, epoch: Arc::default(), last: Arc::default() }
+    pub(super) fn new(url: PostgresUrl) -> Self {
+        Self { url, credentials: Credentials::default(), epoch: Arc::default(), last: Arc::default() }
     }
 
     fn note(&self, error: &StoreError) {
@@ -139,14 +149,11 @@ impl Connector {
     }
 
     async fn connected(&self, epoch: u64) -> Result<Connection, StoreError> {
-        let connecting = tokio::time::timeout(CONNECT_TIMEOUT, self.config.connect(NoTls)).await;
-        let connected = connecting.map_err(|_| {
+        let connecting = tokio::time::timeout(CONNECT_TIMEOUT, establish(&self.url, &self.credentials)).await;
+        let established = connecting.map_err(|_| {
             StoreError::unavailable(Unavailability::Away, format!("no connection within {CONNECT_TIMEOUT:?}"))
         })?;
-        let (client, connection) = connected.map_err(|error| match failed(error) {
-            StoreError::Refused { message, .. } => StoreError::unavailable(Unavailability::Away, message),
-            error => error,
-        })?;
+        let Established { client, connection, tls, .. } = established.map_err(ConnectError::into_store_error)?;
         let pulse = Arc::new(Pulse::new());
         let beating = Arc::clone(&pulse);
         let carrying = tokio::spawn(async move {
@@ -160,7 +167,7 @@ impl Connector {
                 tracing::debug!("a connection to PostgreSQL ended: {}", message_of(&error));
             }
         });
-        Ok(Connection { client, pulse, epoch, carrying })
+        Ok(Connection { client, tls, pulse, epoch, carrying })
     }
 }
 
@@ -213,7 +220,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_epoch_ends_once_for_all_who_fail_together_and_not_by_what_says_nothing_of_the_server() {
-        let connector = Connector::new(tokio_postgres::Config::new());
+        let connector = Connector::new("postgresql://u@localhost/d".parse().unwrap());
         let now = || connector.epoch.load(Ordering::Relaxed);
         for why in [Unavailability::Locked, Unavailability::Full, Unavailability::Busy] {
             connector.failed(0, &StoreError::unavailable(why, ""));

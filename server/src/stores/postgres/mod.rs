@@ -2,7 +2,7 @@
 //!
 //! | file | what lives there |
 //! |---|---|
-//! | `connect`, `connection` | one connection, and what the driver's errors mean; whether one is alive |
+//! | `connect`, `connection` | the way to a server, protected as the URL says; whether a connection is alive |
 //! | `pool` | many, who may have how many, and a transaction on one |
 //! | `transaction` | a transaction: rows of the schema's tables, asked about in `facts` and written in `write` |
 //! | `sql` | the ledger's statements |
@@ -12,6 +12,7 @@
 //! | `surveyed`, `exported` | a station's rows, and all rows, streamed |
 //! | `reports`, `touched` | what reports are made from, and the notes of which days were written |
 //! | `probe` | whether a write would succeed |
+//! | `size` | how large it is |
 //! | `inspect` | what of the schema a database has not |
 
 mod connect;
@@ -22,10 +23,12 @@ mod facts;
 mod inspect;
 mod isolate;
 mod pool;
+mod pooled;
 mod probe;
 mod ranges;
 pub mod reports;
 mod rules;
+mod size;
 mod sql;
 mod surveyed;
 mod touched;
@@ -36,12 +39,13 @@ mod write;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use prometheus::core::Collector;
 use tidemark_core::decision::Cursor;
 use tidemark_core::ids::StationNumber;
 
-pub use self::connect::connect;
 use self::connect::failed;
 pub(crate) use self::connect::message_of;
+pub use self::connect::{Leg, Protection, connect, connect_and_tell};
 pub use self::pool::PostgresUpstream;
 pub(crate) use self::pool::work_max;
 use self::pool::{LOOKUP_SILENCE, Purpose};
@@ -51,6 +55,7 @@ use crate::ledger::Ledger;
 use crate::survey::Survey;
 use crate::upstream::error::StoreError;
 use crate::upstream::reports::ReportStore;
+use crate::upstream::size::DatabaseFacts;
 use crate::upstream::{Upstream, Work};
 
 /// How often a transaction that met another one is repeated.
@@ -117,6 +122,14 @@ impl Upstream for PostgresUpstream {
 
     async fn export(&self, export: Export) -> Result<Export, StoreError> {
         self.read_all(export).await
+    }
+
+    async fn database(&self) -> Result<DatabaseFacts, StoreError> {
+        self.size().await
+    }
+
+    fn collectors(&self) -> Vec<Box<dyn Collector>> {
+        vec![Box::new(self.pooled.clone())]
     }
 
     fn reports(&self) -> Option<&dyn ReportStore> {

@@ -10,13 +10,16 @@ use deadpool::Runtime;
 use deadpool::managed::{Object, Pool, PoolError, TimeoutType, Timeouts, WeakPool};
 use tidemark_core::schema::Schema;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
 use tokio_postgres::Client;
 
-use super::connect::{CONNECT_TIMEOUT, connect, failed, with_defaults};
+use super::connect::{CONNECT_TIMEOUT, connect_and_tell, failed};
 use super::connection::{Connection, Connector, Pulse};
+use super::pooled::Pooled;
 use super::transaction::PostgresTransaction;
 use super::{inspect, touched};
 use crate::bounds::STATEMENT_TIMEOUT;
+use crate::database::PostgresUrl;
 use crate::stores::last_write::LastWrite;
 use crate::survey::SURVEY_TIME;
 use crate::upstream::Work;
@@ -51,6 +54,7 @@ pub struct PostgresUpstream {
     /// The one connection that tells whether a write would succeed.
     probing: Pool<Connector>,
     shares: Arc<Shares>,
+    pub(super) pooled: Pooled,
     pub(super) last_write: Arc<LastWrite>,
     pub(super) description: String,
     pub(super) has_reports: bool,
@@ -73,6 +77,18 @@ pub(super) enum Purpose {
     Report,
     /// Whether a write would succeed.
     Probe,
+}
+
+impl Purpose {
+    /// Its name in the metrics.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Work => "work",
+            Self::Lookup => "lookup",
+            Self::Report => "report",
+            Self::Probe => "probe",
+        }
+    }
 }
 
 /// Who may have how many connections at once.
@@ -157,26 +173,21 @@ impl PostgresUpstream {
     ///
     /// # Errors
     /// When the server does not answer or refuses, or the database does not match; lists the differences.
-    pub async fn open(config: &tokio_postgres::Config, schema: Arc<Schema>, pool_max: usize) -> anyhow::Result<Self> {
-        let shown = crate::database::DatabaseUrl::Postgres(Box::new(config.clone()));
-        let mut client = connect(config).await?;
+    pub async fn open(url: &PostgresUrl, schema: Arc<Schema>, pool_max: usize) -> anyhow::Result<Self> {
+        let (mut client, leg) = connect_and_tell(url).await?;
         let differences = inspect::differences(&mut client, &schema).await?;
         if !differences.is_empty() {
             anyhow::bail!(
-                "the database {shown} does not match schema {} version {}:\n  {}\nrun `tidemark-server migrate up` with the same --database and --schema (`migrate plan` shows the SQL)",
+                "the database {url} does not match schema {} version {}:\n  {}\nrun `tidemark-server migrate up` with the same --database and --schema (`migrate plan` shows the SQL)",
                 schema.name(),
                 schema.version(),
                 differences.join("\n  ")
             );
         }
-        let description = inspect::describe(&client, &schema).await?;
+        let description = format!("{}; {leg}", inspect::describe(&client, &schema).await?);
         let has_reports = touched::has_reports(&client).await?;
         drop(client);
-        let mut config = with_defaults(config);
-        if config.get_application_name().is_none() {
-            config.application_name("tidemark-server");
-        }
-        let connector = Connector::new(config);
+        let connector = Connector::new(url.clone());
         let all = pool(&connector, pool_max.saturating_sub(1).max(1), CONNECT_TIMEOUT)?;
         let probing = pool(&connector, 1, BEGIN_SILENCE)?;
         tokio::spawn(shrink(all.weak()));
@@ -185,6 +196,7 @@ impl PostgresUpstream {
         let upstream = Self {
             schema,
             connector,
+            pooled: Pooled::new(all.clone()),
             pool: all,
             probing,
             shares,
@@ -212,6 +224,13 @@ impl PostgresUpstream {
 
     /// A connection, once there is one.
     pub(super) async fn lend(&self, purpose: Purpose) -> Result<Lent<'_>, StoreError> {
+        let asked_at = Instant::now();
+        let lent = self.lend_in_turn(purpose).await;
+        self.pooled.waited(purpose.name(), asked_at.elapsed());
+        lent
+    }
+
+    async fn lend_in_turn(&self, purpose: Purpose) -> Result<Lent<'_>, StoreError> {
         let (turns, pool) = match purpose {
             Purpose::Work => (Some(&self.shares.work), &self.pool),
             Purpose::Report => (Some(&self.shares.reports), &self.pool),

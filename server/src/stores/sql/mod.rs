@@ -5,7 +5,9 @@
 
 mod cursors;
 pub mod dialect;
+mod fleet;
 mod lineage;
+mod operators;
 mod readers;
 mod rejects;
 mod schemas;

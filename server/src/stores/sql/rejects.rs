@@ -24,13 +24,15 @@ const BYTES_PER_STATEMENT: usize = 4 << 20;
 const COLUMNS: &str =
     "station, seq, at, received_at, tbl, op, code, message, image, origin, state, resolved_at, key, parent";
 
-/// The condition of a [`RejectFilter`] on `tidemark.rejects AS r`: ?1 … ?6.
+/// The condition of a [`RejectFilter`] on `tidemark.rejects AS r`: ?1 … ?6, ?8 and ?9.
 const FILTER: &str = "(?1 IS NULL OR r.station = ?1) AND (?2 IS NULL OR r.seq {in 2})
     AND (?3 IS NULL OR EXISTS (
         SELECT 1 FROM tidemark.rejects AS p
         JOIN tidemark.rejects AS s ON s.station = p.station AND s.tbl = p.tbl AND s.key = p.key
         WHERE p.station = r.station AND p.seq = r.parent AND s.seq {in 3}))
-    AND (?4 IS NULL OR r.tbl = ?4) AND (?5 IS NULL OR r.code = ?5) AND (?6 IS NULL OR r.state = ?6)";
+    AND (?4 IS NULL OR r.tbl = ?4) AND (?5 IS NULL OR r.code = ?5) AND (?6 IS NULL OR r.state = ?6)
+    AND (?8 IS NULL OR (r.received_at, r.station, r.seq) < (
+        SELECT b.received_at, b.station, b.seq FROM tidemark.rejects AS b WHERE b.station = ?8 AND b.seq = ?9))";
 
 const STORE: Each = Each {
     sql: "INSERT INTO tidemark.rejects (station, seq, at, received_at, tbl, op, code, message, image, origin, state,
@@ -150,6 +152,8 @@ async fn select(
         filter.code.clone(),
         filter.state.map(RejectState::as_str),
         filter.limit.map_or(i64::MAX, i64::from),
+        filter.before.map(|(station, _)| station),
+        filter.before.map(|(_, seq)| seq),
     ];
     sql.query(&text, params).await
 }
@@ -207,13 +211,26 @@ impl<T: Sql> RejectLedger for T {
 
     async fn list_rejects(&mut self, filter: &RejectFilter) -> Result<Vec<Reject>, StoreError> {
         let order = "received_at DESC, station DESC, seq DESC";
-        let rows = select(self, COLUMNS, order, filter).await?;
+        let imageless;
+        let columns = if filter.without_images {
+            imageless = COLUMNS.replace(", image,", ", CAST(NULL AS text),");
+            imageless.as_str()
+        } else {
+            COLUMNS
+        };
+        let rows = select(self, columns, order, filter).await?;
         rows.into_iter().filter_map(|row| reject_of(row).transpose()).collect()
     }
 
     async fn reject_heads(&mut self, filter: &RejectFilter) -> Result<Vec<RejectHead>, StoreError> {
         let heads = select(self, "station, seq, state, {bytes image}", "station, seq", filter).await?;
         heads.into_iter().filter_map(|row| head_of(row).transpose()).collect()
+    }
+
+    async fn open_by_code(&mut self) -> Result<Vec<(String, u64)>, StoreError> {
+        let sql = "SELECT code, count(*) FROM tidemark.rejects WHERE state = 'open' GROUP BY code ORDER BY code";
+        let rows = self.query(sql, Vec::new()).await?;
+        rows.into_iter().map(|mut row| Ok((row.column()?, row.column()?))).collect()
     }
 
     async fn has_open_rejects(&mut self, lineage: &Lineage) -> Result<bool, StoreError> {

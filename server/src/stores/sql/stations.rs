@@ -35,7 +35,7 @@ impl<T: Sql> StationLedger for T {
     async fn stations(&mut self) -> Result<Vec<StationSummary>, StoreError> {
         let sql = format!(
             "SELECT {COLUMNS}, c.seq, c.updated_at,
-                 (SELECT count(*) FROM tidemark.rejects AS r WHERE r.station = s.number AND r.state = 'open')
+                 (SELECT count(*) FROM tidemark.rejects AS r WHERE r.station = s.number AND r.state = 'open'), c.clock_offset_ms
              FROM {STATIONS} LEFT JOIN tidemark.cursor AS c ON c.station = s.number ORDER BY s.name"
         );
         let summary = |mut row: Record| {
@@ -44,6 +44,7 @@ impl<T: Sql> StationLedger for T {
                 tidemark: row.column::<Option<u64>>()?.unwrap_or(0),
                 updated_at_ms: row.column::<Option<Ms>>()?.map(|at| at.0),
                 rejects: row.column()?,
+                clock_offset_ms: row.column()?,
             })
         };
         self.query(&sql, Vec::new()).await?.into_iter().map(summary).collect()
@@ -112,5 +113,10 @@ impl<T: Sql> StationLedger for T {
     async fn revoke(&mut self, name: &str, now_ms: i64) -> Result<bool, StoreError> {
         let sql = "UPDATE tidemark.station SET revoked_at = coalesce(revoked_at, ?2) WHERE name = ?1";
         Ok(self.execute(sql, params![name, Param::ms(now_ms)]).await? == 1)
+    }
+
+    async fn rename(&mut self, name: &str, to: &str) -> Result<bool, StoreError> {
+        let sql = "UPDATE tidemark.station SET name = ?2 WHERE name = ?1";
+        Ok(self.execute(sql, params![name, to]).await? == 1)
     }
 }

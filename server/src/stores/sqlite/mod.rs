@@ -9,6 +9,7 @@
 //! | `values` | typed values as SQLite holds them |
 //! | `surveyed`, `exported` | a station's rows, and all rows |
 //! | `reports` | what reports are made from |
+//! | `size` | how large it is |
 //! | `inspect` | what of the schema a file has not |
 
 pub(crate) mod damage;
@@ -16,6 +17,7 @@ mod exported;
 mod file;
 mod inspect;
 mod reports;
+mod size;
 mod sql;
 mod surveyed;
 mod transaction;
@@ -38,6 +40,7 @@ use crate::ledger::Ledger;
 use crate::survey::Survey;
 use crate::upstream::error::StoreError;
 use crate::upstream::reports::ReportStore;
+use crate::upstream::size::DatabaseFacts;
 use crate::upstream::{Upstream, Work};
 
 #[async_trait]
@@ -91,6 +94,10 @@ impl Upstream for SqliteUpstream {
             ),
             Err(error) => tracing::warn!("the write-ahead log cannot be put into the database file: {error}"),
         }
+    }
+
+    async fn database(&self) -> Result<DatabaseFacts, StoreError> {
+        self.size().await
     }
 
     fn reports(&self) -> Option<&dyn ReportStore> {

@@ -1,6 +1,6 @@
 //! The status of a station: its state, and the counts and times that `tidemark status` shows.
 
-use rusqlite::OptionalExtension as _;
+use rusqlite::{Connection, OptionalExtension as _};
 use tidemark_core::protocol::Remedy;
 use tidemark_core::sqlite::quote;
 
@@ -69,6 +69,12 @@ pub struct Status {
     pub forked: Option<Halt>,
 }
 
+/// When the first change of the log was captured.
+fn oldest(db: &Connection) -> rusqlite::Result<Option<i64>> {
+    let sql = "SELECT at FROM tidemark_log ORDER BY seq LIMIT 1";
+    db.query_row(sql, [], |row| Ok(at_ms(row.get_ref(0)?))).optional()
+}
+
 impl Store {
     /// Reads the station's state.
     ///
@@ -81,10 +87,7 @@ impl Store {
         let meta = meta::read(&tx, file)?;
         let last_seq = last_seq(&tx).map_err(sql)?;
         let tidemark = meta.tidemark.seq;
-        let oldest = tx
-            .query_row("SELECT at FROM tidemark_log ORDER BY seq LIMIT 1", [], |row| Ok(at_ms(row.get_ref(0)?)))
-            .optional()
-            .map_err(sql)?;
+        let oldest = oldest(&tx).map_err(sql)?;
         let pending = last_seq.saturating_sub(tidemark);
         let state = if meta.forked.is_some() {
             State::Forked
@@ -110,6 +113,19 @@ impl Store {
             last_error_ms: meta.last_error_ms,
             forked: meta.forked,
         })
+    }
+
+    /// The number of changes that are not upstream, and when the oldest of them was captured, milliseconds since 1970 UTC
+    /// by the station's clock.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn backlog(&mut self) -> Result<(u64, Option<i64>)> {
+        let (tx, file, _) = self.read()?;
+        let sql = |error| crate::Error::sqlite(file, "read the station's backlog", error);
+        let tidemark = meta::read(&tx, file)?.tidemark.seq;
+        let pending = last_seq(&tx).map_err(sql)?.saturating_sub(tidemark);
+        Ok((pending, oldest(&tx).map_err(sql)?))
     }
 
     /// The number of rows that each table of the schema has, in file order.

@@ -23,7 +23,8 @@ use crate::store::Store;
 
 /// How soon a file that is locked or has no room is tried again.
 pub const BUSY_MS: i64 = 200;
-/// How often the engine is asked while nothing is committed: it asks the server now and then what became of rejects.
+/// How often the engine is asked while nothing is committed: it asks the server now and then what became of rejects,
+/// and tells it how the station fares.
 const IDLE_MS: i64 = 60_000;
 
 /// The next thing to do.
@@ -74,6 +75,8 @@ pub struct Daemon {
     phase: Phase,
     /// Of which commit of other programs the file was looked at last.
     seen: Option<i64>,
+    /// How often the engine is asked while nothing is committed, in milliseconds.
+    idle_ms: i64,
 }
 
 impl Daemon {
@@ -84,7 +87,8 @@ impl Daemon {
     pub fn start(config: Config, store: &Store) -> Result<Self> {
         let mut engine = Engine::new(config);
         engine.resume(store)?;
-        Ok(Self { engine, phase: Phase::Working, seen: None })
+        let contact_ms = config.contact_every_ms.map_or(IDLE_MS, |ms| ms.min(i64::MAX as u64) as i64);
+        Ok(Self { engine, phase: Phase::Working, seen: None, idle_ms: IDLE_MS.min(contact_ms) })
     }
 
     /// The next thing to do.
@@ -112,7 +116,7 @@ impl Daemon {
             store.take_repairs().iter().for_each(|repair| watch(News::Repaired(repair)));
         }
         if let (Phase::Idle(since_ms), false) = (&self.phase, changed) {
-            let until_ms = since_ms.saturating_add(IDLE_MS);
+            let until_ms = since_ms.saturating_add(self.idle_ms);
             if (*since_ms..until_ms).contains(&now_ms) {
                 return Ok(Step::Idle(until_ms));
             }
@@ -123,7 +127,7 @@ impl Daemon {
             Some(Action::WaitUntil(at_ms)) => Step::Wait(at_ms),
             Some(Action::Idle) => {
                 self.phase = Phase::Idle(now_ms);
-                Step::Idle(now_ms.saturating_add(IDLE_MS))
+                Step::Idle(now_ms.saturating_add(self.idle_ms))
             }
             Some(Action::Stopped(stop)) => match stop.rests_ms() {
                 None => Step::Ended(stop),
@@ -165,6 +169,11 @@ impl Daemon {
     /// due.
     pub fn look_ahead(&mut self, store: &mut Store, now_ms: i64) {
         drop(self.engine.look_ahead(store, now_ms));
+    }
+
+    /// Free room on the disk of the file, in bytes, to be said to the server; `None` where it is not known.
+    pub const fn note_free_disk(&mut self, free_disk_bytes: Option<u64>) {
+        self.engine.note_free_disk(free_disk_bytes);
     }
 
     /// Hint: the network is up. A wait after failures ends.

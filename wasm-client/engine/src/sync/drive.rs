@@ -101,6 +101,23 @@ pub fn drain(
     Ok(drained)
 }
 
+/// Tells the server how the station fares, for its operators. Whether it heard does not matter.
+///
+/// # Errors
+/// When the store fails.
+pub fn say_contact(
+    store: &mut Store,
+    engine: &mut Engine,
+    transport: &mut dyn Transport,
+    clock: &mut dyn Clock,
+) -> Result<()> {
+    if let Some(request) = engine.ask_contact(store, clock.now_ms())? {
+        let outcome = transport.send(&request);
+        hear(store, engine, clock.now_ms(), &request, outcome)?;
+    }
+    Ok(())
+}
+
 /// Sends, and does meanwhile what need not wait.
 fn send(
     store: &mut Store,

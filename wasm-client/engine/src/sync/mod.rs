@@ -27,16 +27,18 @@ pub mod rejoin;
 pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod stop;
+mod untrusted;
 mod url;
 
 pub use backoff::{Backoff, BackoffBounds};
-pub use drive::{Clock, Drained, Patience, Summary, Transport, agree, drain};
+pub use drive::{Clock, Drained, Patience, Summary, Transport, agree, drain, say_contact};
 pub use engine::{Config, Engine, Words};
 pub use pace::Pace;
 pub use refusal::{Refusal, RefusalKind};
 pub use reply::Foreign;
 pub use request::{Failure, FailureKind, Method, Reply, Request};
 pub use stop::{Excess, Stop, StopKind, Trouble, Unwell};
+pub use untrusted::Untrusted;
 pub use url::{ServerUrl, UrlError};
 
 /// The next thing to do.

@@ -5,7 +5,7 @@ use tidemark_core::frame;
 use tidemark_core::protocol::{FRAME_MEDIA_TYPE, path};
 use tidemark_core::schema::Fingerprint;
 
-use super::ServerUrl;
+use super::{ServerUrl, Untrusted};
 use crate::error::Secret;
 
 /// A request has this long, and for a frame the time it needs at [`SLOWEST_BYTES_PER_MS`] on top.
@@ -119,6 +119,8 @@ pub enum FailureKind {
     Unreached,
     /// The time was over: then less is sent at once.
     Timeout,
+    /// To no server that is trusted, or to one that does not trust the station: nothing was asked.
+    Untrusted(Untrusted),
     /// The connection broke, and nobody knows how far it came.
     Broken,
 }

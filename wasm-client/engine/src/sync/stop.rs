@@ -294,6 +294,8 @@ pub(crate) fn stop_of(problem: &Problem) -> Option<Stop> {
         | ProblemCode::JoinCodeUsed
         | ProblemCode::JoinCodeExpired
         | ProblemCode::StationsExhausted
+        | ProblemCode::Forbidden
+        | ProblemCode::Conflict
         | ProblemCode::CannotRejoin => {
             let (code, detail, remedy) = (problem.code, problem.detail.clone(), problem.remedy.clone());
             Some(Stop::Problem { code, detail, remedy })

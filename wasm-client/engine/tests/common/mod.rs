@@ -22,8 +22,8 @@ use tidemark_core::ids::StationNumber;
 use tidemark_core::joincode::JoinCode;
 use tidemark_core::limits::{ASKED_REJECTS_MAX, FrameLimits};
 use tidemark_core::protocol::{
-    JoinReply, JoinRequest, Problem, ProblemCode, PushReply, RejectFate, RejectedChange, RejectsReply, RejectsRequest,
-    SettledReject, StationReply,
+    ContactReply, ContactRequest, JoinReply, JoinRequest, Problem, ProblemCode, PushReply, RejectFate, RejectedChange,
+    RejectsReply, RejectsRequest, SettledReject, StationReply,
 };
 use tidemark_core::reject::RejectCode;
 use tidemark_core::schema::Schema;
@@ -86,6 +86,10 @@ pub struct FakeServer {
     pub asked: Vec<Vec<u64>>,
     /// What the station said of its own rejects.
     pub told: Vec<(u64, RejectFate)>,
+    /// What the station said of itself.
+    pub contacts: Vec<ContactRequest>,
+    /// An older server does not.
+    pub knows_contact: bool,
     pub requests: Vec<Request>,
     /// Changes of each batch that arrived.
     pub batches: Vec<u32>,
@@ -113,6 +117,8 @@ impl FakeServer {
             forgotten: Vec::new(),
             asked: Vec::new(),
             told: Vec::new(),
+            contacts: Vec::new(),
+            knows_contact: true,
             requests: Vec::new(),
             batches: Vec::new(),
             token: None,
@@ -151,6 +157,11 @@ impl FakeServer {
                 let forgotten = self.forgotten.iter().copied().filter(|seq| asked.open.contains(seq)).collect();
                 answer(200, &RejectsReply { settled: settled.collect(), forgotten })
             }
+            "contact" if self.knows_contact => {
+                self.contacts.push(serde_json::from_slice(&request.body).unwrap());
+                answer(200, &ContactReply { server_time_ms: 0 })
+            }
+            "contact" => problem(ProblemCode::NotFound),
             other => panic!("unknown endpoint {other}"),
         }
     }
@@ -239,7 +250,7 @@ pub struct World {
 }
 
 pub fn code() -> String {
-    JoinCode { url: "http://127.0.0.1:1".into(), secret: [9; 32] }.encode()
+    JoinCode { url: "http://127.0.0.1:1".into(), secret: [9; 32], pin: None }.encode()
 }
 
 impl World {

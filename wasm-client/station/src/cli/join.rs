@@ -9,7 +9,8 @@ use tidemark_client::sync::join::JoinError;
 
 use super::fatal::{EXIT_UNREACHABLE, Fatal};
 use super::show;
-use crate::station::{Station, StationError};
+use super::trust::TrustArgs;
+use crate::station::StationError;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -24,9 +25,9 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
+pub(super) fn run(db: &Path, args: &Args, trust: &TrustArgs) -> Result<(), Fatal> {
     let mode = private::mode_of(db);
-    let mut station = Station::from(super::file::open(db)?);
+    let mut station = trust.station(super::file::open(db)?)?;
     let before = station.store().meta()?;
     let joined = station.join(&args.code, args.server.as_deref()).map_err(|error| match error {
         StationError::Unreachable(_) | StationError::Join(JoinError::NotNow(_)) => Fatal {

@@ -26,11 +26,13 @@ mod service;
 mod show;
 mod status;
 mod test;
+mod trust;
 mod upgrade;
 mod vacuum;
 mod verify;
 pub(crate) mod words;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -45,6 +47,8 @@ struct Cli {
     /// The station's file.
     #[arg(long, global = true, env = "TIDEMARK_DB", default_value = "tidemark.db", value_name = "FILE")]
     db: PathBuf,
+    #[command(flatten)]
+    trust: trust::TrustArgs,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -76,7 +80,7 @@ enum Verb {
     /// Push everything that is in the log now. Exits 75 when the server cannot be reached.
     Push(JsonArgs),
     /// Push in the background until SIGTERM or SIGINT.
-    Run,
+    Run(run::Args),
     /// Run the station as a service of Windows: it starts with the machine, with nobody at a console.
     Service(service::Args),
     /// Say where the server answers now, when it has moved.
@@ -105,11 +109,19 @@ enum Verb {
     Man(manual::ManArgs),
 }
 
+/// What a service does: `tidemark run`, with the arguments that it was installed with.
+fn of_service(words: &[OsString]) -> Result<service::Work, String> {
+    let program = OsString::from("tidemark");
+    let cli = Cli::try_parse_from(std::iter::once(&program).chain(words)).map_err(|error| error.to_string())?;
+    let Verb::Run(args) = cli.verb else { return Err("a service does `tidemark run`, and nothing else".to_owned()) };
+    Ok(Box::new(move |end, out| run::watch(&cli.db, &args, &cli.trust, end, out)))
+}
+
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let db = cli.db;
+    let (db, trust) = (cli.db, cli.trust);
     let done = match cli.verb {
         Verb::Init(args) => init::run(&db, &args),
         Verb::Attach(args) => attach::run(&db, &args),
@@ -118,21 +130,21 @@ pub fn main() -> ExitCode {
         Verb::Vacuum(args) => vacuum::run(&db, args.json),
         Verb::Detach(args) => detach::run(&db, &args),
         Verb::Upgrade(args) => upgrade::run(&db, &args),
-        Verb::Join(args) => join::run(&db, &args),
+        Verb::Join(args) => join::run(&db, &args, &trust),
         Verb::Import(args) => import::run(&db, &args),
         Verb::Export(args) => export::run(&db, &args),
         Verb::ImportReceipt(args) => import_receipt::run(&db, &args),
-        Verb::Push(args) => push::run(&db, args.json),
-        Verb::Run => run::run(&db),
-        Verb::Service(args) => service::run(&db, &args),
-        Verb::Server(args) => server::run(&db, &args),
+        Verb::Push(args) => push::run(&db, args.json, &trust),
+        Verb::Run(args) => run::run(&db, &args, &trust),
+        Verb::Service(args) => service::run(&db, &trust, &args, of_service),
+        Verb::Server(args) => server::run(&db, &args, &trust),
         Verb::Status(args) => status::run(&db, &args),
         Verb::Log(args) => log::run(&db, &args),
-        Verb::Rejoin(args) => rejoin::run(&db, &args),
+        Verb::Rejoin(args) => rejoin::run(&db, &args, &trust),
         Verb::Rejects(args) => rejects::run(&db, &args),
-        Verb::Verify(args) => verify::run(&db, &args),
-        Verb::Prune(args) => prune::run(&db, &args),
-        Verb::Test(args) => test::run(&db, &args),
+        Verb::Verify(args) => verify::run(&db, &args, &trust),
+        Verb::Prune(args) => prune::run(&db, &args, &trust),
+        Verb::Test(args) => test::run(&db, &args, &trust),
         Verb::Optimize => optimize::run(&db),
         Verb::Info(args) => info::run(&db, &args),
         Verb::Completions(args) => manual::completions(&args, Cli::command()),

@@ -7,10 +7,9 @@ use tidemark_client::prune::{Outcome, TableReport, Wish};
 use tidemark_core::timestamp;
 
 use super::fatal::{EXIT_UNREACHABLE, Fatal};
+use super::trust::TrustArgs;
 use super::{show, words};
 use crate::clock::now_ms;
-use crate::station::Station;
-use crate::transport::HttpTransport;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -48,13 +47,14 @@ fn span_ms(text: &str) -> Result<i64, String> {
         .ok_or_else(|| format!("{text} is too long"))
 }
 
-pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
-    let mut station = Station::from(super::file::open_whole(db)?);
+pub(super) fn run(db: &Path, args: &Args, trust: &TrustArgs) -> Result<(), Fatal> {
+    let mut station = trust.station(super::file::open_whole(db)?)?;
     let before_us = now_ms().saturating_sub(args.older_than).saturating_mul(1000);
     let wish = Wish { before_us, table: args.table.clone(), dry_run: args.dry_run };
+    let mut transport = station.transport()?;
     let bar = show::bar(None, "{spinner} pruning, {elapsed}");
     bar.enable_steady_tick(std::time::Duration::from_millis(200));
-    let outcome = station.prune_with(&mut HttpTransport::new(), &wish);
+    let outcome = station.prune_with(&mut transport, &wish);
     bar.finish_and_clear();
     let reports = match outcome? {
         Outcome::Pruned(reports) => reports,

@@ -8,7 +8,8 @@ use tidemark_client::sync::rejoin::{Manner, RejoinError};
 
 use super::fatal::{EXIT_UNREACHABLE, Fatal};
 use super::show;
-use crate::station::{Station, StationError};
+use super::trust::TrustArgs;
+use crate::station::StationError;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -30,8 +31,8 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
-    let mut station = Station::from(super::file::open_whole(db)?);
+pub(super) fn run(db: &Path, args: &Args, trust: &TrustArgs) -> Result<(), Fatal> {
+    let mut station = trust.station(super::file::open_whole(db)?)?;
     let manner = match (args.force, args.anew) {
         (true, _) => Manner::Forced,
         (_, true) => Manner::Anew,

@@ -8,10 +8,10 @@ use tidemark_client::{Error, State, Store, private};
 use tidemark_core::protocol::{StationReply, path};
 
 use super::fatal::Fatal;
+use super::trust::TrustArgs;
 use super::{show, words};
 use crate::clock::now_ms;
-use crate::room::free_bytes;
-use crate::transport::HttpTransport;
+use crate::disk::free_disk_bytes;
 
 /// Less room than this is a fault, besides twice the file's size: a write-ahead log grows beside it.
 const ROOM_MIN_BYTES: u64 = 64 << 20;
@@ -35,7 +35,7 @@ struct Check {
     says: String,
 }
 
-pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
+pub(super) fn run(db: &Path, args: &Args, trust: &TrustArgs) -> Result<(), Fatal> {
     let mut store = Store::open(db)?;
     let repairs: Vec<String> = store.take_repairs().iter().map(ToString::to_string).collect();
     let mut checks = vec![
@@ -54,7 +54,7 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
         joined(&mut store)?,
     ];
     checks.extend(exposed(db, &store));
-    checks.extend(server(&store)?);
+    checks.extend(server(&store, trust)?);
     let failed = checks.iter().filter(|check| check.good == Some(false)).count() as u64;
     if args.json {
         let list: Vec<_> =
@@ -99,18 +99,15 @@ fn writes(store: &mut Store) -> Check {
 }
 
 fn room(db: &Path) -> Check {
-    let folder = super::file::folder_of(db);
     let needed = std::fs::metadata(db).map_or(0, |file| file.len().saturating_mul(2)).max(ROOM_MIN_BYTES);
-    match free_bytes(folder) {
-        Ok(free) => {
-            let mib = |bytes: u64| bytes >> 20;
-            Check {
-                name: "disk",
-                good: Some(free >= needed),
-                says: format!("{} MiB free, {} MiB should be", mib(free), mib(needed)),
-            }
-        }
-        Err(error) => Check { name: "disk", good: Some(false), says: format!("{}: {error}", folder.display()) },
+    let mib = |bytes: u64| bytes >> 20;
+    match free_disk_bytes(db) {
+        Some(free) => Check {
+            name: "disk",
+            good: Some(free >= needed),
+            says: format!("{} MiB free, {} MiB should be", mib(free), mib(needed)),
+        },
+        None => Check { name: "disk", good: None, says: "how much is free is not known here".to_owned() },
     }
 }
 
@@ -134,7 +131,7 @@ fn joined(store: &mut Store) -> Result<Check, Fatal> {
 }
 
 /// Asks the server where it stands; and what time it is there.
-fn server(store: &Store) -> Result<Vec<Check>, Fatal> {
+fn server(store: &Store, trust: &TrustArgs) -> Result<Vec<Check>, Fatal> {
     let meta = store.meta()?;
     let (Some(server), Some(token)) = (meta.server, meta.token) else {
         return Ok(vec![Check { name: "server", good: None, says: "none yet".to_owned() }]);
@@ -146,13 +143,13 @@ fn server(store: &Store) -> Result<Vec<Check>, Fatal> {
     };
     let request = Request::get(&url, path::STATION, &token).within_ms(TIMEOUT_MS);
     let before_ms = now_ms();
-    let reply = match HttpTransport::new().send(&request) {
+    let reply = match trust.transport(store)?.send(&request) {
         Ok(reply) if reply.status == 200 => reply,
         Ok(reply) => {
             let says = format!("{server} answers with status {}; `tidemark push` says more", reply.status);
             return Ok(vec![check("server", false, says)]);
         }
-        Err(failure) => return Ok(vec![check("server", false, failure.message)]),
+        Err(failure) => return Ok(vec![check("server", false, words::failure(&failure))]),
     };
     let took_ms = now_ms() - before_ms;
     let Ok(reply) = serde_json::from_slice::<StationReply>(&reply.body) else {

@@ -10,9 +10,8 @@ use tidemark_core::schema::{Schema, Table};
 use tidemark_core::timestamp;
 
 use super::fatal::{EXIT_UNREACHABLE, Fatal};
+use super::trust::TrustArgs;
 use super::{show, words};
-use crate::station::Station;
-use crate::transport::HttpTransport;
 
 /// The comparison could not be made. (1 says that there are differences, as `cmp` and `diff` do.)
 const EXIT_TROUBLE: u8 = 2;
@@ -36,9 +35,9 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
+pub(super) fn run(db: &Path, args: &Args, trust: &TrustArgs) -> Result<(), Fatal> {
     let trouble = |fatal: Fatal| if fatal.code == 1 { Fatal { code: EXIT_TROUBLE, ..fatal } } else { fatal };
-    let (schema, report, repaired) = compare(db, args).map_err(trouble)?;
+    let (schema, report, repaired) = compare(db, args, trust).map_err(trouble)?;
     if args.json {
         show::line(&format!("{:#}", json_of(&schema, &report, repaired.as_ref(), args.limit)));
     } else {
@@ -59,12 +58,13 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
     }))
 }
 
-fn compare(db: &Path, args: &Args) -> Result<(Schema, Report, Option<Repaired>), Fatal> {
-    let mut station = Station::from(super::file::open_whole(db)?);
+fn compare(db: &Path, args: &Args, trust: &TrustArgs) -> Result<(Schema, Report, Option<Repaired>), Fatal> {
+    let mut station = trust.station(super::file::open_whole(db)?)?;
     let wish = Wish { table: args.table.clone(), push: !args.no_push, repair: args.repair, detailed: args.limit };
+    let mut transport = station.transport()?;
     let bar = show::bar(None, "{spinner} comparing with upstream, {elapsed}");
     bar.enable_steady_tick(std::time::Duration::from_millis(200));
-    let outcome = station.verify_with(&mut HttpTransport::new(), &wish);
+    let outcome = station.verify_with(&mut transport, &wish);
     bar.finish_and_clear();
     match outcome? {
         Outcome::Compared { report, repaired } => Ok((station.store().schema().clone(), report, repaired)),

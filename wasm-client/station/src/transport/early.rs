@@ -10,17 +10,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ureq::Error;
 use ureq::unversioned::transport::{
-    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, RustlsConnector, TcpConnector, Transport,
+    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, TcpConnector, Transport,
 };
 
-/// ureq's own connections (a proxy's, or TCP; then TLS) with early answers heard.
+use super::tls::TlsConnector;
+
+/// ureq's own connections (a proxy's, or TCP), then TLS, with early answers heard.
 /// `reached` is raised once there is a connection.
-pub(super) fn connector(reached: Arc<AtomicBool>) -> impl Connector {
+pub(super) fn connector(reached: Arc<AtomicBool>, tls: TlsConnector) -> impl Connector {
     // Beneath TLS: rustls does not read on when it could not write.
-    ().chain(ConnectProxyConnector::default())
-        .chain(TcpConnector::default())
-        .chain(EarlyAnswers { reached })
-        .chain(RustlsConnector::default())
+    ().chain(ConnectProxyConnector::default()).chain(TcpConnector::default()).chain(EarlyAnswers { reached }).chain(tls)
 }
 
 #[derive(Debug)]

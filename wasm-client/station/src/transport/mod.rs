@@ -1,9 +1,10 @@
 //! HTTP, blocking, with TLS by rustls.
 
 mod early;
+mod tls;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tidemark_client::sync::{Failure, FailureKind, Method, Reply, Request, Transport};
@@ -13,6 +14,9 @@ use ureq::Agent;
 use ureq::http::Response;
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::{Body, Error};
+
+pub use self::tls::{Identity, TlsFileError, TlsOptions, read_ca};
+use self::tls::{Noted, TlsConnector};
 
 /// A connection is made within this time or not at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,6 +40,8 @@ pub struct HttpTransport {
     expects: bool,
     /// Something was sent of the request in hand: there is a connection.
     reached: Arc<AtomicBool>,
+    /// Why the request in hand has no safe connection.
+    untrusted: Noted,
 }
 
 impl Default for HttpTransport {
@@ -45,14 +51,20 @@ impl Default for HttpTransport {
 }
 
 impl HttpTransport {
-    /// A transport that keeps its connection between requests.
+    /// A transport that keeps its connection between requests, and trusts the authorities of this system.
     #[must_use]
     pub fn new() -> Self {
-        Self::waiting(EXPECT_TIMEOUT)
+        Self::with(TlsOptions::default())
+    }
+
+    /// One that trusts whom it is told.
+    #[must_use]
+    pub fn with(options: TlsOptions) -> Self {
+        Self::waiting(EXPECT_TIMEOUT, options)
     }
 
     /// One whose large bodies wait this long for the server's word.
-    fn waiting(expect_timeout: Duration) -> Self {
+    fn waiting(expect_timeout: Duration, options: TlsOptions) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -62,9 +74,11 @@ impl HttpTransport {
             .timeout_recv_response(Some(READ_TIMEOUT))
             .user_agent(concat!("tidemark/", env!("CARGO_PKG_VERSION")))
             .build();
-        let reached = Arc::default();
-        let connector = early::connector(Arc::clone(&reached));
-        Self { agent: Agent::with_parts(config, connector, DefaultResolver::default()), expects: true, reached }
+        let (reached, untrusted) = (Arc::default(), Noted::default());
+        let tls = TlsConnector::new(options, Arc::clone(&untrusted));
+        let connector = early::connector(Arc::clone(&reached), tls);
+        let agent = Agent::with_parts(config, connector, DefaultResolver::default());
+        Self { agent, expects: true, reached, untrusted }
     }
 
     /// An exchange; a large body waits for the server's word, unless that is known not to work.
@@ -134,14 +148,20 @@ impl Transport for HttpTransport {
     }
 
     fn send(&mut self, request: &Request) -> Result<Reply, Failure> {
+        self.untrusted.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.exchange_asking(request).map_err(|error| {
+            // Only scheme, host and port: what a person checks first.
+            let server = request.url.find(path::ROOT).map_or(request.url.as_str(), |end| &request.url[..end]);
+            if let Some((fact, more)) = self.untrusted.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                let more = more.map(|more| format!(" ({more})")).unwrap_or_default();
+                let message = format!("no safe connection to the server at {server}: {fact}{more}");
+                return Failure { kind: FailureKind::Untrusted(fact), message };
+            }
             let kind = match error {
                 _ if !self.reached.load(Ordering::Relaxed) => FailureKind::Unreached,
                 Error::Timeout(_) => FailureKind::Timeout,
                 _ => FailureKind::Broken,
             };
-            // Only scheme, host and port: what a person checks first.
-            let server = request.url.find(path::ROOT).map_or(request.url.as_str(), |end| &request.url[..end]);
             Failure { kind, message: format!("cannot reach the server at {server}: {error}") }
         })
     }
@@ -318,7 +338,9 @@ mod tests {
             b"HTTP/1.1 503 Busy\r\nretry-after: 9\r\nconnection: close\r\ncontent-length: 4\r\n\r\nbusy";
         let (url, told) = taking(BUSY, Duration::from_millis(500), b"");
         // However late the server's thread is.
-        let reply = HttpTransport::waiting(Duration::from_secs(15)).send(&request(url, 8 << 20)).unwrap();
+        let reply = HttpTransport::waiting(Duration::from_secs(15), TlsOptions::default())
+            .send(&request(url, 8 << 20))
+            .unwrap();
         assert_eq!((reply.status, reply.retry_after.as_deref(), &reply.body[..]), (503, Some("9"), &b"busy"[..]));
         let (head, body) = told.recv().unwrap();
         assert!(head.contains("expect: 100-continue\r\n"), "{head}");
@@ -351,7 +373,7 @@ mod tests {
         // It says so; or it ends without a word.
         for (first, sends) in [((FAILED, moment, &b""[..]), 1), ((&b""[..], moment, &b""[..]), 2)] {
             let (url, told) = taking_each(vec![first, (b"", long, DONE), (b"", long, DONE)]);
-            let mut transport = HttpTransport::waiting(Duration::from_secs(15));
+            let mut transport = HttpTransport::waiting(Duration::from_secs(15), TlsOptions::default());
             let request = request(url, EXPECT_BYTES_MIN);
             for _ in 1..sends {
                 assert_eq!(transport.send(&request).unwrap_err().kind, FailureKind::Broken);

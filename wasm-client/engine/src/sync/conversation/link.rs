@@ -42,7 +42,7 @@ impl Link {
         match kind {
             FailureKind::Timeout => self.was_slow(rows, frame_bytes),
             FailureKind::Broken => self.refused(rows, frame_bytes),
-            FailureKind::Unreached => self.outage.batch_failed(rows, frame_bytes),
+            FailureKind::Unreached | FailureKind::Untrusted(_) => self.outage.batch_failed(rows, frame_bytes),
         }
     }
 

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`push`] | `POST /v1/push`: the next changes | they are acknowledged here |
 //! | [`station`] | `GET /v1/station`: where do you stand? | the histories agree, or the station is forked |
+//! | [`contact`] | `POST /v1/contact`: so the station fares | nothing |
 //! | [`rejects`] | `POST /v1/rejects`: what became of open rejects? | they are settled here |
 //!
 //! Each is a [`Conversation`]: [`Conversation::ask`] builds the request, [`Conversation::hear`] judges what came back.
@@ -17,6 +18,7 @@
 //! [`crate::sync::join`], [`crate::sync::rejoin`] and [`crate::verify::Search`] have the same pair, `ask` and `hear`.
 //! No engine keeps their requests in flight: whoever joins, rejoins or verifies drives them alone and sees every step.
 
+pub(super) mod contact;
 mod fork;
 mod joined;
 mod link;

@@ -9,6 +9,7 @@ use tidemark_core::planted::{Bug, planted};
 
 pub use self::config::{Config, Words};
 use self::course::{Course, InFlight, Now};
+use super::conversation::contact::{self, Contact};
 use super::conversation::push::{self, Push};
 use super::conversation::rejects::Rejects;
 use super::conversation::station::{self, WhereItStands};
@@ -25,6 +26,7 @@ enum Asked {
     Push(push::Sent),
     Station(station::Asked),
     Rejects(RejectsQuestion),
+    Contact(contact::Asked),
 }
 
 /// The state machine that pushes a store's changes. See [`crate::sync`] for how to drive it.
@@ -35,6 +37,7 @@ pub struct Engine {
     link: Link,
     push: Push,
     rejects: Rejects,
+    contact: Contact,
 }
 
 impl Engine {
@@ -42,7 +45,8 @@ impl Engine {
     #[must_use]
     pub const fn new(config: Config) -> Self {
         let course = Course::new(config);
-        Self { course, words: config.words, link: Link::new(), push: Push::new(), rejects: Rejects::new() }
+        let contact = Contact::new(config.contact_every_ms);
+        Self { course, words: config.words, link: Link::new(), push: Push::new(), rejects: Rejects::new(), contact }
     }
 
     /// Failures in a row: of requests, or of batches where questions are answered in between.
@@ -75,6 +79,11 @@ impl Engine {
         }
         self.link.begin_again();
         Ok(())
+    }
+
+    /// Free room on the disk of the file, in bytes, to be said to the server; `None` where it is not known.
+    pub const fn note_free_disk(&mut self, free_disk_bytes: Option<u64>) {
+        self.contact.free_disk_bytes = free_disk_bytes;
     }
 
     /// The next thing to do is to ask the server where it stands, and to compare that with the log: [`Event::Agreed`].
@@ -121,8 +130,12 @@ impl Engine {
             }
         };
         let probes = self.link.outage.probes() && store.last_seq()? > meta.tidemark.seq;
+        let pushes = !asks && !probes && self.link.outage.is_over();
+        let says = pushes && store.last_seq()? > meta.tidemark.seq && self.contact.is_due_busy(now_ms);
         let mut turn = Turn { store, link: &mut self.link, now_ms };
-        let ask = if asks || probes {
+        let ask = if says {
+            self.contact.ask(&mut turn, &joined)?.map(Asked::Contact)
+        } else if asks || probes {
             WhereItStands.ask(&mut turn, &joined)?.map(Asked::Station)
         } else {
             self.push.ask(&mut turn, &joined)?.map(Asked::Push)
@@ -148,6 +161,11 @@ impl Engine {
         if let Some(request) = self.ask_rejects(store, now_ms)? {
             return Ok(Action::Send(request));
         }
+        if self.contact.is_due_idle(now_ms)
+            && let Some(request) = self.ask_contact(store, now_ms)?
+        {
+            return Ok(Action::Send(request));
+        }
         if planted(Bug::LostWakeUp) {
             self.course.sleep_for_ever();
         }
@@ -167,6 +185,20 @@ impl Engine {
         let mut turn = Turn { store, link: &mut self.link, now_ms };
         let Ask::Send(request, question) = self.rejects.ask(&mut turn, &joined)? else { return Ok(None) };
         Ok(Some(self.course.send(request, joined.number, Asked::Rejects(question), now_ms)))
+    }
+
+    /// Word to the server of how the station fares, if nothing else is under way. No change waits for its answer.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn ask_contact(&mut self, store: &mut Store, now_ms: i64) -> Result<Option<Request>> {
+        let meta = store.meta()?;
+        let (true, None, Ok(joined)) = (self.course.is_free(), &meta.forked, Joined::of(store.file(), &meta)) else {
+            return Ok(None);
+        };
+        let mut turn = Turn { store, link: &mut self.link, now_ms };
+        let Ask::Send(request, asked) = self.contact.ask(&mut turn, &joined)? else { return Ok(None) };
+        Ok(Some(self.course.send(request, joined.number, Asked::Contact(asked), now_ms)))
     }
 
     /// The next changes as a request of at most `frame_bytes_max` bytes, to be sent without waiting for a reply: for a
@@ -262,6 +294,7 @@ impl Engine {
             Asked::Push(sent) => self.push.hear(&mut turn, sent, &came),
             Asked::Station(asked) => WhereItStands.hear(&mut turn, asked, &came),
             Asked::Rejects(question) => self.rejects.hear(&mut turn, question, &came),
+            Asked::Contact(asked) => self.contact.hear(&mut turn, asked, &came),
         };
         match heard? {
             Heard::Well(event) => {

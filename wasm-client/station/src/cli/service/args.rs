@@ -1,5 +1,6 @@
 //! What the commands of `tidemark service` take. They exist on every system, and work on Windows.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// An account with few rights, which every Windows has. Services name it so in every language of the system.
@@ -51,6 +52,9 @@ pub(super) struct InstallArgs {
     /// Leave the rights of the file's folder as they are. Else the account may read and write there (icacls).
     #[arg(long)]
     pub(super) keep_rights: bool,
+    /// Further arguments of `tidemark run`, after `--`.
+    #[arg(last = true, value_name = "ARG")]
+    pub(super) run: Vec<OsString>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -66,4 +70,7 @@ pub(super) struct HostArgs {
     pub(super) log: PathBuf,
     #[arg(long, value_name = "BYTES")]
     pub(super) log_bytes_max: u64,
+    /// What it does: `--db FILE run`, with further arguments.
+    #[arg(last = true, required = true, value_name = "ARG")]
+    pub(super) words: Vec<OsString>,
 }

@@ -2,7 +2,7 @@
 //! when it fails, the manager starts it again.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -13,11 +13,12 @@ use windows_service::service::{
 use windows_service::service_control_handler::{self, ServiceControlHandlerResult, ServiceStatusHandle};
 use windows_service::{define_windows_service, service_dispatcher};
 
+use super::Prepare;
 use super::args::HostArgs;
 use super::fault::manager_fault;
 use super::log::Log;
 use crate::cli::fatal::Fatal;
-use crate::cli::{run, show};
+use crate::cli::show;
 use crate::clock::now_ms;
 
 /// How long the end may take, as the manager is told: a request in flight has 3 s, and the file is closed after it.
@@ -28,17 +29,18 @@ static PLAN: OnceLock<Plan> = OnceLock::new();
 
 struct Plan {
     name: String,
-    db: PathBuf,
     log: PathBuf,
     log_bytes_max: u64,
+    words: Vec<OsString>,
+    prepare: Prepare,
 }
 
 define_windows_service!(entry, serve);
 
 /// Hands this process to the service manager until the service has ended.
-pub(super) fn run(name: &str, db: &Path, args: &HostArgs) -> Result<(), Fatal> {
-    let plan =
-        Plan { name: name.to_owned(), db: db.to_owned(), log: args.log.clone(), log_bytes_max: args.log_bytes_max };
+pub(super) fn run(name: &str, args: &HostArgs, prepare: Prepare) -> Result<(), Fatal> {
+    let (log, log_bytes_max, words) = (args.log.clone(), args.log_bytes_max, args.words.clone());
+    let plan = Plan { name: name.to_owned(), log, log_bytes_max, words, prepare };
     PLAN.get_or_init(|| plan);
     service_dispatcher::start(name, entry)
         .map_err(|error| manager_fault(name, "this is the service manager's command", &error))
@@ -87,7 +89,9 @@ fn work(plan: &Plan, end: &AtomicBool, log: Log) -> ServiceExitCode {
     std::panic::set_hook(Box::new(move |panic| {
         write(&of_panics, &format!("{} {}", show::time(now_ms()), show::one_line(&panic.to_string())));
     }));
-    match run::watch(&plan.db, end, &mut |text| write(&log, text)) {
+    let done =
+        (plan.prepare)(&plan.words).map_err(Fatal::new).and_then(|work| work(end, &mut |text| write(&log, text)));
+    match done {
         Ok(()) => ServiceExitCode::NO_ERROR,
         Err(fatal) => {
             write(&log, &format!("{} {}", show::time(now_ms()), show::one_line(&fatal.message)));

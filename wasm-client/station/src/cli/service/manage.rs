@@ -13,11 +13,13 @@ use windows_service::service::{
 };
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 
+use super::Prepare;
 use super::args::{InstallArgs, LOCAL_SERVICE};
 use super::fault::{code, code_of, manager_fault};
 use crate::cli::fatal::Fatal;
 use crate::cli::file::folder_of;
 use crate::cli::show;
+use crate::cli::trust::TrustArgs;
 use crate::clock::{now_ms, sleep_ms};
 
 /// Waits before a service that failed is started again: the first, the second, and every later time.
@@ -35,12 +37,26 @@ fn open(name: &str, what: &str, access: ServiceAccess) -> Result<Service, Fatal>
         .map_err(|error| manager_fault(name, what, &error))
 }
 
-pub(super) fn install(name: &str, db: &Path, args: &InstallArgs) -> Result<(), Fatal> {
+pub(super) fn install(
+    name: &str,
+    db: &Path,
+    trust: &TrustArgs,
+    args: &InstallArgs,
+    prepare: Prepare,
+) -> Result<(), Fatal> {
     let absolute =
         |path: &Path| std::path::absolute(path).map_err(|error| Fatal::new(format!("{}: {error}", path.display())));
     // The manager starts it elsewhere.
     let db = absolute(db)?;
     let log = absolute(args.log.as_deref().unwrap_or(&db.with_extension("service.log")))?;
+    let mut words: Vec<OsString> = vec!["--db".into(), db.clone().into()];
+    for (option, file) in trust.files() {
+        words.extend([option.into(), absolute(file)?.into()]);
+    }
+    words.push("run".into());
+    words.extend(args.run.iter().cloned());
+    // Wrong words are told now, and not to the log of a service that does not start.
+    drop(prepare(&words).map_err(Fatal::new)?);
     let is_member = Store::open(&db)?.meta()?.server.is_some();
     let program = std::env::current_exe().map_err(|error| Fatal::new(format!("where is this program? {error}")))?;
     let info = ServiceInfo {
@@ -50,7 +66,7 @@ pub(super) fn install(name: &str, db: &Path, args: &InstallArgs) -> Result<(), F
         start_type: if args.manual_start { ServiceStartType::OnDemand } else { ServiceStartType::AutoStart },
         error_control: ServiceErrorControl::Normal,
         executable_path: program,
-        launch_arguments: launch(name, &db, &log, args.log_bytes_max),
+        launch_arguments: launch(name, &log, args.log_bytes_max, words),
         dependencies: Vec::new(),
         account_name: Some(args.account.clone().into()),
         account_password: args.password_file.as_deref().map(password).transpose()?,
@@ -79,11 +95,9 @@ pub(super) fn install(name: &str, db: &Path, args: &InstallArgs) -> Result<(), F
 }
 
 /// What the service manager starts this program with.
-fn launch(name: &str, db: &Path, log: &Path, log_bytes_max: u64) -> Vec<OsString> {
+fn launch(name: &str, log: &Path, log_bytes_max: u64, words: Vec<OsString>) -> Vec<OsString> {
     let bytes = log_bytes_max.to_string();
-    let words: [OsString; 10] = [
-        "--db".into(),
-        db.into(),
+    let host: [OsString; 9] = [
         "service".into(),
         "--name".into(),
         name.into(),
@@ -92,8 +106,9 @@ fn launch(name: &str, db: &Path, log: &Path, log_bytes_max: u64) -> Vec<OsString
         log.into(),
         "--log-bytes-max".into(),
         bytes.into(),
+        "--".into(),
     ];
-    words.into()
+    host.into_iter().chain(words).collect()
 }
 
 /// The first line of a file.

@@ -3,6 +3,7 @@
 mod file;
 mod halt;
 mod remedy;
+mod untrusted;
 mod wait;
 
 use tidemark_client::Status;
@@ -14,6 +15,7 @@ use tidemark_core::joincode::JoinCodeError;
 use tidemark_core::protocol::ProblemCode;
 
 pub(super) use self::halt::halt;
+pub(crate) use self::untrusted::failure;
 pub(super) use self::wait::trouble;
 use crate::error::StationError;
 use crate::import::ImportError;
@@ -125,9 +127,9 @@ const MADE_BY: &str = "`tidemark-server station add NAME`";
 /// What is wrong with a code, or why a server does not let the file in; `None` when the error is about something else.
 fn join(error: &JoinError) -> Option<String> {
     match error {
-        JoinError::Code(JoinCodeError::Form) => {
-            Some(format!("not a join code: one begins with `tide1-`; copy the last line that {MADE_BY} printed"))
-        }
+        JoinError::Code(JoinCodeError::Form) => Some(format!(
+            "not a join code: one begins with `tide1-` or `tide2-`; copy the last line that {MADE_BY} printed"
+        )),
         JoinError::Code(JoinCodeError::Damaged) => Some(format!(
             "the join code is damaged: it is not whole, or a character of it was changed; copy it again, from the first character to the \
              last, from the last line that {MADE_BY} printed"

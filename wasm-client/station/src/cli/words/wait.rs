@@ -9,7 +9,8 @@ pub(crate) fn trouble(why: &Trouble) -> String {
         Trouble::Unwell(unwell) => {
             reason(unwell).map_or_else(|| format!("the server answered: {}", unwell.detail), str::to_owned)
         }
-        Trouble::NoAnswer(_) | Trouble::NotTaken(_) | Trouble::Foreign(_) | Trouble::NotMoved => why.to_string(),
+        Trouble::NoAnswer(failure) => super::failure(failure),
+        Trouble::NotTaken(_) | Trouble::Foreign(_) | Trouble::NotMoved => why.to_string(),
     }
 }
 

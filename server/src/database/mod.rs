@@ -1,10 +1,20 @@
 //! Database URLs. One is the only secret of a configuration: its password is never shown.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`postgres`] | a PostgreSQL URL: what the driver takes, and what it does not know |
+//! | [`encryption`] | the options on TLS, and what they come to together |
+
+pub mod encryption;
+pub mod postgres;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use thiserror::Error;
+
+pub use self::postgres::{PostgresUrl, PostgresUrlError};
 
 /// The database when none is named.
 pub const DEFAULT_DATABASE: &str = "sqlite:///tidemark-upstream.db";
@@ -15,7 +25,7 @@ pub enum DatabaseUrl {
     /// The embedded one: `sqlite:///relative.db`, `sqlite:////absolute.db`.
     Sqlite(PathBuf),
     /// `postgresql://…` or `postgres://…`.
-    Postgres(Box<tokio_postgres::Config>),
+    Postgres(Box<PostgresUrl>),
 }
 
 /// A word that names no database this server can use.
@@ -32,7 +42,9 @@ pub enum DatabaseUrlError {
     )]
     SqlitePath(String),
     /// Not a connection string.
-    #[error("{url} is not a PostgreSQL URL: {message}; its form is postgresql://user:password@host:port/database")]
+    #[error(
+        "{url} is not a PostgreSQL URL: {message}; its form is postgresql://user:password@host:port/database?sslmode=verify-full"
+    )]
     Postgres {
         /// The URL, its password hidden.
         url: String,
@@ -52,20 +64,11 @@ impl FromStr for DatabaseUrl {
                 .ok_or_else(|| DatabaseUrlError::SqlitePath(hide_password(url)));
         }
         if url.starts_with("postgresql://") || url.starts_with("postgres://") {
-            let bad =
-                |message: &str| DatabaseUrlError::Postgres { url: hide_password(url), message: message.to_owned() };
-            // The driver's own words could quote the text; that it is wrong is enough.
-            let config: tokio_postgres::Config =
-                url.parse().map_err(|_| bad("host, port or an option is not well formed"))?;
-            let cut = |host: &tokio_postgres::config::Host| match host {
-                tokio_postgres::config::Host::Tcp(name) => name.contains('@'),
-                #[cfg(unix)]
-                tokio_postgres::config::Host::Unix(_) => false,
-            };
-            if config.get_hosts().iter().any(cut) {
-                return Err(bad("an @ in the password is written %40"));
-            }
-            return Ok(Self::Postgres(Box::new(config)));
+            let bad = |message: String| DatabaseUrlError::Postgres { url: hide_password(url), message };
+            return url
+                .parse()
+                .map(|url| Self::Postgres(Box::new(url)))
+                .map_err(|error: PostgresUrlError| bad(error.to_string()));
         }
         Err(DatabaseUrlError::Scheme(hide_password(url)))
     }
@@ -110,17 +113,7 @@ impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite:///{}", path.display()),
-            Self::Postgres(config) => {
-                let host = config.get_hosts().first().map(|host| match host {
-                    tokio_postgres::config::Host::Tcp(name) => name.clone(),
-                    #[cfg(unix)]
-                    tokio_postgres::config::Host::Unix(path) => path.display().to_string(),
-                });
-                let port = config.get_ports().first().copied().unwrap_or(5432);
-                let user = config.get_user().unwrap_or_default();
-                let database = config.get_dbname().unwrap_or(user);
-                write!(f, "postgresql://{user}@{}:{port}/{database}", host.as_deref().unwrap_or("localhost"))
-            }
+            Self::Postgres(url) => fmt::Display::fmt(url, f),
         }
     }
 }

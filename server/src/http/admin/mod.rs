@@ -1,0 +1,104 @@
+//! `/v1/admin/…`: what operators ask and do, as JSON. Off, like a path that is not there, unless there is an operator.
+//!
+//! | file | what lives there |
+//! |---|---|
+//! | `authority` | who asks: an operator's token, or the cookie of a session; requests that pages of others send |
+//! | `session` | a session in a browser begins, and ends |
+//! | `turn` | few at once, each in a stated time: no operator keeps stations from pushing |
+//! | `words` | the query of a request, and its JSON |
+//! | `fleet`, `stations` | all stations, and one; what is done to them |
+//! | `rejects` | what was rejected, applied again, given up |
+//! | `figures` | what came in, the database, what operators did |
+
+mod authority;
+mod figures;
+mod fleet;
+mod rejects;
+mod session;
+mod stations;
+mod turn;
+mod words;
+
+use hyper::Method;
+use hyper::header::{CACHE_CONTROL, HeaderValue};
+use serde::Serialize;
+use tidemark_core::protocol::{Problem, ProblemCode, path};
+
+pub(super) use self::authority::nothing_here;
+pub(super) use self::turn::Turns;
+use super::asked::Asked;
+use super::problem::{Reply, json};
+
+/// Most bytes of an operator's request.
+pub(super) const REQUEST_BYTES_MAX: usize = 64 << 10;
+
+/// The path is an operator's.
+pub(super) fn owns(at: &str) -> bool {
+    at.strip_prefix(path::ADMIN).is_some_and(|rest| !rest.is_empty())
+}
+
+/// Answers an operator.
+pub(super) async fn admin(mut asked: Asked<'_>) -> Result<Reply, Problem> {
+    let clock = std::sync::Arc::clone(asked.endpoint.ingest.clock());
+    let _turn = asked.endpoint.operators.turn().await?;
+    let answering = turn::in_time(answer(&mut asked, clock.now_ms()));
+    let mut reply = answering.await?;
+    // Nothing of it is kept on a disk, or shown to whoever comes after.
+    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(reply)
+}
+
+async fn answer(asked: &mut Asked<'_>, now_ms: i64) -> Result<Reply, Problem> {
+    let at = asked.request.uri().path().strip_prefix(path::ADMIN).unwrap_or_default().to_owned();
+    let segments: Vec<&str> = at.split('/').collect();
+    let method = asked.request.method().clone();
+    if !asked.endpoint.operators.is_on(asked.endpoint, now_ms).await? {
+        return Err(authority::nothing_here());
+    }
+    if segments == ["session"] && method == Method::POST {
+        return session::begin(asked, now_ms).await;
+    }
+    let operator = authority::operator(asked, now_ms).await?;
+    let by = operator.name.as_str();
+    if method == Method::GET {
+        return match segments.as_slice() {
+            ["session"] => Ok(json(&session::Session { operator: by })),
+            ["fleet"] => found(fleet::fleet(asked.endpoint, now_ms).await),
+            ["stations", one] => found(stations::station(asked.endpoint, one, now_ms).await),
+            ["rejects"] => found(rejects::list(asked).await),
+            ["rejects", id] => found(rejects::show(asked.endpoint, id).await),
+            ["ingest"] => found(figures::ingest(asked, now_ms).await),
+            ["database"] => found(figures::database(asked.endpoint).await),
+            ["audit"] => found(figures::audit(asked).await),
+            _ => Err(other(&segments, &method)),
+        };
+    }
+    match (&method, segments.as_slice()) {
+        (&Method::DELETE, ["session"]) => session::end(asked).await,
+        (&Method::POST, ["stations"]) => found(stations::add(asked, by, now_ms).await),
+        (&Method::POST, ["stations", one, "rename"]) => found(stations::rename(asked, one, by, now_ms).await),
+        (&Method::POST, ["stations", one, "rotate"]) => found(stations::rotate(asked, one, by, now_ms).await),
+        (&Method::POST, ["stations", one, "revoke"]) => found(stations::revoke(asked.endpoint, one, by, now_ms).await),
+        (&Method::POST, ["rejects", "replay"]) => found(rejects::replay(asked, by, now_ms).await),
+        (&Method::POST, ["rejects", "discard"]) => found(rejects::discard(asked, by, now_ms).await),
+        _ => Err(other(&segments, &method)),
+    }
+}
+
+fn found<T: Serialize>(answer: Result<T, Problem>) -> Result<Reply, Problem> {
+    answer.map(|answer| json(&answer))
+}
+
+/// The refusal of a path that is not there, or that takes another method.
+fn other(segments: &[&str], method: &Method) -> Problem {
+    match segments {
+        ["session" | "fleet" | "rejects" | "ingest" | "database" | "audit" | "stations"]
+        | ["stations", _]
+        | ["stations", _, "rename" | "rotate" | "revoke"]
+        | ["rejects", _] => {
+            let detail = format!("{}{} does not take {method}", path::ADMIN, segments.join("/"));
+            Problem::new(ProblemCode::MethodNotAllowed, detail)
+        }
+        _ => Problem::new(ProblemCode::NotFound, "there is nothing of that name for operators"),
+    }
+}

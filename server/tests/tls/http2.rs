@@ -1,0 +1,172 @@
+//! HTTP/2 by a client of its own, honest and not: within the bounds of one connection.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::{Builder, SendRequest};
+use hyper::Request;
+use tidemark_server::config::HttpLimits;
+use tokio::task::JoinHandle;
+
+use crate::common::client::request;
+use crate::common::door::{Locked, locked};
+use crate::common::site::word;
+use crate::common::station::frame;
+use crate::common::stores::Kind;
+
+const LONG: Duration = Duration::from_secs(30);
+
+/// A client, and the end of its connection.
+async fn client_of(locked: &Locked, builder: &Builder) -> (SendRequest<Bytes>, JoinHandle<Result<(), h2::Error>>) {
+    let stream = locked.shake(&["h2", "http/1.1"]).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let (send, connection) = builder.handshake(stream).await.unwrap();
+    (send, tokio::spawn(connection))
+}
+
+fn get(path: &str) -> Request<()> {
+    let uri = format!("https://hq.test{path}");
+    Request::builder().uri(uri).header("authorization", format!("Bearer {}", word(1))).body(()).unwrap()
+}
+
+fn post(path: &str) -> Request<()> {
+    let (head, ()) = get(path).into_parts();
+    let mut request = Request::from_parts(head, ());
+    *request.method_mut() = hyper::Method::POST;
+    request
+}
+
+/// Sends a request, and reads its answer to the end.
+async fn answer(send: &SendRequest<Bytes>, request: Request<()>, body: &[u8]) -> Result<(u16, Vec<u8>), h2::Error> {
+    let mut send = send.clone().ready().await?;
+    let (response, mut stream) = send.send_request(request, body.is_empty())?;
+    if !body.is_empty() {
+        stream.send_data(Bytes::copy_from_slice(body), true)?;
+    }
+    let (head, mut body) = response.await?.into_parts();
+    let mut read = Vec::new();
+    while let Some(piece) = body.data().await {
+        let piece = piece?;
+        body.flow_control().release_capacity(piece.len())?;
+        read.extend_from_slice(&piece);
+    }
+    Ok((head.status.as_u16(), read))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_requests_at_once_over_one_connection_are_each_answered() {
+    let locked = locked(Kind::Memory, HttpLimits::default(), None).await;
+    let mut station = locked.site.join(1).await;
+    let (send, ended) = client_of(&locked, &Builder::new()).await;
+    let asks = (0..200).map(|_| answer(&send, get("/v1/station"), b""));
+    for (status, body) in futures_util::future::try_join_all(asks).await.unwrap() {
+        assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
+    }
+    let bytes = frame(&station.cut(&[station.site(1)]));
+    let (status, body) = answer(&send, post("/v1/push"), &bytes).await.unwrap();
+    assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
+    assert!(String::from_utf8_lossy(&body).contains("\"applied\":1"));
+    assert_eq!(answer(&send, get("/nowhere"), b"").await.unwrap().0, 404);
+    assert!(!ended.is_finished());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_beyond_the_bound_wait_for_their_turn() {
+    let http = HttpLimits { connection_streams_max: 2, ..HttpLimits::default() };
+    let locked = locked(Kind::Memory, http, None).await;
+    locked.site.join(1).await;
+    let (send, _ended) = client_of(&locked, &Builder::new()).await;
+    answer(&send, get("/healthz"), b"").await.unwrap();
+    let mut held = Vec::new();
+    // Bodies that do not come.
+    for _ in 0..2 {
+        let mut send = send.clone().ready().await.unwrap();
+        held.push(send.send_request(post("/v1/push"), false).unwrap());
+    }
+    let third = tokio::time::timeout(Duration::from_millis(300), answer(&send, get("/healthz"), b"")).await;
+    assert!(third.is_err(), "a third is not taken");
+    held.pop();
+    let third = tokio::time::timeout(LONG, answer(&send, get("/healthz"), b"")).await;
+    assert_eq!(third.expect("answered").unwrap().0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_and_gives_up_again_and_again_is_cut_off() {
+    let locked = locked(Kind::Memory, HttpLimits::default(), None).await;
+    locked.site.join(1).await;
+    let (send, ended) = client_of(&locked, &Builder::new()).await;
+    let flood = async {
+        for _ in 0..20_000 {
+            let Ok(mut send) = send.clone().ready().await else { return };
+            let Ok((response, mut stream)) = send.send_request(post("/v1/push"), false) else { return };
+            stream.send_reset(h2::Reason::CANCEL);
+            drop(response);
+        }
+        panic!("never cut off");
+    };
+    tokio::time::timeout(LONG, flood).await.expect("in time");
+    let _ = tokio::time::timeout(LONG, ended).await.expect("closed");
+    assert_eq!(request(locked.site.addr, "GET", "/healthz", None, b"").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_nothing_of_an_answer_is_cut_off_although_it_reads() {
+    let http = HttpLimits { write_timeout: Duration::from_millis(200), ..HttpLimits::default() };
+    let locked = locked(Kind::Memory, http, None).await;
+    locked.site.join(1).await;
+    // Room for less than an answer, and never more.
+    let mut builder = Builder::new();
+    builder.initial_window_size(10);
+    let (send, ended) = client_of(&locked, &builder).await;
+    let mut send = send.ready().await.unwrap();
+    let (response, _) = send.send_request(get("/v1/schema"), true).unwrap();
+    assert_eq!(response.await.unwrap().status(), 200);
+    let _ = tokio::time::timeout(LONG, ended).await.expect("cut off");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_connection_is_told_and_closed_in_time_and_a_body_that_trickles_is_cut() {
+    let http = HttpLimits {
+        head_timeout: Duration::from_millis(400),
+        anyone_timeout: Duration::from_millis(600),
+        ..HttpLimits::default()
+    };
+    let locked = locked(Kind::Memory, http, None).await;
+    let (send, ended) = client_of(&locked, &Builder::new()).await;
+    assert_eq!(answer(&send, get("/healthz"), b"").await.unwrap().0, 200);
+    let end = tokio::time::timeout(LONG, ended).await.expect("closed").unwrap();
+    assert!(end.is_ok(), "GOAWAY, not a broken connection: {end:?}");
+
+    let (send, _ended) = client_of(&locked, &Builder::new()).await;
+    let mut send = send.ready().await.unwrap();
+    let (response, mut stream) = send.send_request(post("/v1/join"), false).unwrap();
+    let trickle = tokio::spawn(async move {
+        while stream.send_data(Bytes::from_static(b" "), false).is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let answer = tokio::time::timeout(LONG, response).await.expect("answered").unwrap();
+    assert_eq!(answer.status(), 408);
+    trickle.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_server_stops_what_runs_is_answered_and_idle_connections_end() {
+    let locked = locked(Kind::Memory, HttpLimits::default(), None).await;
+    locked.site.join(1).await;
+    let (idle, idle_ended) = client_of(&locked, &Builder::new()).await;
+    answer(&idle, get("/healthz"), b"").await.unwrap();
+    let (send, ended) = client_of(&locked, &Builder::new()).await;
+    let mut send = send.ready().await.unwrap();
+    let (response, mut stream) = send.send_request(post("/v1/push"), false).unwrap();
+    stream.send_data(Bytes::from_static(b"half"), false).unwrap();
+    assert_eq!(request(locked.site.addr, "GET", "/healthz", None, b"").await.status, 200);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let stopping = tokio::spawn(locked.site.server.shutdown());
+    assert_eq!(tokio::time::timeout(LONG, response).await.expect("told").unwrap().status(), 503);
+    drop((stream, send));
+    for end in [idle_ended, ended] {
+        let _ = tokio::time::timeout(Duration::from_secs(10), end).await.expect("ended");
+    }
+    tokio::time::timeout(Duration::from_secs(10), stopping).await.expect("not waited for").unwrap();
+}

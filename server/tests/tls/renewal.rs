@@ -1,0 +1,126 @@
+//! Another certificate while the server runs: connections stay, new ones see it; what is no good is not taken.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use tidemark_server::config::HttpLimits;
+use tidemark_server::tls::Reloaded;
+use tidemark_testkit::certificates::Authority;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::common::client::answer_of;
+use crate::common::door::{NAME, locked};
+use crate::common::program::server;
+use crate::common::site::reply;
+use crate::common::station::frame;
+use crate::common::stores::Kind;
+
+/// Asks over a connection that stays open.
+async fn asks(stream: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin)) -> u16 {
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n").await.unwrap();
+    let mut said = Vec::new();
+    while !said.windows(4).any(|end| end == b"\r\n\r\n") {
+        assert!(stream.read_buf(&mut said).await.unwrap() > 0, "the connection was dropped");
+    }
+    answer_of(&said).status
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_shown_to_new_connections_and_drops_none() {
+    let locked = locked(Kind::Memory, HttpLimits::default(), None).await;
+    let mut station = locked.site.join(1).await;
+    let (mut idle, before) = (locked.shake(&[]).await.unwrap(), locked.shown().await);
+    assert_eq!(asks(&mut idle).await, 200);
+    // A push that is on its way meanwhile.
+    let bytes = frame(&station.cut(&[station.site(1)]));
+    let head = format!(
+        "POST /v1/push HTTP/1.1\r\nHost: t\r\nConnection: close\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\r\n",
+        crate::common::site::word(1),
+        bytes.len()
+    );
+    let mut pushing = locked.shake(&[]).await.unwrap();
+    pushing.write_all(&[head.as_bytes(), &bytes[..10]].concat()).await.unwrap();
+    pushing.flush().await.unwrap();
+
+    let renewed = locked.authority.server(&[NAME]).unwrap();
+    renewed.write(locked.folder.path(), "server").unwrap();
+    let mut shown = before.clone();
+    for _ in 0..200 {
+        shown = locked.shown().await;
+        if shown != before {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(shown, renewed.der, "it was looked at");
+    assert_eq!(asks(&mut idle).await, 200);
+    pushing.write_all(&bytes[10..]).await.unwrap();
+    let mut said = Vec::new();
+    pushing.read_to_end(&mut said).await.unwrap();
+    assert_eq!(reply(&answer_of(&said)).applied, 1);
+}
+
+#[tokio::test]
+async fn what_cannot_be_served_with_is_not_taken_and_says_why() {
+    let locked = locked(Kind::Memory, HttpLimits::default(), None).await;
+    let tls = locked.site.server.tls().unwrap();
+    let before = locked.shown().await;
+    assert_eq!(tls.reload(), Reloaded::Unchanged);
+    let kept = |what: &str| match tls.reload() {
+        Reloaded::Kept(error) => assert!(error.to_string().contains(what), "{error}"),
+        other => panic!("{other:?}"),
+    };
+    let (cert, key) = (&locked.files.cert, &locked.files.key);
+    let good = [std::fs::read(cert).unwrap(), std::fs::read(key).unwrap()];
+    std::fs::write(cert, "no certificate").unwrap();
+    kept("has no certificate");
+    std::fs::write(cert, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+    kept("cannot be read");
+    std::fs::remove_file(cert).unwrap();
+    kept("No such file");
+    // The certificate came, its key did not yet.
+    std::fs::write(cert, &locked.authority.server(&[NAME]).unwrap().cert_pem).unwrap();
+    kept("is not that of the first certificate");
+    locked.authority.expired_server(&[NAME]).unwrap().write(locked.folder.path(), "server").unwrap();
+    kept("is valid from 2001");
+    std::fs::write(key, "").unwrap();
+    std::fs::write(cert, &good[0]).unwrap();
+    kept("has no private key");
+    assert_eq!(locked.shown().await, before);
+    std::fs::write(key, &good[1]).unwrap();
+    assert_eq!(tls.reload(), Reloaded::Unchanged);
+    let other = locked.authority.server(&[NAME]).unwrap();
+    other.write(locked.folder.path(), "server").unwrap();
+    assert!(matches!(tls.reload(), Reloaded::Renewed(described) if described.names == [NAME]));
+    assert_eq!(locked.shown().await, other.der);
+}
+
+#[test]
+fn a_broken_renewal_is_told_once_and_sighup_is_heard() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new("the tests'").unwrap();
+    let files = authority.server(&["localhost"]).unwrap().write(folder.path(), "server").unwrap();
+    let (cert, key) = (files.cert.to_str().unwrap(), files.key.to_str().unwrap());
+    let listen = ["serve", "--listen", "127.0.0.1:0", "--tls-cert", cert, "--tls-key", key, "--drain-grace", "0"];
+    let mut child = server(folder.path(), &listen).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("listening on https://127.0.0.1:"), "{line}");
+    let signal = |name: &str| {
+        assert!(Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap().success());
+    };
+    std::fs::write(&files.cert, "broken").unwrap();
+    // It looks every 2 s.
+    std::thread::sleep(Duration::from_secs(7));
+    authority.server(&["localhost", "other.test"]).unwrap().write(folder.path(), "server").unwrap();
+    signal("HUP");
+    std::thread::sleep(Duration::from_millis(500));
+    signal("TERM");
+    let mut log = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{log}");
+    assert_eq!(log.matches("the TLS files are not taken").count(), 1, "{log}");
+    assert!(log.contains("has no certificate"), "{log}");
+    assert_eq!(log.matches("TLS certificate renewed: for localhost, other.test").count(), 1, "{log}");
+}

@@ -1,0 +1,105 @@
+//! Handshakes: who is let in, and those that never end.
+
+use std::time::Duration;
+
+use tidemark_server::config::HttpLimits;
+use tidemark_testkit::certificates::Authority;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::common::client::{Answer, answer_of, request};
+use crate::common::door::{client, locked, shake};
+use crate::common::site::{reply, word};
+use crate::common::station::frame;
+use crate::common::stores::Kind;
+
+const LONG: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn a_station_joins_and_pushes_over_tls_and_the_url_says_so() {
+    let locked = locked(Kind::Memory, HttpLimits::default(), None).await;
+    let site = &locked.site;
+    assert_eq!(site.server.url(), format!("https://{}", site.addr));
+    let mut station = site.join(1).await;
+    assert_eq!(reply(&site.push(1, &frame(&station.cut(&[station.site(1)]))).await).applied, 1);
+    // Who speaks plain HTTP there is told so.
+    let mut plain = TcpStream::connect(site.addr).await.unwrap();
+    plain.write_all(b"GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n").await.unwrap();
+    let mut said = Vec::new();
+    let _ = tokio::time::timeout(LONG, plain.read_to_end(&mut said)).await.expect("closed");
+    let told = answer_of(&said);
+    assert_eq!((told.status, told.code().as_str()), (400, "bad-request"));
+    assert!(told.json()["detail"].as_str().unwrap().contains("https://"), "{:?}", told.json());
+    assert_eq!(request(site.addr, "GET", "/healthz", None, b"").await.status, 200);
+}
+
+/// Asks over a connection with this client's certificate; `None` when it is not let in.
+async fn asked(
+    addr: std::net::SocketAddr,
+    authority: &Authority,
+    identity: Option<&tidemark_testkit::certificates::Certificate>,
+) -> Option<Answer> {
+    let stream = TcpStream::connect(addr).await.unwrap();
+    let mut stream = shake(client(authority, identity, &[]), stream).await.ok()?;
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n").await.ok()?;
+    let mut said = Vec::new();
+    stream.read_to_end(&mut said).await.ok()?;
+    (!said.is_empty()).then(|| answer_of(&said))
+}
+
+#[tokio::test]
+async fn a_clients_certificate_is_asked_for_where_the_operator_wants_it() {
+    let other = Authority::new("somebody else's").unwrap();
+    let theirs = other.client("north").unwrap();
+    for (required, without_one) in [(true, false), (false, true)] {
+        let locked = locked(Kind::Memory, HttpLimits::default(), Some(required)).await;
+        let (addr, authority) = (locked.site.addr, &locked.authority);
+        let ours = authority.client("north").unwrap();
+        assert!(asked(addr, authority, Some(&ours)).await.is_some_and(|answer| answer.status == 200));
+        assert_eq!(asked(addr, authority, None).await.is_some(), without_one, "required: {required}");
+        assert!(asked(addr, authority, Some(&theirs)).await.is_none(), "required: {required}");
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_go_on_is_cut_off_in_time() {
+    let http = HttpLimits { head_timeout: Duration::from_millis(300), ..HttpLimits::default() };
+    let locked = locked(Kind::Memory, http, None).await;
+    // Nothing; and the beginning of a ClientHello that never goes on.
+    for sent in [&b""[..], &[0x16, 3, 1, 2, 0, 1, 0]] {
+        let mut stalled = TcpStream::connect(locked.site.addr).await.unwrap();
+        stalled.write_all(sent).await.unwrap();
+        let mut said = Vec::new();
+        let _ = tokio::time::timeout(LONG, stalled.read_to_end(&mut said)).await.expect("cut off");
+    }
+}
+
+#[tokio::test]
+async fn handshakes_that_never_end_keep_nobody_out() {
+    let http = HttpLimits {
+        connections_max: 24,
+        unknown_connections_max: 16,
+        address_connections_max: 8,
+        head_timeout: LONG * 4,
+        ..HttpLimits::default()
+    };
+    let locked = locked(Kind::Memory, http, None).await;
+    let site = &locked.site;
+    let mut station = site.join(1).await;
+    let mut stalled = Vec::new();
+    for n in 0..300 {
+        let mut stream = TcpStream::connect(site.addr).await.unwrap();
+        stream.write_all(&[0x16, 3, 1, 2, 0, 1, 0]).await.unwrap();
+        stalled.push(stream);
+        if n % 100 == 99 {
+            assert_eq!(reply(&site.push(1, &frame(&station.cut(&[station.site(n)]))).await).applied, 1);
+            assert_eq!(request(site.addr, "GET", "/v1/station", Some(&word(1)), b"").await.status, 200);
+        }
+    }
+    let mut open = 0;
+    for stream in &mut stalled {
+        let mut room = [0; 1];
+        open += usize::from(tokio::time::timeout(Duration::from_millis(2), stream.read(&mut room)).await.is_err());
+    }
+    assert!(open <= 8, "{open} of one address");
+}
