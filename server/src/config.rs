@@ -5,12 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidemark_core::joincode::Pin;
 use tidemark_core::limits::FrameLimits;
 use tidemark_core::schema::Schema;
 
 pub use crate::bounds::{CHUNKS_MAX, ClockWindow, HttpLimits, STATEMENT_TIMEOUT};
 pub use crate::database::{DEFAULT_DATABASE, DatabaseUrl, DatabaseUrlError, hide_password};
-use crate::http::{Origin, Site};
+use crate::http::{Origin, Proxies, Site};
 use crate::metrics::MetricsSettings;
 use crate::tls::TlsFiles;
 
@@ -47,6 +48,8 @@ pub struct ServerConfig {
     pub listen: String,
     /// Its certificate; without one it serves plain HTTP.
     pub tls: Option<TlsFiles>,
+    /// The certificate that the stations it invites are to know it by, where no public authority vouches for it.
+    pub pin: Option<Pin>,
     /// It may serve plain HTTP to other machines: something in front of it does TLS, or the network is trusted.
     pub plain_http_allowed: bool,
     /// The schema it serves.
@@ -63,6 +66,8 @@ pub struct ServerConfig {
     pub statement_timeout: Duration,
     /// Most chunks of tables with a time column that one transaction touches; a batch with more is applied in several.
     pub chunks_max: u32,
+    /// The proxies before it that are believed.
+    pub proxies: Proxies,
     /// The web pages of other origins that may use it from a browser.
     pub origins: Vec<Origin>,
     /// The field notebook it serves: [`Site::embedded`], [`Site::read`], or none.
@@ -84,6 +89,7 @@ impl ServerConfig {
             database,
             listen: "127.0.0.1:0".to_owned(),
             tls: None,
+            pin: None,
             plain_http_allowed: false,
             schema: Arc::new(tidemark_core::schema::shrinkage()),
             window: ClockWindow::DEFAULT,
@@ -92,6 +98,7 @@ impl ServerConfig {
             pool_max: 30,
             statement_timeout: STATEMENT_TIMEOUT,
             chunks_max: CHUNKS_MAX,
+            proxies: Proxies::default(),
             origins: Vec::new(),
             site: Arc::default(),
             reports_every: Some(REPORTS_EVERY),

@@ -18,7 +18,7 @@ use crate::fleet::invitation::{FreshCode, NoCode};
 use crate::ledger::operators::NewAct;
 use crate::rejoin::ReplacementOutcome;
 use crate::stations::RotateOutcome;
-use crate::tls::{certificates_of, pin_of};
+use crate::tls::pin_of_file;
 
 #[derive(Subcommand)]
 pub(super) enum StationCommand {
@@ -141,15 +141,7 @@ impl CodeArgs {
         if !url.starts_with("https://") {
             bail!("--server-ca is for https: give --public-url https://… under which the station reaches this server");
         }
-        let certificates = certificates_of(file).context("--server-ca")?;
-        let [certificate] = certificates.as_slice() else {
-            bail!(
-                "--server-ca {}: has {} certificates; give the one to know the server by alone: its authority's, or its own",
-                file.display(),
-                certificates.len()
-            );
-        };
-        Ok(Some(pin_of(certificate)))
+        Ok(Some(pin_of_file(file).context("--server-ca")?))
     }
 }
 

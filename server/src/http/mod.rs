@@ -8,7 +8,6 @@
 //! | file | what lives there |
 //! |---|---|
 //! | `endpoint`, `stopping` | what requests share; the server's way to its end |
-//! | `encrypted` | whether a request came over TLS |
 //! | `serve`, `talk` | the door, and one connection from its first byte to its end |
 //! | `connections`, `address`, `closings` | who holds connections, who must go, and what the operator reads of it |
 //! | `deadline`, `rewound`, `linger` | streams: peers that take nothing; bytes read early; an end without a reset |
@@ -23,6 +22,7 @@
 //! | `access` | the log of requests |
 //! | `site`, `page` | the field notebook; the fleet page |
 //! | `cors`, `origin` | pages of other origins |
+//! | `proxies` | the proxies that say for whom they ask |
 //! | `problem` | replies |
 
 mod access;
@@ -37,7 +37,6 @@ mod contact;
 mod cors;
 mod deadline;
 mod digest;
-mod encrypted;
 mod endpoint;
 mod facts;
 mod figures;
@@ -50,6 +49,7 @@ mod operators;
 mod origin;
 mod page;
 mod problem;
+mod proxies;
 mod push;
 mod rejects;
 mod rejoin;
@@ -68,6 +68,7 @@ mod turns;
 
 pub use self::endpoint::{Endpoint, RequestBody};
 pub use self::origin::{Origin, OriginError};
+pub use self::proxies::{Network, NoNetwork, Proxies};
 pub use self::scrape::serve_metrics;
 pub use self::serve::serve;
 pub use self::site::{MOUNT, Site};

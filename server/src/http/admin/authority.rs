@@ -11,7 +11,7 @@ use tidemark_core::value::unhex;
 
 use super::super::asked::{Asked, address_of};
 use super::super::caller::{knows, token};
-use super::super::encrypted::Encrypted;
+use super::super::connections::Encrypted;
 use super::super::endpoint::RequestBody;
 use super::super::tokens::Word;
 use crate::ingest::store_problem;
