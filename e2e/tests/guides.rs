@@ -20,9 +20,10 @@ const NOT_RUN: [&str; 5] = ["sh", "powershell", "ini", "nginx", "text"];
 /// Words, in both languages, with which a section that no test runs says whether somebody ran its commands.
 const SAYS_WHETHER_TRIED: [&str; 4] = ["**Tried", "**Not tried", "**Проверено", "**Не проверялось"];
 /// The guides. Each is there in both languages.
-const GUIDES: [&str; 8] = [
+const GUIDES: [&str; 9] = [
     "administration",
     "browser",
+    "deployment",
     "install-postgresql",
     "monitoring",
     "move-from-sqlite",
