@@ -8,6 +8,7 @@ mod attach;
 mod bad_input;
 mod crash;
 mod demo;
+mod deployment;
 mod documents;
 mod export;
 mod fleet;

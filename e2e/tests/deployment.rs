@@ -1,0 +1,150 @@
+//! What `deploy/` has for those who run Tidemark: nginx before a server, with a real nginx; compose.yaml, read by Docker
+//! Compose. The units and the packages are in `packages`.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use tidemark_e2e::field::Field;
+use tidemark_e2e::world::{Dice, wait_for};
+use tidemark_testkit::certificates::Authority;
+
+fn deploy() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy")
+}
+
+/// A running nginx; it ends with this.
+struct Nginx {
+    child: Child,
+    port: u16,
+}
+
+impl Nginx {
+    /// Starts one by the lines of deploy/nginx/tidemark.conf, with another port, server and certificate.
+    fn start(folder: &Path, upstream: &str, cert: &Path, key: &Path) -> Result<Self> {
+        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        let mut site = std::fs::read_to_string(deploy().join("nginx/tidemark.conf"))?;
+        let live = "/etc/letsencrypt/live/upstream.example";
+        for (written, here) in [
+            ("server 127.0.0.1:8787;", format!("server {upstream};")),
+            ("listen 443 ssl http2;", format!("listen 127.0.0.1:{port} ssl http2;")),
+            (&format!("{live}/fullchain.pem"), cert.display().to_string()),
+            (&format!("{live}/privkey.pem"), key.display().to_string()),
+        ] {
+            ensure!(site.matches(written).count() == 1, "deploy/nginx/tidemark.conf has no {written:?}");
+            site = site.replace(written, &here);
+        }
+        std::fs::write(folder.join("site.conf"), site)?;
+        let temporary =
+            ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(|what| format!("{what}_temp_path temp;"));
+        let main = format!(
+            "daemon off; pid nginx.pid; error_log stderr; events {{}}\nhttp {{ access_log off; {} include site.conf; }}\n",
+            temporary.concat()
+        );
+        std::fs::write(folder.join("nginx.conf"), main)?;
+        let mut command = Command::new("sh");
+        command.args(["-c", "PATH=$PATH:/usr/sbin; exec nginx -p . -e stderr -c nginx.conf"]).current_dir(folder);
+        let child = command.stdin(Stdio::null()).spawn().context("no nginx; run scripts/setup-nginx")?;
+        let mut nginx = Self { child, port };
+        wait_for("nginx", Duration::from_secs(30), || {
+            ensure!(nginx.child.try_wait()?.is_none(), "nginx refuses deploy/nginx/tidemark.conf");
+            Ok(std::net::TcpStream::connect(("127.0.0.1", port)).ok())
+        })?;
+        Ok(nginx)
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // Its workers end with it only when it ends by itself.
+        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn behind_nginx_a_station_pushes_over_tls_and_each_client_keeps_its_own_address() -> Result<()> {
+    let mut field = Field::shrinkage(None)?;
+    field.serve_args = ["--trusted-proxy", "127.0.0.1", "--address-connections-max", "2"].map(str::to_owned).to_vec();
+    let server = field.serve()?;
+    let folder = tempfile::tempdir()?;
+    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let authority = Authority::new("plant")?;
+    let (ca, files) = (folder.path().join("ca.pem"), authority.server(&["localhost"])?.write(folder.path(), "proxy")?);
+    authority.write(&ca)?;
+    let nginx = Nginx::start(folder.path(), &server.address.to_string(), &files.cert, &files.key)?;
+    let url = format!("https://localhost:{}", nginx.port);
+
+    // A body of megabytes, asked for before it is sent, comes through.
+    let station = field.init_station("north")?;
+    let code = field.add_station("north")?;
+    let ca = ca.to_str().context("a path is text")?;
+    station.run(&["join", &code, "--server", &url, "--ca", ca])?.success()?;
+    station.record(&mut Dice::from_env(), 4000)?;
+    station.run(&["push"])?.success()?;
+    field.assert_upstream_equals(&[&station])?;
+    station.run(&["verify"])?.success()?;
+
+    // Asks from an address of this machine; the status.
+    let ask = |from: &str, path: &str, more: &[&str]| -> Result<String> {
+        let mut curl = Command::new("curl");
+        curl.args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", ca, "--interface", from]).args(more);
+        Ok(String::from_utf8(curl.arg(format!("{url}{path}")).output()?.stdout)?)
+    };
+    // Who tries tokens is stopped, and nobody beside him, whatever he says of his address.
+    let wrong = format!("Authorization: Bearer {}", "0".repeat(64));
+    let tries = |from: &str| ask(from, "/v1/rejects", &["-H", &wrong, "-H", "X-Forwarded-For: 203.0.113.66"]);
+    let answers = (0..60).map(|_| tries("127.0.0.5")).collect::<Result<Vec<_>>>()?;
+    ensure!(answers[0] == "401" && answers.iter().any(|status| status == "429"), "{answers:?}");
+    let other = tries("127.0.0.6")?;
+    ensure!(other == "401", "another address hears {other}");
+    let log = server.process.output_so_far();
+    ensure!(log.contains("127.0.0.5") && log.contains("127.0.0.6"), "{log}");
+    ensure!(!log.contains("203.0.113.66"), "the client's own word is believed");
+
+    // Pages come through; metrics do not.
+    field.server_command(&["operator", "add", "chief"]).and_then(tidemark_e2e::process::Ended::success)?;
+    for (path, status) in [("/readyz", "200"), ("/admin", "200"), ("/metrics", "404")] {
+        let answered = ask("127.0.0.1", path, &["-L"])?;
+        ensure!(answered == status, "{path}: {answered}");
+    }
+    Ok(())
+}
+
+#[test]
+fn compose_is_understood_and_all_that_it_names_is_there() -> Result<()> {
+    let script =
+        "if docker compose version >/dev/null 2>&1; then docker compose \"$@\"; else docker-compose \"$@\"; fi";
+    let folder = tempfile::tempdir()?;
+    let file = deploy().join("compose.yaml");
+    let mut compose = Command::new("bash");
+    compose.args(["-euc", script, "compose", "-f"]).arg(&file).arg("config").current_dir(folder.path());
+    let output = compose.output()?;
+    let (read, said) = (String::from_utf8(output.stdout)?, String::from_utf8_lossy(&output.stderr).into_owned());
+    ensure!(output.status.success(), "deploy/compose.yaml (is there Docker Compose? scripts/setup-compose): {said}");
+    for service in ["timescaledb", "migrate", "server", "prometheus", "grafana"] {
+        ensure!(read.contains(&format!("\n  {service}:\n")), "no service {service}:\n{read}");
+    }
+    let written = std::fs::read_to_string(&file)?;
+    let images: Vec<_> = written.lines().filter_map(|line| line.trim().strip_prefix("image: ")).collect();
+    ensure!(images.len() == 5, "{images:?}");
+    for image in images {
+        let tag = image.rsplit_once(':').map_or("", |(_, tag)| tag);
+        ensure!(
+            tag.starts_with(|c: char| c.is_ascii_digit() || c == 'v') && tag.contains('.'),
+            "{image} has no version"
+        );
+    }
+    ensure!(written.matches("healthcheck:").count() == 4, "a service that stays has a health check");
+    let mounted = written.lines().filter_map(|line| line.trim().strip_prefix("- ./")?.split(':').next());
+    let built = ["../".to_owned() + "deploy/container/Containerfile"];
+    for path in mounted.map(str::to_owned).chain(built) {
+        ensure!(deploy().join(&path).exists(), "deploy/compose.yaml names deploy/{path}");
+    }
+    let secrets = std::fs::read_to_string(deploy().join("../.gitignore"))?;
+    ensure!(secrets.contains("/deploy/secrets/"), "secrets could be committed");
+    ensure!(!written.contains("POSTGRES_PASSWORD:"), "a password stands in the file");
+    Ok(())
+}
