@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clap::Args;
 
-use super::serve::address;
+use super::address::address;
 use crate::metrics::MetricsSettings;
 
 /// Shortest token that is taken, in bytes: nobody guesses it.

@@ -3,6 +3,7 @@
 #[macro_use]
 mod terminal;
 
+mod address;
 mod admin;
 mod backup;
 mod config;

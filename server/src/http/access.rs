@@ -1,24 +1,23 @@
 //! The access log: one line for each request, with an id by which it is found again elsewhere.
 //!
-//! A line says who asked for which route, and what became of it; of a push also which changes, and their verdicts. It
-//! says nothing that a peer wrote, but for an id of a proxy that is well formed: no path, no query, no header. What asks
-//! all the time whether the server is well is told at the level `debug`; so are refusals beyond the first of a cause and
-//! minute, which [`Notices`](crate::notices::Notices) sums up. Who asks more than a budget is counted and told in one
-//! line a minute.
+//! A line says who asked for which route, and what became of it; of a push also which changes, and their verdicts.
+//! It says nothing that a peer wrote, but for an id of a proxy that is well formed: no path, no query, no header. What
+//! asks all the time whether the server is well is told at the level `debug`; so are refusals beyond the first of a
+//! cause and minute, which [`Notices`](crate::notices::Notices) sums up. Who asks more than a budget is counted and
+//! told in one line a minute.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use hyper::Request;
+use hyper::Method;
 use hyper::header::HeaderMap;
-use tidemark_core::protocol::PushReply;
+use tidemark_core::ids::StationNumber;
 use tokio::time::Instant;
 
-use super::asked::address_of;
-use super::caller::Caller;
-use super::endpoint::RequestBody;
+use super::noted::Noted;
 use crate::clock::random_bytes;
+use crate::notices::Who;
 
 /// The header of the id, in a request and in its answer.
 pub(super) const REQUEST_ID: &str = "x-request-id";
@@ -29,45 +28,6 @@ const STRANGERS: Budget = Budget { per_second: 10.0, burst: 100.0 };
 const STATIONS: Budget = Budget { per_second: 500.0, burst: 2_000.0 };
 /// The time between two lines about those that had none.
 const APART: Duration = Duration::from_secs(60);
-
-/// The changes of a push and what became of them.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Pushed {
-    pub(super) first: u64,
-    pub(super) last: u64,
-    /// Applied, dealt with before, rejected; none when the batch was not acknowledged.
-    pub(super) verdicts: Option<(u32, u32, usize)>,
-}
-
-/// What is noted of a request while it is answered; it goes with the request.
-#[derive(Debug, Default)]
-pub(super) struct Noted {
-    received: AtomicU64,
-    pushed: OnceLock<Pushed>,
-}
-
-/// The notes of a request.
-pub(super) fn noted(request: &Request<RequestBody>) -> Arc<Noted> {
-    request.extensions().get::<Arc<Noted>>().cloned().unwrap_or_default()
-}
-
-impl Noted {
-    /// So many bytes of its body were read.
-    pub(super) fn received(&self, bytes: usize) {
-        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    /// The bytes that were read.
-    pub(super) fn received_bytes(&self) -> u64 {
-        self.received.load(Ordering::Relaxed)
-    }
-
-    /// It was a push of these changes.
-    pub(super) fn pushed(&self, (first, last): (u64, u64), reply: Option<&PushReply>) {
-        let verdicts = reply.map(|reply| (reply.applied, reply.duplicate, reply.rejected.len()));
-        let _ = self.pushed.set(Pushed { first, last, verdicts });
-    }
-}
 
 /// How it ended, and how loud that is told.
 #[derive(Debug, Clone, Copy)]
@@ -146,24 +106,22 @@ impl AccessLog {
     }
 
     /// Writes the line of a request.
-    pub(super) fn write(&self, id: &str, request: &Request<RequestBody>, noted: &Noted, ended: Ended) {
-        let caller = request.extensions().get::<Caller>();
-        let is_told = !ended.is_quiet && self.has_line(caller.is_some());
+    pub(super) fn write(&self, id: &str, method: &Method, who: &Who, noted: &Noted, ended: Ended) {
+        let is_told = !ended.is_quiet && self.has_line(who.name.is_some());
         if !is_told && !tracing::enabled!(target: "tidemark_server::access", tracing::Level::DEBUG) {
             return;
         }
-        let station = caller.and_then(|caller| caller.number).map(|number| number.get());
-        let name = caller.map(|caller| caller.name.as_str());
-        let peer = address_of(request).map(tracing::field::display);
+        let station = who.number.map(StationNumber::get);
+        let (name, peer) = (who.name.as_deref(), who.peer.as_ref().map(tracing::field::display));
         let Ended { route, status, sent, took, .. } = ended;
         let ms = (took.as_micros() as f64 / 100.0).round() / 10.0;
-        let pushed = noted.pushed.get();
+        let pushed = noted.changes();
         let (first, last) = pushed.map(|pushed| (pushed.first, pushed.last)).unzip();
         let verdicts = pushed.and_then(|pushed| pushed.verdicts);
         let applied = verdicts.map(|(applied, ..)| applied);
         let duplicate = verdicts.map(|(_, duplicate, _)| duplicate);
         let rejected = verdicts.map(|(.., rejected)| rejected);
-        let method = method(request);
+        let method = method_text(method);
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
@@ -194,8 +152,8 @@ impl AccessLog {
 }
 
 /// What it asked for. A method that nobody knows is a word of the peer.
-fn method(request: &Request<RequestBody>) -> &'static str {
-    match request.method().as_str() {
+fn method_text(method: &Method) -> &'static str {
+    match method.as_str() {
         "GET" => "GET",
         "HEAD" => "HEAD",
         "POST" => "POST",

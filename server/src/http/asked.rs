@@ -6,12 +6,12 @@ use hyper::Request;
 use tidemark_core::protocol::Problem;
 use tokio::time::Instant;
 
-use super::access::noted;
 use super::address::Address;
 use super::body::{self, Held};
 use super::connections::Seat;
 use super::endpoint::{Endpoint, RequestBody};
 use super::memory::Holder;
+use super::noted::noted;
 
 /// Most bytes of a request's body.
 #[derive(Debug, Clone, Copy)]

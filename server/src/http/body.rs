@@ -9,9 +9,9 @@ use tidemark_core::limits::FrameLimits;
 use tidemark_core::protocol::{Problem, ProblemCode, UnavailableReason};
 use tokio::time::Instant;
 
-use super::access::Noted;
 use super::endpoint::{Endpoint, RequestBody};
 use super::memory::{Holder, NoMemory, Share};
+use super::noted::Noted;
 use crate::bounds::HttpLimits;
 
 /// The first memory of a body whose length is known to be more, in bytes; it doubles from there.

@@ -15,7 +15,7 @@ use super::memory::Memory;
 use super::operators;
 use super::origin::Origin;
 use super::proxies::Proxies;
-use super::scrape::Scrape;
+use super::scraped::Scraped;
 use super::site::Site;
 use super::stopping::Stopping;
 use super::tokens::{self, Attempts, Tokens};
@@ -58,7 +58,7 @@ pub struct Endpoint {
     pub(super) operators: operators::Turns,
     /// Who reads the metrics, and their text.
     pub(super) metrics: MetricsSettings,
-    pub(super) scrape: Scrape,
+    pub(super) scraped: Scraped,
     pub(super) access: AccessLog,
     /// The proxies that say for whom they ask.
     pub(super) proxies: Proxies,
@@ -93,7 +93,7 @@ impl Endpoint {
             fleet,
             operators: operators::Turns::default(),
             metrics: MetricsSettings::default(),
-            scrape: Scrape::default(),
+            scraped: Scraped::default(),
             access: AccessLog::default(),
             proxies: Proxies::default(),
             cors: Cors::default(),

@@ -18,8 +18,8 @@
 //! | `join`, `rejoin`, `push`, `station`, `contact`, `digest`, `rejects`, `facts`, `reports` | the handlers |
 //! | `admin`, `operators` | what operators ask and do; few at once, each in a stated time |
 //! | `health` | whether the server is ready |
-//! | `scrape`, `figures` | what is counted and measured, and what of it the database is asked for |
-//! | `access` | the log of requests |
+//! | `scrape`, `scraped`, `figures` | what is counted and measured, and what of it the database is asked for |
+//! | `access`, `noted` | the log of requests |
 //! | `site`, `page` | the field notebook; the fleet page |
 //! | `cors`, `origin` | pages of other origins |
 //! | `proxies` | the proxies that say for whom they ask |
@@ -45,6 +45,7 @@ mod join;
 mod linger;
 mod load;
 mod memory;
+mod noted;
 mod operators;
 mod origin;
 mod page;
@@ -58,6 +59,7 @@ mod rewound;
 mod router;
 mod routes;
 mod scrape;
+mod scraped;
 mod serve;
 mod site;
 mod station;

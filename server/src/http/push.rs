@@ -13,11 +13,11 @@ use tidemark_core::schema::Fingerprint;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use super::access::noted;
 use super::asked::Asked;
 use super::body::Held;
 use super::endpoint::Endpoint;
 use super::memory::Holder;
+use super::noted::noted;
 use super::turns::{NoTurn, Turn, Want};
 use crate::ingest::{Decoded, ROW_BYTES};
 use crate::ledger::fleet::Pushed;

@@ -16,11 +16,12 @@ use tracing::Instrument as _;
 #[cfg(feature = "otel")]
 use tracing::field::Empty;
 
-use super::access::{Ended, Noted, REQUEST_ID};
+use super::access::{Ended, REQUEST_ID};
 use super::asked::{Asked, address_of};
 use super::caller::{Caller, authenticate, authenticate_former};
 use super::cors;
 use super::endpoint::{Endpoint, RequestBody};
+use super::noted::Noted;
 use super::problem::{Reply, problem};
 use super::routes::{self, Answers, Route, Verb};
 use crate::notices::Who;
@@ -74,10 +75,10 @@ async fn route(endpoint: &Endpoint, mut request: Request<RequestBody>) -> Reply 
     }
     let (route, sent) = (routes::name(request.uri().path()), reply.body().size_hint().lower());
     let (status, took) = (reply.status().as_u16(), began.elapsed());
-    let caller = request.extensions().get::<Caller>().and_then(|caller| caller.number);
-    span.record("status", status).record("station", caller.map(StationNumber::get));
+    let who = who(&request);
+    span.record("status", status).record("station", who.number.map(StationNumber::get));
     requests.answered(route, status, took, noted.received_bytes(), sent);
-    endpoint.access.write(&id, &request, &noted, Ended { route, status, sent, took, is_quiet });
+    endpoint.access.write(&id, request.method(), &who, &noted, Ended { route, status, sent, took, is_quiet });
     reply
 }
 

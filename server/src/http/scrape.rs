@@ -3,7 +3,7 @@
 //! The text is made five times a second at most, whoever asks and however often, and making it asks no database.
 
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,7 +17,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tidemark_core::protocol::{Problem, ProblemCode, path};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
 
 use super::asked::Asked;
 use super::endpoint::Endpoint;
@@ -25,8 +24,6 @@ use super::problem::Reply;
 use super::tokens::Word;
 use crate::metrics::MEDIA_TYPE;
 
-/// How long a text is good.
-const FRESH: Duration = Duration::from_millis(200);
 /// Most connections of the listener at once, and how long each may take.
 const CONNECTIONS_MAX: usize = 64;
 const TIME_MAX: Duration = Duration::from_secs(10);
@@ -35,22 +32,14 @@ const HEAD_BYTES_MAX: usize = 16 << 10;
 /// The wait after a connection that could not be taken.
 const NEXT_TRY: Duration = Duration::from_millis(100);
 
-/// The text that was last made.
-#[derive(Debug, Default)]
-pub(super) struct Scrape(Mutex<Option<(Instant, Bytes)>>);
-
 impl Endpoint {
-    /// The metrics as text. Who asks while it is made waits for that.
+    /// The metrics as text.
     fn metrics_text(&self) -> Bytes {
-        let mut held = self.scrape.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, text)) = held.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
-            return text.clone();
-        }
-        let metrics = self.ingest.metrics();
-        metrics.requests.panics(self.ingest.panics().count());
-        let text = Bytes::from(metrics.text());
-        *held = Some((Instant::now(), text.clone()));
-        text
+        self.scraped.text(|| {
+            let metrics = self.ingest.metrics();
+            metrics.requests.panics(self.ingest.panics().count());
+            metrics.text()
+        })
     }
 
     fn metrics_reply(&self) -> Reply {

@@ -12,8 +12,8 @@
 //! | write | `write` | [`write::Written`]: what the database took; what it refused is isolated |
 //! | keep | `rejected` | the refused changes as [rejects](crate::ledger::rejects) |
 //!
-//! [`stages`] adds up where the time of a batch goes. `intake` is where frames come in, [`Ingest`]; `problem` says what a client hears of a failure. [`replay`] takes
-//! rejects through the stages from *resolve* on again.
+//! [`stages`] adds up where the time of a batch goes. `intake` is where frames come in, [`Ingest`]; `problem` says what
+//! a client hears of a failure. [`replay`] takes rejects through the stages from *resolve* on again.
 //!
 //! [`Questions`]: crate::upstream::Questions
 //! [`Facts`]: crate::upstream::Facts

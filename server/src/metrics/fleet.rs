@@ -255,13 +255,6 @@ impl Fleet {
     }
 }
 
-impl super::Metrics {
-    /// Sets what is known of the fleet.
-    pub fn set_fleet(&self, figures: &FleetFigures, stations_max: usize) {
-        self.set_together(|metrics| metrics.fleet.set(figures, stations_max));
-    }
-}
-
 fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

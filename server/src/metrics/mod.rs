@@ -98,6 +98,11 @@ impl Metrics {
         set(self);
     }
 
+    /// Sets what is known of the fleet; `stations_max` stations have labels of their own.
+    pub fn set_fleet(&self, figures: &FleetFigures, stations_max: usize) {
+        self.set_together(|metrics| metrics.fleet.set(figures, stations_max));
+    }
+
     /// All of them as text.
     #[must_use]
     pub fn text(&self) -> String {

@@ -45,8 +45,8 @@ fn names(folder: &Path) -> anyhow::Result<Vec<String>> {
     Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
 }
 
-/// The newest backup of a series in a folder: when it was made, milliseconds since 1970 UTC, and its size in bytes. What
-/// claims to be of the future, by a clock that was wrong, is none.
+/// The newest backup of a series in a folder: when it was made, milliseconds since 1970 UTC, and its size in bytes.
+/// What claims to be of the future, by a clock that was wrong, is none.
 #[must_use]
 pub fn newest(series: &Series, folder: &Path, now_ms: i64) -> Option<(i64, u64)> {
     let made = names(folder).ok()?.into_iter().filter_map(|name| Some((series.time_of_ms(&name)?, name)));
