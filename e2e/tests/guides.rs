@@ -20,7 +20,7 @@ const NOT_RUN: [&str; 5] = ["sh", "powershell", "ini", "nginx", "text"];
 /// Words, in both languages, with which a section that no test runs says whether somebody ran its commands.
 const SAYS_WHETHER_TRIED: [&str; 4] = ["**Tried", "**Not tried", "**Проверено", "**Не проверялось"];
 /// The guides. Each is there in both languages. `scripts/check-windows` types the one to Windows.
-const GUIDES: [&str; 8] = [
+const GUIDES: [&str; 10] = [
     "administration",
     "browser",
     "configuration",
