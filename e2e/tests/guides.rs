@@ -20,9 +20,10 @@ const NOT_RUN: [&str; 5] = ["sh", "powershell", "ini", "nginx", "text"];
 /// Words, in both languages, with which a section that no test runs says whether somebody ran its commands.
 const SAYS_WHETHER_TRIED: [&str; 4] = ["**Tried", "**Not tried", "**Проверено", "**Не проверялось"];
 /// The guides. Each is there in both languages.
-const GUIDES: [&str; 9] = [
+const GUIDES: [&str; 10] = [
     "administration",
     "browser",
+    "configuration",
     "deployment",
     "install-postgresql",
     "monitoring",
@@ -39,6 +40,11 @@ const ADDRESS: &str = "127.0.0.1:8787";
 #[test]
 fn the_guide_to_installing_postgresql_does_what_it_says() -> Result<()> {
     follow("install-postgresql")
+}
+
+#[test]
+fn the_guide_to_configuration_does_what_it_says() -> Result<()> {
+    follow("configuration")
 }
 
 #[test]

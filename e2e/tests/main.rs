@@ -24,6 +24,7 @@ mod rejoin;
 mod rejoin_random;
 mod reports;
 mod servers;
+mod settings;
 mod siege;
 mod sneakernet;
 mod sqlalchemy;

@@ -283,3 +283,24 @@ fn a_station_shows_its_certificate_where_the_server_wants_one() -> Result<()> {
     station.run(&[&["push"][..], &others].concat())?.fails_saying(&["is not the private key of"])?;
     Ok(())
 }
+
+#[test]
+fn whom_the_system_trusts_needs_no_word_and_a_system_that_trusts_nobody_is_told() -> Result<()> {
+    let mut plant = Plant::new()?;
+    let authority = Authority::new("ours")?;
+    let ca = plant.ca("ours.crt", &authority.pem())?;
+    let none = plant.ca("none.crt", "")?;
+    plant.give(&authority.server(&[HERE])?)?;
+    let server = plant.field.serve()?;
+    plant.field.set_env("SSL_CERT_FILE", &ca);
+    let (station, mut dice) = (plant.field.init_station("north")?, Dice::from_env());
+    station.run(&["join", &plant.code("north", &server, None)?])?.success()?;
+    station.record(&mut dice, 5)?;
+    station.run(&["push"])?.success()?;
+    plant.field.assert_upstream_equals(&[&station])?;
+    plant.field.set_env("SSL_CERT_FILE", &none);
+    let other = plant.field.init_station("south")?;
+    let code = plant.code("south", &server, None)?;
+    is_told(&other, &["join", &code], &["this system has no authorities that it trusts", "ca-certificates"])?;
+    Ok(())
+}

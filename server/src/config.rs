@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidemark_core::joincode::Pin;
 use tidemark_core::limits::FrameLimits;
 use tidemark_core::schema::Schema;
 
@@ -47,6 +48,8 @@ pub struct ServerConfig {
     pub listen: String,
     /// Its certificate; without one it serves plain HTTP.
     pub tls: Option<TlsFiles>,
+    /// The certificate that the stations it invites are to know it by, where no public authority vouches for it.
+    pub pin: Option<Pin>,
     /// It may serve plain HTTP to other machines: something in front of it does TLS, or the network is trusted.
     pub plain_http_allowed: bool,
     /// The schema it serves.
@@ -86,6 +89,7 @@ impl ServerConfig {
             database,
             listen: "127.0.0.1:0".to_owned(),
             tls: None,
+            pin: None,
             plain_http_allowed: false,
             schema: Arc::new(tidemark_core::schema::shrinkage()),
             window: ClockWindow::DEFAULT,

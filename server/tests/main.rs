@@ -6,6 +6,7 @@
 mod admission;
 mod at_once;
 mod common;
+mod configuration;
 mod connections;
 mod contract;
 mod cors;
@@ -21,6 +22,8 @@ mod migrations;
 mod monitoring;
 mod notebook;
 mod operators;
+#[cfg(feature = "otel")]
+mod otel;
 mod outage;
 mod page;
 mod planner;
@@ -31,7 +34,9 @@ mod rejects;
 mod renewed;
 mod reports;
 mod running;
+mod secrets;
 mod settings;
+mod sighup;
 mod sneakernet;
 mod stopping;
 mod stuck;

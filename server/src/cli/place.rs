@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::Args;
 use tidemark_core::schema::Schema;
+use tidemark_settings::secret;
 
 use crate::config::{ServerConfig, load_schema};
-use crate::database::{DEFAULT_DATABASE, DatabaseUrl};
+use crate::database::{DEFAULT_DATABASE, DatabaseUrl, DatabaseUrlError};
 use crate::fleet::invitation::{self, NAME_BYTES_MAX};
 use crate::server::{open_upstream, schema_of_database};
 use crate::upstream::Upstream;
@@ -17,11 +18,15 @@ use crate::upstream::Upstream;
 #[derive(Args)]
 pub(super) struct Place {
     /// The database: sqlite:///relative.db, sqlite:////absolute.db or postgresql://user:password@host:port/database.
-    #[arg(long, env = "TIDEMARK_DATABASE_URL", hide_env_values = true, value_name = "URL")]
-    database: Option<String>,
-    /// A file with the database's URL alone, for a password that neither a command line nor a unit shows.
-    #[arg(long, env = "TIDEMARK_DATABASE_URL_FILE", conflicts_with = "database", value_name = "FILE")]
+    #[arg(long, env = "TIDEMARK_DATABASE_URL", hide_env_values = true, value_name = "URL", default_value = DEFAULT_DATABASE)]
+    database: String,
+    /// A file with the database's URL on its one line, instead of --database. It may begin with
+    /// $CREDENTIALS_DIRECTORY/, where systemd puts the credentials of a service.
+    #[arg(long, value_name = "FILE")]
     database_url_file: Option<PathBuf>,
+    /// A file with the password for a PostgreSQL URL without one.
+    #[arg(long, value_name = "FILE")]
+    database_password_file: Option<PathBuf>,
     /// The schema file; without it, the schema the database was migrated to, and for a new one the shipped schema.
     #[arg(long, env = "TIDEMARK_SCHEMA", value_name = "FILE")]
     pub(super) schema: Option<PathBuf>,
@@ -49,9 +54,26 @@ pub(super) enum FoundIn<'o> {
 
 impl Place {
     pub(super) fn database(&self) -> anyhow::Result<DatabaseUrl> {
-        match (&self.database, &self.database_url_file) {
-            (None, Some(file)) => Ok(url_in(file)?.parse()?),
-            (database, _) => Ok(database.as_deref().unwrap_or(DEFAULT_DATABASE).parse()?),
+        self.database_or_key().map_err(|(_, error)| error)
+    }
+
+    /// The database; where none can be made of what is said, the setting that is to blame.
+    pub(super) fn database_or_key(&self) -> Result<DatabaseUrl, (&'static str, anyhow::Error)> {
+        let variables: Vec<_> = std::env::vars_os().collect();
+        let secret = |key: &'static str, file: &Path| {
+            secret::read(file, &variables).map_err(|error| (key, anyhow::Error::msg(error)))
+        };
+        let (key, url) = match &self.database_url_file {
+            Some(file) => ("database_url_file", secret("database_url_file", file)?),
+            None => ("database", self.database.clone()),
+        };
+        let database: DatabaseUrl = url.parse().map_err(|error: DatabaseUrlError| (key, error.into()))?;
+        match &self.database_password_file {
+            None => Ok(database),
+            Some(file) => {
+                let key = "database_password_file";
+                database.with_password(&secret(key, file)?).map_err(|error| (key, error.into()))
+            }
         }
     }
 
@@ -83,18 +105,6 @@ impl Place {
             Some(recorded) => (recorded, FoundIn::Database),
             None => (tidemark_core::schema::shrinkage(), FoundIn::Shipped),
         })
-    }
-}
-
-/// The URL that a file holds; what is in it is never shown.
-fn url_in(file: &Path) -> anyhow::Result<String> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("--database-url-file {}", file.display()))?;
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    match lines.collect::<Vec<_>>()[..] {
-        [url] => Ok(url.to_owned()),
-        ref lines => {
-            bail!("--database-url-file {}: {} lines, and one with the URL is wanted", file.display(), lines.len())
-        }
     }
 }
 

@@ -1,16 +1,16 @@
 //! TLS: what `serve` is told of it, and `tls make|show`.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
+use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
+use tidemark_core::joincode::Pin;
 
-use super::systemd;
 use super::terminal::{complain, print_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::tls::make::{Made, make};
-use crate::tls::{ClientCa, Tls, TlsFiles, certificates_of, describe, pin_of};
+use crate::tls::{ClientCa, TlsFiles, certificates_of, describe, pin_of, pin_of_file};
 
 /// The certificate that `serve` shows.
 #[derive(Args)]
@@ -29,6 +29,10 @@ pub(super) struct TlsArgs {
     /// What becomes of a client that shows none. One with a certificate of another authority is never let in.
     #[arg(long, value_name = "WHAT", default_value = "required")]
     tls_client_auth: ClientAuth,
+    /// The certificate that stations invited from the fleet page are to know this server by, where no public authority
+    /// vouches for it: its authority's, or its own, PEM. As `station add --server-ca`.
+    #[arg(long, env = "TIDEMARK_SERVER_CA", value_name = "FILE")]
+    server_ca: Option<PathBuf>,
     /// Serve plain HTTP although other machines reach the address: a proxy that does TLS stands in front, or something
     /// else keeps the network safe.
     #[arg(long, conflicts_with = "tls_cert")]
@@ -54,25 +58,14 @@ impl TlsArgs {
     }
 }
 
-/// Takes new files whenever the program is told to by SIGHUP, if there are any, and tells systemd. It never ends.
-pub(super) async fn reload_on_hangup(tls: Option<Arc<Tls>>, url: String) {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut hangups = match signal(SignalKind::hangup()) {
-            Ok(hangups) => hangups,
-            Err(error) => return tracing::warn!("cannot listen for SIGHUP: {error}"),
-        };
-        while hangups.recv().await.is_some() {
-            systemd::reloading();
-            if let Some(tls) = tls.clone() {
-                let _ = tokio::task::spawn_blocking(move || tls.reload()).await;
-            }
-            systemd::ready(&url);
-        }
+impl TlsArgs {
+    /// The pin of the codes that the server makes.
+    ///
+    /// # Errors
+    /// Where the file has no certificate, or several.
+    pub(super) fn pin(&self) -> anyhow::Result<Option<Pin>> {
+        self.server_ca.as_deref().map(pin_of_file).transpose().context("--server-ca")
     }
-    #[cfg(not(unix))]
-    drop((tls, url));
 }
 
 #[derive(Subcommand)]

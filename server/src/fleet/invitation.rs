@@ -1,7 +1,7 @@
 //! A code for a station, as the command line and the endpoint make it: the part for the database, and the part for the
 //! station.
 
-use tidemark_core::joincode::JoinCode;
+use tidemark_core::joincode::{JoinCode, Pin};
 
 use crate::clock::random_bytes;
 use crate::stations::{NewStation, secret_hash};
@@ -54,6 +54,13 @@ impl FreshCode {
         };
         Ok(Self { station, code: JoinCode { url: url.to_owned(), secret, pin: None } })
     }
+
+    /// Has the station know the server by the certificate of this pin, where it reaches it by TLS.
+    #[must_use]
+    pub fn with_pin(mut self, pin: Option<Pin>) -> Self {
+        self.code.pin = pin.filter(|_| self.code.url.starts_with("https://"));
+        self
+    }
 }
 
 /// A name that an operator gives, without the space around it; `None` for one that is too long, empty, or would do
@@ -75,6 +82,9 @@ mod tests {
         assert_eq!(fresh.code.url, "https://hq.example");
         assert_eq!(fresh.station.code_hash, secret_hash(&fresh.code.secret));
         assert_eq!(fresh.station.code_expires_at_ms, 15);
+        let pin = Some(Pin([7; 32]));
+        assert_eq!(fresh.with_pin(pin).code.pin, pin);
+        assert_eq!(FreshCode::make("north", "http://10.0.0.1", 10, 5).unwrap().with_pin(pin).code.pin, None);
         for url in ["", "hq.example", "ftp://hq.example", "http://", "https://hq example", "https://hq\u{1b}[2J"] {
             assert_eq!(
                 FreshCode::make("north", url, 10, 5).err().unwrap(),

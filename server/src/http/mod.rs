@@ -16,7 +16,7 @@
 //! | `caller`, `tokens` | whose it is |
 //! | `turns`, `load` | who goes next, and when who is refused comes again |
 //! | `join`, `rejoin`, `push`, `station`, `contact`, `digest`, `rejects`, `facts`, `reports` | the handlers |
-//! | `admin` | what operators ask and do |
+//! | `admin`, `operators` | what operators ask and do; few at once, each in a stated time |
 //! | `health` | whether the server is ready |
 //! | `scrape`, `figures` | what is counted and measured, and what of it the database is asked for |
 //! | `access` | the log of requests |
@@ -45,6 +45,7 @@ mod join;
 mod linger;
 mod load;
 mod memory;
+mod operators;
 mod origin;
 mod page;
 mod problem;

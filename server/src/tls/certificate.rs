@@ -103,6 +103,18 @@ pub fn certificates_of(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsF
     parsed(file, &contents(file)?)
 }
 
+/// The pin of the one certificate in a PEM file.
+///
+/// # Errors
+/// As [`certificates_of`]; when there are several.
+pub fn pin_of_file(file: &Path) -> Result<Pin, TlsFileError> {
+    let certificates = certificates_of(file)?;
+    match certificates.as_slice() {
+        [certificate] => Ok(pin_of(certificate)),
+        several => Err(TlsFileError::Several { file: file.to_owned(), count: several.len() }),
+    }
+}
+
 /// A file's bytes.
 pub(super) fn contents(file: &Path) -> Result<Vec<u8>, TlsFileError> {
     const BYTES_MAX: u64 = 1 << 20;

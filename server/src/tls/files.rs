@@ -49,6 +49,14 @@ pub enum TlsFileError {
         /// Which.
         file: PathBuf,
     },
+    /// There is more than one, and it is not known which is meant.
+    #[error("{}: has {count} certificates; give the one to know the server by alone: its authority's, or its own", file.display())]
+    Several {
+        /// Which.
+        file: PathBuf,
+        /// How many.
+        count: usize,
+    },
     /// There is no key in it.
     #[error("{}: has no private key that is not encrypted (PKCS #8, PKCS #1 or SEC1)", file.display())]
     NoKey {

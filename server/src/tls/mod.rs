@@ -19,6 +19,6 @@ mod keeper;
 pub mod make;
 mod read;
 
-pub use self::certificate::{Described, certificates_of, describe, pin_of};
+pub use self::certificate::{Described, certificates_of, describe, pin_of, pin_of_file};
 pub use self::files::{ClientCa, TlsFileError, TlsFiles};
 pub use self::keeper::{Reloaded, Tls};

@@ -15,7 +15,7 @@ use crate::common::door::{NAME, client, shake};
 use crate::common::program::server;
 
 /// The connections of each kind.
-const MANY: u64 = 1_000;
+const MANY: u64 = 400;
 
 /// A program that serves, and is ended when this is dropped.
 struct Serving {

@@ -91,7 +91,8 @@ impl Station {
         Ok(Store::open(path)?.into())
     }
 
-    /// Trusts these authorities in place of whom its file says, and shows this certificate to a server that asks for one.
+    /// Trusts these authorities in place of whom its file says, and shows this certificate to a server that asks for
+    /// one.
     #[must_use]
     pub fn trusting(self, trust: Option<Trust>, identity: Option<Identity>) -> Self {
         Self { trust, identity, ..self }

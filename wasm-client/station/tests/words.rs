@@ -310,7 +310,10 @@ fn what_is_done_to_a_file_is_told_to_programs_too() {
     let here = folder.path();
     let init = json(here, &["init", "--json"]);
     assert_eq!((&init["file"], init["tables"].as_array().unwrap().len()), (&"tidemark.db".into(), 18));
-    assert_eq!(json(here, &["server", "--json"]), serde_json::json!({ "server": null }));
+    assert_eq!(
+        json(here, &["server", "--json"]),
+        serde_json::json!({ "server": null, "trust": "system", "pin": null })
+    );
     drop(insert(here));
     ok(here, &["backup", "copy.db"]);
     assert_eq!(

@@ -11,6 +11,7 @@ use tidemark_core::value::unhex;
 
 use super::super::asked::{Asked, address_of};
 use super::super::caller::{knows, token};
+use super::super::connections::Encrypted;
 use super::super::endpoint::RequestBody;
 use super::super::tokens::Word;
 use crate::ingest::store_problem;
@@ -125,7 +126,7 @@ pub(super) fn host_of(request: &Request<RequestBody>) -> Option<&str> {
 /// Whether the browser reached the server by TLS, its own or that of a proxy before it.
 pub(super) fn is_secure(request: &Request<RequestBody>) -> bool {
     let by_proxy = request.headers().get(FORWARDED_PROTO).is_some_and(|proto| proto == "https");
-    by_proxy || request.uri().scheme_str() == Some("https")
+    by_proxy || request.extensions().get::<Encrypted>().is_some()
 }
 
 #[cfg(test)]

@@ -142,10 +142,11 @@ fn fresh(asked: &Asked<'_>, name: &str, url: Option<String>, now_ms: i64) -> Res
         host_of(asked.request).map(|host| format!("{scheme}://{host}"))
     };
     let url = url.or_else(here).ok_or_else(|| bad("it says no URL, and none is known"))?;
-    FreshCode::make(name, &url, EXPIRES_MS, now_ms).map_err(|error| match error {
+    let fresh = FreshCode::make(name, &url, EXPIRES_MS, now_ms).map_err(|error| match error {
         NoCode::Url(_) => bad(error),
         NoCode::Entropy => Problem::new(ProblemCode::Internal, error.to_string()),
-    })
+    })?;
+    Ok(fresh.with_pin(asked.endpoint.pin))
 }
 
 fn invited(fresh: &FreshCode, joins: bool) -> Invited {

@@ -20,6 +20,7 @@ use super::address::Address;
 use super::closings::{Bound, Closings};
 use super::proxies::Proxies;
 use crate::bounds::HttpLimits;
+use crate::live::Live;
 use crate::metrics::Metrics;
 
 /// The time that a request of somebody unknown has for itself, whoever else comes.
@@ -47,7 +48,7 @@ impl Holder {
 /// All connections of an endpoint, and their bounds.
 #[derive(Debug)]
 pub(super) struct Connections {
-    limits: HttpLimits,
+    limits: Live<HttpLimits>,
     held: Mutex<Held>,
     closings: Closings,
     proxies: Proxies,
@@ -145,8 +146,14 @@ impl Held {
 }
 
 impl Connections {
-    pub(super) fn new(limits: HttpLimits, metrics: Arc<Metrics>, proxies: Proxies) -> Arc<Self> {
-        Arc::new(Self { limits, held: Mutex::default(), closings: Closings::default(), metrics, proxies })
+    pub(super) fn new(limits: impl Into<Live<HttpLimits>>, metrics: Arc<Metrics>, proxies: Proxies) -> Arc<Self> {
+        Arc::new(Self {
+            limits: limits.into(),
+            held: Mutex::default(),
+            closings: Closings::default(),
+            metrics,
+            proxies,
+        })
     }
 
     /// Tells how many there are.
@@ -169,8 +176,9 @@ impl Connections {
         let address = Address::of(peer);
         let is_of_proxy = self.proxies.has(peer);
         let holder = if is_of_proxy { Holder::Proxy } else { Holder::Address(address) };
+        let limits = self.limits.get();
         let (own, unknown, all) =
-            (self.limits.address_connections_max, self.limits.unknown_connections_max, self.limits.connections_max);
+            (limits.address_connections_max, limits.unknown_connections_max, limits.connections_max);
         let mut held = self.held();
         let mut reached = Vec::new();
         let mut has_room = true;
@@ -238,6 +246,10 @@ pub(super) struct Seat {
     signal: Arc<Signal>,
 }
 
+/// A request came over TLS.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Encrypted;
+
 /// The connection's token has as many connections as it may, all of them busy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NoRoom;
@@ -279,7 +291,7 @@ impl Seat {
     /// # Errors
     /// When the token has as many connections as it may and none of them is idle.
     pub(super) fn belongs_to(&self, token_hash: [u8; 32], who: &dyn Display) -> Result<(), NoRoom> {
-        let (holder, max) = (Holder::Token(token_hash), self.connections.limits.station_connections_max);
+        let (holder, max) = (Holder::Token(token_hash), self.connections.limits.get().station_connections_max);
         let mut held = self.connections.held();
         if self.is_of_proxy {
             return Ok(());

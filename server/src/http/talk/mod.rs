@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use self::handshake::{Spoken, shake_hands};
-use super::connections::{Close, Seat};
+use super::connections::{Close, Encrypted, Seat};
 use super::deadline::{Deadlined, Outgoing};
 use super::endpoint::{Endpoint, RequestBody};
 use crate::tls::Tls;
@@ -25,10 +25,6 @@ const HEAD_BYTES_MAX: usize = 32 << 10;
 trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Wire for S {}
-
-/// A request came over TLS.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::http) struct Encrypted;
 
 /// What a connection is served with.
 #[derive(Clone)]
@@ -52,7 +48,7 @@ impl Talk {
 /// Serves a connection to its end.
 pub(super) async fn talk(stream: TcpStream, tls: Option<&Tls>, endpoint: Arc<Endpoint>, seat: Arc<Seat>) {
     let outgoing = Arc::<Outgoing>::default();
-    let stream = Deadlined::new(stream, endpoint.limits.write_timeout, Arc::clone(&outgoing));
+    let stream = Deadlined::new(stream, endpoint.limits().write_timeout, Arc::clone(&outgoing));
     let talk = Talk { endpoint, seat, outgoing, is_encrypted: tls.is_some() };
     let Some(tls) = tls else { return http1::talk(stream, &talk).await };
     // In a box: while nobody asks there is none.

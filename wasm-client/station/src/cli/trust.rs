@@ -11,7 +11,7 @@ use crate::transport::{HttpTransport, Identity, TlsOptions, read_ca};
 
 /// What stands here holds for this command; `join`, `rejoin` and `server` keep the authority with the server in the
 /// station's file.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "TLS")]
 pub(super) struct TrustArgs {
     /// Trust the server if one of the authorities in this file (PEM) vouches for it, in place of those of this system;

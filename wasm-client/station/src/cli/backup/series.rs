@@ -14,7 +14,7 @@ use crate::cli::show;
 use crate::clock::{now_ms, sleep_ms};
 
 /// A series of copies.
-pub(super) struct Schedule {
+pub(in crate::cli) struct Schedule {
     db: PathBuf,
     series: Series,
     folder: PathBuf,
@@ -24,7 +24,13 @@ pub(super) struct Schedule {
 
 impl Schedule {
     /// The copies of a station's file. Stations may share a folder: the name holds the beginning of the uuid.
-    pub(super) fn new(db: &Path, uuid: &str, folder: &Path, every_hours: f64, keep: usize) -> Result<Self, Fatal> {
+    pub(in crate::cli) fn new(
+        db: &Path,
+        uuid: &str,
+        folder: &Path,
+        every_hours: f64,
+        keep: usize,
+    ) -> Result<Self, Fatal> {
         std::fs::create_dir_all(folder)
             .map_err(|error| Fatal::new(format!("{}: cannot make the folder for copies: {error}", folder.display())))?;
         let stem = db.file_stem().unwrap_or_default().to_string_lossy();
@@ -102,25 +108,30 @@ impl Schedule {
         ));
         let mut not_before_ms = i64::MIN;
         while !ending() {
-            let now = now_ms();
-            let names = self.names().unwrap_or_default();
-            let due_ms = self.series.due_ms(names.iter().map(String::as_str), self.every_ms, now).max(not_before_ms);
-            if due_ms > now {
-                sleep_ms((due_ms - now).min(LOOK_MS).unsigned_abs(), ending);
-                continue;
-            }
-            match self.make() {
-                Ok((to, rows)) => {
-                    tell(&format!("copied to {}, put back to check it: {}", to.display(), show::count(rows, "row")))
-                }
-                Err(error) => {
-                    tell(&format!("{}; trying again", error.message));
-                    not_before_ms = now_ms().saturating_add(retry_ms(self.every_ms));
-                }
-            }
+            sleep_ms(self.step(&mut not_before_ms, &tell), ending);
         }
         tell("ended");
         Ok(())
+    }
+
+    /// Makes a copy if one is due; how long to wait then, in milliseconds.
+    pub(in crate::cli) fn step(&self, not_before_ms: &mut i64, tell: &dyn Fn(&str)) -> u64 {
+        let now = now_ms();
+        let names = self.names().unwrap_or_default();
+        let due_ms = self.series.due_ms(names.iter().map(String::as_str), self.every_ms, now).max(*not_before_ms);
+        if due_ms > now {
+            return (due_ms - now).min(LOOK_MS).unsigned_abs();
+        }
+        match self.make() {
+            Ok((to, rows)) => {
+                tell(&format!("copied to {}, put back to check it: {}", to.display(), show::count(rows, "row")));
+            }
+            Err(error) => {
+                tell(&format!("{}; trying again", error.message));
+                *not_before_ms = now_ms().saturating_add(retry_ms(self.every_ms));
+            }
+        }
+        0
     }
 }
 
