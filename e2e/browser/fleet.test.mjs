@@ -90,6 +90,10 @@ test('the fleet page is for operators alone, and only for a page of its own serv
     await world.upstream.query('DELETE FROM tidemark.session');
     await refresh(page);
     const dialog = page.getByRole('dialog', { name: english.ended });
+    await dialog.getByRole('button', { name: 'Cancel' }).click();
+    await page.getByRole('alert').filter({ hasText: english.ended }).waitFor();
+    assert.deepEqual(await names(page), ['bait'], 'what was there stays, also when one does not sign in');
+    await page.locator('main').getByRole('button', { name: english.signIn, exact: true }).click();
     await dialog.getByLabel(english.token).fill('nonsense');
     await page.keyboard.press('Enter');
     await dialog.getByRole('alert').filter({ hasText: english.wrong }).waitFor();

@@ -16,7 +16,7 @@ if (unknown.length > 0) {
   process.exit(2);
 }
 // The long ones first, so that no core is idle at the end.
-const long = ['killed', 'tabs', 'volume', 'notebook'];
+const long = ['killed', 'tabs', 'fleet-look', 'volume', 'notebook', 'fleet'];
 const rank = (name) => (long.indexOf(name) + 1) || long.length + 1;
 const names = (wanted.length > 0 ? wanted : all.map((name) => name.replace('.test.mjs', ''))).sort((a, b) => rank(a) - rank(b));
 

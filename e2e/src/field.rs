@@ -216,6 +216,20 @@ impl Station {
         Running::start("tidemark", &[args, &["--db", file]].concat(), &self.folder, &self.env)
     }
 
+    /// Starts `tidemark` in this station's folder; which file it takes, its settings say.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_by_settings(&self, args: &[&str]) -> Result<Running> {
+        Running::start("tidemark", args, &self.folder, &self.env)
+    }
+
+    /// The folder it runs in, where its settings may be.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Pushes until the log is drained, as often as the server cannot be reached meanwhile; returns how often it was
     /// run.
     ///

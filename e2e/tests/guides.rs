@@ -19,16 +19,18 @@ use tidemark_e2e::process::{PATIENCE, program, python, python_script};
 const NOT_RUN: [&str; 5] = ["sh", "powershell", "ini", "nginx", "text"];
 /// Words, in both languages, with which a section that no test runs says whether somebody ran its commands.
 const SAYS_WHETHER_TRIED: [&str; 4] = ["**Tried", "**Not tried", "**Проверено", "**Не проверялось"];
-/// The guides. Each is there in both languages.
+/// The guides. Each is there in both languages. `scripts/check-windows` types the one to Windows.
 const GUIDES: [&str; 8] = [
     "administration",
     "browser",
+    "configuration",
     "install-postgresql",
     "monitoring",
     "move-from-sqlite",
     "operating",
     "own-schema",
     "using",
+    "windows",
 ];
 /// Any text, also over several lines where it stands alone.
 const ANYTHING: &str = "…";
@@ -38,6 +40,11 @@ const ADDRESS: &str = "127.0.0.1:8787";
 #[test]
 fn the_guide_to_installing_postgresql_does_what_it_says() -> Result<()> {
     follow("install-postgresql")
+}
+
+#[test]
+fn the_guide_to_configuration_does_what_it_says() -> Result<()> {
+    follow("configuration")
 }
 
 #[test]

@@ -15,6 +15,9 @@ import { station } from './views/station.js';
 import { stations } from './views/stations.js';
 
 const REFRESH_MS = 15_000;
+/** A large fleet is a large answer: it is asked for less often. */
+const LARGE_STATIONS = 500;
+const LARGE_MS = 60_000;
 const TOLD_MS = 8000;
 
 const SECTIONS = { stations, rejects, ingest, database, audit };
@@ -95,15 +98,16 @@ function draw(fresh = false, focus = false) {
   const words = view ? view.title(data, now) : t('app.nowhere');
   document.title = `${words} · Tidemark`;
   const content = !view ? [title(t('app.nowhere')), el('p', {}, el('a', { href: href(['stations']) }, t('station.back')))]
-    : [problem && failed(problem), data ? view.draw(data, now) : !problem && [title(words), el('p', { class: 'quiet', role: 'status' }, t('app.loading'))],
-      problem && !data && el('div', { class: 'actions' }, button(t('app.again'), load))];
+    : [problem && failed(problem), problem && el('div', { class: 'actions' },
+      button(t(problem.code === 'unauthorized' ? 'signIn.yes' : 'app.again'), load)), data ? view.draw(data, now) : !problem && [title(words), el('p', { class: 'quiet', role: 'status' }, t('app.loading'))]];
   // The heading that says "loading" gives way to that of the view, and its focus goes on.
   const arriving = focus || document.activeElement?.id === 'title';
   if (fresh) nodes.main.replaceChildren();
   show(nodes.main, content);
   if (fresh) scrollTo(0, 0);
   if (arriving) (document.getElementById('title') ?? nodes.main).focus({ preventScroll: true });
-  nodes.fresh.textContent = !now.heard_ms ? '' : t(problem ? 'app.stale' : 'app.fresh', { time: clock(now.heard_ms) });
+  show(nodes.fresh, now.heard_ms && [t(problem ? 'app.stale' : 'app.fresh', { time: clock(now.heard_ms) }), ' ',
+    button(t('app.refresh'), load, { class: 'small', id: 'refresh' })]);
 }
 
 function drawTop() {
@@ -138,7 +142,7 @@ async function leave() {
 function welcome() {
   drawTop();
   document.title = `${t('signIn.title')} · Tidemark`;
-  nodes.fresh.textContent = '';
+  nodes.fresh.replaceChildren();
   nodes.main.replaceChildren();
   show(nodes.main, signIn(begin));
   nodes.main.querySelector('input').focus();
@@ -165,14 +169,20 @@ function tell(words) {
   told = setTimeout(() => nodes.told.replaceChildren(), TOLD_MS);
 }
 
-/** Nothing is asked for while nobody looks, or while a question stands open. */
+/** Nothing is asked for while nobody looks, while a question stands open, or after somebody would not sign in again. */
 function refresh() {
-  if (operator !== null && now?.view && document.visibilityState === 'visible' && !document.querySelector('dialog')) load();
+  if (operator === null || !now?.view || document.visibilityState !== 'visible' || document.querySelector('dialog')) return;
+  if (now.problem?.code !== 'unauthorized') load();
+}
+
+function refreshIfDue() {
+  const every_ms = now?.data?.stations?.length > LARGE_STATIONS ? LARGE_MS : REFRESH_MS;
+  if (now?.problem || !now?.heard_ms || Date.now() - now.heard_ms >= every_ms - 1000) refresh();
 }
 
 addEventListener('hashchange', () => operator !== null && arrive());
 document.addEventListener('visibilitychange', refresh);
-setInterval(refresh, REFRESH_MS);
+setInterval(refreshIfDue, REFRESH_MS);
 
 nodes.skip.addEventListener('click', event => {
   event.preventDefault();

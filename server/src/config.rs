@@ -11,7 +11,7 @@ use tidemark_core::schema::Schema;
 
 pub use crate::bounds::{CHUNKS_MAX, ClockWindow, HttpLimits, STATEMENT_TIMEOUT};
 pub use crate::database::{DEFAULT_DATABASE, DatabaseUrl, DatabaseUrlError, hide_password};
-use crate::http::{Origin, Site};
+use crate::http::{Origin, Proxies, Site};
 use crate::metrics::MetricsSettings;
 use crate::tls::TlsFiles;
 
@@ -66,6 +66,8 @@ pub struct ServerConfig {
     pub statement_timeout: Duration,
     /// Most chunks of tables with a time column that one transaction touches; a batch with more is applied in several.
     pub chunks_max: u32,
+    /// The proxies before it that are believed.
+    pub proxies: Proxies,
     /// The web pages of other origins that may use it from a browser.
     pub origins: Vec<Origin>,
     /// The field notebook it serves: [`Site::embedded`], [`Site::read`], or none.
@@ -96,6 +98,7 @@ impl ServerConfig {
             pool_max: 30,
             statement_timeout: STATEMENT_TIMEOUT,
             chunks_max: CHUNKS_MAX,
+            proxies: Proxies::default(),
             origins: Vec::new(),
             site: Arc::default(),
             reports_every: Some(REPORTS_EVERY),

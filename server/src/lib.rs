@@ -20,6 +20,7 @@
 //! | [`notices`] | the log of refusals: one line for each cause and minute |
 //! | [`metrics`] | what is counted and measured, for Prometheus |
 //! | [`config`], [`database`], [`bounds`] | the configuration, the URL of a database, what is bounded |
+//! | [`live`] | values that may change while the server runs |
 //! | [`clock`] | time and randomness |
 //! | [`cli`] | the command line |
 
@@ -43,6 +44,7 @@ pub mod fleet;
 pub mod http;
 pub mod ingest;
 pub mod ledger;
+pub mod live;
 pub mod metrics;
 pub mod notices;
 mod offload;
@@ -52,6 +54,7 @@ pub mod rejoin;
 pub mod reports;
 pub mod server;
 pub mod sneakernet;
+mod spans;
 pub mod stations;
 pub mod stores;
 pub mod survey;

@@ -9,13 +9,15 @@ use anyhow::Context as _;
 use tidemark_core::schema::Schema;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
+use crate::bounds::HttpLimits;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{DatabaseUrl, ServerConfig};
 use crate::fleet::Fleet;
-use crate::http::{Endpoint, serve, serve_metrics};
+use crate::http::{Endpoint, Origin, serve, serve_metrics};
 use crate::ingest::Ingest;
+use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::notices::Notices;
 use crate::stores::postgres::{self, PostgresUpstream};
@@ -46,6 +48,22 @@ pub struct RunningServer {
     metrics: Arc<Metrics>,
     /// What goes on beside the requests.
     tasks: Vec<JoinHandle<()>>,
+    endpoint: Arc<Endpoint>,
+    keep: Live<Option<Duration>>,
+    reports_every: Live<Option<Duration>>,
+}
+
+/// What may change while a server runs.
+#[derive(Debug, Clone)]
+pub struct LiveConfig {
+    /// The bounds of the HTTP side.
+    pub http: HttpLimits,
+    /// The web pages of other origins that may use it from a browser.
+    pub origins: Vec<Origin>,
+    /// The time between two refreshes of reports; `None`: somebody else does it.
+    pub reports_every: Option<Duration>,
+    /// The time for which settled rejects and prints of changes are kept; `None`: for ever.
+    pub keep: Option<Duration>,
 }
 
 /// Opens the database of a URL. The embedded one is made and migrated when it is new.
@@ -176,15 +194,17 @@ impl Server {
         let tls = config.tls.clone().map(Tls::open).transpose()?;
         let renewing = tls.as_ref().map(|tls| tokio::spawn(Tls::watch(Arc::downgrade(tls))));
         tracing::info!("upstream: {}", upstream.describe());
+        let (keep, reports_every) = (Live::from(config.keep), Live::from(config.reports_every));
         let forgetting = fleet::thinning::start(&upstream, &clock);
-        let thinning = upkeep::start(&upstream, &clock, config.keep);
+        let thinning = upkeep::start(&upstream, &clock, keep.clone());
         let ingest =
             Ingest::new(Arc::clone(&upstream), Arc::clone(&config.schema), config.window, config.limits, clock)
                 .with_chunks_max(config.chunks_max);
         let metrics = Arc::clone(ingest.metrics());
-        let refreshing = reports::refresh::start(&upstream, config.reports_every, &metrics);
+        let refreshing = reports::refresh::start(&upstream, reports_every.clone(), &metrics);
         let telling = tokio::spawn(Notices::tell(Arc::downgrade(ingest.notices())));
         let endpoint = Endpoint::new(Arc::new(ingest), config.http)
+            .with_proxies(config.proxies.clone())
             .with_origins(config.origins.clone())
             .with_metrics(config.metrics.clone())
             .with_pin(config.pin)
@@ -202,11 +222,25 @@ impl Server {
         });
         let scraped = config.metrics.listen.as_deref().map(|listen| scraped(listen, &endpoint)).transpose()?;
         let (stop, stopped) = watch::channel(false);
-        let accepting = tokio::spawn(serve(listener, endpoint, tls.clone(), stopped));
+        let accepting = tokio::spawn(serve(listener, Arc::clone(&endpoint), tls.clone(), stopped));
         let metrics_addr = scraped.as_ref().map(|(addr, _)| *addr);
-        let mut tasks = vec![expecting, figuring, telling, forgetting];
-        tasks.extend([renewing, refreshing, thinning, scraped.map(|(_, scraped)| scraped)].into_iter().flatten());
-        Ok(RunningServer { addr, metrics_addr, tls, upstream, stop, accepting, fleet, writing, metrics, tasks })
+        let mut tasks = vec![expecting, figuring, telling, forgetting, thinning];
+        tasks.extend([renewing, refreshing, scraped.map(|(_, scraped)| scraped)].into_iter().flatten());
+        Ok(RunningServer {
+            addr,
+            metrics_addr,
+            tls,
+            upstream,
+            stop,
+            accepting,
+            fleet,
+            writing,
+            metrics,
+            tasks,
+            endpoint,
+            keep,
+            reports_every,
+        })
     }
 }
 
@@ -243,6 +277,20 @@ impl RunningServer {
         self.tls.as_ref()
     }
 
+    /// Goes on with another configuration, as far as it may change. Connections and requests go on, too.
+    pub fn apply(&self, config: LiveConfig) {
+        self.endpoint.set_limits(config.http);
+        self.endpoint.set_origins(config.origins);
+        self.keep.set(config.keep);
+        self.reports_every.set(config.reports_every);
+    }
+
+    /// What tells whether it lives.
+    #[must_use]
+    pub fn life(&self) -> Life {
+        Life { accepting: self.accepting.abort_handle() }
+    }
+
     /// Is not ready any more, takes no more connections once the grace time is over, waits for the running requests,
     /// and leaves the database in order.
     pub async fn shutdown(mut self) {
@@ -253,6 +301,20 @@ impl RunningServer {
             tracing::debug!("what was heard last of the stations is not written: {error}");
         }
         self.upstream.put_in_order().await;
+    }
+}
+
+/// What tells whether a server lives, to whoever need not hold it.
+#[derive(Debug, Clone)]
+pub struct Life {
+    accepting: AbortHandle,
+}
+
+impl Life {
+    /// Whether somebody takes connections in, and the threads that compute and wait for files take work: waits for
+    /// that. The database is not asked: a server without it lives, and says so to its stations.
+    pub async fn is_there(&self) -> bool {
+        !self.accepting.is_finished() && tokio::task::spawn_blocking(|| ()).await.is_ok()
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::ledger::cursors::{Thinned, Thinning};
+use crate::live::Live;
 use crate::upstream::error::StoreError;
 use crate::upstream::{Upstream, transact};
 
@@ -59,16 +60,18 @@ pub async fn thin_all(upstream: &dyn Upstream, before_ms: i64, prints_kept: u64)
     Ok(total)
 }
 
-/// Thins out every hour what is older than `keep`. Several servers on one database may do so.
+/// Thins out every hour what is older than `keep` is then. Several servers on one database may do so.
 pub(crate) fn start(
     upstream: &Arc<dyn Upstream>,
     clock: &Arc<dyn Clock>,
-    keep: Option<Duration>,
-) -> Option<JoinHandle<()>> {
-    let keep_ms = i64::try_from(keep?.as_millis()).unwrap_or(i64::MAX);
+    keep: Live<Option<Duration>>,
+) -> JoinHandle<()> {
     let (upstream, clock) = (Arc::clone(upstream), Arc::clone(clock));
-    Some(tokio::spawn(async move {
+    tokio::spawn(async move {
         loop {
+            // While it is for ever: until it is not any more.
+            keep.wait(|keep| keep.map(|_| Duration::ZERO)).await;
+            let keep_ms = keep.get().map_or(i64::MAX, |keep| i64::try_from(keep.as_millis()).unwrap_or(i64::MAX));
             let before_ms = clock.now_ms().saturating_sub(keep_ms);
             match thin_all(upstream.as_ref(), before_ms, PRINTS_KEPT).await {
                 Ok(Thinned { rejects: 0, batches: 0 }) => {}
@@ -79,5 +82,5 @@ pub(crate) fn start(
             }
             tokio::time::sleep(EVERY).await;
         }
-    }))
+    })
 }

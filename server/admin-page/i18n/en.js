@@ -9,6 +9,7 @@ export default {
   'app.again': 'Try again',
   'app.nowhere': 'There is no such page',
   'app.fresh': 'As of {time}. Refreshed by itself.',
+  'app.refresh': 'Refresh now',
   'app.stale': 'Not refreshed since {time}.',
 
   'nav.stations': 'Stations',

@@ -9,6 +9,7 @@ export default {
   'app.again': 'Повторить',
   'app.nowhere': 'Такой страницы нет',
   'app.fresh': 'Данные на {time}. Обновляются сами.',
+  'app.refresh': 'Обновить',
   'app.stale': 'Не обновлялось с {time}.',
 
   'nav.stations': 'Станции',

@@ -1,7 +1,7 @@
 //! `backup`, `restore`.
 
 use std::io::IsTerminal as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use crate::admin::backup::series::{Schedule, make_folder, newest, series};
 use crate::admin::backup::{Checked, Mode, back_up, record, restore as put_back};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::DatabaseUrl;
+use crate::live::Live;
 use crate::metrics::Metrics;
 
 #[derive(Args)]
@@ -90,31 +91,81 @@ fn keep(text: &str) -> Result<usize, String> {
 }
 
 impl ServeBackups {
-    /// Starts to make backups, if any are wanted, and to look how old the newest is.
-    pub(super) fn start(
-        self,
-        database: DatabaseUrl,
-        metrics: &Arc<Metrics>,
-    ) -> anyhow::Result<Option<tokio::task::JoinHandle<()>>> {
-        let (watched, folder, told) = (series(&database), self.backup_dir.clone(), Arc::downgrade(metrics));
-        tokio::spawn(async move { watch(&watched, &folder, &told).await });
+    /// Why no backup could be made.
+    pub(super) fn unfit(&self) -> Option<anyhow::Error> {
+        self.backup_every?;
+        // The folder is made when the first is due; what is in its way is there now.
+        let folder = &self.backup_dir;
+        (folder.exists() && !folder.is_dir()).then(|| anyhow::anyhow!("{} is no folder", folder.display()))
+    }
+
+    /// Looks how old the newest backup is in the folder, which is returned: it may become another.
+    pub(super) fn watch(&self, database: &DatabaseUrl, metrics: &Arc<Metrics>) -> Live<PathBuf> {
+        let folder = Live::from(self.backup_dir.clone());
+        let (watched, there, told) = (series(database), folder.clone(), Arc::downgrade(metrics));
+        tokio::spawn(async move { watch(&watched, &there, &told).await });
+        folder
+    }
+
+    /// The backups that are wanted, if any are; their folder is there then.
+    pub(super) fn schedule(&self, database: DatabaseUrl) -> anyhow::Result<Option<Schedule>> {
         let Some(every_hours) = self.backup_every else { return Ok(None) };
-        let schedule = Schedule { database, folder: self.backup_dir, every_hours, keep: self.backup_keep };
-        make_folder(&schedule.folder)?;
-        tracing::info!("backups: every {every_hours} h into {}, {} stay", schedule.folder.display(), schedule.keep);
-        let metrics = Arc::clone(metrics);
+        let folder = self.backup_dir.clone();
+        make_folder(&folder)?;
+        Ok(Some(Schedule { database, folder, every_hours, keep: self.backup_keep }))
+    }
+}
+
+/// The backups that a server makes, which may change while it serves.
+pub(super) struct Backups {
+    wanted: Live<Option<Schedule>>,
+    folder: Live<PathBuf>,
+    making: tokio::task::JoinHandle<()>,
+}
+
+impl Backups {
+    /// Begins to make those that are wanted.
+    pub(super) fn start(schedule: Option<Schedule>, folder: Live<PathBuf>, metrics: &Arc<Metrics>) -> Self {
+        let (wanted, metrics) = (Live::from(None), Arc::clone(metrics));
+        let followed = wanted.clone();
         let told = move |is_checked| metrics.health.backup(is_checked);
-        Ok(Some(tokio::spawn(async move { schedule.run(&told).await })))
+        let backups =
+            Self { making: tokio::spawn(async move { Schedule::follow(followed, &told).await }), wanted, folder };
+        backups.set(schedule);
+        backups
+    }
+
+    /// Others are wanted from now on.
+    pub(super) fn set(&self, schedule: Option<Schedule>) {
+        let said = |schedule: &Option<Schedule>| match schedule {
+            Some(wanted) => {
+                let (hours, folder) = (wanted.every_hours, wanted.folder.display());
+                format!("backups: every {hours} h into {folder}, {} stay", wanted.keep)
+            }
+            None => "backups: none".to_owned(),
+        };
+        if said(&schedule) != said(&self.wanted.get()) {
+            tracing::info!("{}", said(&schedule));
+            if let Some(wanted) = &schedule {
+                self.folder.set(wanted.folder.clone());
+            }
+            self.wanted.set(schedule);
+        }
+    }
+
+    /// Makes no more.
+    pub(super) fn stop(&self) {
+        self.making.abort();
     }
 }
 
 /// The time between two looks for the newest backup.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 
-/// Looks for the newest backup of a series, whoever made it, for as long as somebody wants to know.
-async fn watch(series: &Series, folder: &Path, metrics: &Weak<Metrics>) {
+/// Looks for the newest backup of a database, whoever made it, for as long as somebody wants to know.
+async fn watch(series: &Series, folder: &Live<PathBuf>, metrics: &Weak<Metrics>) {
     loop {
-        let (of, there) = (series.clone(), folder.to_owned());
+        let (of, there) = (series.clone(), folder.get());
         let found = tokio::task::spawn_blocking(move || newest(&of, &there, SystemClock.now_ms())).await;
         let Some(metrics) = metrics.upgrade() else { return };
         metrics.health.newest_backup(found.unwrap_or_default());

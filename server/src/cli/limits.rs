@@ -87,6 +87,14 @@ impl LimitArgs {
     }
 }
 
+/// The bounds of a server that is told nothing.
+#[cfg(test)]
+pub(super) fn default_limits() -> HttpLimits {
+    use clap::FromArgMatches as _;
+    let matches = LimitArgs::augment_args(clap::Command::new("serve")).get_matches_from(["serve"]);
+    LimitArgs::from_arg_matches(&matches).expect("every flag has a default").limits()
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;

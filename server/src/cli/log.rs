@@ -18,20 +18,19 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, Registry, reload};
 
-/// The variable that says how much is logged, where no option does.
+/// The variable that says how much is logged.
 const VARIABLE: &str = "TIDEMARK_LOG";
 /// How much is logged unless told otherwise.
 const LEVEL: &str = "info";
 
 /// The options about the log.
-#[derive(Debug, Clone, Args, Default)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Log")]
 pub(super) struct LogArgs {
     /// How much is logged: error, warn, info, debug or trace; or by part, as in
-    /// `info,tidemark_server::access=off`, which leaves the lines of requests out. Without it TIDEMARK_LOG says so,
-    /// else it is info.
-    #[arg(long, value_name = "LEVEL", value_parser = level)]
-    log_level: Option<String>,
+    /// `info,tidemark_server::access=off`, which leaves the lines of requests out.
+    #[arg(long, env = VARIABLE, value_name = "LEVEL", default_value = LEVEL, value_parser = level)]
+    log_level: String,
     /// The form of a line: text for people, json for programs.
     #[arg(long, value_name = "FORM", default_value = "text")]
     log_format: LogFormat,
@@ -65,7 +64,7 @@ impl Reload {
     /// Goes by these options from now on.
     pub(super) fn set(&self, args: &LogArgs) {
         self.is_json.store(args.log_format == LogFormat::Json, Ordering::Relaxed);
-        let _ = self.filter.reload(filter(args.log_level.as_deref()));
+        let _ = self.filter.reload(filter(Some(&args.log_level)));
     }
 }
 
@@ -96,7 +95,14 @@ pub(super) fn start() {
         .with_ansi(io::stderr().is_terminal())
         .fmt_fields(logged_fields())
         .event_format(Lines::new(Arc::clone(&is_json)));
-    if tracing_subscriber::registry().with(filter).with(lines.boxed()).try_init().is_ok() {
+    let registry = tracing_subscriber::registry().with(filter);
+    #[cfg(feature = "otel")]
+    let (registry, lines) = {
+        let is_line = |meta: &tracing::Metadata<'_>| meta.target() != crate::spans::TARGET;
+        let lines = lines.with_filter(tracing_subscriber::filter::filter_fn(is_line));
+        (registry.with(super::otel::layer()), lines)
+    };
+    if registry.with(lines.boxed()).try_init().is_ok() {
         let _ = RELOAD.set(Reload { filter: handle, is_json });
     }
 }

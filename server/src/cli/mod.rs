@@ -5,6 +5,7 @@ mod terminal;
 
 mod admin;
 mod backup;
+mod config;
 mod export;
 mod import;
 mod invitation;
@@ -16,28 +17,40 @@ mod metrics;
 mod migrate;
 mod noted;
 mod operator;
+#[cfg(feature = "otel")]
+mod otel;
 mod place;
 mod reader;
 mod rejects;
+mod reload;
 mod remedy;
 mod report;
 mod serve;
+mod settings;
 mod signal;
 mod span;
 mod station;
+mod systemd;
 mod tls;
 mod window;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use tidemark_settings::World;
 
 use self::place::Look;
 use self::terminal::complain;
 
+/// It was asked wrongly.
+const EXIT_USAGE: u8 = 2;
+
 #[derive(Parser)]
 #[command(name = "tidemark-server", version, about = "Takes what field stations recorded, exactly once and in order.")]
 struct Cli {
+    /// The file of settings, instead of tidemark-server.toml here or in /etc/tidemark; `config check` shows which holds.
+    #[arg(id = "config", long = "config", global = true, env = "TIDEMARK_CONFIG", value_name = "FILE")]
+    _config: Option<std::path::PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -86,6 +99,9 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Put a backup back: whole or not at all.
     Restore(backup::RestoreArgs),
+    /// Settings: check what holds and where it is from, or show all there are.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
     /// Print a shell's completions of this program.
     Completions(manual::CompletionsArgs),
     /// Print the manual page of this program, or write those of all its commands into a folder.
@@ -95,8 +111,25 @@ enum Command {
 /// Runs the program: 0 when it did what was asked, 1 when not, 2 when it was asked wrongly.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let (program, world) = (settings::program(Cli::command), World::of_process());
+    let mut loaded = match program.load(&world) {
+        Ok(loaded) => loaded,
+        Err(error) => error.exit(),
+    };
+    let cli = loaded.matches.take().map(|matches| Cli::from_arg_matches(&matches)).transpose();
+    let cli = cli.unwrap_or_else(|error| error.exit());
+    if loaded.command() == "config" {
+        let command = cli.and_then(|cli| if let Command::Config(command) = cli.command { Some(command) } else { None });
+        return config::run(&program, loaded, command);
+    }
+    let Some(cli) = cli.filter(|_| loaded.layers.problems.is_empty()) else {
+        config::tell(&loaded);
+        complain("`tidemark-server config check` prints every setting and where it is from");
+        return ExitCode::from(EXIT_USAGE);
+    };
+    config::tell(&loaded);
     log::start();
+    let session = reload::Session { program, world, running: loaded.layers };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -106,7 +139,7 @@ pub fn main() -> ExitCode {
     };
     let result = runtime.block_on(async {
         match cli.command {
-            Command::Serve(args) => serve::run(*args).await,
+            Command::Serve(args) => serve::run(*args, session).await,
             Command::Migrate(command) => migrate::run(command).await,
             Command::Station(command) => station::run(command).await,
             Command::Tls(command) => tls::run(&command),
@@ -123,10 +156,13 @@ pub fn main() -> ExitCode {
             Command::Vacuum(args) => admin::vacuum(args).await,
             Command::Backup(args) => backup::backup(args).await,
             Command::Restore(args) => backup::restore(args).await,
+            Command::Config(_) => unreachable!("BUG: it was run above"),
             Command::Completions(args) => manual::completions(&args, &mut Cli::command()),
             Command::Man(args) => manual::man(&args, Cli::command()),
         }
     });
+    #[cfg(feature = "otel")]
+    otel::finish();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

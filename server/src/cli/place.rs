@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use anyhow::bail;
 use clap::Args;
 use tidemark_core::schema::Schema;
+use tidemark_settings::secret;
 
 use crate::config::{ServerConfig, load_schema};
-use crate::database::{DEFAULT_DATABASE, DatabaseUrl};
+use crate::database::{DEFAULT_DATABASE, DatabaseUrl, DatabaseUrlError};
 use crate::fleet::invitation::{self, NAME_BYTES_MAX};
 use crate::server::{open_upstream, schema_of_database};
 use crate::upstream::Upstream;
@@ -16,8 +18,15 @@ use crate::upstream::Upstream;
 #[derive(Args)]
 pub(super) struct Place {
     /// The database: sqlite:///relative.db, sqlite:////absolute.db or postgresql://user:password@host:port/database.
-    #[arg(long, env = "TIDEMARK_DATABASE_URL", hide_env_values = true, value_name = "URL")]
-    database: Option<String>,
+    #[arg(long, env = "TIDEMARK_DATABASE_URL", hide_env_values = true, value_name = "URL", default_value = DEFAULT_DATABASE)]
+    database: String,
+    /// A file with the database's URL on its one line, instead of --database. It may begin with
+    /// $CREDENTIALS_DIRECTORY/, where systemd puts the credentials of a service.
+    #[arg(long, value_name = "FILE")]
+    database_url_file: Option<PathBuf>,
+    /// A file with the password for a PostgreSQL URL without one.
+    #[arg(long, value_name = "FILE")]
+    database_password_file: Option<PathBuf>,
     /// The schema file; without it, the schema the database was migrated to, and for a new one the shipped schema.
     #[arg(long, env = "TIDEMARK_SCHEMA", value_name = "FILE")]
     pub(super) schema: Option<PathBuf>,
@@ -45,7 +54,27 @@ pub(super) enum FoundIn<'o> {
 
 impl Place {
     pub(super) fn database(&self) -> anyhow::Result<DatabaseUrl> {
-        Ok(self.database.as_deref().unwrap_or(DEFAULT_DATABASE).parse()?)
+        self.database_or_key().map_err(|(_, error)| error)
+    }
+
+    /// The database; where none can be made of what is said, the setting that is to blame.
+    pub(super) fn database_or_key(&self) -> Result<DatabaseUrl, (&'static str, anyhow::Error)> {
+        let variables: Vec<_> = std::env::vars_os().collect();
+        let secret = |key: &'static str, file: &Path| {
+            secret::read(file, &variables).map_err(|error| (key, anyhow::Error::msg(error)))
+        };
+        let (key, url) = match &self.database_url_file {
+            Some(file) => ("database_url_file", secret("database_url_file", file)?),
+            None => ("database", self.database.clone()),
+        };
+        let database: DatabaseUrl = url.parse().map_err(|error: DatabaseUrlError| (key, error.into()))?;
+        match &self.database_password_file {
+            None => Ok(database),
+            Some(file) => {
+                let key = "database_password_file";
+                database.with_password(&secret(key, file)?).map_err(|error| (key, error.into()))
+            }
+        }
     }
 
     /// The upstream, opened by the schema to go by.
@@ -82,7 +111,7 @@ impl Place {
 /// A name that an operator gives to a station or a reader.
 pub(super) fn checked_name<'n>(whose: &str, name: &'n str) -> anyhow::Result<&'n str> {
     let Some(name) = invitation::checked_name(name) else {
-        anyhow::bail!("a {whose}'s name has 1 to {NAME_BYTES_MAX} bytes and no control characters");
+        bail!("a {whose}'s name has 1 to {NAME_BYTES_MAX} bytes and no control characters");
     };
     Ok(name)
 }

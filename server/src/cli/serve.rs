@@ -8,21 +8,27 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use tidemark_core::limits::FrameLimits;
-use tokio::task::JoinHandle;
+use tidemark_settings::report::missing_files;
+use tidemark_settings::{Layers, Problem};
 
-use super::backup::ServeBackups;
+use super::backup::{Backups, ServeBackups};
+use super::config::unfit;
 use super::limits::LimitArgs;
 use super::log::{LogArgs, Reload};
 use super::metrics::MetricsArgs;
 use super::place::{FoundIn, Place};
-use super::signal::Signals;
+use super::reload::Session;
+use super::signal::{Hangups, Signals};
 use super::span::span_ms;
-use super::tls::{TlsArgs, reload_on_hangup};
+use super::systemd;
+use super::tls::TlsArgs;
 use super::window::WindowArgs;
-use crate::config::{CHUNKS_MAX, DEFAULT_LISTEN, REPORTS_EVERY, STATEMENT_TIMEOUT, ServerConfig};
+use crate::config::{CHUNKS_MAX, DEFAULT_LISTEN, REPORTS_EVERY, STATEMENT_TIMEOUT, ServerConfig, load_schema};
+
+use crate::admin::backup::series::Schedule;
 use crate::descriptors;
 use crate::http::{self, MOUNT, Site};
-use crate::server::{RunningServer, Server};
+use crate::server::{LiveConfig, RunningServer, Server};
 
 #[derive(Args)]
 pub(super) struct ServeArgs {
@@ -54,6 +60,11 @@ pub(super) struct ServeArgs {
     /// need none.
     #[arg(long, env = "TIDEMARK_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     allow_origin: Vec<String>,
+    /// Believe this proxy, an address or a network (10.0.0.0/8), when it says in X-Forwarded-For from which address a
+    /// request comes, so that the bounds of an address are those of who asks. Give it several times, or several with
+    /// commas. The proxy must write that header itself.
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    trusted_proxy: Vec<http::Network>,
     /// Serve the field notebook under /notebook/ from this folder, read once at start, instead of the one in this
     /// program.
     #[arg(long, env = "TIDEMARK_WEB", value_name = "DIR")]
@@ -70,7 +81,7 @@ pub(super) struct ServeArgs {
     #[command(flatten)]
     metrics: MetricsArgs,
     #[command(flatten)]
-    log: LogArgs,
+    pub(super) log: LogArgs,
     #[command(flatten)]
     limits: LimitArgs,
 }
@@ -88,14 +99,75 @@ fn keep(text: &str) -> Result<Keep, String> {
     Ok(Keep(Some(Duration::from_millis(span_ms))))
 }
 
-pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
+impl ServeArgs {
+    /// What may change while the server runs.
+    ///
+    /// # Errors
+    /// When an origin is none.
+    pub(super) fn live(&self) -> anyhow::Result<LiveConfig> {
+        let mut http = self.limits.limits();
+        descriptors::provide(&mut http, self.pool_max);
+        Ok(LiveConfig {
+            http,
+            origins: origins(&self.allow_origin)?,
+            reports_every: (self.reports_every > 0).then(|| Duration::from_secs(self.reports_every)),
+            keep: self.keep.0,
+        })
+    }
+
+    /// The backups that are wanted.
+    ///
+    /// # Errors
+    /// When the database's URL is none, or their folder cannot be made.
+    pub(super) fn schedule(&self) -> anyhow::Result<Option<Schedule>> {
+        self.backups.schedule(self.place.database()?)
+    }
+
+    /// What cannot be used although it is well formed: a file that is not there, an origin that is none. The database is
+    /// not asked.
+    pub(super) fn unfit(&self, layers: &Layers) -> Vec<Problem> {
+        let mut found = Vec::new();
+        let mut note = |key: &str, error: anyhow::Error| found.push(unfit(layers, key, format!("{error:#}")));
+        if let Err((key, error)) = self.place.database_or_key() {
+            note(key, error);
+        }
+        if let Some(error) = self.place.schema.as_ref().and_then(|file| load_schema(file).err()) {
+            note("schema", error);
+        }
+        if let Some(error) = self.window.window().err() {
+            note("clock_floor", error);
+        }
+        if let Some(error) = origins(&self.allow_origin).err() {
+            note("allow_origin", error);
+        }
+        if let Some(error) = self.web.as_ref().and_then(|folder| Site::read(folder).err()) {
+            note("web", error);
+        }
+        if let Some(error) = self.metrics.settings().err() {
+            note("metrics_token_file", error);
+        }
+        if let Some(error) = self.backups.unfit() {
+            note("backup_dir", error);
+        }
+        let told: Vec<String> = found.iter().filter_map(Problem::key).map(str::to_owned).collect();
+        let told: Vec<&str> = told.iter().map(String::as_str).collect();
+        found.extend(missing_files(layers, &told));
+        found
+    }
+}
+
+pub(super) async fn run(args: ServeArgs, mut session: Session) -> anyhow::Result<()> {
     if let Some(log) = Reload::of_program() {
         log.set(&args.log);
     }
     let mut signals = Signals::listen().context("cannot listen for signals")?;
+    let mut hangups = Hangups::listen().context("cannot listen for signals")?;
+    let stop_max = systemd::stop_max(&args.limits.limits());
+    systemd::starting();
     let (server, backups) = tokio::select! {
         started = start(args) => started?,
         () = signals.first() => {
+            systemd::stopping(stop_max);
             tracing::info!("stopped before it served");
             return Ok(());
         }
@@ -104,22 +176,31 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
         let mut out = std::io::stdout().lock();
         writeln!(out, "listening on {}", server.url()).and_then(|()| out.flush()).context("cannot write to stdout")?;
     }
-    let reloading = server.tls().map(|tls| tokio::spawn(reload_on_hangup(Arc::clone(tls))));
-    signals.first().await;
-    if let Some(reloading) = reloading {
-        reloading.abort();
+    systemd::ready(&server.url());
+    let life = server.life();
+    let telling = tokio::spawn(async move { systemd::keep_telling(|| life.is_there()).await });
+    loop {
+        tokio::select! {
+            () = signals.first() => break,
+            () = hangups.next() => {
+                systemd::reloading();
+                session.reload(&server, &backups);
+                systemd::ready(&server.url());
+            }
+        }
     }
+    systemd::stopping(stop_max);
+    telling.abort();
     tracing::info!("stopping: not ready any more, running requests are finished");
-    if let Some(backups) = backups {
-        backups.abort();
-    }
+    backups.stop();
     server.shutdown().await;
     tracing::info!("stopped");
     Ok(())
 }
 
 /// Starts what there is to serve, and the backups if any are wanted. Waits for the database.
-async fn start(args: ServeArgs) -> anyhow::Result<(RunningServer, Option<JoinHandle<()>>)> {
+async fn start(args: ServeArgs) -> anyhow::Result<(RunningServer, Backups)> {
+    let live = args.live()?;
     let mut config = ServerConfig::new(args.place.database()?);
     let (schema, origin) = args.place.schema(&config.database).await?;
     let of = match origin {
@@ -129,32 +210,31 @@ async fn start(args: ServeArgs) -> anyhow::Result<(RunningServer, Option<JoinHan
     };
     tracing::info!("schema: {} version {}, from {of}", schema.name(), schema.version());
     config.schema = Arc::new(schema);
-    config.listen = args.listen;
+    config.listen = args.listen.clone();
     config.tls = args.tls.files();
     config.pin = args.tls.pin()?;
     config.plain_http_allowed = args.tls.allow_plain_http;
-    config.http = args.limits.limits();
+    config.http = live.http;
     config.metrics = args.metrics.settings()?;
     config.pool_max = args.pool_max;
     config.limits.rows_max = args.batch_rows_max;
     config.chunks_max = args.batch_chunks_max;
     config.statement_timeout = Duration::from_secs(args.statement_timeout);
     config.window = args.window.window()?;
-    config.reports_every = (args.reports_every > 0).then(|| Duration::from_secs(args.reports_every));
-    config.keep = args.keep.0;
-    config.origins = origins(&args.allow_origin)?;
+    (config.reports_every, config.keep, config.origins) = (live.reports_every, live.keep, live.origins);
+    config.proxies = http::Proxies::new(args.trusted_proxy.clone());
     config.site = match &args.web {
         Some(folder) => Site::read(folder)?,
         None => Site::embedded(),
     };
     if !config.site.is_empty() {
-        let from = args.web.map_or_else(|| "this program".to_owned(), |folder| folder.display().to_string());
+        let from = args.web.as_ref().map_or_else(|| "this program".to_owned(), |folder| folder.display().to_string());
         tracing::info!("field notebook: {MOUNT} from {from}, {}", config.site);
     }
-    descriptors::provide(&mut config);
     let database = config.database.clone();
     let server = Server::start(config).await?;
-    let backups = args.backups.start(database, server.metrics())?;
+    let folder = args.backups.watch(&database, server.metrics());
+    let backups = Backups::start(args.schedule()?, folder, server.metrics());
     Ok((server, backups))
 }
 

@@ -2,25 +2,23 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, Subcommand};
-use tidemark_core::joincode::{JoinCode, Pin};
+use tidemark_core::joincode::Pin;
 
 use super::invitation::{Invitation, Purpose, is_loopback};
 use super::listed::{ShowArgs, list, show};
 use super::place::{Look, Place, checked_name};
 use super::span::span_ms;
 use super::terminal::complain;
-use crate::clock::{Clock as _, SystemClock, random_bytes};
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::DEFAULT_LISTEN;
 use crate::fleet::acts::{COMMAND_LINE, RenameOutcome, words};
+use crate::fleet::invitation::{FreshCode, NoCode};
 use crate::ledger::operators::NewAct;
 use crate::rejoin::ReplacementOutcome;
-use crate::stations::{NewStation, RotateOutcome, secret_hash};
+use crate::stations::RotateOutcome;
 use crate::tls::pin_of_file;
-
-/// Longest public URL, in bytes.
-const URL_BYTES_MAX: usize = 1000;
 
 #[derive(Subcommand)]
 pub(super) enum StationCommand {
@@ -112,14 +110,6 @@ pub(super) async fn run(command: StationCommand) -> anyhow::Result<()> {
     }
 }
 
-/// A code that was not given out yet.
-struct FreshCode {
-    /// The part for the database.
-    station: NewStation,
-    /// The part for the station.
-    code: JoinCode,
-}
-
 impl CodeArgs {
     /// Makes a code for a station.
     ///
@@ -130,22 +120,14 @@ impl CodeArgs {
             bail!("--expires {:?} is not a time: write 30m, 24h or 7d", self.expires);
         };
         let default = format!("http://{DEFAULT_LISTEN}");
-        let url = self.public_url.as_deref().unwrap_or(&default).trim_end_matches('/');
-        let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-        if rest.is_none_or(str::is_empty) || url.len() > URL_BYTES_MAX {
-            bail!("--public-url {url:?} is not one: write http://host:port or https://host");
-        }
-        let pin = self.pin(url)?;
-        warn_about(url, self.public_url.is_some());
-        let secret = random_bytes::<32>().context("the operating system gives no random bytes")?;
-        let now_ms = SystemClock.now_ms();
-        let station = NewStation {
-            name: name.to_owned(),
-            code_hash: secret_hash(&secret),
-            code_expires_at_ms: now_ms.saturating_add(expires_ms),
-            now_ms,
-        };
-        Ok(FreshCode { station, code: JoinCode { url: url.to_owned(), secret, pin } })
+        let url = self.public_url.as_deref().unwrap_or(&default);
+        let mut fresh = FreshCode::make(name, url, expires_ms, SystemClock.now_ms()).map_err(|error| match error {
+            NoCode::Url(url) => anyhow!("--public-url {url:?} is not one: write http://host:port or https://host"),
+            NoCode::Entropy => anyhow!(error),
+        })?;
+        fresh.code.pin = self.pin(&fresh.code.url)?;
+        warn_about(&fresh.code.url, self.public_url.is_some());
+        Ok(fresh)
     }
 }
 

@@ -1,7 +1,6 @@
 //! TLS: what `serve` is told of it, and `tls make|show`.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
@@ -11,7 +10,7 @@ use tidemark_core::joincode::Pin;
 use super::terminal::{complain, print_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::tls::make::{Made, make};
-use crate::tls::{ClientCa, Tls, TlsFiles, certificates_of, describe, pin_of, pin_of_file};
+use crate::tls::{ClientCa, TlsFiles, certificates_of, describe, pin_of, pin_of_file};
 
 /// The certificate that `serve` shows.
 #[derive(Args)]
@@ -67,24 +66,6 @@ impl TlsArgs {
     pub(super) fn pin(&self) -> anyhow::Result<Option<Pin>> {
         self.server_ca.as_deref().map(pin_of_file).transpose().context("--server-ca")
     }
-}
-
-/// Takes new files whenever the program is told to by SIGHUP. It never ends.
-pub(super) async fn reload_on_hangup(tls: Arc<Tls>) {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut hangups = match signal(SignalKind::hangup()) {
-            Ok(hangups) => hangups,
-            Err(error) => return tracing::warn!("cannot listen for SIGHUP: {error}"),
-        };
-        while hangups.recv().await.is_some() {
-            let tls = Arc::clone(&tls);
-            let _ = tokio::task::spawn_blocking(move || tls.reload()).await;
-        }
-    }
-    #[cfg(not(unix))]
-    drop(tls);
 }
 
 #[derive(Subcommand)]

@@ -51,6 +51,25 @@ pub enum DatabaseUrlError {
         /// The mistake.
         message: String,
     },
+    /// A password for what takes none, or has one.
+    #[error("{0} takes no password from a file: only the URL of a PostgreSQL without one does")]
+    Password(String),
+}
+
+impl DatabaseUrl {
+    /// The same, with a password.
+    ///
+    /// # Errors
+    /// When it is no PostgreSQL, or has a password already.
+    pub fn with_password(self, password: &str) -> Result<Self, DatabaseUrlError> {
+        match self {
+            Self::Postgres(mut config) if config.get_password().is_none() => {
+                config.set_password(password);
+                Ok(Self::Postgres(config))
+            }
+            other => Err(DatabaseUrlError::Password(other.to_string())),
+        }
+    }
 }
 
 impl FromStr for DatabaseUrl {

@@ -136,6 +136,11 @@ fn targets(config: &Config) -> Vec<Target> {
 }
 
 impl PostgresUrl {
+    /// Has this password from now on.
+    pub(super) fn set_password(&mut self, password: &str) {
+        self.config.password(password);
+    }
+
     /// The hosts in the order of the URL.
     #[must_use]
     pub fn targets(&self) -> Vec<Target> {

@@ -52,7 +52,7 @@ impl Asked<'_> {
     }
 }
 
-/// Where a request came from, if it came over a socket.
+/// Where a request came from, if it came over a socket: for whom a proxy asks, if that is believed.
 pub(super) fn address_of(request: &Request<RequestBody>) -> Option<Address> {
-    request.extensions().get::<Arc<Seat>>().map(|seat| seat.address())
+    request.extensions().get::<Arc<Seat>>().map(|seat| seat.address_of(request.headers()))
 }

@@ -52,7 +52,7 @@ pub(super) async fn read(
     noted: &Noted,
 ) -> Result<Held, Problem> {
     let length = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
-    let pace = Pace::new(&endpoint.limits, length.unwrap_or(bytes_max), until);
+    let pace = Pace::new(&endpoint.limits(), length.unwrap_or(bytes_max), until);
     let mut bytes = Vec::new();
     while let Some(data) = next(endpoint, body, &share, &pace, bytes.len()).await? {
         noted.received(data.len());
@@ -80,7 +80,7 @@ async fn next(
     so_far: usize,
 ) -> Result<Option<Bytes>, Problem> {
     loop {
-        let until = pace.until(so_far).min(Instant::now() + endpoint.limits.body_idle_timeout);
+        let until = pace.until(so_far).min(Instant::now() + endpoint.limits().body_idle_timeout);
         let frame = tokio::select! {
             frame = tokio::time::timeout_at(until, body.frame()) => frame.map_err(|_| slow())?,
             () = share.cut() => return Err(no_memory(NoMemory::Taken)),

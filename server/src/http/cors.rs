@@ -15,6 +15,7 @@ use hyper::header::{
 use hyper::{Method, Request};
 
 use super::origin::Origin;
+use crate::live::Live;
 
 /// A page on the internet asks to reach a server in a private network (the Private Network Access draft; Chromium).
 const REQUEST_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
@@ -28,16 +29,27 @@ const TOLD_MAX: usize = 32;
 const SHOWN_BYTES_MAX: usize = 100;
 
 /// Whose pages may talk to this server from a browser.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Cors {
-    allowed: Vec<Origin>,
+    allowed: Live<Vec<Origin>>,
     /// Refused origins that the log tells of already.
     told: Mutex<Vec<Vec<u8>>>,
 }
 
+impl Default for Cors {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
+
 impl Cors {
-    pub(super) const fn new(allowed: Vec<Origin>) -> Self {
-        Self { allowed, told: Mutex::new(Vec::new()) }
+    pub(super) fn new(allowed: Vec<Origin>) -> Self {
+        Self { allowed: allowed.into(), told: Mutex::new(Vec::new()) }
+    }
+
+    /// From now on these.
+    pub(super) fn set(&self, allowed: Vec<Origin>) {
+        self.allowed.set(allowed);
     }
 
     /// The headers of the answer to a preflight, besides what [`Cors::mark`] adds to every answer. Nothing for an
@@ -63,7 +75,7 @@ impl Cors {
     /// Adds to any answer what lets the page read it, status and all; an error that the page cannot read would look
     /// like no network.
     pub(super) fn mark(&self, asked: &HeaderMap, answer: &mut HeaderMap) {
-        if self.allowed.is_empty() {
+        if self.allowed.get().is_empty() {
             return;
         }
         // Also where the request has no origin: a cache must not hand this answer to a page that has one.
@@ -78,7 +90,7 @@ impl Cors {
     fn granted(&self, asked: &HeaderMap) -> Option<HeaderValue> {
         let mut origins = asked.get_all(ORIGIN).iter();
         let (Some(origin), None) = (origins.next(), origins.next()) else { return None };
-        self.allowed.iter().any(|allowed| origin == allowed.as_str()).then(|| origin.clone())
+        self.allowed.get().iter().any(|allowed| origin == allowed.as_str()).then(|| origin.clone())
     }
 
     /// Tells the operator what a browser refuses to its page, each origin once: otherwise nobody here would see it.

@@ -29,7 +29,7 @@ pub(super) async fn digest(mut asked: Asked<'_>, station: Arc<StationRecord>) ->
     let endpoint = asked.endpoint;
     let answered_by = Instant::now() + SURVEY_TIME;
     let number = number_of(&station)?;
-    if endpoint.surveys.is_late(endpoint.limits.turn_timeout) {
+    if endpoint.surveys.is_late(endpoint.limits().turn_timeout) {
         return Err(busy());
     }
     let held = asked.body(Holder::Station(number)).await?;
@@ -42,7 +42,7 @@ pub(super) async fn digest(mut asked: Asked<'_>, station: Arc<StationRecord>) ->
     let schema = endpoint.ingest.schema_of(fingerprint).await?;
     request.check(&schema).map_err(bad)?;
     let want = Want { station: number, cost: 0, bytes: SURVEY_BYTES, tables: Arc::default() };
-    let until = Instant::now() + endpoint.limits.turn_timeout;
+    let until = Instant::now() + endpoint.limits().turn_timeout;
     let asked_at = Instant::now();
     let turn = endpoint.surveys.turn(want, until).await;
     endpoint.ingest.metrics().requests.waited(Queue::Survey, asked_at.elapsed());

@@ -8,12 +8,13 @@ use http_body_util::combinators::BoxBody;
 use tidemark_core::joincode::Pin;
 
 use super::access::AccessLog;
-use super::admin;
 use super::cors::Cors;
 use super::health::Health;
 use super::load::Load;
 use super::memory::Memory;
+use super::operators;
 use super::origin::Origin;
+use super::proxies::Proxies;
 use super::scrape::Scrape;
 use super::site::Site;
 use super::stopping::Stopping;
@@ -22,6 +23,7 @@ use super::turns::Turns;
 use crate::bounds::HttpLimits;
 use crate::fleet::Fleet;
 use crate::ingest::Ingest;
+use crate::live::Live;
 use crate::metrics::MetricsSettings;
 use crate::panics::Panics;
 
@@ -35,7 +37,7 @@ pub type RequestBody = BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 /// The endpoint of one upstream: what its requests are answered with, and what they share.
 pub struct Endpoint {
     pub(super) ingest: Arc<Ingest>,
-    pub(super) limits: HttpLimits,
+    pub(super) limits: Live<HttpLimits>,
     /// The bodies in memory.
     pub(super) bodies: Arc<Memory>,
     /// The batches that are being decoded, and the memory of those that were.
@@ -53,11 +55,13 @@ pub struct Endpoint {
     /// What was heard of stations.
     pub(super) fleet: Arc<Fleet>,
     /// The turns of operators.
-    pub(super) operators: admin::Turns,
+    pub(super) operators: operators::Turns,
     /// Who reads the metrics, and their text.
     pub(super) metrics: MetricsSettings,
     pub(super) scrape: Scrape,
     pub(super) access: AccessLog,
+    /// The proxies that say for whom they ask.
+    pub(super) proxies: Proxies,
     /// The web pages of other origins that may read the answers.
     pub(super) cors: Cors,
     /// The pin of the codes that it makes.
@@ -66,32 +70,63 @@ pub struct Endpoint {
     pub(super) site: Arc<Site>,
 }
 
+const fn attempts(limits: &HttpLimits) -> Attempts {
+    Attempts { burst: limits.attempts_max, per_second: limits.attempts_per_second }
+}
+
 impl Endpoint {
     /// An endpoint for one upstream, without a notebook, and for no web page of another origin.
     #[must_use]
     pub fn new(ingest: Arc<Ingest>, limits: HttpLimits) -> Self {
-        let attempts = Attempts { burst: limits.attempts_max, per_second: limits.attempts_per_second };
         let fleet = Arc::new(Fleet::new(ingest.clock().now_ms()));
         Self {
             ingest,
-            limits,
+            limits: limits.into(),
             bodies: Memory::new(limits.memory_bytes_max / 4, limits.station_bodies_max),
             decoding: Turns::new(limits.decodes_max, limits.memory_bytes_max / 4),
             applying: Turns::new(limits.applies_max, usize::MAX),
             surveys: Turns::new(limits.surveys_max, limits.memory_bytes_max / 8),
             load: Load::default(),
-            tokens: Tokens::new(attempts),
+            tokens: Tokens::new(attempts(&limits)),
             stopping: Stopping::default(),
             health: Health::default(),
             fleet,
-            operators: admin::Turns::default(),
+            operators: operators::Turns::default(),
             metrics: MetricsSettings::default(),
             scrape: Scrape::default(),
             access: AccessLog::default(),
+            proxies: Proxies::default(),
             cors: Cors::default(),
             pin: None,
             site: Arc::default(),
         }
+    }
+
+    /// The bounds of requests, as they are now.
+    #[must_use]
+    pub fn limits(&self) -> HttpLimits {
+        self.limits.get()
+    }
+
+    /// Has other bounds from now on. What was let in before stays within those before.
+    pub fn set_limits(&self, limits: HttpLimits) {
+        self.bodies.set(limits.memory_bytes_max / 4, limits.station_bodies_max);
+        self.decoding.set(limits.decodes_max, limits.memory_bytes_max / 4);
+        self.applying.set(limits.applies_max, usize::MAX);
+        self.surveys.set(limits.surveys_max, limits.memory_bytes_max / 8);
+        self.tokens.set(attempts(&limits));
+        self.limits.set(limits);
+    }
+
+    /// Lets the pages of these origins use it from now on, and of no others.
+    pub fn set_origins(&self, origins: Vec<Origin>) {
+        self.cors.set(origins);
+    }
+
+    /// Believes these proxies.
+    #[must_use]
+    pub fn with_proxies(self, proxies: Proxies) -> Self {
+        Self { proxies, ..self }
     }
 
     /// Lets the pages of these origins use it.

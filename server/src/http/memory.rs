@@ -5,6 +5,7 @@
 //! out by sending much, or slowly.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,8 +38,8 @@ pub(super) enum NoMemory {
 /// The memory of all bodies.
 #[derive(Debug)]
 pub(super) struct Memory {
-    bytes_max: usize,
-    bodies_max: usize,
+    bytes_max: AtomicUsize,
+    bodies_max: AtomicUsize,
     state: Mutex<State>,
     /// Some was given back.
     given_back: Notify,
@@ -73,7 +74,15 @@ pub(super) struct Share {
 impl Memory {
     /// So many bytes, and so many bodies of one station at once.
     pub(super) fn new(bytes_max: usize, bodies_max: usize) -> Arc<Self> {
+        let (bytes_max, bodies_max) = (bytes_max.into(), bodies_max.into());
         Arc::new(Self { bytes_max, bodies_max, state: Mutex::default(), given_back: Notify::new() })
+    }
+
+    /// From now on so many bytes, and so many bodies of one station at once.
+    pub(super) fn set(&self, bytes_max: usize, bodies_max: usize) {
+        self.bytes_max.store(bytes_max, Ordering::Relaxed);
+        self.bodies_max.store(bodies_max, Ordering::Relaxed);
+        self.given_back.notify_waiters();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -87,11 +96,14 @@ impl Memory {
     pub(super) fn begin(self: &Arc<Self>, holder: Holder, claimed: usize) -> Result<Share, NoMemory> {
         let mut state = self.state();
         if let Holder::Station(_) = holder
-            && state.bodies.values().filter(|body| body.holder == holder).count() >= self.bodies_max
+            && state.bodies.values().filter(|body| body.holder == holder).count()
+                >= self.bodies_max.load(Ordering::Relaxed)
         {
             return Err(NoMemory::TooMany);
         }
-        if state.taken + claimed > self.bytes_max && state.who_gives_way(holder, claimed).is_none() {
+        if state.taken + claimed > self.bytes_max.load(Ordering::Relaxed)
+            && state.who_gives_way(holder, claimed).is_none()
+        {
             return Err(NoMemory::Taken);
         }
         let (id, cut) = (state.next_id, Arc::new(Notify::new()));
@@ -139,7 +151,7 @@ impl Share {
     fn try_grow(&mut self, bytes: usize) -> Result<bool, NoMemory> {
         let more = bytes.saturating_sub(self.bytes);
         let mut state = self.memory.state();
-        if state.taken + more <= self.memory.bytes_max {
+        if state.taken + more <= self.memory.bytes_max.load(Ordering::Relaxed) {
             state.taken += more;
             if let Some(body) = state.bodies.get_mut(&self.id) {
                 body.bytes += more;

@@ -16,12 +16,13 @@
 //! | `caller`, `tokens` | whose it is |
 //! | `turns`, `load` | who goes next, and when who is refused comes again |
 //! | `join`, `rejoin`, `push`, `station`, `contact`, `digest`, `rejects`, `facts`, `reports` | the handlers |
-//! | `admin` | what operators ask and do |
+//! | `admin`, `operators` | what operators ask and do; few at once, each in a stated time |
 //! | `health` | whether the server is ready |
 //! | `scrape`, `figures` | what is counted and measured, and what of it the database is asked for |
 //! | `access` | the log of requests |
 //! | `site`, `page` | the field notebook; the fleet page |
 //! | `cors`, `origin` | pages of other origins |
+//! | `proxies` | the proxies that say for whom they ask |
 //! | `problem` | replies |
 
 mod access;
@@ -44,9 +45,11 @@ mod join;
 mod linger;
 mod load;
 mod memory;
+mod operators;
 mod origin;
 mod page;
 mod problem;
+mod proxies;
 mod push;
 mod rejects;
 mod rejoin;
@@ -65,6 +68,7 @@ mod turns;
 
 pub use self::endpoint::{Endpoint, RequestBody};
 pub use self::origin::{Origin, OriginError};
+pub use self::proxies::{Network, NoNetwork, Proxies};
 pub use self::scrape::serve_metrics;
 pub use self::serve::serve;
 pub use self::site::{MOUNT, Site};

@@ -11,6 +11,7 @@ use tidemark_core::ids::StationNumber;
 use tidemark_core::protocol::{Problem, ProblemCode, PushReply, SCHEMA_HEADER, UnavailableReason};
 use tidemark_core::schema::Fingerprint;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::access::noted;
 use super::asked::Asked;
@@ -21,12 +22,13 @@ use super::turns::{NoTurn, Turn, Want};
 use crate::ingest::{Decoded, ROW_BYTES};
 use crate::ledger::fleet::Pushed;
 use crate::metrics::Queue;
+use crate::spans::span;
 use crate::stations::StationRecord;
 
 /// Refuses while a batch would wait for its turn in vain; before it is read, and before a station that asks where it
 /// stands sends it.
 pub(super) fn admit(endpoint: &Endpoint) -> Result<(), Problem> {
-    let timeout = endpoint.limits.turn_timeout;
+    let timeout = endpoint.limits().turn_timeout;
     if endpoint.applying.is_late(timeout) || endpoint.decoding.is_late(timeout) {
         return Err(no_turn(NoTurn::Busy));
     }
@@ -61,7 +63,7 @@ pub(super) async fn push(mut asked: Asked<'_>, station: Arc<StationRecord>) -> R
     admit(endpoint)?;
     judge_schema(&asked).await?;
     let held = asked.body(Holder::Station(number)).await?;
-    let until = Instant::now() + endpoint.limits.turn_timeout;
+    let until = Instant::now() + endpoint.limits().turn_timeout;
     let cost = held.bytes.len() as u64;
     let (job, memory) = decode(endpoint, number, held, until).await?;
     let span = job.batch.span();
@@ -75,7 +77,8 @@ pub(super) async fn push(mut asked: Asked<'_>, station: Arc<StationRecord>) -> R
     let ingest = Arc::clone(&endpoint.ingest);
     let fleet = Arc::clone(&endpoint.fleet);
     // A task of its own: a client that hangs up drops this request, and must not cut a transaction in half.
-    let applying = tokio::spawn(async move {
+    let span = span!("apply", station = number.get(), first = changes.0, last = changes.1);
+    let applying = async move {
         let (turn, _memory) = (turn, memory);
         let applied = ingest.apply(job).await;
         match &applied {
@@ -96,8 +99,8 @@ pub(super) async fn push(mut asked: Asked<'_>, station: Arc<StationRecord>) -> R
             Err(_) => {}
         }
         applied
-    });
-    let applied = applying.await;
+    };
+    let applied = tokio::spawn(applying.instrument(span)).await;
     let applied = endpoint.ingest.panics().joined("taking a frame", &number, applied)?;
     noted.pushed((first_seq, last_seq), applied.as_ref().ok());
     applied
@@ -119,9 +122,10 @@ async fn decode(
     ingest.metrics().requests.waited(Queue::Decode, asked_at.elapsed());
     let mut turn = turn.map_err(no_turn)?;
     let decoding = Arc::clone(ingest);
+    let span = span!("decode", station = station.get(), bytes = held.bytes.len(), changes = header.count);
     let job = tokio::task::spawn_blocking(move || {
         let Held { bytes, share } = held;
-        let decoded = decoding.decode(schema, &bytes)?;
+        let decoded = span.in_scope(|| decoding.decode(schema, &bytes))?;
         drop((bytes, share));
         turn.set_bytes(decoded.bytes());
         turn.leave_slot();

@@ -9,8 +9,12 @@ use hyper::body::Body as _;
 use hyper::header::{ALLOW, CONNECTION, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
+use tidemark_core::ids::StationNumber;
 use tidemark_core::protocol::{Problem, ProblemCode, UnavailableReason};
 use tokio::time::Instant;
+use tracing::Instrument as _;
+#[cfg(feature = "otel")]
+use tracing::field::Empty;
 
 use super::access::{Ended, Noted, REQUEST_ID};
 use super::asked::{Asked, address_of};
@@ -21,6 +25,7 @@ use super::problem::{Reply, problem};
 use super::routes::{self, Answers, Route, Verb};
 use crate::notices::Who;
 use crate::panics::{caught, fault};
+use crate::spans::span;
 
 impl Endpoint {
     /// Answers one request. [`super::serve()`] does this with each that comes in over a socket.
@@ -35,11 +40,13 @@ async fn route(endpoint: &Endpoint, mut request: Request<RequestBody>) -> Reply 
     let _running = requests.begin();
     let (id, noted) = (endpoint.access.id(request.headers()), Arc::<Noted>::default());
     request.extensions_mut().insert(Arc::clone(&noted));
+    let span = span!("request", route = routes::name(request.uri().path()), id, station = Empty, status = Empty);
     let mut is_quiet = routes::is_probe(request.uri().path());
     let mut reply = if cors::is_preflight(&request) {
         no_content(endpoint.cors.preflight(request.headers()))
     } else {
-        match caught(answer(endpoint, &mut request)).await {
+        let answering = caught(answer(endpoint, &mut request)).instrument(span.clone());
+        match answering.await {
             Ok(Ok(reply)) => reply,
             Ok(Err(refusal)) => {
                 is_quiet |= endpoint.ingest.notices().refused(&refusal, &who(&request));
@@ -67,6 +74,8 @@ async fn route(endpoint: &Endpoint, mut request: Request<RequestBody>) -> Reply 
     }
     let (route, sent) = (routes::name(request.uri().path()), reply.body().size_hint().lower());
     let (status, took) = (reply.status().as_u16(), began.elapsed());
+    let caller = request.extensions().get::<Caller>().and_then(|caller| caller.number);
+    span.record("status", status).record("station", caller.map(StationNumber::get));
     requests.answered(route, status, took, noted.received_bytes(), sent);
     endpoint.access.write(&id, &request, &noted, Ended { route, status, sent, took, is_quiet });
     reply
@@ -175,7 +184,7 @@ async fn answer(endpoint: &Endpoint, request: &mut Request<RequestBody>) -> Resu
 /// Lets a route answer within the time that a request may take in all.
 async fn by(route: &'static Route, endpoint: &Endpoint, request: &mut Request<RequestBody>) -> Result<Reply, Problem> {
     let answering = admitted(route, endpoint, request);
-    tokio::time::timeout(endpoint.limits.request_timeout, answering).await.map_err(|_| {
+    tokio::time::timeout(endpoint.limits().request_timeout, answering).await.map_err(|_| {
         let detail = "the server could not answer within the time a request may take; try again";
         Problem::unavailable(UnavailableReason::ServerBusy, detail)
     })?
@@ -187,7 +196,7 @@ async fn admitted(
     endpoint: &Endpoint,
     request: &mut Request<RequestBody>,
 ) -> Result<Reply, Problem> {
-    let limits = &endpoint.limits;
+    let limits = endpoint.limits();
     let time = match route.answers {
         Answers::Anyone(_) | Answers::Operator(_) => limits.anyone_timeout,
         _ => limits.request_timeout,

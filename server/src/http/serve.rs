@@ -29,9 +29,12 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     bound_kept(&listener);
-    let limits = endpoint.limits;
     let door = Door {
-        connections: Connections::new(limits, Arc::clone(endpoint.ingest.metrics())),
+        connections: Connections::new(
+            endpoint.limits.clone(),
+            Arc::clone(endpoint.ingest.metrics()),
+            endpoint.proxies.clone(),
+        ),
         endpoint,
         tls,
         open: watch::Sender::new(()),
@@ -43,11 +46,11 @@ pub async fn serve(
     door.endpoint.stopping.begin();
     tokio::select! {
         never = door.take_all(&listener) => match never {},
-        () = tokio::time::sleep(limits.drain_grace) => {}
+        () = tokio::time::sleep(door.endpoint.limits().drain_grace) => {}
     }
     drop(listener);
     door.endpoint.stopping.end_uploads();
-    if tokio::time::timeout(limits.drain_timeout, door.open.closed()).await.is_err() {
+    if tokio::time::timeout(door.endpoint.limits().drain_timeout, door.open.closed()).await.is_err() {
         tracing::warn!("requests were still running when the time to stop was over");
     }
 }

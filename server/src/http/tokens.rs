@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tidemark_core::protocol::{Problem, ProblemCode};
 
 use super::address::Address;
+use crate::live::Live;
 use crate::stations::StationRecord;
 
 /// How long the database's answer is good, in milliseconds.
@@ -43,7 +44,7 @@ pub(super) enum Word {
 /// The tokens that were asked about.
 #[derive(Debug)]
 pub(super) struct Tokens {
-    attempts: Attempts,
+    attempts: Live<Attempts>,
     known: Mutex<HashMap<[u8; 32], Known>>,
     tried: Mutex<HashMap<(Address, Word), Tried>>,
 }
@@ -69,7 +70,12 @@ struct Tried {
 
 impl Tokens {
     pub(super) fn new(attempts: Attempts) -> Self {
-        Self { attempts, known: Mutex::default(), tried: Mutex::default() }
+        Self { attempts: attempts.into(), known: Mutex::default(), tried: Mutex::default() }
+    }
+
+    /// From now on an address may try so often.
+    pub(super) fn set(&self, attempts: Attempts) {
+        self.attempts.set(attempts);
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<[u8; 32], Known>> {
@@ -112,12 +118,13 @@ impl Tokens {
     /// When they tried too often.
     pub(super) fn tries(&self, word: Word, address: Option<Address>, now_ms: i64) -> Result<(), Problem> {
         let Some(address) = address else { return Ok(()) };
+        let bounds = self.attempts.get();
         let mut tried = self.tried();
         if tried.len() >= ADDRESSES_MAX {
-            tried.retain(|_, tried| tried.left(self.attempts, now_ms) > 0.0);
+            tried.retain(|_, tried| tried.left(bounds, now_ms) > 0.0);
         }
-        let attempts = tried.get(&(address, word)).map_or(0.0, |tried| tried.left(self.attempts, now_ms)) + 1.0;
-        if attempts > f64::from(self.attempts.burst) {
+        let attempts = tried.get(&(address, word)).map_or(0.0, |tried| tried.left(bounds, now_ms)) + 1.0;
+        if attempts > f64::from(bounds.burst) {
             let detail = "too many tokens or codes that nobody knows were tried from this address; try again later";
             return Err(Problem::new(ProblemCode::TooManyRequests, detail));
         }

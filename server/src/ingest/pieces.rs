@@ -5,14 +5,15 @@
 //!
 //! [`patience`]: super::patience
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tidemark_core::decision::Cursor;
 use tidemark_core::planted::{Bug, planted};
 use tidemark_core::protocol::{Problem, ProblemCode, PushReply, RejectedChange, UnavailableReason};
 use tokio::time::Instant;
+use tracing::Span;
 
 use super::apply::{Outcome, apply};
 use super::decoded::{Decoded, Part};
@@ -22,6 +23,7 @@ use super::problem::{differs, store_problem};
 use super::stages::Stages;
 use crate::metrics::Stage;
 use crate::panics::caught;
+use crate::spans::span;
 use crate::upstream::error::{Cause, StoreError};
 use crate::upstream::transact;
 
@@ -43,6 +45,8 @@ struct Laps {
     applied: AtomicU64,
     /// The time for rows of earlier transactions of the batch.
     rows: Duration,
+    /// The span of what comes after its work.
+    commit: Mutex<Option<Span>>,
 }
 
 /// The time for rows so far.
@@ -51,6 +55,11 @@ fn rows_time(stages: &Stages) -> Duration {
 }
 
 impl Laps {
+    /// The span of the commit begins, or with none it ends.
+    fn commits(&self, span: Span) {
+        *self.commit.lock().unwrap_or_else(PoisonError::into_inner) = Some(span);
+    }
+
     /// Tells where the time went of a transaction that took so long in all: what is neither planning nor asking nor
     /// writing rows is the ledger's.
     fn tell(&self, stages: &Stages, total: Duration) {
@@ -190,10 +199,12 @@ impl Ingest {
                 lap.begun.store(began.elapsed().as_nanos() as u64, Ordering::Relaxed);
                 let applied = apply(tx, &job, &part).await;
                 lap.applied.store(began.elapsed().as_nanos() as u64, Ordering::Relaxed);
+                lap.commits(span!("commit"));
                 applied
             })
         }))
         .await;
+        laps.commits(Span::none());
         if matches!(applied, Ok(Ok(_))) {
             laps.tell(&job.stages, began.elapsed());
         }

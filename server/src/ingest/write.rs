@@ -26,6 +26,7 @@ use tidemark_core::ids::StationNumber;
 use tidemark_core::reject::{RejectCode, Rejection};
 use tidemark_core::schema::Schema;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::check::{Refused, TimeRange, check};
 use super::plan::{Plan, Refusal, plan};
@@ -36,6 +37,7 @@ use crate::ledger::lineage::Lineage;
 use crate::ledger::rejects::RejectedRow;
 use crate::metrics::Stage;
 use crate::offload::compute;
+use crate::spans::span;
 use crate::upstream::Transaction;
 use crate::upstream::error::StoreError;
 use crate::upstream::facts::{Facts, Questions};
@@ -112,14 +114,16 @@ async fn write_range(
     known: &KnownRows,
 ) -> Result<Option<Plan>, StoreError> {
     let mut refused = Cow::Borrowed(refused);
-    let mut plan = plan_range(tx, range, &refused, known).await?;
+    let mut plan = plan_range(tx, range, &refused, known).instrument(span!("plan")).await?;
     for _ in 0..ROUNDS_MAX {
         if plan.steps.is_empty() {
             return Ok(Some(plan));
         }
-        let Err(violation) = write_plan(tx, range, &plan).await? else { return Ok(Some(plan)) };
+        let Err(violation) = write_plan(tx, range, &plan).instrument(span!("write")).await? else {
+            return Ok(Some(plan));
+        };
         // Another transaction may have written meanwhile what the planner has a word for.
-        let today = plan_range(tx, range, &refused, known).await?;
+        let today = plan_range(tx, range, &refused, known).instrument(span!("plan")).await?;
         if today != plan {
             plan = today;
             continue;
@@ -152,7 +156,7 @@ async fn write_range(
             let rejection = Rejection::new(RejectCode::Constraint, because.message.clone());
             refused.to_mut().insert(range.changes[step.place].at, rejection);
         }
-        plan = plan_range(tx, range, &refused, known).await?;
+        plan = plan_range(tx, range, &refused, known).instrument(span!("plan")).await?;
     }
     Ok(None)
 }

@@ -5,21 +5,23 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
+use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::upstream::Upstream;
 
 /// Keeps the roll-ups of reports up to date, where there are any. Several servers on one database take turns.
 pub(crate) fn start(
     upstream: &Arc<dyn Upstream>,
-    every: Option<Duration>,
+    every: Live<Option<Duration>>,
     metrics: &Arc<Metrics>,
 ) -> Option<JoinHandle<()>> {
-    let every = every?;
     upstream.reports()?;
     let (upstream, metrics) = (Arc::clone(upstream), Arc::clone(metrics));
     Some(tokio::spawn(async move {
         let mut failing = false;
         loop {
+            // While it is to be never: until it is to be again.
+            every.wait(|every| every.map(|_| Duration::ZERO)).await;
             let refreshed = match upstream.reports() {
                 Some(reports) => reports.refresh(false).await,
                 None => return,
@@ -40,7 +42,7 @@ pub(crate) fn start(
                 }
                 Err(_) => {}
             }
-            tokio::time::sleep(every).await;
+            every.wait(|every| *every).await;
         }
     }))
 }

@@ -6,6 +6,7 @@ pub mod client;
 pub mod cluster;
 pub mod door;
 pub mod program;
+pub mod serving;
 pub mod site;
 pub mod station;
 pub mod stores;

@@ -1,5 +1,6 @@
 //! A station says how it fares: with what it does, and also with nothing to push. No change waits for it.
 
+use tidemark_client::Store;
 use tidemark_client::sync::daemon::{Daemon, Step};
 use tidemark_client::sync::{Config, Event, Reply, Transport as _, say_contact};
 use tidemark_core::limits::CONTACT_EVERY_MS;
@@ -32,6 +33,17 @@ fn run(world: &mut World, daemon: &mut Daemon, for_ms: i64) {
         }
     }
     panic!("it never waits");
+}
+
+/// Another program writes: the daemon looks when somebody else has committed.
+fn write(world: &World, count: u64) {
+    let mut other = Store::open(world.path()).unwrap();
+    let inserted = other.transaction(|tx| {
+        let mut insert = tx.prepare("INSERT INTO reading (n, note) VALUES (?1, 'a note')").unwrap();
+        (0..count).for_each(|n| assert_eq!(insert.execute([n as i64]).unwrap(), 1));
+        Ok::<_, tidemark_client::Error>(())
+    });
+    inserted.unwrap();
 }
 
 fn daemon(world: &World) -> Daemon {
@@ -72,7 +84,7 @@ fn a_station_that_pushes_now_and_then_says_no_more_than_that() {
     let mut world = World::joined();
     let mut daemon = daemon(&world);
     for _ in 0..50 {
-        world.write(1);
+        write(&world, 1);
         run(&mut world, &mut daemon, 1_000);
     }
     assert_eq!(world.server.batches.len(), 50);
@@ -85,7 +97,7 @@ fn what_is_lost_is_said_again_and_holds_up_nothing() {
     let mut daemon = daemon(&world);
     world.server.faults = [Fault::LoseRequest, Fault::LoseReply, Fault::Timeout].into();
     run(&mut world, &mut daemon, 0);
-    world.write(3);
+    write(&world, 3);
     world.server.faults.clear();
     run(&mut world, &mut daemon, 0);
     assert_eq!(world.server.cursor.seq, 3, "no wait after a report that was lost");
@@ -109,7 +121,7 @@ fn a_server_that_does_not_know_the_question_is_asked_seldom() {
     let mut world = World::joined();
     world.server.knows_contact = false;
     let mut daemon = daemon(&world);
-    world.write(2);
+    write(&world, 2);
     run(&mut world, &mut daemon, 30 * MINUTE_MS);
     let asked = world.server.requests.iter().filter(|request| request.url.ends_with("/v1/contact")).count();
     assert_eq!((world.server.cursor.seq, asked), (2, 4));
@@ -138,7 +150,7 @@ fn a_long_backlog_is_told_while_it_is_pushed() {
     run(&mut world, &mut daemon, 0);
     world.server.contacts.clear();
     world.server.limits.rows_max = 10;
-    world.write(400);
+    write(&world, 400);
     // Each request takes ten seconds.
     for _ in 0..60 {
         let now_ms = world.clock.0;

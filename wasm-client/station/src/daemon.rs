@@ -3,7 +3,6 @@
 //! The process may be killed at any moment: whatever it was doing is done again by the next one, once.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
@@ -74,7 +73,7 @@ impl Courier {
     }
 }
 
-/// Runs until `end` is raised or the engine stops for good.
+/// Runs until `ending` says so or the engine stops for good.
 ///
 /// # Errors
 /// When the store fails, but for a file that is only locked.
@@ -82,14 +81,13 @@ pub fn run(
     store: &mut Store,
     config: Config,
     transport: impl Transport + Send + 'static,
-    end: &AtomicBool,
+    ending: &dyn Fn() -> bool,
     watch: Watch<'_>,
 ) -> std::result::Result<Ended, StationError> {
-    let ending = || end.load(Ordering::Relaxed);
     while !ending() && unless_busy(store.backfill(&mut |_| ()), watch)?.is_none() {}
     let mut daemon = Daemon::start(Config { words: words::KEPT, ..config }, store)?;
     let courier = Courier::start(transport);
-    let stopped = steps(store, &mut daemon, &courier, &ending, watch)?;
+    let stopped = steps(store, &mut daemon, &courier, ending, watch)?;
     if let Some(stop) = stopped {
         return Ok(Ended::Stopped(stop));
     }

@@ -5,7 +5,7 @@
 //! | [`Station`] | open a file, write, join, push |
 //! | [`import`] | CSV files into tables |
 //! | [`daemon`] | pushing in the background |
-//! | [`transport`], [`clock`], [`entropy`], [`disk`] | the network, the time, the randomness and the disk of this machine |
+//! | [`transport`], [`clock`], [`entropy`], [`disk`] | network, time, randomness and disk of this machine |
 //! | [`cli`] | the command line, one file per verb |
 
 #![deny(
@@ -18,6 +18,7 @@ pub mod cli;
 pub mod clock;
 pub mod daemon;
 pub mod disk;
+mod ending;
 pub mod entropy;
 mod error;
 pub mod import;

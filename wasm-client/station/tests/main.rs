@@ -4,5 +4,6 @@
 #![allow(clippy::unwrap_used, reason = "a panic is a test's way to fail")]
 
 mod cli;
+mod configuration;
 mod import;
 mod words;

@@ -56,6 +56,19 @@ pub enum Checked {
     Read(String),
 }
 
+/// A copy that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// Its place.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// Its rows.
+    pub rows: u64,
+    /// The check that it passed.
+    pub checked: Checked,
+}
+
 /// A copy that was put back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {

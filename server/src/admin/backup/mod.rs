@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-pub use self::manifest::{Checked, Content, Manifest, Restored};
+pub use self::manifest::{Checked, Content, Made, Manifest, Restored};
 use self::part::{part_of, publish};
 pub use self::record::record;
 use crate::database::DatabaseUrl;
@@ -67,19 +67,6 @@ async fn check(database: &DatabaseUrl, file: &Path, manifest: &Manifest, restore
         }
         DatabaseUrl::Postgres(config) => postgres::check(config, file, manifest, restore).await,
     }
-}
-
-/// A copy that was made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Made {
-    /// Its place.
-    pub path: PathBuf,
-    /// Its size.
-    pub bytes: u64,
-    /// Its rows.
-    pub rows: u64,
-    /// The check that it passed.
-    pub checked: Checked,
 }
 
 /// Copies a database to a file, which is there whole and checked or not at all. With `restore`, it is restored into a

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Checked, Made};
+use super::manifest::{Checked, Made};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{DatabaseUrl, ServerConfig};
 use crate::ledger::fleet::BackupMade;

@@ -11,6 +11,7 @@ use super::{Made, check, extension, part_of, publish, record, write};
 use crate::admin::subject;
 use crate::clock::{Clock as _, SystemClock};
 use crate::database::DatabaseUrl;
+use crate::live::Live;
 
 /// A series of backups.
 #[derive(Debug, Clone)]
@@ -103,30 +104,52 @@ impl Schedule {
     /// Makes backups for ever, the first one when it is due. What goes wrong is logged, and tried again; `told` hears
     /// whether each was made and passed its check.
     pub async fn run(&self, told: &(dyn Fn(bool) + Sync)) {
-        let series = series(&self.database);
         let mut not_before_ms = i64::MIN;
         loop {
-            let now_ms = SystemClock.now_ms();
-            let due_ms = match names(&self.folder) {
-                Ok(names) => series.due_ms(names.iter().map(String::as_str), self.every_ms(), now_ms),
-                Err(_) => now_ms,
-            };
-            let wait_ms = due_ms.max(not_before_ms).saturating_sub(now_ms);
-            if wait_ms > 0 {
-                tokio::time::sleep(Duration::from_millis(wait_ms.min(LOOK_MS).unsigned_abs())).await;
-                continue;
+            if let Some(wait) = self.wait(not_before_ms) {
+                tokio::time::sleep(wait).await;
+            } else {
+                not_before_ms = self.make_one(told).await;
             }
-            let made = self.make().await;
-            told(made.is_ok());
-            match made {
-                Ok(made) => {
-                    record(&self.database, &made).await;
-                    tracing::info!("{}", made.shown());
-                }
-                Err(error) => {
-                    tracing::error!("backup of {}: {error:#}", self.database);
-                    not_before_ms = SystemClock.now_ms().saturating_add(retry_ms(self.every_ms()));
-                }
+        }
+    }
+
+    /// Makes the backups that are wanted, for as long as they are. One that is being made is brought to its end.
+    pub async fn follow(wanted: Live<Option<Self>>, told: &(dyn Fn(bool) + Sync)) {
+        let mut not_before_ms = i64::MIN;
+        loop {
+            wanted.wait(|schedule| schedule.as_ref()?.wait(not_before_ms).or(Some(Duration::ZERO))).await;
+            let Some(schedule) = wanted.get() else { continue };
+            if schedule.wait(not_before_ms).is_none() {
+                not_before_ms = schedule.make_one(told).await;
+            }
+        }
+    }
+
+    /// How long to wait, not long at once; `None`: one is due.
+    fn wait(&self, not_before_ms: i64) -> Option<Duration> {
+        let now_ms = SystemClock.now_ms();
+        let due_ms = match names(&self.folder) {
+            Ok(names) => series(&self.database).due_ms(names.iter().map(String::as_str), self.every_ms(), now_ms),
+            Err(_) => now_ms,
+        };
+        let wait_ms = due_ms.max(not_before_ms).saturating_sub(now_ms);
+        (wait_ms > 0).then(|| Duration::from_millis(wait_ms.min(LOOK_MS).unsigned_abs()))
+    }
+
+    /// Makes one, and logs it; when the next one may be tried.
+    async fn make_one(&self, told: &(dyn Fn(bool) + Sync)) -> i64 {
+        let made = self.make().await;
+        told(made.is_ok());
+        match made {
+            Ok(made) => {
+                record(&self.database, &made).await;
+                tracing::info!("{}", made.shown());
+                i64::MIN
+            }
+            Err(error) => {
+                tracing::error!("backup of {}: {error:#}", self.database);
+                SystemClock.now_ms().saturating_add(retry_ms(self.every_ms()))
             }
         }
     }

@@ -4,7 +4,6 @@
 //! |---|---|
 //! | `authority` | who asks: an operator's token, or the cookie of a session; requests that pages of others send |
 //! | `session` | a session in a browser begins, and ends |
-//! | `turn` | few at once, each in a stated time: no operator keeps stations from pushing |
 //! | `words` | the query of a request, and its JSON |
 //! | `fleet`, `stations` | all stations, and one; what is done to them |
 //! | `rejects` | what was rejected, applied again, given up |
@@ -16,7 +15,6 @@ mod fleet;
 mod rejects;
 mod session;
 mod stations;
-mod turn;
 mod words;
 
 use hyper::Method;
@@ -25,8 +23,8 @@ use serde::Serialize;
 use tidemark_core::protocol::{Problem, ProblemCode, path};
 
 pub(super) use self::authority::nothing_here;
-pub(super) use self::turn::Turns;
 use super::asked::Asked;
+use super::operators::in_time;
 use super::problem::{Reply, json};
 
 /// Most bytes of an operator's request.
@@ -41,7 +39,7 @@ pub(super) fn owns(at: &str) -> bool {
 pub(super) async fn admin(mut asked: Asked<'_>) -> Result<Reply, Problem> {
     let clock = std::sync::Arc::clone(asked.endpoint.ingest.clock());
     let _turn = asked.endpoint.operators.turn().await?;
-    let answering = turn::in_time(answer(&mut asked, clock.now_ms()));
+    let answering = in_time(answer(&mut asked, clock.now_ms()));
     let mut reply = answering.await?;
     // Nothing of it is kept on a disk, or shown to whoever comes after.
     reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -52,7 +50,7 @@ async fn answer(asked: &mut Asked<'_>, now_ms: i64) -> Result<Reply, Problem> {
     let at = asked.request.uri().path().strip_prefix(path::ADMIN).unwrap_or_default().to_owned();
     let segments: Vec<&str> = at.split('/').collect();
     let method = asked.request.method().clone();
-    if !asked.endpoint.operators.is_on(asked.endpoint, now_ms).await? {
+    if !asked.endpoint.operators.is_on(asked.endpoint.ingest.upstream().as_ref(), now_ms).await? {
         return Err(authority::nothing_here());
     }
     if segments == ["session"] && method == Method::POST {

@@ -37,7 +37,7 @@ pub(super) async fn shake_hands(
     talk: &Talk,
 ) -> Option<(Box<TlsStream<Deadlined<TcpStream>>>, Spoken)> {
     let peer = talk.seat.address();
-    let until = Instant::now() + talk.endpoint.limits.head_timeout;
+    let until = Instant::now() + talk.endpoint.limits().head_timeout;
     let shaking = async {
         let mut first = [0; 1];
         if stream.get_ref().peek(&mut first).await? > 0 && first[0] != HANDSHAKE {

@@ -67,7 +67,7 @@ async fn first_bytes(stream: &mut impl Wire, talk: &Talk) -> Option<Bytes> {
     });
     tokio::select! {
         biased;
-        read = tokio::time::timeout(talk.endpoint.limits.head_timeout, read) => read.ok()?.ok().filter(|bytes| !bytes.is_empty()),
+        read = tokio::time::timeout(talk.endpoint.limits().head_timeout, read) => read.ok()?.ok().filter(|bytes| !bytes.is_empty()),
         _ = is_to_close(talk) => None,
     }
 }
@@ -92,7 +92,7 @@ async fn serve<S: Wire>(stream: Rewound<S>, talk: &Talk) -> hyper::Result<Option
     };
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(talk.endpoint.limits.head_timeout)
+        .header_read_timeout(talk.endpoint.limits().head_timeout)
         .max_header_size(HEAD_BYTES_MAX)
         .max_buf_size(BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(Lingering::new(stream, Arc::clone(&left))), service);

@@ -42,7 +42,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Serves a connection to its end.
 pub(super) async fn talk(stream: impl Wire, talk: &Talk) {
-    let limits = &talk.endpoint.limits;
+    let limits = talk.endpoint.limits();
     let (answers, abandoned) = (Arc::<Answers>::default(), Arc::<AtomicU32>::default());
     let service = {
         let (talk, answers, abandoned) = (talk.clone(), Arc::clone(&answers), Arc::clone(&abandoned));

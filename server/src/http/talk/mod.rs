@@ -21,7 +21,7 @@ use crate::tls::Tls;
 /// Serves a connection to its end.
 pub(super) async fn talk(stream: TcpStream, tls: Option<&Tls>, endpoint: Arc<Endpoint>, seat: Arc<Seat>) {
     let outgoing = Arc::<Outgoing>::default();
-    let stream = Deadlined::new(stream, endpoint.limits.write_timeout, Arc::clone(&outgoing));
+    let stream = Deadlined::new(stream, endpoint.limits().write_timeout, Arc::clone(&outgoing));
     let talk = Talk { endpoint, seat, outgoing, is_encrypted: tls.is_some() };
     let Some(tls) = tls else { return http1::talk(stream, &talk).await };
     // In a box: while nobody asks there is none.

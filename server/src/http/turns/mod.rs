@@ -20,6 +20,7 @@ mod line;
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,8 +33,8 @@ pub(super) use self::line::{NoTurn, Want};
 /// A queue, and the turns that are taken.
 #[derive(Debug)]
 pub(super) struct Turns {
-    slots: usize,
-    bytes_max: usize,
+    slots: AtomicUsize,
+    bytes_max: AtomicUsize,
     state: Mutex<State<Turn>>,
 }
 
@@ -71,7 +72,22 @@ impl Drop for Leaving<'_> {
 impl Turns {
     /// So many turns at once, which together take so much memory, in bytes.
     pub(super) fn new(slots: usize, bytes_max: usize) -> Arc<Self> {
-        Arc::new(Self { slots, bytes_max, state: Mutex::default() })
+        Arc::new(Self { slots: slots.into(), bytes_max: bytes_max.into(), state: Mutex::default() })
+    }
+
+    /// From now on so many turns at once, which together take so much memory, in bytes.
+    pub(super) fn set(self: &Arc<Self>, slots: usize, bytes_max: usize) {
+        self.slots.store(slots, Ordering::Relaxed);
+        self.bytes_max.store(bytes_max, Ordering::Relaxed);
+        self.call_next();
+    }
+
+    fn slots(&self) -> usize {
+        self.slots.load(Ordering::Relaxed)
+    }
+
+    fn bytes_max(&self) -> usize {
+        self.bytes_max.load(Ordering::Relaxed)
     }
 
     fn state(&self) -> MutexGuard<'_, State<Turn>> {
@@ -92,11 +108,11 @@ impl Turns {
             let id = state.next_id;
             state.next_id += 1;
             // More than there is goes alone.
-            let want = Want { bytes: want.bytes.min(self.bytes_max), ..want };
+            let want = Want { bytes: want.bytes.min(self.bytes_max()), ..want };
             let used = state.used.get(&want.station).copied().unwrap_or(0);
             let starts = used.max(state.virtual_time);
             state.used.insert(want.station, starts + want.cost + BASE_COST);
-            let for_slot = state.slots_taken >= self.slots;
+            let for_slot = state.slots_taken >= self.slots();
             state.waiting.push(Waiting { id, want, starts, since: Instant::now(), for_slot, go });
             id
         };
@@ -112,7 +128,7 @@ impl Turns {
     /// as long as one may.
     pub(super) fn is_late(&self, timeout: Duration) -> bool {
         let state = self.state();
-        state.slots_taken >= self.slots && state.waited >= (timeout / 2).max(Duration::from_millis(1))
+        state.slots_taken >= self.slots() && state.waited >= (timeout / 2).max(Duration::from_millis(1))
     }
 
     /// These tables were written: they are not locked.
@@ -150,7 +166,7 @@ impl Turns {
     fn call_next(self: &Arc<Self>) {
         loop {
             let mut state = self.state();
-            let Some(at) = state.next(self.slots, self.bytes_max) else { return };
+            let Some(at) = state.next(self.slots(), self.bytes_max()) else { return };
             let Waiting { id, want, starts, since, for_slot, go } = state.waiting.swap_remove(at);
             state.virtual_time = state.virtual_time.max(starts);
             state.waited = if for_slot { since.elapsed() } else { Duration::ZERO };

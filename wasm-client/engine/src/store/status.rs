@@ -115,8 +115,8 @@ impl Store {
         })
     }
 
-    /// The number of changes that are not upstream, and when the oldest of them was captured, milliseconds since 1970 UTC
-    /// by the station's clock.
+    /// The number of changes that are not upstream, and when the oldest of them was captured, milliseconds since 1970
+    /// UTC by the station's clock.
     ///
     /// # Errors
     /// SQLite's.

@@ -17,9 +17,9 @@ pub(super) struct Args {
     /// The code: the last line that `tidemark-server station add NAME` printed, or `station rotate NAME`, which gives a
     /// station that has joined another token.
     code: String,
-    /// The server's URL, instead of the one in the code.
-    #[arg(long, value_name = "URL")]
-    server: Option<String>,
+    /// The server's URL, instead of the one in the code: as every command has it.
+    #[arg(skip)]
+    pub(super) server: Option<String>,
     /// As JSON, for programs.
     #[arg(long)]
     json: bool,

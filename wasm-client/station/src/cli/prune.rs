@@ -14,7 +14,7 @@ use crate::clock::now_ms;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Rows whose time lies further back than this go: 90d, 12w, 36h or 2y.
-    #[arg(long, value_name = "SPAN", value_parser = span_ms)]
+    #[arg(long, value_name = "SPAN", env = "TIDEMARK_PRUNE_OLDER_THAN", value_parser = span_ms)]
     older_than: i64,
     /// Only of this table.
     #[arg(long, value_name = "T")]
@@ -28,7 +28,7 @@ pub(super) struct Args {
 }
 
 /// A span of time in milliseconds.
-fn span_ms(text: &str) -> Result<i64, String> {
+pub(super) fn span_ms(text: &str) -> Result<i64, String> {
     const HOUR_MS: i64 = 3_600_000;
     let bad = || format!("{text:?} is no span of time: write a whole number and h, d, w or y, such as 90d");
     let unit = text.chars().next_back().ok_or_else(bad)?;
@@ -48,32 +48,33 @@ fn span_ms(text: &str) -> Result<i64, String> {
 }
 
 pub(super) fn run(db: &Path, args: &Args, trust: &TrustArgs) -> Result<(), Fatal> {
-    let mut station = trust.station(super::file::open_whole(db)?)?;
     let before_us = now_ms().saturating_sub(args.older_than).saturating_mul(1000);
     let wish = Wish { before_us, table: args.table.clone(), dry_run: args.dry_run };
-    let mut transport = station.transport()?;
     let bar = show::bar(None, "{spinner} pruning, {elapsed}");
     bar.enable_steady_tick(std::time::Duration::from_millis(200));
-    let outcome = station.prune_with(&mut transport, &wish);
+    let reports = prune(db, &wish, trust);
     bar.finish_and_clear();
-    let reports = match outcome? {
-        Outcome::Pruned(reports) => reports,
-        Outcome::Unreachable(message) => {
-            return Err(Fatal {
-                code: EXIT_UNREACHABLE,
-                message: format!(
-                    "{message}. Only rows go that the server says it holds; nothing is lost, try again later"
-                ),
-            });
-        }
-        Outcome::Stopped(stop) => return Err(Fatal::new(words::stop(&stop))),
-    };
+    let reports = reports?;
     if args.json {
         show::line(&format!("{:#}", json_of(&reports, before_us, args.dry_run)));
     } else {
         print(&reports, before_us, args.dry_run);
     }
     Ok(())
+}
+
+/// Removes old rows of a file.
+pub(super) fn prune(db: &Path, wish: &Wish, trust: &TrustArgs) -> Result<Vec<TableReport>, Fatal> {
+    let mut station = trust.station(super::file::open_whole(db)?)?;
+    let mut transport = station.transport()?;
+    match station.prune_with(&mut transport, wish)? {
+        Outcome::Pruned(reports) => Ok(reports),
+        Outcome::Unreachable(message) => Err(Fatal {
+            code: EXIT_UNREACHABLE,
+            message: format!("{message}. Only rows go that the server says it holds; nothing is lost, try again later"),
+        }),
+        Outcome::Stopped(stop) => Err(Fatal::new(words::stop(&stop))),
+    }
 }
 
 fn print(reports: &[TableReport], before_us: i64, dry_run: bool) {

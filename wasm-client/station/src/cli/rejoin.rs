@@ -15,9 +15,9 @@ use crate::station::StationError;
 pub(super) struct Args {
     /// The code: the last line that `tidemark-server station add NAME [--replaces OLD]` printed.
     code: String,
-    /// The server's URL, instead of the one in the code.
-    #[arg(long, value_name = "URL")]
-    server: Option<String>,
+    /// The server's URL, instead of the one in the code: as every command has it.
+    #[arg(skip)]
+    pub(super) server: Option<String>,
     /// Go on under a new number although server and file agree: for a copy of a file whose original keeps the number
     /// and has pushed all it had when the copy was made.
     #[arg(long)]

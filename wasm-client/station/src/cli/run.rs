@@ -1,19 +1,19 @@
 //! `tidemark run`
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
 use tidemark_client::sync::{Config, Event};
 use tidemark_core::limits::CONTACT_EVERY_MS;
 
+use super::chores::{ChoreArgs, Chores, Wanted};
 use super::fatal::Fatal;
+use super::reload::Session;
 use super::trust::TrustArgs;
 use super::{show, words};
 use crate::clock::now_ms;
 use crate::daemon::{self, Ended, News};
-use crate::entropy;
+use crate::{ending, entropy};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -21,23 +21,77 @@ pub(super) struct Args {
     /// well. They call a station silent that was not heard for an hour.
     #[arg(long, default_value_t = CONTACT_EVERY_MS / 1_000, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     contact_every: u64,
+    /// The longest wait after a server that refused or broke off, in seconds; the waits before it grow from one second.
+    #[arg(long, default_value_t = 300, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    wait_max: u64,
+    /// The longest wait after a server that could not be reached, in seconds.
+    #[arg(long, default_value_t = 30, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    away_wait_max: u64,
+    #[command(flatten)]
+    pub(super) chores: ChoreArgs,
 }
 
-pub(super) fn run(db: &Path, args: &Args, trust: &TrustArgs) -> Result<(), Fatal> {
-    let mut store = super::file::open_whole(db)?;
-    let end = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT] {
-        // Whoever asks twice does not want to wait: the second signal ends the process at once, which is safe.
-        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&end))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&end)))
-            .map_err(|error| Fatal::new(format!("cannot listen for signals: {error}")))?;
+impl Args {
+    fn config(&self) -> Result<Config, Fatal> {
+        let mut config = Config::daemon(entropy::seed()?).in_contact(self.contact_every * 1_000);
+        config.backoff.max_ms = self.wait_max * 1_000;
+        config.backoff.unreached_max_ms = self.away_wait_max * 1_000;
+        Ok(config)
     }
+}
+
+/// Pushes until it is to end; with SIGHUP, by the settings as they are then.
+pub(super) fn run(db: &Path, args: Args, trust: TrustArgs, session: Session) -> Result<(), Fatal> {
+    let end = ending::listen().map_err(|error| Fatal::new(format!("cannot listen for signals: {error}")))?;
+    let hangup = super::reload::listen()?;
+    watch(db, args, trust, session, [&end, &hangup], &mut |text| show::error(text))
+}
+
+/// Pushes until the first of the two flags is raised; with the second, by the settings as they are then. What happens is
+/// told by lines that begin with the time.
+pub(super) fn watch(
+    db: &Path,
+    mut args: Args,
+    mut trust: TrustArgs,
+    mut session: Session,
+    [end, hangup]: [&AtomicBool; 2],
+    out: &mut dyn FnMut(&str),
+) -> Result<(), Fatal> {
+    let mut store = super::file::open_whole(db)?;
     let file = db.display();
-    let tell = |text: &str| show::error(&format!("{} {}", show::time(now_ms()), show::one_line(text)));
+    let mut tell = |text: &str| out(&format!("{} {}", show::time(now_ms()), show::one_line(text)));
     tell(&format!("tidemark watches {file}"));
-    let config = Config::daemon(entropy::seed()?).in_contact(args.contact_every * 1_000);
-    let transport = trust.transport(&store)?;
-    let ended = daemon::run(&mut store, config, transport, &end, &mut |news| match news {
+    let chores = Chores::start(db, Wanted { args: args.chores.clone(), trust: trust.clone() });
+    let is_to_end = || end.load(Ordering::Relaxed);
+    let ended = loop {
+        let ending = || is_to_end() || hangup.load(Ordering::Relaxed);
+        let transport = trust.transport(&store)?;
+        let ended = daemon::run(&mut store, args.config()?, transport, &ending, &mut |news| hear(&mut tell, news))?;
+        if !matches!(ended, Ended::Asked) || is_to_end() {
+            break ended;
+        }
+        hangup.store(false, Ordering::Relaxed);
+        match session.reload(&store) {
+            Ok(reloaded) => {
+                (args, trust) = (reloaded.args, reloaded.trust);
+                chores.set(Wanted { args: args.chores.clone(), trust: trust.clone() });
+                reloaded.told.iter().for_each(|line| tell(line));
+            }
+            Err(why) => tell(&format!("SIGHUP: the new configuration is wrong, the one before stays in force: {why}")),
+        }
+    };
+    match ended {
+        Ended::Asked => {
+            tell("ended");
+            Ok(())
+        }
+        Ended::Stopped(stop) => Err(Fatal::new(words::stop(&stop))),
+    }
+}
+
+/// Tells what happens.
+fn hear(tell: &mut dyn FnMut(&str), news: News<'_>) {
+    match news {
         News::Event(Event::Acked { tidemark, changes, rejected_here, rejected_by_server }) => {
             let rejected = rejected_here + rejected_by_server;
             let rejected = if rejected > 0 { format!(", {rejected} of them rejected") } else { String::new() };
@@ -59,12 +113,5 @@ pub(super) fn run(db: &Path, args: &Args, trust: &TrustArgs) -> Result<(), Fatal
         News::Busy(error) => tell(&format!("{error}; trying again")),
         News::Repaired(repair) => tell(&repair.to_string()),
         News::StoppedForNow(stop) => tell(&format!("{}; trying again in 5 min", words::stop(stop))),
-    })?;
-    match ended {
-        Ended::Asked => {
-            tell("ended");
-            Ok(())
-        }
-        Ended::Stopped(stop) => Err(Fatal::new(words::stop(&stop))),
     }
 }

@@ -28,6 +28,16 @@ pub(super) struct Args {
     json: bool,
 }
 
+/// The server answers there, as the settings say: a file that has joined another URL has this one from now on.
+pub(super) fn point(store: &tidemark_client::Store, url: &str) -> Result<(), Fatal> {
+    let url = ServerUrl::parse(url).map_err(|error| Fatal::from(StationError::Join(error.into())))?;
+    if store.meta()?.server.is_some_and(|server| server != url.as_str()) {
+        store.move_server(&url)?;
+        show::error(&format!("tidemark: pushes to {} from now on, as the settings say", url.as_str()));
+    }
+    Ok(())
+}
+
 fn pin(text: &str) -> Result<Pin, String> {
     Pin::from_hex(text).ok_or_else(|| "a pin has 64 hex digits; `tidemark-server tls show FILE` prints it".to_owned())
 }

@@ -11,7 +11,7 @@ use crate::transport::{HttpTransport, Identity, TlsOptions, read_ca};
 
 /// What stands here holds for this command; `join`, `rejoin` and `server` keep the authority with the server in the
 /// station's file.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "TLS")]
 pub(super) struct TrustArgs {
     /// Trust the server if one of the authorities in this file (PEM) vouches for it, in place of those of this system;
@@ -31,6 +31,13 @@ impl TrustArgs {
     pub(super) fn given(&self) -> Result<Option<Trust>, Fatal> {
         let read = self.ca.as_deref().map(read_ca).transpose();
         read.map_err(|error| Fatal::new(format!("--ca {error}")))
+    }
+
+    /// The files that are given for this command, with their options.
+    #[cfg(windows)]
+    pub(super) fn files(&self) -> impl Iterator<Item = (&'static str, &std::path::Path)> {
+        let all = [("--ca", &self.ca), ("--client-cert", &self.client_cert), ("--client-key", &self.client_key)];
+        all.into_iter().filter_map(|(option, file)| Some((option, file.as_deref()?)))
     }
 
     fn identity(&self) -> Result<Option<Identity>, Fatal> {

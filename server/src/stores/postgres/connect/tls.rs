@@ -25,7 +25,14 @@ const ALPN: &[u8] = b"postgresql";
 /// What was read of the files last.
 #[derive(Clone, Default)]
 pub(in super::super) struct Credentials {
-    last: Arc<Mutex<Option<MakeRustlsConnect>>>,
+    last: Arc<Mutex<Last>>,
+}
+
+#[derive(Default)]
+struct Last {
+    good: Option<MakeRustlsConnect>,
+    /// Said already.
+    fault: Option<TlsFault>,
 }
 
 impl Credentials {
@@ -39,10 +46,16 @@ impl Credentials {
         let read = reading.await.unwrap_or_else(|error| Err(TlsFault::Other(error.to_string())));
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         match read {
-            Ok(config) => Ok(last.insert(MakeRustlsConnect::new(config)).clone()),
+            Ok(config) => {
+                last.fault = None;
+                Ok(last.good.insert(MakeRustlsConnect::new(config)).clone())
+            }
             Err(fault) => {
-                let kept = last.clone().ok_or_else(|| fault.clone())?;
-                tracing::warn!("TLS to PostgreSQL goes on with the certificates read before: {fault}");
+                let kept = last.good.clone().ok_or_else(|| fault.clone())?;
+                if last.fault.as_ref() != Some(&fault) {
+                    tracing::warn!("TLS to PostgreSQL goes on with the certificates read before: {fault}");
+                    last.fault = Some(fault);
+                }
                 Ok(kept)
             }
         }

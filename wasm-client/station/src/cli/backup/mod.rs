@@ -1,6 +1,6 @@
 //! `tidemark backup` and `tidemark restore`
 
-mod series;
+pub(super) mod series;
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ pub(super) struct Args {
     #[arg(value_name = "FILE", conflicts_with_all = ["every", "keep"])]
     to: Option<PathBuf>,
     /// The folder of copies without a FILE.
-    #[arg(long, value_name = "DIR", default_value = FOLDER)]
+    #[arg(long, value_name = "DIR", default_value = FOLDER, env = "TIDEMARK_BACKUP_DIR")]
     dir: PathBuf,
     /// Stay until SIGTERM, and make a copy every so many hours, 24 without a number; each is put back into a scratch
     /// file to check it, and old ones are taken away.
@@ -32,13 +32,13 @@ pub(super) struct Args {
     json: bool,
 }
 
-fn keep(text: &str) -> Result<usize, String> {
+pub(super) fn keep(text: &str) -> Result<usize, String> {
     let keep = text.parse().ok().filter(|keep| *keep > 0);
     keep.ok_or_else(|| "write a number above 0: the newest copy always stays".to_owned())
 }
 
 pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
-    let uuid = tidemark_core::value::format_uuid(super::file::open(db)?.uuid());
+    let uuid = uuid_of(db)?;
     if let Some(to) = &args.to {
         backup::back_up(db, to)?;
         return told(args, db, to, None);
@@ -51,6 +51,11 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
             told(args, db, &to, Some(rows))
         }
     }
+}
+
+/// What a file's copies are called by.
+pub(super) fn uuid_of(db: &Path) -> Result<String, Fatal> {
+    Ok(tidemark_core::value::format_uuid(super::file::open(db)?.uuid()))
 }
 
 /// Says what was copied; `rows` when it was put back to check it.

@@ -1,20 +1,18 @@
 //! Copies of a station's file every so many hours: each put back to check it before it counts, old ones taken away.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
 use tidemark_client::{Store, backup};
 use tidemark_core::rotation::{FAILED, LOOK_MS, PART, Series, hours_ms, retry_ms};
 
 use crate::cli::fatal::Fatal;
-use crate::cli::show;
+use crate::cli::{file, show};
 use crate::clock::{now_ms, sleep_ms};
+use crate::ending;
 
 /// A series of copies.
-pub(super) struct Schedule {
+pub(in crate::cli) struct Schedule {
     db: PathBuf,
     series: Series,
     folder: PathBuf,
@@ -24,7 +22,13 @@ pub(super) struct Schedule {
 
 impl Schedule {
     /// The copies of a station's file. Stations may share a folder: the name holds the beginning of the uuid.
-    pub(super) fn new(db: &Path, uuid: &str, folder: &Path, every_hours: f64, keep: usize) -> Result<Self, Fatal> {
+    pub(in crate::cli) fn new(
+        db: &Path,
+        uuid: &str,
+        folder: &Path,
+        every_hours: f64,
+        keep: usize,
+    ) -> Result<Self, Fatal> {
         std::fs::create_dir_all(folder)
             .map_err(|error| Fatal::new(format!("{}: cannot make the folder for copies: {error}", folder.display())))?;
         let stem = db.file_stem().unwrap_or_default().to_string_lossy();
@@ -70,8 +74,7 @@ impl Schedule {
             }
         };
         std::fs::rename(&part, &to).map_err(unwritable)?;
-        #[cfg(unix)]
-        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(unwritable)?;
+        file::sync_folder(&self.folder).map_err(unwritable)?;
         let names = self.names()?;
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         for name in self.series.surplus(&names, self.keep, now_ms()) {
@@ -85,12 +88,7 @@ impl Schedule {
 
     /// Makes copies until SIGTERM or SIGINT, the first one when it is due. What goes wrong is told, and tried again.
     pub(super) fn run(&self) -> Result<(), Fatal> {
-        let end = Arc::new(AtomicBool::new(false));
-        for signal in [SIGTERM, SIGINT] {
-            signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&end))
-                .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&end)))
-                .map_err(|error| Fatal::new(format!("cannot listen for signals: {error}")))?;
-        }
+        let end = ending::listen().map_err(|error| Fatal::new(format!("cannot listen for signals: {error}")))?;
         let ending = || end.load(Ordering::Relaxed);
         let tell = |text: &str| show::error(&format!("{} {}", show::time(now_ms()), show::one_line(text)));
         let every = self.every_ms as f64 / 3_600_000.0;
@@ -102,25 +100,30 @@ impl Schedule {
         ));
         let mut not_before_ms = i64::MIN;
         while !ending() {
-            let now = now_ms();
-            let names = self.names().unwrap_or_default();
-            let due_ms = self.series.due_ms(names.iter().map(String::as_str), self.every_ms, now).max(not_before_ms);
-            if due_ms > now {
-                sleep_ms((due_ms - now).min(LOOK_MS).unsigned_abs(), ending);
-                continue;
-            }
-            match self.make() {
-                Ok((to, rows)) => {
-                    tell(&format!("copied to {}, put back to check it: {}", to.display(), show::count(rows, "row")))
-                }
-                Err(error) => {
-                    tell(&format!("{}; trying again", error.message));
-                    not_before_ms = now_ms().saturating_add(retry_ms(self.every_ms));
-                }
-            }
+            sleep_ms(self.step(&mut not_before_ms, &tell), ending);
         }
         tell("ended");
         Ok(())
+    }
+
+    /// Makes a copy if one is due; how long to wait then, in milliseconds.
+    pub(in crate::cli) fn step(&self, not_before_ms: &mut i64, tell: &dyn Fn(&str)) -> u64 {
+        let now = now_ms();
+        let names = self.names().unwrap_or_default();
+        let due_ms = self.series.due_ms(names.iter().map(String::as_str), self.every_ms, now).max(*not_before_ms);
+        if due_ms > now {
+            return (due_ms - now).min(LOOK_MS).unsigned_abs();
+        }
+        match self.make() {
+            Ok((to, rows)) => {
+                tell(&format!("copied to {}, put back to check it: {}", to.display(), show::count(rows, "row")));
+            }
+            Err(error) => {
+                tell(&format!("{}; trying again", error.message));
+                *not_before_ms = now_ms().saturating_add(retry_ms(self.every_ms));
+            }
+        }
+        0
     }
 }
 

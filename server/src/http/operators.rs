@@ -7,8 +7,8 @@ use std::time::Duration;
 use tidemark_core::protocol::{Problem, UnavailableReason};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::super::endpoint::Endpoint;
 use crate::ingest::store_problem;
+use crate::upstream::Upstream;
 
 /// Most questions of operators at once.
 const AT_ONCE: usize = 3;
@@ -21,7 +21,7 @@ const KNOWN_MS: i64 = 1_000;
 
 /// The turns of operators.
 #[derive(Debug)]
-pub(in super::super) struct Turns {
+pub(super) struct Turns {
     at_once: Semaphore,
     /// Whether there are operators, and when that was asked.
     known: Mutex<Option<(i64, bool)>>,
@@ -46,7 +46,7 @@ impl Turns {
     }
 
     /// Whether there was an operator when that was asked last, however long ago.
-    pub(in super::super) fn was_on(&self) -> bool {
+    pub(super) fn was_on(&self) -> bool {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|(_, is_on)| is_on)
     }
 
@@ -54,14 +54,14 @@ impl Turns {
     ///
     /// # Errors
     /// When the database cannot be asked.
-    pub(in super::super) async fn is_on(&self, endpoint: &Endpoint, now_ms: i64) -> Result<bool, Problem> {
+    pub(super) async fn is_on(&self, upstream: &dyn Upstream, now_ms: i64) -> Result<bool, Problem> {
         let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at_ms, is_on)) = known
             && (at_ms..at_ms.saturating_add(KNOWN_MS)).contains(&now_ms)
         {
             return Ok(is_on);
         }
-        let is_on = endpoint.ingest.upstream().ledger().has_operators().await.map_err(store_problem)?;
+        let is_on = upstream.ledger().has_operators().await.map_err(store_problem)?;
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some((now_ms, is_on));
         Ok(is_on)
     }

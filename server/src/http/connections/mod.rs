@@ -12,12 +12,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hyper::HeaderMap;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::address::Address;
 use super::closings::{Bound, Closings};
+use super::proxies::Proxies;
 use crate::bounds::HttpLimits;
+use crate::live::Live;
 use crate::metrics::Metrics;
 
 /// The time that a request of somebody unknown has for itself, whoever else comes.
@@ -32,14 +35,23 @@ enum Holder {
     Address(Address),
     /// The hash of a valid token.
     Token([u8; 32]),
+    /// A proxy that is believed: all kinds of people ask over it, so no bound but that of all is about it.
+    Proxy,
+}
+
+impl Holder {
+    const fn is_known(self) -> bool {
+        !matches!(self, Self::Address(_))
+    }
 }
 
 /// All connections of an endpoint, and their bounds.
 #[derive(Debug)]
 pub(super) struct Connections {
-    limits: HttpLimits,
+    limits: Live<HttpLimits>,
     held: Mutex<Held>,
     closings: Closings,
+    proxies: Proxies,
     metrics: Arc<Metrics>,
 }
 
@@ -90,7 +102,7 @@ struct Signal {
 impl Held {
     fn insert(&mut self, id: Id, entry: Entry) {
         let at = (entry.since, id);
-        let all = if matches!(entry.holder, Holder::Token(_)) { &mut self.known } else { &mut self.unknown };
+        let all = if entry.holder.is_known() { &mut self.known } else { &mut self.unknown };
         all.part(&entry).insert(at);
         self.holders.entry(entry.holder).or_default().part(&entry).insert(at);
         self.entries.insert(id, entry);
@@ -99,7 +111,7 @@ impl Held {
     fn remove(&mut self, id: Id) -> Option<Entry> {
         let entry = self.entries.remove(&id)?;
         let at = (entry.since, id);
-        let all = if matches!(entry.holder, Holder::Token(_)) { &mut self.known } else { &mut self.unknown };
+        let all = if entry.holder.is_known() { &mut self.known } else { &mut self.unknown };
         all.part(&entry).remove(&at);
         if let Some(line) = self.holders.get_mut(&entry.holder) {
             line.part(&entry).remove(&at);
@@ -122,7 +134,7 @@ impl Held {
             (None, Some((since, id))) if since.elapsed() >= UNDISTURBED => *id,
             _ => return false,
         };
-        if self.entries.get(&first).is_some_and(|entry| entry.is_busy && matches!(entry.holder, Holder::Token(_))) {
+        if self.entries.get(&first).is_some_and(|entry| entry.is_busy && entry.holder.is_known()) {
             return false;
         }
         if let Some(entry) = self.remove(first) {
@@ -134,8 +146,9 @@ impl Held {
 }
 
 impl Connections {
-    pub(super) fn new(limits: HttpLimits, metrics: Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Self { limits, held: Mutex::default(), closings: Closings::default(), metrics })
+    pub(super) fn new(limits: impl Into<Live<HttpLimits>>, metrics: Arc<Metrics>, proxies: Proxies) -> Arc<Self> {
+        let (held, closings) = (Mutex::default(), Closings::default());
+        Arc::new(Self { limits: limits.into(), held, closings, metrics, proxies })
     }
 
     /// Tells how many there are.
@@ -156,17 +169,19 @@ impl Connections {
     /// Takes a connection in; `None` when there is no room for it and nobody who could make some.
     pub(super) fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<Arc<Seat>> {
         let address = Address::of(peer);
-        let holder = Holder::Address(address);
+        let is_of_proxy = self.proxies.has(peer);
+        let holder = if is_of_proxy { Holder::Proxy } else { Holder::Address(address) };
+        let limits = self.limits.get();
         let (own, unknown, all) =
-            (self.limits.address_connections_max, self.limits.unknown_connections_max, self.limits.connections_max);
+            (limits.address_connections_max, limits.unknown_connections_max, limits.connections_max);
         let mut held = self.held();
         let mut reached = Vec::new();
         let mut has_room = true;
-        if held.count_of(holder) >= own {
+        if !is_of_proxy && held.count_of(holder) >= own {
             reached.push(Bound::Address(own));
             has_room &= held.close_first(|held| held.holders.get(&holder));
         }
-        if has_room && held.unknown.len() >= unknown {
+        if has_room && !is_of_proxy && held.unknown.len() >= unknown {
             reached.push(Bound::Unknown(unknown));
             has_room &= held.close_first(|held| Some(&held.unknown));
         }
@@ -180,7 +195,14 @@ impl Connections {
             let entry = Entry { holder, is_busy: false, since: Instant::now(), signal: Arc::clone(&signal) };
             held.insert(id, entry);
             self.metrics.requests.accepted();
-            Arc::new(Seat { connections: Arc::clone(self), id, address, running: AtomicUsize::new(0), signal })
+            Arc::new(Seat {
+                connections: Arc::clone(self),
+                id,
+                address,
+                is_of_proxy,
+                running: AtomicUsize::new(0),
+                signal,
+            })
         });
         self.count(&held);
         drop(held);
@@ -213,6 +235,7 @@ pub(super) struct Seat {
     connections: Arc<Connections>,
     id: Id,
     address: Address,
+    is_of_proxy: bool,
     /// How many requests run over it: one, but for HTTP/2.
     running: AtomicUsize,
     signal: Arc<Signal>,
@@ -230,6 +253,12 @@ impl Seat {
     /// From where it comes.
     pub(super) const fn address(&self) -> Address {
         self.address
+    }
+
+    /// From where a request comes over it: a proxy that is believed says it in a header.
+    pub(super) fn address_of(&self, headers: &HeaderMap) -> Address {
+        let client = self.is_of_proxy.then(|| self.connections.proxies.client(headers)).flatten();
+        client.map_or(self.address, Address::of)
     }
 
     /// A request comes over it; its answer is on its way when this is dropped.
@@ -257,8 +286,11 @@ impl Seat {
     /// # Errors
     /// When the token has as many connections as it may and none of them is idle.
     pub(super) fn belongs_to(&self, token_hash: [u8; 32], who: &dyn Display) -> Result<(), NoRoom> {
-        let (holder, max) = (Holder::Token(token_hash), self.connections.limits.station_connections_max);
+        let (holder, max) = (Holder::Token(token_hash), self.connections.limits.get().station_connections_max);
         let mut held = self.connections.held();
+        if self.is_of_proxy {
+            return Ok(());
+        }
         // One that is to be closed does not count any more.
         if held.entries.get(&self.id).is_none_or(|entry| entry.holder == holder) {
             return Ok(());
@@ -316,128 +348,4 @@ impl Drop for Busy {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn peer(last: u8) -> IpAddr {
-        [192, 0, 2, last].into()
-    }
-
-    /// 4 in all, of them 3 unknown, 2 of an address, 2 of a token.
-    fn few() -> Arc<Connections> {
-        let limits = HttpLimits {
-            connections_max: 4,
-            unknown_connections_max: 3,
-            address_connections_max: 2,
-            station_connections_max: 2,
-            ..HttpLimits::default()
-        };
-        Connections::new(limits, Arc::default())
-    }
-
-    fn is_told(seat: &Seat) -> bool {
-        use futures_util::FutureExt as _;
-        seat.is_to_close().now_or_never().is_some()
-    }
-
-    async fn pass(time: Duration) {
-        tokio::time::sleep(time).await;
-    }
-
-    const MOMENT: Duration = Duration::from_millis(2);
-
-    #[tokio::test]
-    async fn for_a_newcomer_the_longest_idle_of_its_address_is_closed_then_of_all_unknown() {
-        let connections = few();
-        let enter = async |last| {
-            pass(MOMENT).await;
-            connections.enter(peer(last)).unwrap()
-        };
-        let (first, second) = (enter(1).await, enter(1).await);
-        drop(first.busy());
-        pass(MOMENT).await;
-        let third = enter(1).await;
-        assert!(is_told(&second) && !is_told(&first) && !is_told(&third), "the second has been idle for longest");
-        let other = enter(2).await;
-        assert_eq!(connections.counts(), (3, 3, 0));
-        let last = enter(3).await;
-        assert!(is_told(&first) && !is_told(&third) && !is_told(&other));
-        assert_eq!(connections.counts(), (3, 3, 0));
-        drop((second, first, third, other, last));
-        assert_eq!(connections.counts(), (0, 0, 0));
-        assert!(connections.held().holders.is_empty());
-    }
-
-    #[tokio::test]
-    async fn unknown_ones_close_no_known_one_while_there_is_another() {
-        let connections = few();
-        let known = [connections.enter(peer(1)).unwrap(), connections.enter(peer(1)).unwrap()];
-        known.iter().for_each(|seat| seat.belongs_to([7; 32], &"north").unwrap());
-        let crowd: Vec<_> = (1..=200).filter_map(|last| connections.enter(peer(last))).collect();
-        assert_eq!(crowd.len(), 200, "everybody is let in");
-        assert_eq!(connections.counts(), (4, 2, 2));
-        assert!(!known.iter().any(|seat| is_told(seat)));
-        // Whoever shows a token gets a place for it, from those who have none.
-        let station = crowd.last().unwrap();
-        station.belongs_to([8; 32], &"south").unwrap();
-        let other = connections.enter(peer(1)).unwrap();
-        other.belongs_to([9; 32], &"east").unwrap();
-        assert_eq!(connections.counts(), (4, 0, 4));
-        // When all are known, the longest idle goes: nobody is kept out.
-        pass(MOMENT).await;
-        let late = connections.enter(peer(9)).unwrap();
-        assert_eq!(connections.counts(), (4, 1, 3));
-        assert!(is_told(&known[0]) && !is_told(&late));
-    }
-
-    #[tokio::test]
-    async fn a_token_takes_places_from_itself_alone() {
-        let connections = few();
-        let other = connections.enter(peer(1)).unwrap();
-        other.belongs_to([1; 32], &"north").unwrap();
-        pass(MOMENT).await;
-        let [first, second, third] = [2, 2, 3].map(|last| connections.enter(peer(last)).unwrap());
-        first.belongs_to([2; 32], &"south").unwrap();
-        let busy = (first.busy(), second.busy());
-        second.belongs_to([2; 32], &"south").unwrap();
-        assert_eq!(third.belongs_to([2; 32], &"south"), Err(NoRoom), "both are busy");
-        pass(UNDISTURBED).await;
-        assert_eq!(third.belongs_to([2; 32], &"south"), Err(NoRoom), "and stay so for as long as they like");
-        drop(busy.0);
-        assert_eq!(third.belongs_to([2; 32], &"south"), Ok(()));
-        assert!(is_told(&first) && !is_told(&second) && !is_told(&other));
-        assert_eq!(third.belongs_to([2; 32], &"south"), Ok(()), "it has its place");
-    }
-
-    #[tokio::test]
-    async fn a_busy_one_is_closed_only_when_it_is_unknown_and_takes_long_and_nobody_is_idle() {
-        let connections = few();
-        let (first, second) = (connections.enter(peer(1)).unwrap(), connections.enter(peer(1)).unwrap());
-        let busy = (first.busy(), second.busy());
-        assert!(connections.enter(peer(1)).is_none(), "both have just begun");
-        assert!(!is_told(&first) && !is_told(&second));
-        pass(UNDISTURBED).await;
-        let third = connections.enter(peer(1)).unwrap();
-        assert_eq!(third.address().to_string(), "192.0.2.1");
-        assert_eq!(first.is_to_close().await, Close::AtOnce);
-        drop(busy);
-        let _fourth = connections.enter(peer(1)).unwrap();
-        assert_eq!(third.is_to_close().await, Close::WhenIdle, "an idle one goes before");
-        assert!(!is_told(&second));
-    }
-
-    #[tokio::test]
-    async fn without_descriptors_an_unknown_one_goes_first() {
-        let connections = few();
-        let known = connections.enter(peer(1)).unwrap();
-        known.belongs_to([1; 32], &"north").unwrap();
-        pass(MOMENT).await;
-        let unknown = connections.enter(peer(1)).unwrap();
-        assert!(connections.make_room());
-        assert!(is_told(&unknown) && !is_told(&known));
-        let busy = known.busy();
-        assert!(!connections.make_room(), "it is known and busy");
-        drop(busy);
-        assert!(connections.make_room() && is_told(&known));
-    }
-}
+mod tests;

@@ -1,0 +1,76 @@
+//! `config check`, `config show`.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use tidemark_core::amount::count;
+use tidemark_settings::{Loaded, Origin, Problem, Program, report, show};
+
+use super::serve::ServeArgs;
+use super::terminal::{complain, print, print_json};
+
+#[derive(Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Print every setting, its value and where that is from; exits 1 when something is wrong. Takes the options of
+    /// `serve`, too.
+    Check(Box<CheckArgs>),
+    /// Print the file of settings as they are, explained.
+    Show(ShowArgs),
+}
+
+#[derive(Args)]
+pub(super) struct CheckArgs {
+    /// As JSON, for programs.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+#[derive(Args)]
+pub(super) struct ShowArgs {
+    /// The file as it is when nothing is set.
+    #[arg(long)]
+    default: bool,
+}
+
+/// Runs `config`, also where what is set is wrong.
+pub(super) fn run(program: &Program, mut loaded: Loaded, command: Option<ConfigCommand>) -> ExitCode {
+    let has = |flag: &str| loaded.words.flags.iter().any(|(name, _)| name == flag);
+    let done = if loaded.words.path.get(1).is_some_and(|command| command == "show") {
+        print(&show::file(program, (!has("default")).then_some(&loaded.layers)))
+    } else {
+        if let Some(ConfigCommand::Check(args)) = command {
+            let unfit = args.serve.unfit(&loaded.layers);
+            loaded.layers.problems.extend(unfit);
+        }
+        let printed = if has("json") {
+            print_json(&report::json(program, &loaded.layers))
+        } else {
+            print(&report::table(program, &loaded.layers))
+        };
+        tell(&loaded);
+        printed.and_then(|()| match loaded.layers.problems.len() {
+            0 => Ok(()),
+            wrong => anyhow::bail!("{} in the configuration", count(wrong as u64, "mistake")),
+        })
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says everything that is wrong, and what should be looked at.
+pub(super) fn tell(loaded: &Loaded) {
+    report::complaints(&loaded.layers).iter().for_each(|complaint| complain(complaint));
+}
+
+/// Of settings that are well formed, one that cannot be used: with where it is from.
+pub(super) fn unfit(layers: &tidemark_settings::Layers, key: &str, why: String) -> Problem {
+    let origin = layers.of(key).map_or(Origin::Default, |(_, now)| now.origin.clone());
+    Problem::Unfit { origin, key: key.to_owned(), why }
+}

@@ -1,0 +1,125 @@
+//! SIGHUP at a server that runs: what is applied, what is refused, what needs a restart.
+
+use std::io::Read as _;
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::common::client::request_with;
+use crate::common::program::server;
+use crate::common::serving::Serving;
+
+const PAGE: &str = "https://app.example";
+
+fn write(folder: &Path, text: &str) {
+    std::fs::write(folder.join("tidemark-server.toml"), text).unwrap();
+}
+
+fn serve(folder: &Path) -> Serving {
+    Serving::start(server(folder, &["serve", "--listen", "127.0.0.1:0"]))
+}
+
+/// Whether a page of another origin may use it.
+fn lets_in(serving: &Serving, origin: &str) -> bool {
+    let headers = [("Origin", origin), ("Access-Control-Request-Method", "POST")];
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let answer = runtime.block_on(request_with(serving.addr, "OPTIONS", "/v1/push", &headers, b""));
+    answer.head.to_ascii_lowercase().contains("access-control-allow-origin")
+}
+
+/// How many of so many connections stay open.
+fn stay(serving: &Serving, all: usize) -> usize {
+    let connections: Vec<TcpStream> = (0..all).map(|_| TcpStream::connect(serving.addr).unwrap()).collect();
+    let is_open = |mut connection: &TcpStream| {
+        connection.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        !matches!(connection.read(&mut [0]), Ok(0))
+    };
+    connections.iter().filter(|connection| is_open(connection)).count()
+}
+
+#[test]
+fn what_may_change_while_it_runs_is_applied_and_the_rest_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    write(here, "pool_max = 20\naddress_connections_max = 16\n");
+    let serving = serve(here);
+    assert!(!lets_in(&serving, PAGE) && stay(&serving, 4) == 4);
+    write(
+        here,
+        &format!(
+            "pool_max = 21\nstatement_timeout = 5\naddress_connections_max = 2\nallow_origin = ['{PAGE}']\nlog_level = 'debug'\n\
+             backup_every = 24\nbackup_dir = 'copies'\nkeep = '30d'\nreports_every = 5\n"
+        ),
+    );
+    serving.signal("HUP");
+    serving.says("needs a restart: statement_timeout, pool_max", 1);
+    serving.says(
+        "SIGHUP: applied log_level, allow_origin, reports_every, keep, backup_every, backup_dir, address_connections_max",
+        1,
+    );
+    assert!(lets_in(&serving, PAGE));
+    assert_eq!(stay(&serving, 4), 2, "the bound of an address");
+    // Told at the level info once, at debug from then on.
+    (0..2).for_each(|_| assert!(!lets_in(&serving, "https://evil.example")));
+    serving.says("DEBUG", 1);
+    serving.says("backup copies", 1);
+    assert!(here.join("copies").is_dir());
+    // Once more: nothing has changed but what waits for a restart.
+    serving.signal("HUP");
+    serving.says("needs a restart: statement_timeout, pool_max", 2);
+    serving.says("SIGHUP: nothing to apply has changed", 1);
+    // And back.
+    write(here, "pool_max = 20\n");
+    serving.signal("HUP");
+    serving.says("SIGHUP: applied log_level, allow_origin", 1);
+    serving.says("backups: none", 1);
+    assert!(!lets_in(&serving, PAGE) && stay(&serving, 4) == 4);
+    assert_eq!(serving.log().matches("needs a restart").count(), 2, "{}", serving.log());
+}
+
+#[test]
+fn a_wrong_configuration_is_refused_whole_and_the_one_before_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    write(here, &format!("allow_origin = ['{PAGE}']\n"));
+    let serving = serve(here);
+    let other = "https://other.example";
+    for (at, (wrong, says)) in [
+        ("head_timeout = 0\n", "tidemark-server.toml:2: head_timeout = 0: is out of range; allowed: 1..=86400"),
+        (
+            "head_timout = 5\n",
+            "tidemark-server.toml:2: head_timout: there is no such setting; did you mean head_timeout?",
+        ),
+        ("schema = 'none.toml'\n", "tidemark-server.toml:2: schema: schema file none.toml: No such file"),
+        (
+            "backup_every = 1\nbackup_dir = 'tidemark-server.toml'\n",
+            "tidemark-server.toml:3: backup_dir: tidemark-server.toml is no folder",
+        ),
+        ("= 3\n", "tidemark-server.toml:2: is not TOML"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        write(here, &format!("allow_origin = ['{other}']\n{wrong}"));
+        serving.signal("HUP");
+        serving.says("the new configuration is wrong, the one before stays in force", at + 1);
+        serving.says(says, 1);
+        assert!(lets_in(&serving, PAGE) && !lets_in(&serving, other), "{wrong}: nothing of it is applied");
+    }
+    std::fs::remove_file(here.join("tidemark-server.toml")).unwrap();
+    serving.signal("HUP");
+    serving.says("SIGHUP: applied allow_origin", 1);
+    assert!(!lets_in(&serving, PAGE) && !lets_in(&serving, other));
+    assert!(serving.proc().exists(), "it never ended");
+}
+
+#[test]
+fn a_flag_outweighs_the_file_also_after_sighup() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let serving = Serving::start(server(here, &["serve", "--listen", "127.0.0.1:0", "--allow-origin", PAGE]));
+    write(here, "allow_origin = ['https://other.example']\nattempts_max = 9\n");
+    serving.signal("HUP");
+    serving.says("SIGHUP: applied attempts_max", 1);
+    assert!(lets_in(&serving, PAGE) && !lets_in(&serving, "https://other.example"));
+}

@@ -1,0 +1,142 @@
+//! What `tidemark run` does beside pushing: copies of the file, and rows that go because upstream holds them. Each has a
+//! thread of its own, with the file open for itself as another program would have it. They end with the process, which
+//! may be killed at any moment.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tidemark_client::prune::Wish;
+use tidemark_core::rotation::{FOLDER, KEEP, hours_ms, parse_hours, retry_ms};
+
+use super::backup::series::Schedule;
+use super::backup::{keep, uuid_of};
+use super::fatal::Fatal;
+use super::prune::{prune, span_ms};
+use super::show;
+use super::trust::TrustArgs;
+use crate::clock::{now_ms, sleep_ms};
+
+/// How soon other wishes are seen.
+const LOOK_MS: u64 = 1_000;
+
+/// What is wanted beside pushing.
+#[derive(Debug, Clone, PartialEq, clap::Args)]
+#[command(next_help_heading = "Copies and old rows")]
+pub(super) struct ChoreArgs {
+    /// Copy the file every so many hours while it pushes; each copy is put back into a scratch file to check it. None
+    /// without it.
+    #[arg(long, value_name = "HOURS", value_parser = parse_hours)]
+    backup_every: Option<f64>,
+    /// How many of these copies stay.
+    #[arg(long, value_name = "N", default_value_t = KEEP, value_parser = keep)]
+    backup_keep: usize,
+    /// The folder they go to.
+    #[arg(long, value_name = "DIR", default_value = FOLDER, env = "TIDEMARK_BACKUP_DIR")]
+    backup_dir: PathBuf,
+    /// Remove rows whose time lies further back than this and that upstream holds: 90d, 12w, 36h or 2y. None go without
+    /// it.
+    #[arg(long, value_name = "SPAN", env = "TIDEMARK_PRUNE_OLDER_THAN", value_parser = span_ms)]
+    prune_older_than: Option<i64>,
+    /// Hours between two such removals; the first is when it begins.
+    #[arg(long, value_name = "HOURS", default_value_t = 24.0, value_parser = parse_hours)]
+    prune_every: f64,
+}
+
+/// What is wanted, and whom to trust for it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Wanted {
+    pub args: ChoreArgs,
+    pub trust: TrustArgs,
+}
+
+/// The chores of a process.
+pub(super) struct Chores {
+    wanted: Arc<Mutex<Wanted>>,
+}
+
+impl Chores {
+    /// Begins to do them.
+    pub(super) fn start(db: &Path, wanted: Wanted) -> Self {
+        let wanted = Arc::new(Mutex::new(wanted));
+        let (copied, pruned) = ((db.to_owned(), Arc::clone(&wanted)), (db.to_owned(), Arc::clone(&wanted)));
+        std::thread::spawn(move || make_copies(&copied.0, &copied.1));
+        std::thread::spawn(move || remove_old(&pruned.0, &pruned.1));
+        Self { wanted }
+    }
+
+    /// Others are wanted from now on; one that is being done is brought to its end.
+    pub(super) fn set(&self, wanted: Wanted) {
+        *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = wanted;
+    }
+}
+
+fn now_wanted(wanted: &Mutex<Wanted>) -> Wanted {
+    wanted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+fn tell(text: &str) {
+    show::error(&format!("{} {}", show::time(now_ms()), show::one_line(text)));
+}
+
+/// Waits, but not past other wishes.
+fn wait(ms: u64, wanted: &Mutex<Wanted>, before: &Wanted) {
+    let until_ms = now_ms().saturating_add_unsigned(ms);
+    while now_ms() < until_ms && now_wanted(wanted) == *before {
+        sleep_ms(LOOK_MS.min(ms), || false);
+    }
+}
+
+fn make_copies(db: &Path, wanted: &Mutex<Wanted>) {
+    let (mut not_before_ms, mut told) = (i64::MIN, None);
+    loop {
+        let now = now_wanted(wanted);
+        let said = (now.args.backup_every, now.args.backup_keep, now.args.backup_dir.clone());
+        let Some(every_hours) = now.args.backup_every else {
+            told = None;
+            wait(60_000, wanted, &now);
+            continue;
+        };
+        if told.as_ref() != Some(&said) {
+            let folder = now.args.backup_dir.display();
+            tell(&format!("copies: every {every_hours} h into {folder}, {} stay", now.args.backup_keep));
+            told = Some(said);
+        }
+        let schedule = uuid_of(db)
+            .and_then(|uuid| Schedule::new(db, &uuid, &now.args.backup_dir, every_hours, now.args.backup_keep));
+        match schedule {
+            Ok(schedule) => wait(schedule.step(&mut not_before_ms, &tell), wanted, &now),
+            Err(error) => {
+                tell(&format!("no copy is made: {}; trying again", error.message));
+                wait(retry_ms(hours_ms(every_hours)).unsigned_abs(), wanted, &now);
+            }
+        }
+    }
+}
+
+fn remove_old(db: &Path, wanted: &Mutex<Wanted>) {
+    loop {
+        let now = now_wanted(wanted);
+        let Some(older_than_ms) = now.args.prune_older_than else {
+            wait(60_000, wanted, &now);
+            continue;
+        };
+        let every_ms = hours_ms(now.args.prune_every);
+        let before_us = now_ms().saturating_sub(older_than_ms).saturating_mul(1000);
+        let wait_ms = match prune_once(db, &Wish { before_us, table: None, dry_run: false }, &now.trust) {
+            Ok(rows) => {
+                tell(&format!("pruned {}; upstream has them", show::count(rows, "row")));
+                every_ms
+            }
+            Err(error) => {
+                tell(&format!("nothing was pruned: {}; trying again", error.message));
+                retry_ms(every_ms)
+            }
+        };
+        wait(wait_ms.unsigned_abs(), wanted, &now);
+    }
+}
+
+/// Removes old rows as `tidemark prune` does; how many went.
+fn prune_once(db: &Path, wish: &Wish, trust: &TrustArgs) -> Result<u64, Fatal> {
+    Ok(prune(db, wish, trust)?.iter().map(|report| report.pruned).sum())
+}
