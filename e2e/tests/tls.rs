@@ -292,6 +292,9 @@ fn whom_the_system_trusts_needs_no_word_and_a_system_that_trusts_nobody_is_told(
     let none = plant.ca("none.crt", "")?;
     plant.give(&authority.server(&[HERE])?)?;
     let server = plant.field.serve()?;
+    let empty = plant.keys.join("empty");
+    std::fs::create_dir(&empty)?;
+    plant.field.set_env("SSL_CERT_DIR", &text(&empty)?);
     plant.field.set_env("SSL_CERT_FILE", &ca);
     let (station, mut dice) = (plant.field.init_station("north")?, Dice::from_env());
     station.run(&["join", &plant.code("north", &server, None)?])?.success()?;

@@ -1,5 +1,5 @@
-//! The endpoint: HTTP/1.1 and HTTP/2 by hyper, over TLS where the server has a certificate. Everything a client sends is
-//! bounded in bytes and in time.
+//! The endpoint: HTTP/1.1 and HTTP/2 by hyper, over TLS where the server has a certificate. Everything a client sends
+//! is bounded in bytes and in time.
 //!
 //! ```text
 //! serve ─▶ talk: connection ─▶ router: CORS, panics caught ─▶ routes: path → who may, body, handler ─▶ reply

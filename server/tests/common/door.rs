@@ -10,6 +10,7 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tempfile::TempDir;
 use tidemark_core::limits::FrameLimits;
+use tidemark_server::ServerConfig;
 use tidemark_server::config::HttpLimits;
 use tidemark_server::tls::{ClientCa, TlsFiles};
 use tidemark_testkit::certificates::{Authority, Certificate, CertificateFiles};
@@ -92,6 +93,16 @@ impl Locked {
 /// A server over TLS, that asks clients for a certificate of its own authority if it is told to, and whether they must
 /// have one.
 pub async fn locked(kind: Kind, http: HttpLimits, client_required: Option<bool>) -> Locked {
+    locked_with(kind, http, client_required, |_| ()).await
+}
+
+/// The same, by a configuration that `adapt` made different.
+pub async fn locked_with(
+    kind: Kind,
+    http: HttpLimits,
+    client_required: Option<bool>,
+    adapt: impl FnOnce(&mut ServerConfig),
+) -> Locked {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new("the tests'").unwrap();
     let files = authority.server(&[NAME, "127.0.0.1"]).unwrap().write(folder.path(), "server").unwrap();
@@ -99,7 +110,11 @@ pub async fn locked(kind: Kind, http: HttpLimits, client_required: Option<bool>)
     authority.write(&ca).unwrap();
     let client_ca = client_required.map(|required| ClientCa { file: ca, required });
     let tls = TlsFiles { cert: files.cert.clone(), key: files.key.clone(), client_ca };
-    let site = site_of(kind, &field(), |config| (config.http, config.tls) = (http, Some(tls))).await;
+    let site = site_of(kind, &field(), |config| {
+        (config.http, config.tls) = (http, Some(tls));
+        adapt(config);
+    })
+    .await;
     let config = client(&authority, None, &["http/1.1"]);
     LOCKED.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().insert(site.addr, config);
     Locked { site, authority, files, folder }

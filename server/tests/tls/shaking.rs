@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
+use tidemark_core::joincode::{JoinCode, Pin};
 use tidemark_server::config::HttpLimits;
 use tidemark_testkit::certificates::Authority;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::common::client::{Answer, answer_of, request};
-use crate::common::door::{client, locked, shake};
+use crate::common::client::{Answer, answer_of, request, request_with};
+use crate::common::door::{client, locked, locked_with, shake};
 use crate::common::site::{reply, word};
 use crate::common::station::frame;
 use crate::common::stores::Kind;
+use crate::fleet::{OPERATOR, operator};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -31,6 +33,25 @@ async fn a_station_joins_and_pushes_over_tls_and_the_url_says_so() {
     assert_eq!((told.status, told.code().as_str()), (400, "bad-request"));
     assert!(told.json()["detail"].as_str().unwrap().contains("https://"), "{:?}", told.json());
     assert_eq!(request(site.addr, "GET", "/healthz", None, b"").await.status, 200);
+}
+
+#[tokio::test]
+async fn an_operators_session_over_tls_has_a_cookie_for_tls_and_who_is_invited_gets_the_pin() {
+    let pin = Some(Pin([7; 32]));
+    let locked = locked_with(Kind::Sqlite, HttpLimits::default(), None, |config| config.pin = pin).await;
+    operator(&locked.site, "anna", OPERATOR).await;
+    let token = serde_json::json!({ "token": word(OPERATOR) }).to_string();
+    let own = [("Tidemark-Admin", "1")];
+    let begun = request_with(locked.site.addr, "POST", "/v1/admin/session", &own, token.as_bytes()).await;
+    assert_eq!(begun.status, 204);
+    assert!(begun.header("set-cookie").contains("; Secure"), "{}", begun.head);
+    for (name, url, expected) in [("north", "https://hq.test", pin), ("south", "http://hq.test", None)] {
+        let asked = serde_json::json!({ "name": name, "url": url }).to_string();
+        let token = word(OPERATOR);
+        let invited = request(locked.site.addr, "POST", "/v1/admin/stations", Some(&token), asked.as_bytes()).await;
+        let code = invited.json()["code"].as_str().unwrap().to_owned();
+        assert_eq!(JoinCode::decode(&code).unwrap().pin, expected, "{url}");
+    }
 }
 
 /// Asks over a connection with this client's certificate; `None` when it is not let in.

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 
-use super::{Talk, is_to_close};
+use super::wire::{Talk, is_to_close};
 use crate::http::deadline::Deadlined;
 use crate::http::linger::Lingering;
 use crate::http::problem::problem;

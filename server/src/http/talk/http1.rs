@@ -21,7 +21,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncWrite, ReadBuf};
 
-use super::{HEAD_BYTES_MAX, Talk, Wire, is_to_close};
+use super::wire::{HEAD_BYTES_MAX, Talk, Wire, is_to_close};
 use crate::http::connections::{Busy, Close};
 use crate::http::linger::Lingering;
 use crate::http::rewound::Rewound;

@@ -22,7 +22,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::time::Instant;
 
 use super::pieces::{Answers, PIECE_BYTES, Pieces};
-use super::{HEAD_BYTES_MAX, Talk, Wire, is_to_close};
+use super::wire::{HEAD_BYTES_MAX, Talk, Wire, is_to_close};
 use crate::http::connections::Close;
 
 /// Most bytes of bodies that a peer may send before somebody reads them, over one connection: as with HTTP/1.1.
