@@ -1,12 +1,11 @@
-//! What the program tells systemd, heard on a socket such as systemd gives it; and the URL of its database out of a
-//! file, as the unit hands it over.
+//! What the program tells systemd, heard on a socket such as systemd gives it.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::common::program::{run, server};
+use crate::common::program::server;
 
 /// Longer than anything here takes.
 const SOON: Duration = Duration::from_secs(30);
@@ -80,6 +79,10 @@ fn systemd_hears_ready_when_it_listens_alive_for_as_long_as_it_lives_and_stoppin
     manager.signal("CONT");
     manager.hears("WATCHDOG=1");
 
+    manager.signal("HUP");
+    manager.hears("RELOADING=1");
+    manager.hears("READY=1");
+
     manager.signal("TERM");
     manager.hears("STOPPING=1");
     let extended = manager.told.lines().find(|line| line.starts_with("EXTEND_TIMEOUT_USEC=")).map(str::to_owned);
@@ -101,25 +104,4 @@ fn a_server_that_waits_for_its_database_is_not_ready() {
         "{}",
         manager.told
     );
-}
-
-#[test]
-fn the_database_may_be_named_by_a_file_that_is_never_shown() {
-    let folder = tempfile::tempdir().unwrap();
-    let (here, file) = (folder.path(), folder.path().join("url"));
-    let args = ["station", "add", "north", "--database-url-file", "url"];
-    for (text, says) in [
-        ("", "0 lines, and one with the URL is wanted"),
-        ("sqlite:///s3cret\nsqlite:///b.db\n", "2 lines, and one with the URL is wanted"),
-        ("postgres://u:s3cret@127.0.0.1:1/d\n", "cannot connect to postgresql://u@127.0.0.1:1/d"),
-    ] {
-        std::fs::write(&file, text).unwrap();
-        let ran = run(here, &args);
-        assert!(ran.code == Some(1) && ran.err.contains(says) && !ran.err.contains("s3cret"), "{}", ran.err);
-    }
-    std::fs::write(&file, "# the embedded one\nsqlite:///named.db\n").unwrap();
-    assert_eq!(run(here, &args).code, Some(0));
-    assert!(here.join("named.db").exists() && !here.join("tidemark-upstream.db").exists());
-    let both = run(here, &["station", "list", "--database", "sqlite:///a.db", "--database-url-file", "url"]);
-    assert_eq!(both.code, Some(2), "{}", both.err);
 }

@@ -92,6 +92,9 @@ fn server_runs(machine: &Machine) -> Result<()> {
         "CapBnd:0000000000000000\nNoNewPrivs:1\nSeccomp:2",
     )?;
     machine.run(&format!("nsenter -t {pid} -m sh -c '! touch /etc/x 2>/dev/null && ! touch /usr/x 2>/dev/null'"))?;
+    // A reload ends when the server says so, and the process is the same.
+    machine.run("systemctl reload tidemark-server")?;
+    machine.says(&format!("{SERVER} MainPID"), &pid)?;
     // A stop is a drain, and a clean end.
     machine.run("systemctl stop tidemark-server")?;
     machine.says(&format!("{SERVER} Result,ExecMainStatus"), "success\n0")?;
@@ -100,8 +103,8 @@ fn server_runs(machine: &Machine) -> Result<()> {
 }
 
 fn stations_run(machine: &Machine) -> Result<()> {
+    // The settings of the package name the file that holds the URL.
     let server = "runuser -u tidemark-server -- tidemark-server";
-    let named = "--database-url-file /etc/tidemark/database-url";
     machine.run("printf 'name\\nroach\\nbream\\n' >/root/fish.csv; install -d -o tidemark -g tidemark /srv/plant")?;
     for (name, file, unit) in [
         ("north", "/var/lib/tidemark/tidemark.db", "tidemark"),
@@ -109,11 +112,11 @@ fn stations_run(machine: &Machine) -> Result<()> {
     ] {
         let station = format!("runuser -u tidemark -- tidemark --db {file}");
         machine.run(&format!("{station} init"))?;
-        let add = format!("{server} station add {name} {named} --public-url http://127.0.0.1:8787 | tail -n 1");
+        let add = format!("{server} station add {name} --public-url http://127.0.0.1:8787 | tail -n 1");
         machine.run(&format!("{station} join \"$({add})\""))?;
         machine.run(&format!("{station} import --table nomenclature - </root/fish.csv"))?;
         machine.run(&format!("systemctl start {unit}"))?;
-        machine.wait_until(&format!("{server} station list {named} | grep -E '^{name} +[0-9]+ +joined +2 '"))?;
+        machine.wait_until(&format!("{server} station list | grep -E '^{name} +[0-9]+ +joined +2 '"))?;
         machine.run(&format!("systemctl stop {unit}"))?;
         machine.says(&format!("systemctl show {unit} --value -p Result,ExecMainStatus"), "success\n0")?;
     }
@@ -135,12 +138,13 @@ fn watched(machine: &Machine) -> Result<()> {
 }
 
 fn upgraded(machine: &Machine) -> Result<()> {
-    machine.run("echo '# mine' >>/etc/tidemark/tidemark-server.toml; echo '# mine' >>/etc/tidemark/database-url")?;
+    machine.run("echo '# mine' >>/etc/tidemark/tidemark-server.toml")?;
+    machine.run("echo sqlite:////var/lib/tidemark-server/./tidemark-upstream.db >/etc/tidemark/database-url")?;
     let before = machine.run(&format!("{SERVER} MainPID"))?;
     machine.run("dpkg --force-confold -i /root/next/tidemark-server.deb")?;
     machine.says("dpkg-query -W -f '${Version}' tidemark-server", "0.1.0-2")?;
     machine
-        .says("tail -n 1 /etc/tidemark/tidemark-server.toml; tail -n 1 /etc/tidemark/database-url", "# mine\n# mine")?;
+        .says("tail -n 1 /etc/tidemark/tidemark-server.toml; grep -c /./ /etc/tidemark/database-url", "# mine\n1")?;
     machine.wait_until("curl -sf http://127.0.0.1:8787/readyz")?;
     machine.run(&format!("test $({SERVER} MainPID) != {before}"))?;
     // A server that is stopped stays so: an upgrade starts nothing.
