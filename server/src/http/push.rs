@@ -77,7 +77,7 @@ pub(super) async fn push(mut asked: Asked<'_>, station: Arc<StationRecord>) -> R
     let ingest = Arc::clone(&endpoint.ingest);
     let fleet = Arc::clone(&endpoint.fleet);
     // A task of its own: a client that hangs up drops this request, and must not cut a transaction in half.
-    let span = span!("apply", station = number.get(), first = changes.0, last = changes.1);
+    let span = span!("apply", station = number.get(), first = first_seq, last = last_seq);
     let applying = async move {
         let (turn, _memory) = (turn, memory);
         let applied = ingest.apply(job).await;
