@@ -57,7 +57,7 @@ const EXIT_USAGE: u8 = 2;
 struct Cli {
     /// The file of settings, instead of tidemark.toml here or in /etc/tidemark; `config check` shows which holds.
     #[arg(id = "config", long = "config", global = true, env = "TIDEMARK_CONFIG", value_name = "FILE")]
-    _config: Option<PathBuf>,
+    config: Option<PathBuf>,
     /// The station's file.
     #[arg(long, global = true, env = "TIDEMARK_DB", default_value = "tidemark.db", value_name = "FILE")]
     db: PathBuf,
@@ -139,11 +139,12 @@ fn of_service(words: &[OsString]) -> Result<service::Work, String> {
     let cli = Cli::from_arg_matches(&matches).map_err(|error| error.to_string())?;
     let Verb::Run(args) = cli.verb else { return Err("a service does `tidemark run`, and nothing else".to_owned()) };
     let session = Session { program, world, running: loaded.layers };
-    Ok(Box::new(move |end, out| {
+    config::tell(&session.running);
+    Ok(Box::new(move |end| {
         if let Some(url) = &cli.server {
             server::point(&file::open(&cli.db)?, url)?;
         }
-        run::watch(&cli.db, args, cli.trust, session, [end, &AtomicBool::new(false)], out)
+        run::watch(&cli.db, args, cli.trust, session, [end, &AtomicBool::new(false)])
     }))
 }
 
@@ -198,7 +199,7 @@ fn act(cli: Cli, session: Session) -> Result<(), Fatal> {
         Verb::ImportReceipt(args) => import_receipt::run(&db, &args),
         Verb::Push(args) => push::run(&db, args.json, &trust),
         Verb::Run(args) => run::run(&db, args, trust, session),
-        Verb::Service(args) => service::run(&db, &trust, &args, of_service),
+        Verb::Service(args) => service::run(&service::Of { db, config: cli.config, trust }, &args, of_service),
         Verb::Server(args) => server::run(&db, &args, &trust),
         Verb::Status(args) => status::run(&db, &args),
         Verb::Log(args) => log::run(&db, &args),

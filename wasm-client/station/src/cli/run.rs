@@ -44,29 +44,28 @@ impl Args {
 pub(super) fn run(db: &Path, args: Args, trust: TrustArgs, session: Session) -> Result<(), Fatal> {
     let end = ending::listen().map_err(|error| Fatal::new(format!("cannot listen for signals: {error}")))?;
     let hangup = super::reload::listen()?;
-    watch(db, args, trust, session, [&end, &hangup], &mut |text| show::error(text))
+    watch(db, args, trust, session, [&end, &hangup])
 }
 
 /// Pushes until the first of the two flags is raised; with the second, by the settings as they are then. What happens is
-/// told by lines that begin with the time.
+/// told by lines of stderr that begin with the time.
 pub(super) fn watch(
     db: &Path,
     mut args: Args,
     mut trust: TrustArgs,
     mut session: Session,
     [end, hangup]: [&AtomicBool; 2],
-    out: &mut dyn FnMut(&str),
 ) -> Result<(), Fatal> {
     let mut store = super::file::open_whole(db)?;
     let file = db.display();
-    let mut tell = |text: &str| out(&format!("{} {}", show::time(now_ms()), show::one_line(text)));
+    let tell = |text: &str| show::error(&format!("{} {}", show::time(now_ms()), show::one_line(text)));
     tell(&format!("tidemark watches {file}"));
     let chores = Chores::start(db, Wanted { args: args.chores.clone(), trust: trust.clone() });
     let is_to_end = || end.load(Ordering::Relaxed);
     let ended = loop {
         let ending = || is_to_end() || hangup.load(Ordering::Relaxed);
         let transport = trust.transport(&store)?;
-        let ended = daemon::run(&mut store, args.config()?, transport, &ending, &mut |news| hear(&mut tell, news))?;
+        let ended = daemon::run(&mut store, args.config()?, transport, &ending, &mut |news| hear(&tell, news))?;
         if !matches!(ended, Ended::Asked) || is_to_end() {
             break ended;
         }
@@ -90,7 +89,7 @@ pub(super) fn watch(
 }
 
 /// Tells what happens.
-fn hear(tell: &mut dyn FnMut(&str), news: News<'_>) {
+fn hear(tell: &dyn Fn(&str), news: News<'_>) {
     match news {
         News::Event(Event::Acked { tidemark, changes, rejected_here, rejected_by_server }) => {
             let rejected = rejected_here + rejected_by_server;

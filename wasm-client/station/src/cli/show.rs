@@ -3,6 +3,7 @@
 //! head`) ends the program quietly.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::OnceLock;
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use serde_json::Value as Json;
@@ -18,8 +19,23 @@ pub(super) fn line(text: &str) {
     }
 }
 
+/// A place for lines.
+pub(super) type Sink = Box<dyn Fn(&str) + Send + Sync>;
+
+/// Where lines for stderr go in a process without one.
+static ELSEWHERE: OnceLock<Sink> = OnceLock::new();
+
+/// From now on, lines for stderr go elsewhere. The first call holds.
+#[cfg(windows)]
+pub(super) fn divert(to: Sink) {
+    ELSEWHERE.get_or_init(|| to);
+}
+
 /// One line to stderr.
 pub(super) fn error(text: &str) {
+    if let Some(elsewhere) = ELSEWHERE.get() {
+        return elsewhere(&printable(text));
+    }
     let _ = writeln!(std::io::stderr(), "{}", printable(text));
 }
 

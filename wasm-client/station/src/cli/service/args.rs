@@ -9,7 +9,7 @@ pub(super) const LOCAL_SERVICE: &str = r"NT AUTHORITY\LocalService";
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
     /// The service's name; a machine with several stations has a service for each.
-    #[arg(long, global = true, env = "TIDEMARK_SERVICE", default_value = "tidemark", value_name = "NAME")]
+    #[arg(long, global = true, default_value = "tidemark", value_name = "NAME")]
     pub(super) name: String,
     #[command(subcommand)]
     pub(super) act: Act,

@@ -89,9 +89,9 @@ fn work(plan: &Plan, end: &AtomicBool, log: Log) -> ServiceExitCode {
     std::panic::set_hook(Box::new(move |panic| {
         write(&of_panics, &format!("{} {}", show::time(now_ms()), show::one_line(&panic.to_string())));
     }));
-    let done =
-        (plan.prepare)(&plan.words).map_err(Fatal::new).and_then(|work| work(end, &mut |text| write(&log, text)));
-    match done {
+    let to_log = Arc::clone(&log);
+    show::divert(Box::new(move |text| write(&to_log, text)));
+    match (plan.prepare)(&plan.words).map_err(Fatal::new).and_then(|work| work(end)) {
         Ok(()) => ServiceExitCode::NO_ERROR,
         Err(fatal) => {
             write(&log, &format!("{} {}", show::time(now_ms()), show::one_line(&fatal.message)));

@@ -13,13 +13,12 @@ use windows_service::service::{
 };
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 
-use super::Prepare;
 use super::args::{InstallArgs, LOCAL_SERVICE};
 use super::fault::{code, code_of, manager_fault};
+use super::{Of, Prepare};
 use crate::cli::fatal::Fatal;
 use crate::cli::file::folder_of;
 use crate::cli::show;
-use crate::cli::trust::TrustArgs;
 use crate::clock::{now_ms, sleep_ms};
 
 /// Waits before a service that failed is started again: the first, the second, and every later time.
@@ -37,20 +36,20 @@ fn open(name: &str, what: &str, access: ServiceAccess) -> Result<Service, Fatal>
         .map_err(|error| manager_fault(name, what, &error))
 }
 
-pub(super) fn install(
-    name: &str,
-    db: &Path,
-    trust: &TrustArgs,
-    args: &InstallArgs,
-    prepare: Prepare,
-) -> Result<(), Fatal> {
+pub(super) fn install(name: &str, of: &Of, args: &InstallArgs, prepare: Prepare) -> Result<(), Fatal> {
     let absolute =
         |path: &Path| std::path::absolute(path).map_err(|error| Fatal::new(format!("{}: {error}", path.display())));
     // The manager starts it elsewhere.
-    let db = absolute(db)?;
+    let db = absolute(&of.db)?;
     let log = absolute(args.log.as_deref().unwrap_or(&db.with_extension("service.log")))?;
     let mut words: Vec<OsString> = vec!["--db".into(), db.clone().into()];
-    for (option, file) in trust.files() {
+    // The settings of this folder would not be found from there.
+    let beside = PathBuf::from("tidemark.toml");
+    let config = of.config.clone().or_else(|| beside.exists().then_some(beside));
+    if let Some(config) = &config {
+        words.extend(["--config".into(), absolute(config)?.into()]);
+    }
+    for (option, file) in of.trust.files() {
         words.extend([option.into(), absolute(file)?.into()]);
     }
     words.push("run".into());

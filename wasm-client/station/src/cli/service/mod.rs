@@ -19,7 +19,7 @@ mod log;
 mod manage;
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 #[cfg(windows)]
@@ -28,15 +28,24 @@ pub(super) use self::args::Args;
 use super::fatal::Fatal;
 use super::trust::TrustArgs;
 
-/// What the service does until the flag is raised; it tells what happens line by line.
-pub(super) type Work = Box<dyn FnOnce(&AtomicBool, &mut dyn FnMut(&str)) -> Result<(), Fatal>>;
+/// What the service does until the flag is raised. What happens is told as lines of stderr are.
+pub(super) type Work = Box<dyn FnOnce(&AtomicBool) -> Result<(), Fatal>>;
 /// Makes the work of the words that it was installed with; or says what is wrong with them.
 pub(super) type Prepare = fn(&[OsString]) -> Result<Work, String>;
 
+/// The station that a service is of, as its commands name it.
+#[cfg_attr(not(windows), expect(dead_code, reason = "these services are Windows'"))]
+pub(super) struct Of {
+    pub db: PathBuf,
+    /// The file of settings, if one is named.
+    pub config: Option<PathBuf>,
+    pub trust: TrustArgs,
+}
+
 #[cfg(windows)]
-pub(super) fn run(db: &Path, trust: &TrustArgs, args: &Args, prepare: Prepare) -> Result<(), Fatal> {
+pub(super) fn run(of: &Of, args: &Args, prepare: Prepare) -> Result<(), Fatal> {
     match &args.act {
-        Act::Install(install) => manage::install(&args.name, db, trust, install, prepare),
+        Act::Install(install) => manage::install(&args.name, of, install, prepare),
         Act::Start => manage::start(&args.name),
         Act::Stop => manage::stop(&args.name),
         Act::Status(status) => manage::status(&args.name, status.json),
@@ -46,7 +55,7 @@ pub(super) fn run(db: &Path, trust: &TrustArgs, args: &Args, prepare: Prepare) -
 }
 
 #[cfg(not(windows))]
-pub(super) fn run(_: &Path, _: &TrustArgs, _: &Args, _: Prepare) -> Result<(), Fatal> {
+pub(super) fn run(_: &Of, _: &Args, _: Prepare) -> Result<(), Fatal> {
     Err(Fatal::new(
         "services of this kind are Windows'. Here, systemd starts `tidemark run`: its unit is in deploy/systemd",
     ))
