@@ -9,6 +9,7 @@ mkdir -p "$tidemark_cache"
 # The oldest PostgreSQL that Tidemark supports.
 postgres_min=14
 wasm_target=wasm32-unknown-unknown
+windows_target=x86_64-pc-windows-gnu
 
 say() { printf '%s: %s\n' "${0##*/}" "$*"; }
 
@@ -241,18 +242,79 @@ chromium_bin() {
 	return 1
 }
 
-# ---- WebAssembly -------------------------------------------------------------------------------------------------
+# ---- Standard libraries of other targets ------------------------------------------------------------------------
 
-# Is the target's standard library there, ready (rustup) or as source to build along (-Zbuild-std)?
-wasm_std_ready() { compgen -G "$(rustc --print target-libdir --target "$wasm_target")/libstd-*.rlib" >/dev/null; }
-wasm_std_source() { [[ -f $(rustc --print sysroot)/lib/rustlib/src/rust/library/std/Cargo.toml ]]; }
+# Is a target's standard library there, ready (rustup) or as source to build along (-Zbuild-std)?
+std_ready() { compgen -G "$(rustc --print target-libdir --target "$1")/libstd-*.rlib" >/dev/null; }
+std_source() { [[ -f $(rustc --print sysroot)/lib/rustlib/src/rust/library/std/Cargo.toml ]]; }
+
+# std_of TARGET: makes sure of one or the other, and sets `took`.
+std_of() {
+	if std_ready "$1"; then
+		took='already there'
+	elif have rustup && timeout 120 rustup target add "$1" >"$tidemark_cache/rustup-target.log" 2>&1; then
+		took='installed by rustup'
+	elif std_source; then
+		took='already there as source'
+	else
+		link_std_source "$1"
+		took="linked as source from Debian's packages"
+	fi
+	std_ready "$1" || std_source || fail "no standard library for $1" "rustup target add $1"
+}
+
+# link_std_source TARGET: links the source that Debian has of exactly this compiler's version into the toolchain.
+link_std_source() {
+	local release suite=trixie-backports folder package link
+	release=$(rustc --version | awk '{ print $2 }')
+	folder="$tidemark_cache/rust-src-$release"
+	if [[ ! -d $folder ]]; then
+		debian_suite "$suite"
+		package=$(apt-cache "${suite_apt[@]}" madison rust-src | awk -v r="$release" 'index($3, r) == 1 { print $3; exit }')
+		[[ -n $package ]] || fail "no standard library for $1, and $suite has no rust-src $release" \
+			"rustup target add $1, or install the toolchain's component rust-src"
+		rm -rf "$folder.new"
+		mkdir -p "$folder.new"
+		(cd "$folder.new" && quietly rust-src-download apt-get "${suite_apt[@]}" download "rust-src=$package")
+		dpkg --extract "$folder.new"/rust-src_*.deb "$folder.new"
+		rm "$folder.new"/rust-src_*.deb
+		mv "$folder.new" "$folder"
+	fi
+	link="$(rustc --print sysroot)/lib/rustlib/src"
+	if ! { mkdir -p "$link" && ln -sfn "$folder/usr/src/rustc-$release" "$link/rust"; } 2>/dev/null; then
+		fail "cannot write to the toolchain" "as its owner: ln -s $folder/usr/src/rustc-$release $link/rust"
+	fi
+}
+
+# ---- Windows -----------------------------------------------------------------------------------------------------
+
+# Prints the path of a Wine for 64 bits, or fails. TIDEMARK_WINE chooses another.
+wine_bin() {
+	local path
+	for path in "${TIDEMARK_WINE-}" "$(command -v wine64)" /usr/lib/wine/wine64 "$(command -v wine)"; do
+		[[ -n $path && -x $path ]] && printf '%s\n' "$path" && return
+	done
+	return 1
+}
+
+# Sets windows_flags for cargo, and gives leave to build the standard library along where it is there only as source.
+windows_build_env() {
+	windows_flags=(--target "$windows_target")
+	if ! std_ready "$windows_target"; then
+		std_source || fail "no standard library for $windows_target" "run scripts/setup-windows"
+		export RUSTC_BOOTSTRAP=1
+		windows_flags+=('-Zbuild-std=std,panic_unwind')
+	fi
+}
+
+# ---- WebAssembly -------------------------------------------------------------------------------------------------
 
 # Sets wasm_flags for cargo and exports what a build for the target needs: clang for C code (SQLite, zstd), and
 # leave to build the standard library along where it is there only as source.
 wasm_build_env() {
 	wasm_flags=(--target "$wasm_target")
-	if ! wasm_std_ready; then
-		wasm_std_source || fail "no standard library for $wasm_target" "run scripts/setup-wasm"
+	if ! std_ready "$wasm_target"; then
+		std_source || fail "no standard library for $wasm_target" "run scripts/setup-wasm"
 		export RUSTC_BOOTSTRAP=1
 		wasm_flags+=('-Zbuild-std=std,panic_abort')
 	fi

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-/// Names of functions that carry `#[test]`, and of those in folders `tests`: cases of a macro carry nothing.
+/// Names of functions that carry `#[test]`, and of those in folders `tests`: cases of a macro carry nothing. And the
+/// cases that a script tries.
 pub fn functions(folder: &Path, found: &mut BTreeSet<String>) -> Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
@@ -26,6 +27,9 @@ pub fn functions(folder: &Path, found: &mut BTreeSet<String>) -> Result<()> {
                     after_test = false;
                 }
             }
+        } else if name.starts_with("check-") {
+            let text = std::fs::read_to_string(&path)?;
+            found.extend(text.lines().filter_map(|line| line.strip_prefix("try ")).map(str::to_owned));
         }
     }
     Ok(())

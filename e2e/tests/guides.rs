@@ -19,8 +19,8 @@ use tidemark_e2e::process::{PATIENCE, program, python, python_script};
 const NOT_RUN: [&str; 5] = ["sh", "powershell", "ini", "nginx", "text"];
 /// Words, in both languages, with which a section that no test runs says whether somebody ran its commands.
 const SAYS_WHETHER_TRIED: [&str; 4] = ["**Tried", "**Not tried", "**Проверено", "**Не проверялось"];
-/// The guides. Each is there in both languages.
-const GUIDES: [&str; 10] = [
+/// The guides. Each is there in both languages. `scripts/check-windows` types the one to Windows.
+const GUIDES: [&str; 11] = [
     "administration",
     "browser",
     "configuration",
@@ -31,6 +31,7 @@ const GUIDES: [&str; 10] = [
     "operating",
     "own-schema",
     "using",
+    "windows",
 ];
 /// Any text, also over several lines where it stands alone.
 const ANYTHING: &str = "…";

@@ -44,6 +44,7 @@ fn raised(needed: u64) -> Option<u64> {
     }
 }
 
+/// Windows has no such limit: handles are bounded by memory.
 #[cfg(not(unix))]
 fn raised(_: u64) -> Option<u64> {
     None
@@ -59,7 +60,7 @@ pub fn is_shortage(error: &io::Error) -> bool {
     }
     #[cfg(not(unix))]
     {
-        let _ = error;
-        false
+        // ERROR_TOO_MANY_OPEN_FILES and WSAEMFILE.
+        matches!(error.raw_os_error(), Some(4 | 10024))
     }
 }

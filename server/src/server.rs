@@ -277,18 +277,18 @@ impl RunningServer {
         self.tls.as_ref()
     }
 
-    /// What tells whether it lives.
-    #[must_use]
-    pub fn life(&self) -> Life {
-        Life { accepting: self.accepting.abort_handle() }
-    }
-
     /// Goes on with another configuration, as far as it may change. Connections and requests go on, too.
     pub fn apply(&self, config: LiveConfig) {
         self.endpoint.set_limits(config.http);
         self.endpoint.set_origins(config.origins);
         self.keep.set(config.keep);
         self.reports_every.set(config.reports_every);
+    }
+
+    /// What tells whether it lives.
+    #[must_use]
+    pub fn life(&self) -> Life {
+        Life { accepting: self.accepting.abort_handle() }
     }
 
     /// Is not ready any more, takes no more connections once the grace time is over, waits for the running requests,

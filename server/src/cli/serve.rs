@@ -161,9 +161,9 @@ pub(super) async fn run(args: ServeArgs, mut session: Session) -> anyhow::Result
         log.set(&args.log);
     }
     let mut signals = Signals::listen().context("cannot listen for signals")?;
+    let mut hangups = Hangups::listen().context("cannot listen for signals")?;
     let stop_max = systemd::stop_max(&args.limits.limits());
     systemd::starting();
-    let mut hangups = Hangups::listen().context("cannot listen for signals")?;
     let (server, backups) = tokio::select! {
         started = start(args) => started?,
         () = signals.first() => {
@@ -221,8 +221,8 @@ async fn start(args: ServeArgs) -> anyhow::Result<(RunningServer, Backups)> {
     config.chunks_max = args.batch_chunks_max;
     config.statement_timeout = Duration::from_secs(args.statement_timeout);
     config.window = args.window.window()?;
-    config.proxies = http::Proxies::new(args.trusted_proxy.clone());
     (config.reports_every, config.keep, config.origins) = (live.reports_every, live.keep, live.origins);
+    config.proxies = http::Proxies::new(args.trusted_proxy.clone());
     config.site = match &args.web {
         Some(folder) => Site::read(folder)?,
         None => Site::embedded(),

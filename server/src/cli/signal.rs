@@ -2,13 +2,24 @@
 
 use std::io;
 
-/// SIGTERM and SIGINT, or Ctrl-C. The first is waited for; a second ends the process at once, with 1, whatever it
-/// does or waits for.
+/// SIGTERM and SIGINT; on Windows Ctrl-C, Ctrl-Break, the closing of the console's window, and the end of the session
+/// or of the system, for which Windows gives a few seconds. The first is waited for; a second ends the process at once,
+/// with 1, whatever it does or waits for.
 pub(super) struct Signals {
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
+    #[cfg(windows)]
+    interrupt: tokio::signal::windows::CtrlC,
+    #[cfg(windows)]
+    stop: tokio::signal::windows::CtrlBreak,
+    #[cfg(windows)]
+    close: tokio::signal::windows::CtrlClose,
+    #[cfg(windows)]
+    logoff: tokio::signal::windows::CtrlLogoff,
+    #[cfg(windows)]
+    shutdown: tokio::signal::windows::CtrlShutdown,
 }
 
 #[cfg(unix)]
@@ -72,22 +83,41 @@ impl Hangups {
     }
 }
 
-#[cfg(not(unix))]
+#[cfg(windows)]
 impl Signals {
     /// Takes them from now on.
     ///
     /// # Errors
-    /// None.
+    /// When the system does not give them.
     pub(super) fn listen() -> io::Result<Self> {
-        Ok(Self {})
+        use tokio::signal::windows;
+        Ok(Self {
+            interrupt: windows::ctrl_c()?,
+            stop: windows::ctrl_break()?,
+            close: windows::ctrl_close()?,
+            logoff: windows::ctrl_logoff()?,
+            shutdown: windows::ctrl_shutdown()?,
+        })
     }
 
     /// Ends with the first.
     pub(super) async fn first(&mut self) {
-        let _ = tokio::signal::ctrl_c().await;
-        tokio::spawn(async {
-            let _ = tokio::signal::ctrl_c().await;
-            std::process::exit(1);
-        });
+        self.any().await;
+        if let Ok(mut second) = Self::listen() {
+            tokio::spawn(async move {
+                second.any().await;
+                std::process::exit(1);
+            });
+        }
+    }
+
+    async fn any(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.stop.recv() => {}
+            _ = self.close.recv() => {}
+            _ = self.logoff.recv() => {}
+            _ = self.shutdown.recv() => {}
+        }
     }
 }

@@ -17,7 +17,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, Sleep};
 
 /// Most bytes that the system keeps of an answer that its peer does not take.
-#[cfg(unix)]
 const KEPT_BYTES_MAX: usize = 256 << 10;
 
 /// Bounds what the system keeps for each peer of a listener.
@@ -26,8 +25,11 @@ pub(super) fn bound_kept(listener: &TcpListener) {
     if let Err(error) = rustix::net::sockopt::set_socket_send_buffer_size(listener, KEPT_BYTES_MAX) {
         tracing::debug!("the size of a socket's buffer cannot be set: {error}");
     }
-    #[cfg(not(unix))]
-    let _ = listener;
+    // A connection has the size that its listener has.
+    #[cfg(windows)]
+    if let Err(error) = socket2::SockRef::from(listener).set_send_buffer_size(KEPT_BYTES_MAX) {
+        tracing::debug!("the size of a socket's buffer cannot be set: {error}");
+    }
 }
 
 /// A stream that fails when its peer takes nothing for too long.
@@ -58,10 +60,9 @@ impl Peer for TcpStream {
         send(self, bytes, flags).unwrap_or(0)
     }
 
-    /// There is no way to.
-    #[cfg(not(unix))]
-    fn offer(&self, _: &[u8]) -> usize {
-        0
+    #[cfg(windows)]
+    fn offer(&self, bytes: &[u8]) -> usize {
+        socket2::SockRef::from(self).send(bytes).unwrap_or(0)
     }
 
     fn forget(&self) {

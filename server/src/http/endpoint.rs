@@ -102,12 +102,6 @@ impl Endpoint {
         }
     }
 
-    /// Believes these proxies.
-    #[must_use]
-    pub fn with_proxies(self, proxies: Proxies) -> Self {
-        Self { proxies, ..self }
-    }
-
     /// The bounds of requests, as they are now.
     #[must_use]
     pub fn limits(&self) -> HttpLimits {
@@ -127,6 +121,12 @@ impl Endpoint {
     /// Lets the pages of these origins use it from now on, and of no others.
     pub fn set_origins(&self, origins: Vec<Origin>) {
         self.cors.set(origins);
+    }
+
+    /// Believes these proxies.
+    #[must_use]
+    pub fn with_proxies(self, proxies: Proxies) -> Self {
+        Self { proxies, ..self }
     }
 
     /// Lets the pages of these origins use it.

@@ -18,6 +18,7 @@ pub mod cli;
 pub mod clock;
 pub mod daemon;
 pub mod disk;
+mod ending;
 pub mod entropy;
 mod error;
 pub mod import;

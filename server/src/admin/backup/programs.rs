@@ -24,7 +24,7 @@ const SAID_BYTES_MAX: usize = 4000;
 pub(super) fn find(name: &str, server_major: u32) -> anyhow::Result<PathBuf> {
     let mut seen = Vec::new();
     for folder in folders() {
-        let path = folder.join(name);
+        let path = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
         if !path.is_file() {
             continue;
         }
@@ -50,7 +50,12 @@ fn folders() -> Vec<PathBuf> {
     if let Some(output) = config.ok().filter(|output| output.status.success()) {
         folders.push(String::from_utf8_lossy(&output.stdout).trim().into());
     }
-    for (parent, begins) in [("/usr/lib/postgresql", ""), ("/usr", "pgsql-")] {
+    let installed: &[(&str, &str)] = if cfg!(windows) {
+        &[(r"C:\Program Files\PostgreSQL", "")]
+    } else {
+        &[("/usr/lib/postgresql", ""), ("/usr", "pgsql-")]
+    };
+    for &(parent, begins) in installed {
         let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
         let named = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(begins));
         let mut found: Vec<PathBuf> = named.map(|entry| entry.path().join("bin")).collect();

@@ -147,13 +147,8 @@ impl Held {
 
 impl Connections {
     pub(super) fn new(limits: impl Into<Live<HttpLimits>>, metrics: Arc<Metrics>, proxies: Proxies) -> Arc<Self> {
-        Arc::new(Self {
-            limits: limits.into(),
-            held: Mutex::default(),
-            closings: Closings::default(),
-            metrics,
-            proxies,
-        })
+        let (held, closings) = (Mutex::default(), Closings::default());
+        Arc::new(Self { limits: limits.into(), held, closings, metrics, proxies })
     }
 
     /// Tells how many there are.

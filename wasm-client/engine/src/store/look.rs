@@ -251,9 +251,11 @@ fn bytes_of(path: &OsStr) -> std::borrow::Cow<'_, [u8]> {
 
 #[cfg(not(unix))]
 fn bytes_of(path: &OsStr) -> std::borrow::Cow<'_, [u8]> {
-    // Windows: C:\a\b is /C:/a/b in a URI.
-    let text = path.to_string_lossy().replace('\\', "/");
-    let rooted = text.chars().nth(1) == Some(':');
-    let text = if rooted { format!("/{text}") } else { text };
-    text.into_bytes().into()
+    let text = path.to_string_lossy();
+    if cfg!(windows) {
+        // With backslashes, which are escaped, no path begins with the two slashes that would make its first part the
+        // name of a host (`\\server\share\…`); and `\\?\C:\…` knows no others.
+        return text.replace('/', "\\").into_bytes().into();
+    }
+    text.into_owned().into_bytes().into()
 }

@@ -1,6 +1,5 @@
 //! `tidemark export`
 
-use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -72,7 +71,7 @@ pub(super) fn run(db: &Path, args: &Args) -> Result<(), Fatal> {
             _ => unwritable(error.error),
         })?;
     }
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(unwritable)?;
+    super::file::sync_folder(folder).map_err(unwritable)?;
     let count = exported.last_seq - exported.first_seq + 1;
     if args.json {
         show::json(&json!({

@@ -12,6 +12,16 @@ pub(super) fn folder_of(file: &Path) -> &Path {
     file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// Waits until the names of the files in a folder are on disk. Windows has no such wait: NTFS keeps names in a journal
+/// of its own, and opens no folder for this.
+pub(super) fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    #[cfg(unix)]
+    std::fs::File::open(folder)?.sync_all()?;
+    #[cfg(not(unix))]
+    let _ = folder;
+    Ok(())
+}
+
 /// Opens the file, and says on stderr what had to be repaired.
 pub(super) fn open(db: &Path) -> Result<Store, Fatal> {
     let mut store = Store::open(db)?;

@@ -25,6 +25,7 @@ mod rejoin;
 mod reload;
 mod run;
 mod server;
+mod service;
 mod settings;
 mod show;
 mod status;
@@ -35,8 +36,10 @@ mod vacuum;
 mod verify;
 pub(crate) mod words;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tidemark_settings::World;
@@ -95,6 +98,8 @@ enum Verb {
     Push(JsonArgs),
     /// Push in the background until SIGTERM or SIGINT.
     Run(run::Args),
+    /// Run the station as a service of Windows: it starts with the machine, with nobody at a console.
+    Service(service::Args),
     /// Say where the server answers now, when it has moved.
     Server(server::Args),
     /// Show where the station stands.
@@ -122,6 +127,24 @@ enum Verb {
     Completions(manual::CompletionsArgs),
     /// Print the manual page of this program, or write those of all its commands into a folder.
     Man(manual::ManArgs),
+}
+
+/// What a service does: `tidemark run`, with the arguments that it was installed with and the settings beside them.
+fn of_service(words: &[OsString]) -> Result<service::Work, String> {
+    let words = std::iter::once(OsString::from("tidemark")).chain(words.iter().cloned()).collect();
+    let (program, world) = (settings::program(Cli::command), World { words, ..World::of_process() });
+    let loaded = program.load(&world).map_err(|error| error.to_string())?;
+    let wrong: Vec<String> = loaded.layers.problems.iter().map(ToString::to_string).collect();
+    let matches = loaded.matches.filter(|_| wrong.is_empty()).ok_or_else(|| wrong.join("; "))?;
+    let cli = Cli::from_arg_matches(&matches).map_err(|error| error.to_string())?;
+    let Verb::Run(args) = cli.verb else { return Err("a service does `tidemark run`, and nothing else".to_owned()) };
+    let session = Session { program, world, running: loaded.layers };
+    Ok(Box::new(move |end, out| {
+        if let Some(url) = &cli.server {
+            server::point(&file::open(&cli.db)?, url)?;
+        }
+        run::watch(&cli.db, args, cli.trust, session, [end, &AtomicBool::new(false)], out)
+    }))
 }
 
 /// Runs the program.
@@ -175,6 +198,7 @@ fn act(cli: Cli, session: Session) -> Result<(), Fatal> {
         Verb::ImportReceipt(args) => import_receipt::run(&db, &args),
         Verb::Push(args) => push::run(&db, args.json, &trust),
         Verb::Run(args) => run::run(&db, args, trust, session),
+        Verb::Service(args) => service::run(&db, &trust, &args, of_service),
         Verb::Server(args) => server::run(&db, &args, &trust),
         Verb::Status(args) => status::run(&db, &args),
         Verb::Log(args) => log::run(&db, &args),

@@ -1,10 +1,8 @@
 //! `tidemark run`
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
 use tidemark_client::sync::{Config, Event};
 use tidemark_core::limits::CONTACT_EVERY_MS;
 
@@ -15,7 +13,7 @@ use super::trust::TrustArgs;
 use super::{show, words};
 use crate::clock::now_ms;
 use crate::daemon::{self, Ended, News};
-use crate::entropy;
+use crate::{ending, entropy};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -43,25 +41,32 @@ impl Args {
 }
 
 /// Pushes until it is to end; with SIGHUP, by the settings as they are then.
-pub(super) fn run(db: &Path, mut args: Args, mut trust: TrustArgs, mut session: Session) -> Result<(), Fatal> {
-    let mut store = super::file::open_whole(db)?;
+pub(super) fn run(db: &Path, args: Args, trust: TrustArgs, session: Session) -> Result<(), Fatal> {
+    let end = ending::listen().map_err(|error| Fatal::new(format!("cannot listen for signals: {error}")))?;
     let hangup = super::reload::listen()?;
-    let end = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT] {
-        // Whoever asks twice does not want to wait: the second signal ends the process at once, which is safe.
-        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&end))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&end)))
-            .map_err(|error| Fatal::new(format!("cannot listen for signals: {error}")))?;
-    }
+    watch(db, args, trust, session, [&end, &hangup], &mut |text| show::error(text))
+}
+
+/// Pushes until the first of the two flags is raised; with the second, by the settings as they are then. What happens is
+/// told by lines that begin with the time.
+pub(super) fn watch(
+    db: &Path,
+    mut args: Args,
+    mut trust: TrustArgs,
+    mut session: Session,
+    [end, hangup]: [&AtomicBool; 2],
+    out: &mut dyn FnMut(&str),
+) -> Result<(), Fatal> {
+    let mut store = super::file::open_whole(db)?;
     let file = db.display();
-    let tell = |text: &str| show::error(&format!("{} {}", show::time(now_ms()), show::one_line(text)));
+    let mut tell = |text: &str| out(&format!("{} {}", show::time(now_ms()), show::one_line(text)));
     tell(&format!("tidemark watches {file}"));
     let chores = Chores::start(db, Wanted { args: args.chores.clone(), trust: trust.clone() });
     let is_to_end = || end.load(Ordering::Relaxed);
     let ended = loop {
         let ending = || is_to_end() || hangup.load(Ordering::Relaxed);
         let transport = trust.transport(&store)?;
-        let ended = daemon::run(&mut store, args.config()?, transport, &ending, &mut |news| hear(&tell, news))?;
+        let ended = daemon::run(&mut store, args.config()?, transport, &ending, &mut |news| hear(&mut tell, news))?;
         if !matches!(ended, Ended::Asked) || is_to_end() {
             break ended;
         }
@@ -85,7 +90,7 @@ pub(super) fn run(db: &Path, mut args: Args, mut trust: TrustArgs, mut session: 
 }
 
 /// Tells what happens.
-fn hear(tell: &dyn Fn(&str), news: News<'_>) {
+fn hear(tell: &mut dyn FnMut(&str), news: News<'_>) {
     match news {
         News::Event(Event::Acked { tidemark, changes, rejected_here, rejected_by_server }) => {
             let rejected = rejected_here + rejected_by_server;

@@ -33,6 +33,13 @@ impl TrustArgs {
         read.map_err(|error| Fatal::new(format!("--ca {error}")))
     }
 
+    /// The files that are given for this command, with their options.
+    #[cfg(windows)]
+    pub(super) fn files(&self) -> impl Iterator<Item = (&'static str, &std::path::Path)> {
+        let all = [("--ca", &self.ca), ("--client-cert", &self.client_cert), ("--client-key", &self.client_key)];
+        all.into_iter().filter_map(|(option, file)| Some((option, file.as_deref()?)))
+    }
+
     fn identity(&self) -> Result<Option<Identity>, Fatal> {
         match (&self.client_cert, &self.client_key) {
             (Some(cert), Some(key)) => {

@@ -19,6 +19,8 @@ pub(in super::super) enum FileFault {
     NotPem,
     NoCertificate,
     NoKey,
+    /// Where files have modes.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "there are no modes"))]
     OpenToOthers,
     /// The key belongs to another certificate than that of this file.
     OtherKey(PathBuf),

@@ -1,17 +1,15 @@
 //! Copies of a station's file every so many hours: each put back to check it before it counts, old ones taken away.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
 use tidemark_client::{Store, backup};
 use tidemark_core::rotation::{FAILED, LOOK_MS, PART, Series, hours_ms, retry_ms};
 
 use crate::cli::fatal::Fatal;
-use crate::cli::show;
+use crate::cli::{file, show};
 use crate::clock::{now_ms, sleep_ms};
+use crate::ending;
 
 /// A series of copies.
 pub(in crate::cli) struct Schedule {
@@ -76,8 +74,7 @@ impl Schedule {
             }
         };
         std::fs::rename(&part, &to).map_err(unwritable)?;
-        #[cfg(unix)]
-        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(unwritable)?;
+        file::sync_folder(&self.folder).map_err(unwritable)?;
         let names = self.names()?;
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         for name in self.series.surplus(&names, self.keep, now_ms()) {
@@ -91,12 +88,7 @@ impl Schedule {
 
     /// Makes copies until SIGTERM or SIGINT, the first one when it is due. What goes wrong is told, and tried again.
     pub(super) fn run(&self) -> Result<(), Fatal> {
-        let end = Arc::new(AtomicBool::new(false));
-        for signal in [SIGTERM, SIGINT] {
-            signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&end))
-                .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&end)))
-                .map_err(|error| Fatal::new(format!("cannot listen for signals: {error}")))?;
-        }
+        let end = ending::listen().map_err(|error| Fatal::new(format!("cannot listen for signals: {error}")))?;
         let ending = || end.load(Ordering::Relaxed);
         let tell = |text: &str| show::error(&format!("{} {}", show::time(now_ms()), show::one_line(text)));
         let every = self.every_ms as f64 / 3_600_000.0;
