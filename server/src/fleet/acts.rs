@@ -118,7 +118,7 @@ impl dyn Upstream {
         .await
     }
 
-    /// [`rotate_station`](Self::rotate_station) in the name of `by`.
+    /// As `rotate_station`, in the name of `by`.
     ///
     /// # Errors
     /// When the store fails; nothing is done then.
