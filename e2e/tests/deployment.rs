@@ -27,11 +27,12 @@ impl Nginx {
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
         let mut site = std::fs::read_to_string(deploy().join("nginx/tidemark.conf"))?;
         let live = "/etc/letsencrypt/live/upstream.example";
+        let (chain, private) = (format!("{live}/fullchain.pem"), format!("{live}/privkey.pem"));
         for (written, here) in [
             ("server 127.0.0.1:8787;", format!("server {upstream};")),
             ("listen 443 ssl http2;", format!("listen 127.0.0.1:{port} ssl http2;")),
-            (&format!("{live}/fullchain.pem"), cert.display().to_string()),
-            (&format!("{live}/privkey.pem"), key.display().to_string()),
+            (chain.as_str(), cert.display().to_string()),
+            (private.as_str(), key.display().to_string()),
         ] {
             ensure!(site.matches(written).count() == 1, "deploy/nginx/tidemark.conf has no {written:?}");
             site = site.replace(written, &here);
@@ -77,7 +78,7 @@ fn behind_nginx_a_station_pushes_over_tls_and_each_client_keeps_its_own_address(
     let nginx = Nginx::start(folder.path(), &server.address.to_string(), &files.cert, &files.key)?;
     let url = format!("https://localhost:{}", nginx.port);
 
-    // A body of megabytes, asked for before it is sent, comes through.
+    // What a station asks and sends comes through.
     let station = field.init_station("north")?;
     let code = field.add_station("north")?;
     let ca = ca.to_str().context("a path is text")?;
@@ -95,10 +96,15 @@ fn behind_nginx_a_station_pushes_over_tls_and_each_client_keeps_its_own_address(
     };
     // Who tries tokens is stopped, and nobody beside him, whatever he says of his address.
     let wrong = format!("Authorization: Bearer {}", "0".repeat(64));
-    let tries = |from: &str| ask(from, "/v1/rejects", &["-H", &wrong, "-H", "X-Forwarded-For: 203.0.113.66"]);
-    let answers = (0..60).map(|_| tries("127.0.0.5")).collect::<Result<Vec<_>>>()?;
+    let tries = |from: &str, path: &str, body: &str| {
+        ask(from, path, &["-H", &wrong, "-H", "X-Forwarded-For: 203.0.113.66", "--data-binary", body])
+    };
+    let answers = (0..60).map(|_| tries("127.0.0.5", "/v1/rejects", "")).collect::<Result<Vec<_>>>()?;
     ensure!(answers[0] == "401" && answers.iter().any(|status| status == "429"), "{answers:?}");
-    let other = tries("127.0.0.6")?;
+    // Another address is asked nothing of that; and nginx has no bound of its own for a body of megabytes.
+    let body = folder.path().join("body");
+    std::fs::write(&body, vec![7_u8; 8 << 20])?;
+    let other = tries("127.0.0.6", "/v1/push", &format!("@{}", body.display()))?;
     ensure!(other == "401", "another address hears {other}");
     let log = server.process.output_so_far();
     ensure!(log.contains("127.0.0.5") && log.contains("127.0.0.6"), "{log}");
