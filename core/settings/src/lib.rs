@@ -21,7 +21,7 @@
 //! | [`program`] | a program, and its words parsed together with its settings |
 //! | [`setting`] | what may be set, out of a clap command |
 //! | [`words`] | the words that were typed: which command, which flags |
-//! | [`file`] | a file's text, taken apart, with the line of each key |
+//! | [`mod@file`] | a file's text, taken apart, with the line of each key |
 //! | [`place`] | where the file is; who may read it |
 //! | [`secret`] | secrets in files of their own |
 //! | [`variables`] | the environment |
