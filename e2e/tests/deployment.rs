@@ -1,5 +1,5 @@
-//! What `deploy/` has for those who run Tidemark: nginx before a server, with a real nginx; compose.yaml, read by Docker
-//! Compose. The units and the packages are in `packages`.
+//! What `deploy/` has for those who run Tidemark: nginx before a server, with a real nginx; compose.yaml, read by
+//! Docker Compose. The units and the packages are in `packages`.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

@@ -161,8 +161,8 @@ fn has_unit(arg: &Arg) -> bool {
     arg.get_value_names().is_some_and(|names| names.iter().any(|name| *name == "SPAN" || *name == "TIME"))
 }
 
-/// The struct an argument was declared in, as far as clap knows: it makes a group of each, with the arguments in it; but
-/// of a struct that takes in others the group is empty, so an argument in no group may be of any of these.
+/// The struct an argument was declared in, as far as clap knows: it makes a group of each, with the arguments in it;
+/// but of a struct that takes in others the group is empty, so an argument in no group may be of any of these.
 fn declared_in(command: &Command, arg: &Arg) -> Vec<String> {
     let has = |group: &&ArgGroup| group.get_args().any(|id| id == arg.get_id());
     let is_empty = |group: &&ArgGroup| group.get_args().next().is_none();

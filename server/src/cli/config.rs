@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use tidemark_core::amount::count;
-use tidemark_settings::{Loaded, Origin, Problem, Program, report, show};
+use tidemark_settings::{Loaded, Program, report, show};
 
-use super::serve::ServeArgs;
+use super::serve_args::ServeArgs;
 use super::terminal::{complain, print, print_json};
 
 #[derive(Subcommand)]
@@ -67,10 +67,4 @@ pub(super) fn run(program: &Program, mut loaded: Loaded, command: Option<ConfigC
 /// Says everything that is wrong, and what should be looked at.
 pub(super) fn tell(loaded: &Loaded) {
     report::complaints(&loaded.layers).iter().for_each(|complaint| complain(complaint));
-}
-
-/// Of settings that are well formed, one that cannot be used: with where it is from.
-pub(super) fn unfit(layers: &tidemark_settings::Layers, key: &str, why: String) -> Problem {
-    let origin = layers.of(key).map_or(Origin::Default, |(_, now)| now.origin.clone());
-    Problem::Unfit { origin, key: key.to_owned(), why }
 }

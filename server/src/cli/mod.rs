@@ -27,6 +27,7 @@ mod reload;
 mod remedy;
 mod report;
 mod serve;
+mod serve_args;
 mod settings;
 mod signal;
 mod span;
@@ -49,7 +50,8 @@ const EXIT_USAGE: u8 = 2;
 #[derive(Parser)]
 #[command(name = "tidemark-server", version, about = "Takes what field stations recorded, exactly once and in order.")]
 struct Cli {
-    /// The file of settings, instead of tidemark-server.toml here or in /etc/tidemark; `config check` shows which holds.
+    /// The file of settings, instead of tidemark-server.toml here or in /etc/tidemark; `config check` shows which
+    /// holds.
     #[arg(id = "config", long = "config", global = true, env = "TIDEMARK_CONFIG", value_name = "FILE")]
     _config: Option<std::path::PathBuf>,
     #[command(subcommand)]
@@ -59,7 +61,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serve stations.
-    Serve(Box<serve::ServeArgs>),
+    Serve(Box<serve_args::ServeArgs>),
     /// Make, check or take away the database's tables.
     #[command(subcommand)]
     Migrate(migrate::MigrateCommand),

@@ -1,5 +1,5 @@
-//! SIGHUP: the settings are read anew. What may change while the server runs is applied, all of it or nothing; what needs
-//! a restart is named.
+//! SIGHUP: the settings are read anew. What may change while the server runs is applied, all of it or nothing; what
+//! needs a restart is named.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use tidemark_settings::{Layers, Program, World};
 
 use super::backup::Backups;
 use super::log::Reload;
-use super::serve::ServeArgs;
+use super::serve_args::ServeArgs;
 use crate::server::RunningServer;
 
 /// What the process was started with, and the settings it runs by.

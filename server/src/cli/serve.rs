@@ -1,161 +1,21 @@
 //! `serve`.
 
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::Args;
-use tidemark_core::limits::FrameLimits;
-use tidemark_settings::report::missing_files;
-use tidemark_settings::{Layers, Problem};
 
-use super::address::address;
-use super::backup::{Backups, ServeBackups};
-use super::config::unfit;
-use super::limits::LimitArgs;
-use super::log::{LogArgs, Reload};
-use super::metrics::MetricsArgs;
-use super::place::{FoundIn, Place};
+use super::backup::Backups;
+use super::log::Reload;
+use super::place::FoundIn;
 use super::reload::Session;
+use super::serve_args::ServeArgs;
 use super::signal::{Hangups, Signals};
-use super::span::span_ms;
 use super::systemd;
-use super::tls::TlsArgs;
-use super::window::WindowArgs;
-use crate::config::{CHUNKS_MAX, DEFAULT_LISTEN, REPORTS_EVERY, STATEMENT_TIMEOUT, ServerConfig, load_schema};
-
-use crate::admin::backup::series::Schedule;
-use crate::descriptors;
+use crate::config::ServerConfig;
 use crate::http::{self, MOUNT, Site};
-use crate::server::{LiveConfig, RunningServer, Server};
-
-#[derive(Args)]
-pub(super) struct ServeArgs {
-    #[command(flatten)]
-    place: Place,
-    /// The address to listen on, 0.0.0.0 for every one of this machine; port 0 takes a free one.
-    #[arg(long, default_value = DEFAULT_LISTEN, value_name = "ADDR:PORT", value_parser = address)]
-    listen: String,
-    #[command(flatten)]
-    tls: TlsArgs,
-    #[command(flatten)]
-    window: WindowArgs,
-    /// Most changes in one batch; stations cut their logs by it.
-    #[arg(long, default_value_t = FrameLimits::DEFAULT.rows_max, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    batch_rows_max: u32,
-    /// Most chunks of hypertables that one transaction touches; a batch with more is applied in several. PostgreSQL
-    /// keeps a few locks for each (max_locks_per_transaction).
-    #[arg(long, default_value_t = CHUNKS_MAX, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    batch_chunks_max: u32,
-    /// How long a statement may take in PostgreSQL, in seconds. Changes that take longer, also alone, are rejected
-    /// with PostgreSQL's words.
-    #[arg(long, default_value_t = STATEMENT_TIMEOUT.as_secs(), value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    statement_timeout: u64,
-    /// Most connections to PostgreSQL.
-    #[arg(long, default_value_t = 30, value_name = "N")]
-    pool_max: usize,
-    /// Let the web pages of another origin use this server from a browser, named in full: https://app.example or
-    /// http://localhost:5173. Give it several times, or several with commas. Pages that this server serves itself
-    /// need none.
-    #[arg(long, env = "TIDEMARK_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
-    allow_origin: Vec<String>,
-    /// Believe this proxy, an address or a network (10.0.0.0/8), when it says in X-Forwarded-For from which address a
-    /// request comes, so that the bounds of an address are those of who asks. Give it several times, or several with
-    /// commas. The proxy must write that header itself.
-    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
-    trusted_proxy: Vec<http::Network>,
-    /// Serve the field notebook under /notebook/ from this folder, read once at start, instead of the one in this
-    /// program.
-    #[arg(long, env = "TIDEMARK_WEB", value_name = "DIR")]
-    web: Option<PathBuf>,
-    /// How often the roll-ups of reports are brought up to date, in seconds; 0: never, somebody else does it.
-    #[arg(long, default_value_t = REPORTS_EVERY.as_secs(), value_name = "S")]
-    reports_every: u64,
-    /// How long settled rejects, and what tells a copied or restored file's history from another, are kept at least:
-    /// 180d, 24h, or `forever`. Beyond that a rejoin of an older file may have to be refused.
-    #[arg(long, default_value = "180d", value_name = "TIME", value_parser = keep)]
-    keep: Keep,
-    #[command(flatten)]
-    backups: ServeBackups,
-    #[command(flatten)]
-    metrics: MetricsArgs,
-    #[command(flatten)]
-    pub(super) log: LogArgs,
-    #[command(flatten)]
-    limits: LimitArgs,
-}
-
-/// The time for which settled rejects and old prints are kept; `None`: for ever.
-#[derive(Debug, Clone, Copy)]
-struct Keep(Option<Duration>);
-
-fn keep(text: &str) -> Result<Keep, String> {
-    if text == "forever" {
-        return Ok(Keep(None));
-    }
-    let span = span_ms(text).and_then(|ms| u64::try_from(ms).ok()).filter(|ms| *ms > 0);
-    let span_ms = span.ok_or_else(|| "write a time as 180d or 24h, or `forever`".to_owned())?;
-    Ok(Keep(Some(Duration::from_millis(span_ms))))
-}
-
-impl ServeArgs {
-    /// What may change while the server runs.
-    ///
-    /// # Errors
-    /// When an origin is none.
-    pub(super) fn live(&self) -> anyhow::Result<LiveConfig> {
-        let mut http = self.limits.limits();
-        descriptors::provide(&mut http, self.pool_max);
-        Ok(LiveConfig {
-            http,
-            origins: origins(&self.allow_origin)?,
-            reports_every: (self.reports_every > 0).then(|| Duration::from_secs(self.reports_every)),
-            keep: self.keep.0,
-        })
-    }
-
-    /// The backups that are wanted.
-    ///
-    /// # Errors
-    /// When the database's URL is none, or their folder cannot be made.
-    pub(super) fn schedule(&self) -> anyhow::Result<Option<Schedule>> {
-        self.backups.schedule(self.place.database()?)
-    }
-
-    /// What cannot be used although it is well formed: a file that is not there, an origin that is none. The database is
-    /// not asked.
-    pub(super) fn unfit(&self, layers: &Layers) -> Vec<Problem> {
-        let mut found = Vec::new();
-        let mut note = |key: &str, error: anyhow::Error| found.push(unfit(layers, key, format!("{error:#}")));
-        if let Err((key, error)) = self.place.database_or_key() {
-            note(key, error);
-        }
-        if let Some(error) = self.place.schema.as_ref().and_then(|file| load_schema(file).err()) {
-            note("schema", error);
-        }
-        if let Some(error) = self.window.window().err() {
-            note("clock_floor", error);
-        }
-        if let Some(error) = origins(&self.allow_origin).err() {
-            note("allow_origin", error);
-        }
-        if let Some(error) = self.web.as_ref().and_then(|folder| Site::read(folder).err()) {
-            note("web", error);
-        }
-        if let Some(error) = self.metrics.settings().err() {
-            note("metrics_token_file", error);
-        }
-        if let Some(error) = self.backups.unfit() {
-            note("backup_dir", error);
-        }
-        let told: Vec<String> = found.iter().filter_map(Problem::key).map(str::to_owned).collect();
-        let told: Vec<&str> = told.iter().map(String::as_str).collect();
-        found.extend(missing_files(layers, &told));
-        found
-    }
-}
+use crate::server::{RunningServer, Server};
 
 pub(super) async fn run(args: ServeArgs, mut session: Session) -> anyhow::Result<()> {
     if let Some(log) = Reload::of_program() {
@@ -237,10 +97,4 @@ async fn start(args: ServeArgs) -> anyhow::Result<(RunningServer, Backups)> {
     let folder = args.backups.watch(&database, server.metrics());
     let backups = Backups::start(args.schedule()?, folder, server.metrics());
     Ok((server, backups))
-}
-
-/// The origins named; a variable that is set to nothing names none.
-fn origins(words: &[String]) -> anyhow::Result<Vec<http::Origin>> {
-    let words = words.iter().map(|word| word.trim()).filter(|word| !word.is_empty());
-    words.map(|word| word.parse().context("--allow-origin")).collect()
 }

@@ -1,5 +1,5 @@
-//! What systemd is told (`Type=notify`): ready, alive, reloading, stopping. Where nobody set `NOTIFY_SOCKET`, as outside
-//! of systemd, nothing is told; a message that does not get through is a line in the log and stops nothing.
+//! What systemd is told (`Type=notify`): ready, alive, reloading, stopping. Where nobody set `NOTIFY_SOCKET`, as
+//! outside of systemd, nothing is told; a message that does not get through is a line in the log and stops nothing.
 
 use std::time::Duration;
 

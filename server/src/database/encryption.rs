@@ -4,7 +4,7 @@
 //! | `sslmode` | encrypted | the server's certificate |
 //! |---|---|---|
 //! | `disable` | no | |
-//! | `prefer` (and `allow`) | where the server can; else not, and that is said | not looked at, unless `sslrootcert` is named |
+//! | `prefer` (and `allow`) | where the server can; else not, said | not looked at, unless `sslrootcert` is named |
 //! | `require` | yes, or no connection | not looked at, unless `sslrootcert` is named: then as `verify-ca` |
 //! | `verify-ca` | yes | of an authority that is trusted |
 //! | `verify-full` | yes | of an authority that is trusted, and for the name of the host |

@@ -2,8 +2,8 @@
 
 use qrcode::{Color, EcLevel, QrCode};
 
-/// The rows of a QR code from above, each from the left: `1` is a dark module, `0` a light one; without the light border
-/// of four modules that it needs around it. `None` for a text too long for one.
+/// The rows of a QR code from above, each from the left: `1` is a dark module, `0` a light one; without the light
+/// border of four modules that it needs around it. `None` for a text too long for one.
 #[must_use]
 pub fn rows(text: &str) -> Option<Vec<String>> {
     let code = QrCode::with_error_correction_level(text, EcLevel::L).ok()?;

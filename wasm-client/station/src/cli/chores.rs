@@ -1,6 +1,6 @@
-//! What `tidemark run` does beside pushing: copies of the file, and rows that go because upstream holds them. Each has a
-//! thread of its own, with the file open for itself as another program would have it. They end with the process, which
-//! may be killed at any moment.
+//! What `tidemark run` does beside pushing: copies of the file, and rows that go because upstream holds them. Each has
+//! a thread of its own, with the file open for itself as another program would have it. They end with the process,
+//! which may be killed at any moment.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};

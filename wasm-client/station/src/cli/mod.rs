@@ -24,6 +24,7 @@ mod rejects;
 mod rejoin;
 mod reload;
 mod run;
+mod run_args;
 mod server;
 mod service;
 mod settings;
@@ -97,7 +98,7 @@ enum Verb {
     /// Push everything that is in the log now. Exits 75 when the server cannot be reached.
     Push(JsonArgs),
     /// Push in the background until SIGTERM or SIGINT.
-    Run(run::Args),
+    Run(run_args::RunArgs),
     /// Run the station as a service of Windows: it starts with the machine, with nobody at a console.
     Service(service::Args),
     /// Say where the server answers now, when it has moved.

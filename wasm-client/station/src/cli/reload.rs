@@ -9,7 +9,7 @@ use tidemark_settings::{Layers, Program, World};
 
 use super::config::unfit;
 use super::fatal::Fatal;
-use super::run;
+use super::run_args::RunArgs;
 use super::server;
 use super::trust::TrustArgs;
 
@@ -23,7 +23,7 @@ pub(super) struct Session {
 
 /// Settings that were read anew.
 pub(super) struct Reloaded {
-    pub args: run::Args,
+    pub args: RunArgs,
     pub trust: TrustArgs,
     /// What there is to tell of them, a line each.
     pub told: Vec<String>,
@@ -49,7 +49,7 @@ impl Session {
         wrong.extend(unfit(&loaded.layers).iter().map(ToString::to_string));
         let matches = loaded.matches.as_ref().filter(|_| wrong.is_empty()).ok_or_else(|| wrong.join("; "))?;
         let of_run = matches.subcommand_matches("run").ok_or("BUG: this is `run`")?;
-        let args = run::Args::from_arg_matches(of_run).map_err(|error| error.render().to_string())?;
+        let args = RunArgs::from_arg_matches(of_run).map_err(|error| error.render().to_string())?;
         let trust = TrustArgs::from_arg_matches(matches).map_err(|error| error.render().to_string())?;
         trust.transport(store).map_err(|error| error.message)?;
         let mut told: Vec<String> = loaded.layers.warnings.iter().map(|warning| format!("SIGHUP: {warning}")).collect();

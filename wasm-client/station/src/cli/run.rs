@@ -3,55 +3,30 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tidemark_client::sync::{Config, Event};
-use tidemark_core::limits::CONTACT_EVERY_MS;
+use tidemark_client::sync::Event;
 
-use super::chores::{ChoreArgs, Chores, Wanted};
+use super::chores::{Chores, Wanted};
 use super::fatal::Fatal;
 use super::reload::Session;
+use super::run_args::RunArgs;
 use super::trust::TrustArgs;
 use super::{show, words};
 use crate::clock::now_ms;
 use crate::daemon::{self, Ended, News};
-use crate::{ending, entropy};
-
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    /// How often the server hears from a station that has nothing to push, in seconds: so its operators see that it is
-    /// well. They call a station silent that was not heard for an hour.
-    #[arg(long, default_value_t = CONTACT_EVERY_MS / 1_000, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=3_600))]
-    contact_every: u64,
-    /// The longest wait after a server that refused or broke off, in seconds; the waits before it grow from one second.
-    #[arg(long, default_value_t = 300, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    wait_max: u64,
-    /// The longest wait after a server that could not be reached, in seconds.
-    #[arg(long, default_value_t = 30, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    away_wait_max: u64,
-    #[command(flatten)]
-    pub(super) chores: ChoreArgs,
-}
-
-impl Args {
-    fn config(&self) -> Result<Config, Fatal> {
-        let mut config = Config::daemon(entropy::seed()?).in_contact(self.contact_every * 1_000);
-        config.backoff.max_ms = self.wait_max * 1_000;
-        config.backoff.unreached_max_ms = self.away_wait_max * 1_000;
-        Ok(config)
-    }
-}
+use crate::ending;
 
 /// Pushes until it is to end; with SIGHUP, by the settings as they are then.
-pub(super) fn run(db: &Path, args: Args, trust: TrustArgs, session: Session) -> Result<(), Fatal> {
+pub(super) fn run(db: &Path, args: RunArgs, trust: TrustArgs, session: Session) -> Result<(), Fatal> {
     let end = ending::listen().map_err(|error| Fatal::new(format!("cannot listen for signals: {error}")))?;
     let hangup = super::reload::listen()?;
     watch(db, args, trust, session, [&end, &hangup])
 }
 
-/// Pushes until the first of the two flags is raised; with the second, by the settings as they are then. What happens is
-/// told by lines of stderr that begin with the time.
+/// Pushes until the first of the two flags is raised; with the second, by the settings as they are then. What happens
+/// is told by lines of stderr that begin with the time.
 pub(super) fn watch(
     db: &Path,
-    mut args: Args,
+    mut args: RunArgs,
     mut trust: TrustArgs,
     mut session: Session,
     [end, hangup]: [&AtomicBool; 2],

@@ -13,10 +13,10 @@ use windows_service::service::{
 use windows_service::service_control_handler::{self, ServiceControlHandlerResult, ServiceStatusHandle};
 use windows_service::{define_windows_service, service_dispatcher};
 
-use super::Prepare;
 use super::args::HostArgs;
 use super::fault::manager_fault;
 use super::log::Log;
+use super::work::Prepare;
 use crate::cli::fatal::Fatal;
 use crate::cli::show;
 use crate::clock::now_ms;

@@ -15,7 +15,7 @@ use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 
 use super::args::{InstallArgs, LOCAL_SERVICE};
 use super::fault::{code, code_of, manager_fault};
-use super::{Of, Prepare};
+use super::work::{Of, Prepare};
 use crate::cli::fatal::Fatal;
 use crate::cli::file::folder_of;
 use crate::cli::show;

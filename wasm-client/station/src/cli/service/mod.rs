@@ -7,6 +7,7 @@
 //! | `fault.rs` | what the manager refuses, and what can be done about it |
 //! | `log.rs` | the service's log, a file that does not grow for ever |
 //! | `args.rs` | the arguments |
+//! | `work.rs` | what a service does, and which station it is of |
 
 mod args;
 #[cfg(windows)]
@@ -17,30 +18,13 @@ mod host;
 mod log;
 #[cfg(windows)]
 mod manage;
-
-use std::ffi::OsString;
-use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+mod work;
 
 #[cfg(windows)]
 use self::args::Act;
 pub(super) use self::args::Args;
+pub(super) use self::work::{Of, Prepare, Work};
 use super::fatal::Fatal;
-use super::trust::TrustArgs;
-
-/// What the service does until the flag is raised. What happens is told as lines of stderr are.
-pub(super) type Work = Box<dyn FnOnce(&AtomicBool) -> Result<(), Fatal>>;
-/// Makes the work of the words that it was installed with; or says what is wrong with them.
-pub(super) type Prepare = fn(&[OsString]) -> Result<Work, String>;
-
-/// The station that a service is of, as its commands name it.
-#[cfg_attr(not(windows), expect(dead_code, reason = "these services are Windows'"))]
-pub(super) struct Of {
-    pub db: PathBuf,
-    /// The file of settings, if one is named.
-    pub config: Option<PathBuf>,
-    pub trust: TrustArgs,
-}
 
 #[cfg(windows)]
 pub(super) fn run(of: &Of, args: &Args, prepare: Prepare) -> Result<(), Fatal> {
