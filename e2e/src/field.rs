@@ -60,6 +60,13 @@ impl Field {
         Self::new(SHRINKAGE_TOML, database)
     }
 
+    /// Gives its programs a variable, those of stations that are made from then on too.
+    #[must_use]
+    pub fn with_env(mut self, name: &str, value: &str) -> Self {
+        self.env.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
     /// Gives the server another version of the schema, from its next start on.
     ///
     /// # Errors

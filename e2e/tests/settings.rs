@@ -56,6 +56,8 @@ fn a_station_pushes_copies_and_prunes_by_its_file_and_takes_another_on_sighup() 
     running.signal("HUP")?;
     says(&running, "the new configuration is wrong, the one before stays in force", 1)?;
     says(&running, "tidemark.toml:3: wait_mx: there is no such setting; did you mean wait_max?", 1)?;
+    // Every command refuses a file that is wrong.
+    write(&file)?;
     ensure!(station.status()?["server"] == url, "{}", station.status()?);
     write(&format!("file = 'other.db'\nserver = '{url}'\nwait_max = 9\n"))?;
     running.signal("HUP")?;
