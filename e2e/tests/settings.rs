@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use tidemark_e2e::field::Field;
+use tidemark_e2e::postgres::{Flavour, PostgresCluster};
 use tidemark_e2e::process::Running;
 use tidemark_e2e::world::wait_for;
 
@@ -18,7 +19,8 @@ fn says(running: &Running, text: &str, times: usize) -> Result<()> {
 
 #[test]
 fn a_station_pushes_copies_and_prunes_by_its_file_and_takes_another_on_sighup() -> Result<()> {
-    let field = Field::shrinkage(None)?;
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
+    let field = Field::shrinkage(Some(cluster.create_database("settings")?))?;
     field.migrate()?;
     let (first, second) = (field.serve()?, field.serve()?);
     let station = field.join_station("north", &first.url())?;
