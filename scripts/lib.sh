@@ -209,7 +209,7 @@ debian_root=$tidemark_cache/debian-$(os_release VERSION_CODENAME || true)
 # ---- Prometheus --------------------------------------------------------------------------------------------------
 
 prometheus_root=$tidemark_cache/prometheus
-# Prints the folder that holds prometheus and promtool, or fails. TIDEMARK_PROMETHEUS_BIN chooses another.
+# Prints the folder that holds prometheus and promtool, or fails. TIDEMARK_TEST_PROMETHEUS_BIN chooses another.
 prometheus_bin() {
 	local dir
 	while read -r dir; do
@@ -217,8 +217,8 @@ prometheus_bin() {
 		printf '%s\n' "$dir"
 		return
 	done < <(
-		if [[ -n ${TIDEMARK_PROMETHEUS_BIN-} ]]; then
-			printf '%s\n' "$TIDEMARK_PROMETHEUS_BIN"
+		if [[ -n ${TIDEMARK_TEST_PROMETHEUS_BIN-} ]]; then
+			printf '%s\n' "$TIDEMARK_TEST_PROMETHEUS_BIN"
 		else
 			dirname "$(command -v prometheus || printf /none/prometheus)"
 			printf '%s\n' "$prometheus_root/usr/bin"

@@ -13,14 +13,14 @@ use crate::world::wait_for;
 /// How often another port is tried, when somebody took the first meanwhile.
 const START_ATTEMPTS: u32 = 3;
 
-/// The path of `prometheus` or `promtool`: in `TIDEMARK_PROMETHEUS_BIN`, on the PATH, or where
+/// The path of `prometheus` or `promtool`: in `TIDEMARK_TEST_PROMETHEUS_BIN`, on the PATH, or where
 /// scripts/setup-prometheus puts it.
 ///
 /// # Errors
 /// When it is not on this machine.
 pub fn program(name: &str) -> Result<PathBuf> {
     let mut folders: Vec<PathBuf> =
-        std::env::var_os("TIDEMARK_PROMETHEUS_BIN").map(PathBuf::from).into_iter().collect();
+        std::env::var_os("TIDEMARK_TEST_PROMETHEUS_BIN").map(PathBuf::from).into_iter().collect();
     folders.extend(std::env::var_os("PATH").iter().flat_map(std::env::split_paths));
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
