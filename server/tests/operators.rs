@@ -2,6 +2,8 @@
 
 use serde_json::{Value as Json, json};
 use tidemark_core::joincode::JoinCode;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 use crate::common::client::{Answer, request, request_with};
 use crate::common::site::{Site, reply, site_of, word};
@@ -71,6 +73,27 @@ async fn only_operators_are_let_in_and_guessing_is_bounded() {
     }
     let large = json!({ "name": "x".repeat(70_000) });
     assert_eq!(site.admin("POST", "stations", &large).await.status, 413);
+}
+
+#[tokio::test]
+async fn strangers_who_are_slow_to_say_a_token_take_no_turn_of_an_operator() {
+    let site = operated(Kind::Sqlite).await;
+    let mut slow = Vec::new();
+    for _ in 0..4 {
+        let mut stream = TcpStream::connect(site.addr).await.unwrap();
+        let head = "POST /v1/admin/session HTTP/1.1\r\nHost: t\r\nTidemark-Admin: 1\r\nContent-Length: 80\r\n\r\n{";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    // All of them are heard: the server waits for the rest of their bodies.
+    for _ in 0..3 {
+        site.look("fleet").await;
+        tokio::task::yield_now().await;
+    }
+    for stream in &slow {
+        let heard = stream.try_read(&mut [0; 64]).map_err(|error| error.kind());
+        assert_eq!(heard, Err(std::io::ErrorKind::WouldBlock), "they still wait");
+    }
 }
 
 #[tokio::test]

@@ -7,8 +7,6 @@ use tidemark_core::reject::RejectCode;
 
 use super::make;
 
-/// A station that was not heard of for so long is silent, in milliseconds: it is in contact every ten minutes.
-pub const SILENT_AFTER_MS: i64 = 3_600_000;
 /// Less free room than this on a station's disk is little, in bytes.
 const LOW_DISK_BYTES: u64 = 1 << 30;
 /// A clock that is further off than this is wrong, in milliseconds.

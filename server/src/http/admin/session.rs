@@ -40,6 +40,7 @@ pub(super) async fn begin(asked: &mut Asked<'_>, now_ms: i64) -> Result<Reply, P
     let (endpoint, address) = (asked.endpoint, asked.address());
     endpoint.tokens.tries(Word::Operator, address, now_ms)?;
     let Begin { token } = body(asked).await?;
+    let _turn = endpoint.operators.turn().await?;
     let none = || unknown("the server knows no operator by this token");
     let token = unhex::<32>(token.trim()).ok_or_else(none)?;
     let ledger = || endpoint.ingest.upstream().ledger();

@@ -11,7 +11,7 @@ use crate::entropy;
 pub(super) struct RunArgs {
     /// How often the server hears from a station that has nothing to push, in seconds: so its operators see that it is
     /// well. They call a station silent that was not heard for an hour.
-    #[arg(long, default_value_t = CONTACT_EVERY_MS / 1_000, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    #[arg(long, default_value_t = CONTACT_EVERY_MS / 1_000, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=600))]
     contact_every: u64,
     /// The longest wait after a server that refused or broke off, in seconds; the waits before it grow from one second.
     #[arg(long, default_value_t = 300, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
