@@ -118,7 +118,10 @@ pub enum EncryptionError {
     #[error("sslcert and sslkey go together: the file of the certificate and the file of its key")]
     HalfACertificate,
     /// The authorities of the system vouch for names, not for this database.
-    #[error("sslrootcert=system needs sslmode=verify-full: those authorities vouch for any server of the world")]
+    #[error(
+        "the authorities of the system vouch for any server of the world: with them say sslmode=verify-full, or name your \
+         own with sslrootcert=FILE"
+    )]
     WeakSystem,
     /// Beginning at once leaves no way to do without.
     #[error("sslnegotiation=direct needs sslmode=require, verify-ca or verify-full")]
@@ -188,7 +191,8 @@ impl Options {
             (false, None) if another_machine || self.direct => SslMode::Require,
             (false, None) => SslMode::Prefer,
         });
-        if system && mode != SslMode::VerifyFull && mode != SslMode::Disable {
+        let weak = system || (mode == SslMode::VerifyCa && self.roots.is_none());
+        if weak && mode != SslMode::VerifyFull && mode != SslMode::Disable {
             return Err(EncryptionError::WeakSystem);
         }
         if self.direct && matches!(mode, SslMode::Disable | SslMode::Prefer) {
@@ -238,7 +242,7 @@ mod tests {
     fn who_vouches_follows_the_mode() {
         let roots = |options: &[(&str, &str)]| settled(options, true).unwrap().roots;
         assert_eq!(roots(&[("sslmode", "require")]), Roots::Nobody);
-        assert_eq!(roots(&[("sslmode", "verify-ca")]), Roots::System);
+        assert_eq!(roots(&[("sslmode", "verify-ca"), ("sslrootcert", "ca.pem")]), Roots::File("ca.pem".into()));
         assert_eq!(roots(&[("sslmode", "verify-full")]), Roots::System);
         assert_eq!(roots(&[("sslmode", "verify-full"), ("sslrootcert", "ca.pem")]), Roots::File("ca.pem".into()));
     }
@@ -250,6 +254,7 @@ mod tests {
             (&[("sslcert", "a.crt")], EncryptionError::HalfACertificate),
             (&[("sslkey", "a.key")], EncryptionError::HalfACertificate),
             (&[("sslmode", "require"), ("sslrootcert", "system")], EncryptionError::WeakSystem),
+            (&[("sslmode", "verify-ca")], EncryptionError::WeakSystem),
             (&[("sslmode", "prefer"), ("sslnegotiation", "direct")], EncryptionError::WeakDirect),
             (&[("sslnegotiation", "quick")], EncryptionError::Negotiation),
             (&[("sslcrl", "x")], EncryptionError::Unsupported { name: "sslcrl" }),

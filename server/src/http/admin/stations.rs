@@ -98,13 +98,23 @@ fn taken(name: &str) -> Problem {
 async fn named(endpoint: &Endpoint, one: &str) -> Result<StationRecord, Problem> {
     let one = decoded(one)?;
     let mut ledger = endpoint.ingest.upstream().ledger();
+    let by_name = ledger.station(StationBy::Name(&one)).await.map_err(store_problem)?;
     let number = one.parse().ok().and_then(|number| StationNumber::new(number).ok());
-    if let Some(number) = number
-        && let Some(record) = ledger.station(StationBy::Number(number)).await.map_err(store_problem)?
-    {
-        return Ok(record);
+    let by_number = match number {
+        Some(number) => ledger.station(StationBy::Number(number)).await.map_err(store_problem)?,
+        None => None,
+    };
+    match (by_number, by_name) {
+        (Some(numbered), Some(named)) if numbered.name != named.name => {
+            let detail = format!(
+                "{one} is the number of station {:?} and the name of another: rename that one on the server's machine",
+                numbered.name
+            );
+            Err(Problem::new(ProblemCode::Conflict, detail))
+        }
+        (Some(record), _) | (None, Some(record)) => Ok(record),
+        (None, None) => Err(none(&one)),
     }
-    ledger.station(StationBy::Name(&one)).await.map_err(store_problem)?.ok_or_else(|| none(&one))
 }
 
 /// `GET /v1/admin/stations/N`.

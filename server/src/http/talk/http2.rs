@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -19,11 +19,13 @@ use hyper::header::CONNECTION;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tidemark_core::protocol::{Problem, UnavailableReason};
 use tokio::time::Instant;
 
 use super::pieces::{Answers, PIECE_BYTES, Pieces};
 use super::wire::{HEAD_BYTES_MAX, Talk, Wire, is_to_close};
 use crate::http::connections::Close;
+use crate::http::problem::{Reply, problem};
 
 /// Most bytes of bodies that a peer may send before somebody reads them, over one connection: as with HTTP/1.1.
 const WINDOW_BYTES: u32 = 64 << 10;
@@ -44,15 +46,18 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub(super) async fn talk(stream: impl Wire, talk: &Talk) {
     let limits = talk.endpoint.limits();
     let (answers, abandoned) = (Arc::<Answers>::default(), Arc::<AtomicU32>::default());
+    let ended = Arc::<AtomicBool>::default();
     let service = {
         let (talk, answers, abandoned) = (talk.clone(), Arc::clone(&answers), Arc::clone(&abandoned));
+        let ended = Arc::clone(&ended);
         service_fn(move |request: Request<Incoming>| {
             let (talk, answers, busy) = (talk.clone(), Arc::clone(&answers), talk.seat.busy());
+            let is_late = ended.load(Ordering::Relaxed);
             let mut unanswered = Unanswered { abandoned: Arc::clone(&abandoned), is_answered: false };
             let mut request = request.map(|body| body.map_err(Into::into).boxed());
             talk.mark(&mut request);
             Box::pin(async move {
-                let mut reply = talk.endpoint.answer(request).await;
+                let mut reply = if is_late { late() } else { talk.endpoint.answer(request).await };
                 unanswered.answered();
                 // A stream ends by itself.
                 reply.headers_mut().remove(CONNECTION);
@@ -77,7 +82,8 @@ pub(super) async fn talk(stream: impl Wire, talk: &Talk) {
     let look_every = LOOK_EVERY.min(limits.head_timeout / 2);
     let mut look = pin!(tokio::time::sleep(look_every));
     let mut watch = Watch { asked: Instant::now(), sent: 0, ends: None };
-    let ended = poll_fn(|cx| {
+    let mut is_told = false;
+    let outcome = poll_fn(|cx| {
         if let Poll::Ready(ended) = Pin::new(&mut connection).poll(cx) {
             return Poll::Ready(ended.map_err(|error| error.to_string()));
         }
@@ -86,9 +92,9 @@ pub(super) async fn talk(stream: impl Wire, talk: &Talk) {
         }
         let now = Instant::now();
         let mut end = false;
-        if watch.ends.is_none()
-            && let Poll::Ready(told) = closing.as_mut().poll(cx)
-        {
+        // Also once it ends: the room may be wanted for another connection.
+        if !is_told && let Poll::Ready(told) = closing.as_mut().poll(cx) {
+            is_told = true;
             match told {
                 Close::AtOnce => return Poll::Ready(Ok(())),
                 Close::WhenIdle if !talk.seat.is_busy() => return Poll::Ready(Ok(())),
@@ -103,11 +109,15 @@ pub(super) async fn talk(stream: impl Wire, talk: &Talk) {
             }
             let is_idle = watch.is_idle_for(now, talk);
             end |= watch.ends.is_none() && is_idle >= limits.head_timeout;
-            if watch.ends.is_some_and(|ends| now >= ends) && !talk.seat.is_busy() && !talk.outgoing.is_stalled() {
-                return Poll::Ready(Ok(()));
+            if watch.ends.is_some_and(|ends| now >= ends) {
+                // A peer that has heard of the end asks no more; one that goes on anyhow keeps nothing open by it.
+                ended.store(true, Ordering::Relaxed);
+                if !talk.seat.is_busy() && !talk.outgoing.is_stalled() {
+                    return Poll::Ready(Ok(()));
+                }
             }
         }
-        if end {
+        if end && watch.ends.is_none() {
             watch.ends = Some(now + FAREWELL);
             Pin::new(&mut connection).graceful_shutdown();
             // It has something to say now.
@@ -115,9 +125,14 @@ pub(super) async fn talk(stream: impl Wire, talk: &Talk) {
         }
         Poll::Pending
     });
-    if let Err(error) = ended.await {
+    if let Err(error) = outcome.await {
         tracing::debug!("a connection of {} ended: {error}", talk.seat.address());
     }
+}
+
+/// The answer to a request that came after the end was said.
+fn late() -> Reply {
+    problem(&Problem::unavailable(UnavailableReason::ServerBusy, "this connection has ended; ask over another one"))
 }
 
 /// What a connection did of late.

@@ -11,9 +11,12 @@ use super::reload::Session;
 use super::run_args::RunArgs;
 use super::trust::TrustArgs;
 use super::{show, words};
-use crate::clock::now_ms;
+use crate::clock::{now_ms, sleep_ms};
 use crate::daemon::{self, Ended, News};
 use crate::ending;
+
+/// How soon certificates that cannot be used after SIGHUP are looked at again.
+const TRUST_AGAIN_MS: u64 = 5_000;
 
 /// Pushes until it is to end; with SIGHUP, by the settings as they are then.
 pub(super) fn run(db: &Path, args: RunArgs, trust: TrustArgs, session: Session) -> Result<(), Fatal> {
@@ -37,9 +40,9 @@ pub(super) fn watch(
     tell(&format!("tidemark watches {file}"));
     let chores = Chores::start(db, Wanted { args: args.chores.clone(), trust: trust.clone() });
     let is_to_end = || end.load(Ordering::Relaxed);
+    let mut transport = trust.transport(&store)?;
     let ended = loop {
         let ending = || is_to_end() || hangup.load(Ordering::Relaxed);
-        let transport = trust.transport(&store)?;
         let ended = daemon::run(&mut store, args.config()?, transport, &ending, &mut |news| hear(&tell, news))?;
         if !matches!(ended, Ended::Asked) || is_to_end() {
             break ended;
@@ -53,6 +56,18 @@ pub(super) fn watch(
             }
             Err(why) => tell(&format!("SIGHUP: the new configuration is wrong, the one before stays in force: {why}")),
         }
+        // The files of a certificate may be just being renewed: what could be begun with goes on as soon as it can.
+        transport = loop {
+            match trust.transport(&store) {
+                Ok(transport) => break transport,
+                Err(fatal) => tell(&format!("{}; trying again in {} s", fatal.message, TRUST_AGAIN_MS / 1_000)),
+            }
+            sleep_ms(TRUST_AGAIN_MS, is_to_end);
+            if is_to_end() {
+                tell("ended");
+                return Ok(());
+            }
+        };
     };
     match ended {
         Ended::Asked => {
