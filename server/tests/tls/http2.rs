@@ -6,6 +6,7 @@ use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
 use hyper::Request;
 use tidemark_server::config::HttpLimits;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
 
 use crate::common::client::request;
@@ -148,6 +149,63 @@ async fn an_idle_connection_is_told_and_closed_in_time_and_a_body_that_trickles_
     let answer = tokio::time::timeout(LONG, response).await.expect("answered").unwrap();
     assert_eq!(answer.status(), 408);
     trickle.abort();
+}
+
+/// A frame of HTTP/2 as it goes over the wire.
+fn wire(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// The head of a request to join whose body does not come: names of the static table, values as they are.
+fn unfinished(stream: u32) -> Vec<u8> {
+    let mut head = vec![0x83, 0x87];
+    for (name, value) in [(4, "/v1/join"), (1, "hq.test")] {
+        head.extend([name, value.len() as u8]);
+        head.extend(value.as_bytes());
+    }
+    wire(1, 4, stream, &head)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_hears_no_end_keeps_no_connection_by_asking_on() {
+    let http = HttpLimits {
+        head_timeout: Duration::from_millis(400),
+        anyone_timeout: Duration::from_millis(900),
+        ..HttpLimits::default()
+    };
+    let locked = locked(Kind::Memory, http, None).await;
+    let (mut input, mut output) = tokio::io::split(locked.shake(&["h2"]).await.unwrap());
+    output.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    output.write_all(&wire(4, 0, 0, &[])).await.unwrap();
+    // It acknowledges nothing. Once it is told of the end it asks on and on, so that a request is always under way.
+    let asking = async {
+        loop {
+            let mut head = [0; 9];
+            input.read_exact(&mut head).await.unwrap();
+            let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+            input.read_exact(&mut payload).await.unwrap();
+            if head[3] == 7 {
+                break;
+            }
+        }
+        let asking = tokio::spawn(async move {
+            for stream in (1..).step_by(2) {
+                if output.write_all(&unfinished(stream)).await.is_err() {
+                    return stream;
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            0
+        });
+        while input.read(&mut [0; 4096]).await.is_ok_and(|read| read > 0) {}
+        asking.await.unwrap()
+    };
+    let asked = tokio::time::timeout(LONG, asking).await.expect("the server closes");
+    assert!(asked > 3, "it asked after it was told");
 }
 
 #[tokio::test(flavor = "multi_thread")]
