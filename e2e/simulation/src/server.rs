@@ -235,10 +235,11 @@ impl Server {
         *self = Self::new(upstream, schema, self.clock.clone(), limits);
     }
 
-    /// When it last heard of a station, milliseconds since 1970 UTC by its clock.
+    /// For how long it has not heard of a station, in milliseconds by its clock, which may have been set meanwhile.
     #[must_use]
-    pub fn heard_ms(&self, station: StationNumber) -> Option<i64> {
-        self.endpoint.fleet().unwritten(station).map(|contact| contact.contact_at_ms)
+    pub fn unheard_ms(&self, station: StationNumber) -> Option<i64> {
+        let contact = self.endpoint.fleet().unwritten(station)?;
+        Some(self.clock.now_ms().saturating_sub(contact.contact_at_ms))
     }
 
     /// Answers a request; of a cut one only the first `cut` bytes of the body are there.

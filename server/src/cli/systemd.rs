@@ -31,11 +31,13 @@ pub(super) fn ready(url: &str) {
 }
 
 /// It takes its files anew; it says [`ready`] when it has.
-#[cfg(unix)]
 pub(super) fn reloading() {
-    let mut states = vec![NotifyState::Reloading];
-    states.extend(NotifyState::monotonic_usec_now());
-    tell(&states);
+    #[cfg(unix)]
+    {
+        let mut states = vec![NotifyState::Reloading];
+        states.extend(NotifyState::monotonic_usec_now());
+        tell(&states);
+    }
 }
 
 /// It is to stop, which may take that long: systemd waits for so long, whatever the unit says.

@@ -253,7 +253,7 @@ impl<'s> World<'s> {
             self.oracle.ended(index, &station.programs).map_err(|what| at(&self, what))?;
         }
         if quiet_ms > 0 {
-            self.in_contact(end_ms).map_err(|what| at(&self, what))?;
+            self.in_contact().map_err(|what| at(&self, what))?;
         }
         trace!(self, "drained");
         Ok(Report {
@@ -277,13 +277,13 @@ impl<'s> World<'s> {
     }
 
     /// Every station that runs was in contact of late.
-    fn in_contact(&self, end_ms: i64) -> Result<(), String> {
+    fn in_contact(&self) -> Result<(), String> {
         for (index, station) in self.stations.iter().enumerate() {
             let Some(process) = station.processes[0].as_ref().filter(|_| station.ended.is_none()) else { continue };
             let number = process.store.meta().ok().and_then(|meta| meta.membership).map(|membership| membership.number);
             let Some(number) = number else { continue };
-            let heard_ms = self.servers.iter().filter_map(|server| server.heard_ms(number)).max().unwrap_or(i64::MIN);
-            if heard_ms < end_ms - CONTACT_MS {
+            let unheard_ms = self.servers.iter().filter_map(|server| server.unheard_ms(number)).min();
+            if unheard_ms.is_none_or(|unheard_ms| unheard_ms > CONTACT_MS) {
                 let name = station_name(index);
                 return Err(format!("{name} has nothing to push and was not in contact for {CONTACT_MS} ms"));
             }
