@@ -235,11 +235,12 @@ impl Server {
         *self = Self::new(upstream, schema, self.clock.clone(), limits);
     }
 
-    /// For how long it has not heard of a station, in milliseconds by its clock, which may have been set meanwhile.
+    /// For how long it has not heard of a station at this true time, in milliseconds by its clock: that may have been
+    /// set meanwhile.
     #[must_use]
-    pub fn unheard_ms(&self, station: StationNumber) -> Option<i64> {
+    pub fn unheard_ms(&self, station: StationNumber, true_ms: i64) -> Option<i64> {
         let contact = self.endpoint.fleet().unwritten(station)?;
-        Some(self.clock.now_ms().saturating_sub(contact.contact_at_ms))
+        Some(self.clock.read(true_ms).saturating_sub(contact.contact_at_ms))
     }
 
     /// Answers a request; of a cut one only the first `cut` bytes of the body are there.

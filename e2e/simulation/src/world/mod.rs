@@ -282,7 +282,8 @@ impl<'s> World<'s> {
             let Some(process) = station.processes[0].as_ref().filter(|_| station.ended.is_none()) else { continue };
             let number = process.store.meta().ok().and_then(|meta| meta.membership).map(|membership| membership.number);
             let Some(number) = number else { continue };
-            let unheard_ms = self.servers.iter().filter_map(|server| server.unheard_ms(number)).min();
+            let now_ms = self.queue.now_ms;
+            let unheard_ms = self.servers.iter().filter_map(|server| server.unheard_ms(number, now_ms)).min();
             if unheard_ms.is_none_or(|unheard_ms| unheard_ms > CONTACT_MS) {
                 let name = station_name(index);
                 return Err(format!("{name} has nothing to push and was not in contact for {CONTACT_MS} ms"));
