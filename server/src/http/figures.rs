@@ -7,9 +7,8 @@ use tidemark_core::protocol::{Problem, UnavailableReason};
 use tokio::time::{Instant, timeout};
 
 use super::endpoint::Endpoint;
-use crate::fleet::state::State;
 use crate::fleet::view::{self, Station};
-use crate::metrics::{DatabaseFigures, FleetFigures, StationFigures, StationState};
+use crate::metrics::{DatabaseFigures, FleetFigures, StationFigures};
 use crate::panics::caught;
 use crate::upstream::error::StoreError;
 
@@ -71,13 +70,7 @@ fn station_figures(station: Station) -> StationFigures {
     StationFigures {
         number: station.number,
         name: station.name,
-        state: match station.state {
-            State::Active => StationState::Active,
-            State::Silent => StationState::Silent,
-            State::Forked => StationState::Forked,
-            State::Revoked => StationState::Revoked,
-            State::Invited => StationState::Invited,
-        },
+        state: station.state,
         last_contact_ms: station.last_contact_ms,
         tidemark: station.tidemark,
         rejects_open: station.rejects_open,

@@ -6,6 +6,7 @@ use tidemark_core::printable::one_line;
 use tidemark_core::reject::RejectCode;
 
 use super::make;
+use crate::fleet::state::State;
 
 /// Less free room than this on a station's disk is little, in bytes.
 const LOW_DISK_BYTES: u64 = 1 << 30;
@@ -14,38 +15,12 @@ const CLOCK_OFF_MS: u64 = 300_000;
 /// The label of the stations that have none of their own.
 const OTHER: &str = "other";
 
-/// The state of a station.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StationState {
-    /// It was heard of within the hour.
-    Active,
-    /// It was not.
-    Silent,
-    /// Its last batch continued another history.
-    Forked,
-    /// It may not push any more.
-    Revoked,
-    /// It has not joined yet.
-    Invited,
-}
+/// All states, so that each has its series from the start.
+const STATES: [State; 5] = [State::Active, State::Silent, State::Forked, State::Revoked, State::Invited];
 
-impl StationState {
-    const ALL: [Self; 5] = [Self::Active, Self::Silent, Self::Forked, Self::Revoked, Self::Invited];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Silent => "silent",
-            Self::Forked => "forked",
-            Self::Revoked => "revoked",
-            Self::Invited => "invited",
-        }
-    }
-
-    /// Whether what it reported is still of concern.
-    const fn counts(self) -> bool {
-        matches!(self, Self::Active | Self::Silent | Self::Forked)
-    }
+/// Whether what a station in this state reported is still of concern.
+const fn counts(state: State) -> bool {
+    matches!(state, State::Active | State::Silent | State::Forked)
 }
 
 /// What is known of one station.
@@ -56,7 +31,7 @@ pub struct StationFigures {
     /// Its name.
     pub name: String,
     /// Its state.
-    pub state: StationState,
+    pub state: State,
     /// When it was last heard of, milliseconds since 1970 UTC.
     pub last_contact_ms: Option<i64>,
     /// The last change of its log that is durable here.
@@ -182,11 +157,11 @@ impl Fleet {
 
     /// Sets all of them. `stations_max` stations have labels of their own.
     pub(super) fn set(&self, figures: &FleetFigures, stations_max: usize) {
-        for state in StationState::ALL {
+        for state in STATES {
             let count = figures.stations.iter().filter(|station| station.state == state).count();
-            self.stations.with_label_values(&[state.name()]).set(count as i64);
+            self.stations.with_label_values(&[state.as_str()]).set(count as i64);
         }
-        let counted = || figures.stations.iter().filter(|station| station.state.counts());
+        let counted = || figures.stations.iter().filter(|station| counts(station.state));
         let count = |which: &dyn Fn(&&StationFigures) -> bool| counted().filter(which).count() as i64;
         self.reported.set(count(&|station| station.pending.is_some()));
         self.pending.set(signed(counted().filter_map(|station| station.pending).fold(0, u64::saturating_add)));
@@ -226,7 +201,7 @@ impl Fleet {
         let mut joined: Vec<(StationNumber, &StationFigures)> = figures
             .stations
             .iter()
-            .filter(|station| station.state != StationState::Revoked)
+            .filter(|station| station.state != State::Revoked)
             .filter_map(|station| Some((station.number?, station)))
             .collect();
         joined.sort_unstable_by_key(|(number, _)| *number);
@@ -273,7 +248,7 @@ mod tests {
 
     const NOW_MS: i64 = 1_800_000_000_000;
 
-    fn station(number: u32, state: StationState) -> StationFigures {
+    fn station(number: u32, state: State) -> StationFigures {
         StationFigures {
             number: StationNumber::new(number).ok(),
             name: format!("s\u{202e}\"{number}\n"),
@@ -296,7 +271,7 @@ mod tests {
     #[test]
     fn a_thousand_stations_are_a_handful_of_series_and_with_a_cap_as_many_more_as_it_says() {
         let metrics = Metrics::default();
-        let stations: Vec<_> = (1..=1000).map(|number| station(number, StationState::Active)).collect();
+        let stations: Vec<_> = (1..=1000).map(|number| station(number, State::Active)).collect();
         let figures = FleetFigures { stations, rejects_open: Vec::new(), now_ms: NOW_MS };
         metrics.set_fleet(&figures, 0);
         let without = metrics.text().lines().count();
@@ -316,7 +291,7 @@ mod tests {
 
     #[test]
     fn who_is_revoked_or_never_came_is_counted_and_concerns_nobody() {
-        use StationState::{Active, Forked, Invited, Revoked, Silent};
+        use State::{Active, Forked, Invited, Revoked, Silent};
         let metrics = Metrics::default();
         let stations = vec![station(1, Active), station(2, Forked), station(3, Silent), station(9, Revoked)];
         let invited = StationFigures { number: None, ..station(8, Invited) };

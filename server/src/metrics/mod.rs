@@ -26,7 +26,7 @@ use prometheus::core::Collector;
 use prometheus::{IntGaugeVec, Registry, TextEncoder};
 
 pub use self::batches::{Batches, Stage};
-pub use self::fleet::{Fleet, FleetFigures, StationFigures, StationState};
+pub use self::fleet::{Fleet, FleetFigures, StationFigures};
 pub use self::health::{DatabaseFigures, Health};
 pub use self::make::seconds;
 pub use self::requests::{Queue, Requests};
