@@ -115,7 +115,11 @@ impl dyn Upstream {
     }
 }
 
-async fn invite_replacement(
+/// [`Upstream::add_replacement`](dyn Upstream::add_replacement) within a transaction.
+///
+/// # Errors
+/// When the store fails.
+pub(crate) async fn invite_replacement(
     tx: &mut dyn Transaction,
     station: &NewStation,
     replaces: &str,

@@ -321,7 +321,8 @@ async fn a_replaced_number_writes_nothing_more(store: &Store) {
 async fn replayed(store: &Store, of: &Station) -> (u64, Vec<(u64, String)>) {
     let all = RejectFilter { station: Some(of.number), ..RejectFilter::default() };
     let upstream = store.upstream.as_ref();
-    let done = replay_all(upstream, &store.schema, &all, Some(ClockWindow::DEFAULT), NOON_MS + 5000).await.unwrap();
+    let done =
+        replay_all(upstream, &store.schema, &all, Some(ClockWindow::DEFAULT), "anna", NOON_MS + 5000).await.unwrap();
     (done.applied, done.still_open.into_iter().map(|open| (open.seq, open.code)).collect())
 }
 

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is a test's way to fail")]
 
+mod acts;
 mod admission;
 mod at_once;
 mod common;

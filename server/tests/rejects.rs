@@ -37,7 +37,7 @@ fn one(station: &Station, seq: u64) -> RejectFilter {
 }
 
 async fn replay(store: &Store, filter: &RejectFilter, window: Option<ClockWindow>) -> ReplayOutcome {
-    replay_all(store.upstream.as_ref(), &store.schema, filter, window, NOON_MS + 5000).await.unwrap()
+    replay_all(store.upstream.as_ref(), &store.schema, filter, window, "anna", NOON_MS + 5000).await.unwrap()
 }
 
 async fn replayed(store: &Store, filter: &RejectFilter) -> (u64, u64, Vec<(u64, String)>) {

@@ -86,7 +86,8 @@ async fn only_the_odd_rows_are_rejected(store: &Store, sql_state: &str, tries_ma
     drop_trigger(store).await;
     assert!(store.pushed(&station.cut(&[plain(&station, 11), plain(&station, 12)])).await.is_empty());
     let all = RejectFilter::default();
-    let done = replay_all(store.upstream.as_ref(), &store.schema, &all, Some(ClockWindow::DEFAULT), NOON_MS).await;
+    let done =
+        replay_all(store.upstream.as_ref(), &store.schema, &all, Some(ClockWindow::DEFAULT), "anna", NOON_MS).await;
     assert_eq!(done.unwrap().applied, 2);
 }
 
@@ -324,7 +325,7 @@ async fn a_replay_is_not_stopped_by_one_row_that_a_trigger_fails_over() {
         $$ BEGIN IF NEW.id % 4294967296 = 2 THEN NEW.depth := 1; END IF; RETURN NEW; END $$";
     connect(store.url.as_deref().unwrap()).await.batch_execute(sql).await.unwrap();
     let all = RejectFilter::default();
-    let done = replay_all(store.upstream.as_ref(), &store.schema, &all, None, NOON_MS).await.unwrap();
+    let done = replay_all(store.upstream.as_ref(), &store.schema, &all, None, "anna", NOON_MS).await.unwrap();
     assert_eq!((done.applied, done.still_open.len(), done.still_open[0].seq), (2, 1, 2));
     assert!(done.still_open[0].message.contains("42703"), "{:?}", done.still_open);
 }

@@ -92,8 +92,8 @@ impl<A: Access> OperatorLedger for Books<A> {
         Ok(None)
     }
 
-    async fn end_session(&mut self, _: [u8; 32]) -> Result<(), StoreError> {
-        Ok(())
+    async fn end_session(&mut self, _: [u8; 32]) -> Result<bool, StoreError> {
+        Ok(false)
     }
 
     async fn note_act(&mut self, _: &NewAct) -> Result<(), StoreError> {

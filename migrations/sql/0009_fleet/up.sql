@@ -51,16 +51,18 @@ CREATE TABLE tidemark.session (
     expires_at  timestamptz NOT NULL
 );
 
--- What operators did, over HTTP or by the command line.
+-- What operators did, over HTTP or by the command line; `invited`: to a station that had no number then, by the name it has now.
 CREATE TABLE tidemark.audit (
     id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at       timestamptz NOT NULL,
     operator text NOT NULL,
     act      text NOT NULL,
     station  integer,
+    invited  text REFERENCES tidemark.station (name) ON UPDATE CASCADE,
     detail   text NOT NULL
 );
 CREATE INDEX audit_station_idx ON tidemark.audit (station, id);
+CREATE INDEX audit_invited_idx ON tidemark.audit (invited, id) WHERE invited IS NOT NULL;
 
 -- The backups that were made of this database; `restored`: the copy was restored into a database of its own, and every row came back.
 CREATE TABLE tidemark.backup (

@@ -51,16 +51,18 @@ CREATE TABLE tidemark_session (
     expires_at  TEXT NOT NULL
 ) STRICT;
 
--- What operators did, over HTTP or by the command line.
+-- What operators did, over HTTP or by the command line; `invited`: to a station that had no number then, by the name it has now.
 CREATE TABLE tidemark_audit (
     id       INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
     at       TEXT NOT NULL,
     operator TEXT NOT NULL,
     act      TEXT NOT NULL,
     station  INTEGER,
+    invited  TEXT REFERENCES tidemark_station (name) ON UPDATE CASCADE,
     detail   TEXT NOT NULL
 ) STRICT;
 CREATE INDEX tidemark_audit_station ON tidemark_audit (station, id);
+CREATE INDEX tidemark_audit_invited ON tidemark_audit (invited, id) WHERE invited IS NOT NULL;
 
 -- The backups that were made of this database; `restored`: the copy was restored into a database of its own, and every row came back.
 CREATE TABLE tidemark_backup (

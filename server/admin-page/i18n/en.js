@@ -295,6 +295,7 @@ export default {
   'audit.act': 'Act',
   'audit.detail': 'More',
   'act.session-begin': 'signed in',
+  'act.session-end': 'signed out',
   'act.station-add': 'invited a station',
   'act.station-rename': 'renamed a station',
   'act.station-rotate': 'ended a token, made a code',

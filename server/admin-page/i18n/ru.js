@@ -295,6 +295,7 @@ export default {
   'audit.act': 'Действие',
   'audit.detail': 'Подробности',
   'act.session-begin': 'вход',
+  'act.session-end': 'выход',
   'act.station-add': 'приглашение станции',
   'act.station-rename': 'переименование станции',
   'act.station-rotate': 'смена токена, новый код',

@@ -6,6 +6,7 @@ mod terminal;
 mod address;
 mod admin;
 mod backup;
+mod bearer;
 mod config;
 mod export;
 mod import;
@@ -16,12 +17,9 @@ mod log;
 mod manual;
 mod metrics;
 mod migrate;
-mod noted;
-mod operator;
 #[cfg(feature = "otel")]
 mod otel;
 mod place;
-mod reader;
 mod rejects;
 mod reload;
 mod remedy;
@@ -83,10 +81,10 @@ enum Command {
     Report(report::Command),
     /// Let programs read reports over HTTP.
     #[command(subcommand)]
-    Reader(reader::ReaderCommand),
+    Reader(bearer::ReaderCommand),
     /// Let people look at the stations and act on them, at /admin and over HTTP.
     #[command(subcommand)]
-    Operator(operator::OperatorCommand),
+    Operator(bearer::OperatorCommand),
     /// What is in the database, and how large it is.
     Info(Look),
     /// Whether a server could work with the database, point by point; exits 1 when not.
@@ -150,8 +148,8 @@ pub fn main() -> ExitCode {
             Command::Export(args) => export::run(args).await,
             Command::Rejects(command) => rejects::run(command).await,
             Command::Report(command) => report::run(command).await,
-            Command::Reader(command) => reader::run(command).await,
-            Command::Operator(command) => operator::run(command).await,
+            Command::Reader(command) => bearer::reader(command).await,
+            Command::Operator(command) => bearer::operator(command).await,
             Command::Info(look) => admin::show_info(look).await,
             Command::Test(look) => admin::test(look).await,
             Command::Timescale(look) => admin::timescale(look).await,

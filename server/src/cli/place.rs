@@ -108,10 +108,10 @@ impl Place {
     }
 }
 
-/// A name that an operator gives to a station or a reader.
+/// A name that an operator gives to a station, a reader or an operator: `whose` is that word with its article.
 pub(super) fn checked_name<'n>(whose: &str, name: &'n str) -> anyhow::Result<&'n str> {
     let Some(name) = invitation::checked_name(name) else {
-        bail!("a {whose}'s name has 1 to {NAME_BYTES_MAX} bytes and no control characters");
+        bail!("{whose}'s name has 1 to {NAME_BYTES_MAX} bytes and no control characters");
     };
     Ok(name)
 }

@@ -13,9 +13,8 @@ use super::span::span_ms;
 use super::terminal::complain;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::DEFAULT_LISTEN;
-use crate::fleet::acts::{COMMAND_LINE, RenameOutcome, words};
+use crate::fleet::acts::{COMMAND_LINE, RenameOutcome};
 use crate::fleet::invitation::{FreshCode, NoCode};
-use crate::ledger::operators::NewAct;
 use crate::rejoin::ReplacementOutcome;
 use crate::stations::RotateOutcome;
 use crate::tls::pin_of_file;
@@ -146,18 +145,13 @@ impl CodeArgs {
 }
 
 async fn add(args: &AddArgs) -> anyhow::Result<()> {
-    let name = checked_name("station", &args.name)?;
+    let name = checked_name("a station", &args.name)?;
     let FreshCode { station, code } = args.code.make(name)?;
     let upstream = args.place.upstream().await?;
     let taken = || format!("there is a station {name:?} already; `tidemark-server station list` shows all");
     let purpose = if let Some(old) = args.replaces.as_deref() {
-        match upstream.add_replacement(&station, old).await? {
-            ReplacementOutcome::Added => {
-                let detail = format!("{name}, to replace {old}");
-                let (operator, at_ms) = (COMMAND_LINE.to_owned(), station.now_ms);
-                let act = NewAct { at_ms, operator, act: words::STATION_ADD, station: None, detail };
-                upstream.note_act(&act).await?;
-            }
+        match upstream.invite_replacement(&station, old, COMMAND_LINE).await? {
+            ReplacementOutcome::Added => {}
             ReplacementOutcome::NameTaken => bail!(taken()),
             ReplacementOutcome::NoSuchStation => {
                 bail!("there is no station {old:?} that has joined; `tidemark-server station list` shows all")
@@ -211,7 +205,7 @@ async fn rotate(args: &RotateArgs) -> anyhow::Result<()> {
 }
 
 async fn rename(args: &RenameArgs) -> anyhow::Result<()> {
-    let to = checked_name("station", &args.to)?;
+    let to = checked_name("a station", &args.to)?;
     let upstream = args.place.upstream().await?;
     match upstream.rename_station(&args.name, to, COMMAND_LINE, SystemClock.now_ms()).await? {
         RenameOutcome::Renamed => say!("station {:?} is {to:?} from now on", args.name),

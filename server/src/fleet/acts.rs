@@ -3,7 +3,8 @@
 
 use tidemark_core::ids::StationNumber;
 
-use crate::ledger::operators::NewAct;
+use crate::ledger::operators::{ActedOn, NewAct};
+use crate::rejoin::{ReplacementOutcome, invite_replacement};
 use crate::stations::{NewStation, RotateOutcome, StationBy, rotate};
 use crate::upstream::error::StoreError;
 use crate::upstream::{Transaction, Upstream, transact};
@@ -34,6 +35,8 @@ pub mod words {
     pub const OPERATOR_REVOKE: &str = "operator-revoke";
     /// An operator began a session in a browser.
     pub const SESSION_BEGIN: &str = "session-begin";
+    /// An operator ended one.
+    pub const SESSION_END: &str = "session-end";
     /// A reader was added.
     pub const READER_ADD: &str = "reader-add";
     /// A reader was revoked.
@@ -59,26 +62,59 @@ pub fn changes(seqs: &[u64]) -> String {
     format!("changes {}{rest}", some.join(", "))
 }
 
+/// Those who have a token of their own beside the stations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bearer {
+    /// A person who may look at the stations and act on them.
+    Operator,
+    /// A program that may read reports.
+    Reader,
+}
+
+impl Bearer {
+    /// The word for one.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Reader => "reader",
+        }
+    }
+}
+
+/// A session that an operator begins in a browser.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSession {
+    /// Whose.
+    pub operator: String,
+    /// The hash of its cookie's secret.
+    pub secret_hash: [u8; 32],
+    /// From where, for the audit.
+    pub from: String,
+    /// Now, milliseconds since 1970 UTC.
+    pub now_ms: i64,
+    /// When it ends by itself, milliseconds since 1970 UTC.
+    pub expires_at_ms: i64,
+}
+
 /// An act on a station that was just found or made.
 fn act_on(
     act: &'static str,
     by: &str,
-    station: Option<StationNumber>,
+    (number, name): (Option<StationNumber>, &str),
     detail: impl Into<String>,
     at_ms: i64,
 ) -> NewAct {
-    NewAct { at_ms, operator: by.to_owned(), act, station, detail: detail.into() }
+    let to = number.map_or_else(|| ActedOn::Invited(name.to_owned()), ActedOn::Station);
+    NewAct { at_ms, operator: by.to_owned(), act, to, detail: detail.into() }
+}
+
+/// An act on no one station.
+fn act_else(act: &'static str, by: &str, detail: &str, at_ms: i64) -> NewAct {
+    NewAct { at_ms, operator: by.to_owned(), act, to: ActedOn::Else, detail: detail.to_owned() }
 }
 
 impl dyn Upstream {
-    /// Notes an act that is done, or cannot be noted with its doing.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn note_act(&self, act: &NewAct) -> Result<(), StoreError> {
-        self.ledger().note_act(act).await
-    }
-
     /// Invites a station in the name of `by`; `false` when the name is taken.
     ///
     /// # Errors
@@ -90,10 +126,36 @@ impl dyn Upstream {
             Box::pin(async move {
                 let invited = tx.invite(&station).await?;
                 if invited {
-                    let act = act_on(words::STATION_ADD, &by, None, station.name.as_str(), station.now_ms);
-                    tx.note_act(&act).await?;
+                    let name = station.name.as_str();
+                    tx.note_act(&act_on(words::STATION_ADD, &by, (None, name), name, station.now_ms)).await?;
                 }
                 Ok(invited)
+            })
+        })
+        .await
+    }
+
+    /// As `add_replacement`, in the name of `by`.
+    ///
+    /// # Errors
+    /// When the store fails; nothing is done then.
+    pub async fn invite_replacement(
+        &self,
+        station: &NewStation,
+        replaces: &str,
+        by: &str,
+    ) -> Result<ReplacementOutcome, StoreError> {
+        let (station, replaces, by) = (station.clone(), replaces.to_owned(), by.to_owned());
+        transact(self, move |tx| {
+            let (station, replaces, by) = (station.clone(), replaces.clone(), by.clone());
+            Box::pin(async move {
+                let outcome = invite_replacement(tx, &station, &replaces).await?;
+                if outcome == ReplacementOutcome::Added {
+                    let (name, at_ms) = (station.name.as_str(), station.now_ms);
+                    let detail = format!("{name}, to replace {replaces}");
+                    tx.note_act(&act_on(words::STATION_ADD, &by, (None, name), detail, at_ms)).await?;
+                }
+                Ok(outcome)
             })
         })
         .await
@@ -133,7 +195,8 @@ impl dyn Upstream {
                     RotateOutcome::Invited => None,
                     RotateOutcome::NoSuchStation | RotateOutcome::Replaced(_) => return Ok(outcome),
                 };
-                tx.note_act(&act_on(words::STATION_ROTATE, &by, number, code.name.as_str(), code.now_ms)).await?;
+                let name = code.name.as_str();
+                tx.note_act(&act_on(words::STATION_ROTATE, &by, (number, name), name, code.now_ms)).await?;
                 Ok(outcome)
             })
         })
@@ -151,8 +214,103 @@ impl dyn Upstream {
             Box::pin(async move {
                 let Some(station) = tx.station(StationBy::Name(&name)).await? else { return Ok(false) };
                 tx.revoke(&name, now_ms).await?;
-                tx.note_act(&act_on(words::STATION_REVOKE, &by, station.number, name.as_str(), now_ms)).await?;
+                let act = act_on(words::STATION_REVOKE, &by, (station.number, &name), name.as_str(), now_ms);
+                tx.note_act(&act).await?;
                 Ok(true)
+            })
+        })
+        .await
+    }
+
+    /// Adds somebody who has a token of this hash, in the name of `by`; `false` when the name is taken.
+    ///
+    /// # Errors
+    /// When the store fails; nothing is done then.
+    pub async fn add_bearer(
+        &self,
+        bearer: Bearer,
+        name: &str,
+        token_hash: [u8; 32],
+        by: &str,
+        now_ms: i64,
+    ) -> Result<bool, StoreError> {
+        let (name, by) = (name.to_owned(), by.to_owned());
+        transact(self, move |tx| {
+            let (name, by) = (name.clone(), by.clone());
+            Box::pin(async move {
+                let (is_added, act) = match bearer {
+                    Bearer::Operator => (tx.add_operator(&name, token_hash, now_ms).await?, words::OPERATOR_ADD),
+                    Bearer::Reader => (tx.add_reader(&name, token_hash, now_ms).await?, words::READER_ADD),
+                };
+                if is_added {
+                    tx.note_act(&act_else(act, &by, &name, now_ms)).await?;
+                }
+                Ok(is_added)
+            })
+        })
+        .await
+    }
+
+    /// Takes the token of an operator or a reader away for good, in the name of `by`; `false` when there is none of
+    /// that name.
+    ///
+    /// # Errors
+    /// When the store fails; nothing is done then.
+    pub async fn revoke_bearer(&self, bearer: Bearer, name: &str, by: &str, now_ms: i64) -> Result<bool, StoreError> {
+        let (name, by) = (name.to_owned(), by.to_owned());
+        transact(self, move |tx| {
+            let (name, by) = (name.clone(), by.clone());
+            Box::pin(async move {
+                let (is_there, act) = match bearer {
+                    Bearer::Operator => (tx.revoke_operator(&name, now_ms).await?, words::OPERATOR_REVOKE),
+                    Bearer::Reader => (tx.revoke_reader(&name, now_ms).await?, words::READER_REVOKE),
+                };
+                if is_there {
+                    tx.note_act(&act_else(act, &by, &name, now_ms)).await?;
+                }
+                Ok(is_there)
+            })
+        })
+        .await
+    }
+
+    /// Begins a session.
+    ///
+    /// # Errors
+    /// When the store fails; nothing is done then.
+    pub async fn begin_session(&self, session: &NewSession) -> Result<(), StoreError> {
+        let session = session.clone();
+        transact(self, move |tx| {
+            let session = session.clone();
+            Box::pin(async move {
+                let NewSession { operator, secret_hash, from, now_ms, expires_at_ms } = session;
+                tx.begin_session(&operator, secret_hash, now_ms, expires_at_ms).await?;
+                tx.note_act(&act_else(words::SESSION_BEGIN, &operator, &from, now_ms)).await
+            })
+        })
+        .await
+    }
+
+    /// Ends a session, in the name of `by`; `false` when there is none.
+    ///
+    /// # Errors
+    /// When the store fails; nothing is done then.
+    pub async fn end_session(
+        &self,
+        secret_hash: [u8; 32],
+        from: &str,
+        by: &str,
+        now_ms: i64,
+    ) -> Result<bool, StoreError> {
+        let (from, by) = (from.to_owned(), by.to_owned());
+        transact(self, move |tx| {
+            let (from, by) = (from.clone(), by.clone());
+            Box::pin(async move {
+                let is_there = tx.end_session(secret_hash).await?;
+                if is_there {
+                    tx.note_act(&act_else(words::SESSION_END, &by, &from, now_ms)).await?;
+                }
+                Ok(is_there)
             })
         })
         .await
@@ -173,6 +331,6 @@ async fn rename(
     }
     tx.rename(name, to).await?;
     let detail = format!("{name} → {to}");
-    tx.note_act(&act_on(words::STATION_RENAME, by, station.number, detail, now_ms)).await?;
+    tx.note_act(&act_on(words::STATION_RENAME, by, (station.number, to), detail, now_ms)).await?;
     Ok(RenameOutcome::Renamed)
 }

@@ -39,8 +39,8 @@ pub(super) fn owns(path: &str) -> bool {
 /// # Errors
 /// When there is no such file, or no operator; when nobody can tell whether there is one.
 pub(super) async fn page(asked: Asked<'_>) -> Result<Reply, Problem> {
-    let (endpoint, now_ms) = (asked.endpoint, asked.endpoint.ingest.clock().now_ms());
-    match endpoint.operators.is_on(endpoint.ingest.upstream().as_ref(), now_ms).await {
+    let endpoint = asked.endpoint;
+    match endpoint.operators.is_on(&endpoint.ingest).await {
         Ok(true) => {}
         Ok(false) => return Err(nothing_here()),
         // A page that says that the database is away is worth more than none.

@@ -21,6 +21,8 @@ use super::resolve::Change;
 use super::stages::Stages;
 use super::write::{Work, Written, write};
 use crate::bounds::ClockWindow;
+use crate::fleet::acts::{changes as named, words};
+use crate::ledger::operators::{ActedOn, NewAct};
 use crate::ledger::rejects::{AppliedRow, Reject, RejectFilter, RejectHead, RejectState, Settled};
 use crate::rejoin::lock_writer;
 use crate::upstream::error::StoreError;
@@ -42,6 +44,8 @@ pub struct Replay {
     pub schema: Arc<Schema>,
     /// Which times are taken.
     pub times: TimeRange,
+    /// Who does it, for the audit.
+    pub by: String,
     /// The server's clock, milliseconds since 1970 UTC.
     pub now_ms: i64,
 }
@@ -70,8 +74,8 @@ pub struct StillOpen {
     pub message: String,
 }
 
-/// Replays the open rejects a filter names, and all that hang on them; in pieces, each a transaction. Without
-/// a window any time is taken that the database can hold.
+/// Replays the open rejects a filter names, and all that hang on them, in the name of `by`; in pieces, each
+/// a transaction with its row of the audit. Without a window any time is taken that the database can hold.
 ///
 /// # Errors
 /// When the store fails; the pieces before stay.
@@ -80,6 +84,7 @@ pub async fn replay_all(
     schema: &Arc<Schema>,
     filter: &RejectFilter,
     window: Option<ClockWindow>,
+    by: &str,
     now_ms: i64,
 ) -> Result<ReplayOutcome, StoreError> {
     let times = window.map_or(TimeRange::ANY, |window| TimeRange::new(window, now_ms));
@@ -90,7 +95,8 @@ pub async fn replay_all(
     while let Some(piece) = pieces.pop() {
         let [first, ..] = piece else { continue };
         let seqs = piece.iter().map(|head| head.seq).collect();
-        let replay = Replay { station: first.station, seqs, schema: Arc::clone(schema), times, now_ms };
+        let (schema, by) = (Arc::clone(schema), by.to_owned());
+        let replay = Replay { station: first.station, seqs, schema, times, by: by.clone(), now_ms };
         let done = match upstream.replay(Arc::new(replay)).await {
             Ok(done) => done,
             // A limit, or a trigger of the operator's: down to the one that it is about, which stays open with the
@@ -102,8 +108,13 @@ pub async fn replay_all(
             }
             Err(StoreError::Refused { message, .. }) => {
                 let (station, seq, code) = (first.station, first.seq, RejectCode::Constraint.as_str().to_owned());
-                total.still_open.push(StillOpen { station, seq, code, message });
-                continue;
+                let refused = ReplayOutcome {
+                    still_open: vec![StillOpen { station, seq, code, message }],
+                    ..ReplayOutcome::default()
+                };
+                // Nothing of it was done; that it was tried stands alone.
+                upstream.ledger().note_act(&refused.act(station, &[seq], &by, now_ms)).await?;
+                refused
             }
             Err(error) => return Err(error),
         };
@@ -162,6 +173,17 @@ async fn with_children(upstream: &dyn Upstream, filter: &RejectFilter) -> Result
     Ok(found)
 }
 
+impl ReplayOutcome {
+    /// The act for the audit, of rejects of one station.
+    fn act(&self, station: StationNumber, seqs: &[u64], by: &str, at_ms: i64) -> NewAct {
+        let Self { applied, superseded, still_open } = self;
+        let detail =
+            format!("{}: replayed {applied}, superseded {superseded}, still open {}", named(seqs), still_open.len());
+        let (operator, to) = (by.to_owned(), ActedOn::Station(station));
+        NewAct { at_ms, operator, act: words::REJECTS_REPLAY, to, detail }
+    }
+}
+
 impl dyn Upstream {
     /// Applies rejected changes again, in one transaction.
     ///
@@ -190,6 +212,36 @@ impl dyn Upstream {
         transact(self, move |tx| {
             let seqs = seqs.clone();
             Box::pin(async move { close(tx, station, &seqs, state, now_ms).await })
+        })
+        .await
+    }
+
+    /// Gives open rejects up in the name of `by`, with a reason or an empty one; returns the seqs of those that were
+    /// open.
+    ///
+    /// # Errors
+    /// When the store fails; then all stay as they are.
+    pub async fn discard(
+        &self,
+        station: StationNumber,
+        seqs: &[u64],
+        reason: &str,
+        by: &str,
+        now_ms: i64,
+    ) -> Result<Vec<u64>, StoreError> {
+        let (seqs, reason, operator) = (seqs.to_vec(), reason.to_owned(), by.to_owned());
+        transact(self, move |tx| {
+            let (seqs, reason, operator) = (seqs.clone(), reason.clone(), operator.clone());
+            Box::pin(async move {
+                let closed = close(tx, station, &seqs, RejectState::Discarded, now_ms).await?;
+                if !closed.is_empty() {
+                    let reason = if reason.is_empty() { reason } else { format!(": {reason}") };
+                    let detail = format!("{}: discarded {}{reason}", named(&seqs), closed.len());
+                    let (act, to) = (words::REJECTS_DISCARD, ActedOn::Station(station));
+                    tx.note_act(&NewAct { at_ms: now_ms, operator, act, to, detail }).await?;
+                }
+                Ok(closed)
+            })
         })
         .await
     }
@@ -262,6 +314,10 @@ async fn replay(tx: &mut dyn Transaction, replay: &Replay) -> Result<ReplayOutco
     outcome.superseded = healed.len() as u64;
     outcome.still_open.retain(|open| !healed.contains(&open.seq));
     outcome.still_open.sort_unstable_by_key(|open| open.seq);
+    if !rejects.is_empty() {
+        let seqs: Vec<u64> = rejects.iter().map(|reject| reject.seq).collect();
+        tx.note_act(&outcome.act(*station, &seqs, &replay.by, *now_ms)).await?;
+    }
     Ok(outcome)
 }
 

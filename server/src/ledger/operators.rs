@@ -17,6 +17,17 @@ pub struct Operator {
     pub revoked_at_ms: Option<i64>,
 }
 
+/// What an act was done to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ActedOn {
+    /// A station.
+    Station(StationNumber),
+    /// A station that has no number yet, by its name. The acts follow it when it gets another name, and a number.
+    Invited(String),
+    /// No one station.
+    Else,
+}
+
 /// An act as it is to be kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewAct {
@@ -26,9 +37,9 @@ pub struct NewAct {
     pub operator: String,
     /// What, in one word.
     pub act: &'static str,
-    /// On which station.
-    pub station: Option<StationNumber>,
-    /// On what, and how it ended.
+    /// To what.
+    pub to: ActedOn,
+    /// More of it, and how it ended.
     pub detail: String,
 }
 
@@ -49,11 +60,20 @@ pub struct Act {
     pub detail: String,
 }
 
+/// A station whose acts are asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActsOn {
+    /// Its number, once it joined.
+    pub number: Option<StationNumber>,
+    /// Its name.
+    pub name: String,
+}
+
 /// A choice of acts, the newest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActFilter {
-    /// Those on this station.
-    pub station: Option<StationNumber>,
+    /// Those on this station, also those of the time before it joined.
+    pub station: Option<ActsOn>,
     /// Those before this one.
     pub before: Option<u64>,
     /// At most so many.
@@ -85,8 +105,8 @@ pub trait OperatorLedger: Send {
     /// The operator whose session this is and has not ended by `now_ms`.
     async fn operator_by_session(&mut self, secret_hash: [u8; 32], now_ms: i64)
     -> Result<Option<Operator>, StoreError>;
-    /// Ends a session.
-    async fn end_session(&mut self, secret_hash: [u8; 32]) -> Result<(), StoreError>;
+    /// Ends a session; `false` when there is none.
+    async fn end_session(&mut self, secret_hash: [u8; 32]) -> Result<bool, StoreError>;
     /// Keeps an act.
     async fn note_act(&mut self, act: &NewAct) -> Result<(), StoreError>;
     /// The acts a filter names, the newest first.

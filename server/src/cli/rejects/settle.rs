@@ -9,9 +9,8 @@ use super::super::terminal::print_json;
 use super::super::window::WindowArgs;
 use super::select::Chosen;
 use crate::clock::{Clock as _, SystemClock};
-use crate::fleet::acts::{COMMAND_LINE, changes, words};
+use crate::fleet::acts::COMMAND_LINE;
 use crate::ingest::replay::replay_all;
-use crate::ledger::operators::NewAct;
 use crate::ledger::rejects::{RejectFilter, RejectState};
 use crate::upstream::Upstream;
 
@@ -53,23 +52,13 @@ async fn check(upstream: &dyn Upstream, filter: &RejectFilter) -> anyhow::Result
     Ok(())
 }
 
-/// Puts what was done to the rejects of a filter into the audit.
-async fn noted(upstream: &dyn Upstream, act: &'static str, filter: &RejectFilter, done: String) -> anyhow::Result<()> {
-    let of = filter.seqs.as_deref().map(changes).unwrap_or_default();
-    let detail = if of.is_empty() { done } else { format!("{of}: {done}") };
-    let (at_ms, operator) = (SystemClock.now_ms(), COMMAND_LINE.to_owned());
-    Ok(upstream.note_act(&NewAct { at_ms, operator, act, station: filter.station, detail }).await?)
-}
-
 pub(super) async fn replay(args: ReplayArgs) -> anyhow::Result<()> {
     let window = if args.ignore_clock { None } else { Some(args.window.window()?) };
     let (config, upstream) = args.look.place.open().await?;
     let filter = args.chosen.filter(upstream.as_ref()).await?;
     check(upstream.as_ref(), &filter).await?;
-    let done = replay_all(upstream.as_ref(), &config.schema, &filter, window, SystemClock.now_ms()).await?;
-    let (applied, superseded, open) = (done.applied, done.superseded, done.still_open.len());
-    let detail = format!("replayed {applied}, superseded {superseded}, still open {open}");
-    noted(upstream.as_ref(), words::REJECTS_REPLAY, &filter, detail).await?;
+    let now_ms = SystemClock.now_ms();
+    let done = replay_all(upstream.as_ref(), &config.schema, &filter, window, COMMAND_LINE, now_ms).await?;
     if args.look.json {
         let open = done.still_open.iter().map(|open| {
             json!({ "station": open.station.get(), "seq": open.seq, "code": open.code, "message": open.message })
@@ -97,7 +86,7 @@ pub(super) async fn discard(args: DiscardArgs) -> anyhow::Result<()> {
     for of_station in heads.chunk_by(|a, b| a.station == b.station) {
         let station = of_station[0].station;
         let seqs: Vec<u64> = of_station.iter().map(|head| head.seq).collect();
-        discarded += upstream.close(station, &seqs, RejectState::Discarded, SystemClock.now_ms()).await?.len();
+        discarded += upstream.discard(station, &seqs, "", COMMAND_LINE, SystemClock.now_ms()).await?.len();
         let children = RejectFilter {
             station: Some(station),
             children_of: Some(seqs),
@@ -106,7 +95,6 @@ pub(super) async fn discard(args: DiscardArgs) -> anyhow::Result<()> {
         };
         orphans += upstream.reject_heads(&children).await?.len();
     }
-    noted(upstream.as_ref(), words::REJECTS_DISCARD, &open, format!("discarded {discarded}")).await?;
     if args.look.json {
         return print_json(&json!({ "discarded": discarded, "children_open": orphans }));
     }

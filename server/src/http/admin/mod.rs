@@ -49,7 +49,7 @@ async fn answer(asked: &mut Asked<'_>, now_ms: i64) -> Result<Reply, Problem> {
     let at = asked.request.uri().path().strip_prefix(path::ADMIN).unwrap_or_default().to_owned();
     let segments: Vec<&str> = at.split('/').collect();
     let method = asked.request.method().clone();
-    if !asked.endpoint.operators.is_on(asked.endpoint.ingest.upstream().as_ref(), now_ms).await? {
+    if !asked.endpoint.operators.is_on(&asked.endpoint.ingest).await? {
         return Err(authority::nothing_here());
     }
     if segments == ["session"] && method == Method::POST {
@@ -58,7 +58,7 @@ async fn answer(asked: &mut Asked<'_>, now_ms: i64) -> Result<Reply, Problem> {
     let operator = authority::operator(asked, now_ms).await?;
     // Who is not an operator takes none of their turns.
     let endpoint = asked.endpoint;
-    let _turn = endpoint.operators.turn().await?;
+    let turn = endpoint.operators.turn().await?;
     let by = operator.name.as_str();
     if method == Method::GET {
         return match segments.as_slice() {
@@ -74,13 +74,13 @@ async fn answer(asked: &mut Asked<'_>, now_ms: i64) -> Result<Reply, Problem> {
         };
     }
     match (&method, segments.as_slice()) {
-        (&Method::DELETE, ["session"]) => session::end(asked).await,
+        (&Method::DELETE, ["session"]) => session::end(asked, by, now_ms).await,
         (&Method::POST, ["stations"]) => found(stations::add(asked, by, now_ms).await),
         (&Method::POST, ["stations", one, "rename"]) => found(stations::rename(asked, one, by, now_ms).await),
         (&Method::POST, ["stations", one, "rotate"]) => found(stations::rotate(asked, one, by, now_ms).await),
         (&Method::POST, ["stations", one, "revoke"]) => found(stations::revoke(asked.endpoint, one, by, now_ms).await),
-        (&Method::POST, ["rejects", "replay"]) => found(rejects::replay(asked, by, now_ms).await),
-        (&Method::POST, ["rejects", "discard"]) => found(rejects::discard(asked, by, now_ms).await),
+        (&Method::POST, ["rejects", "replay"]) => found(rejects::replay(asked, by, turn, now_ms).await),
+        (&Method::POST, ["rejects", "discard"]) => found(rejects::discard(asked, by, turn, now_ms).await),
         _ => Err(other(&segments, &method)),
     }
 }

@@ -3,21 +3,23 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use tidemark_core::ids::StationNumber;
 use tidemark_core::protocol::{Problem, ProblemCode};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::super::asked::Asked;
 use super::super::endpoint::Endpoint;
+use super::super::operators::to_its_end;
 use super::words::{Query, bad, body};
-use crate::fleet::acts::{changes, words};
 use crate::ingest::replay::replay_all;
 use crate::ingest::store_problem;
-use crate::ledger::operators::NewAct;
 use crate::ledger::rejects::{Reject, RejectFilter, RejectHead, RejectState};
 use crate::ledger::stations::StationBy;
+use crate::upstream::Upstream;
 
 /// Rejects in one answer, unless fewer are asked for.
 const LIMIT: u64 = 100;
@@ -201,14 +203,13 @@ fn chosen(ids: Vec<String>) -> Result<Chosen, Problem> {
 }
 
 /// The states of rejects, by id.
-async fn states(
-    endpoint: &Endpoint,
-    by_station: &BTreeMap<StationNumber, Vec<u64>>,
-) -> Result<HashMap<(StationNumber, u64), RejectState>, Problem> {
+type States = HashMap<(StationNumber, u64), RejectState>;
+
+async fn states(upstream: &dyn Upstream, by_station: &BTreeMap<StationNumber, Vec<u64>>) -> Result<States, Problem> {
     let mut states = HashMap::new();
     for (&station, seqs) in by_station {
         let of = RejectFilter { station: Some(station), seqs: Some(seqs.clone()), ..RejectFilter::default() };
-        let heads = endpoint.ingest.upstream().reject_heads(&of).await.map_err(store_problem)?;
+        let heads = upstream.reject_heads(&of).await.map_err(store_problem)?;
         states.extend(heads.into_iter().map(|head: RejectHead| ((head.station, head.seq), head.state)));
     }
     Ok(states)
@@ -223,68 +224,66 @@ const fn outcome(before: Option<RejectState>, after: Option<RejectState>) -> &'s
     }
 }
 
+/// What became of the rejects that a request names, in its order.
+fn results(
+    ids: Vec<(String, Option<(StationNumber, u64)>)>,
+    (before, after): (&States, &States),
+    mut reasons: HashMap<(StationNumber, u64), (String, String)>,
+) -> SettledReply {
+    let result = |(id, parsed): (String, Option<(StationNumber, u64)>)| {
+        let of = |states: &States| parsed.and_then(|parsed| states.get(&parsed).copied());
+        let (code, message) = parsed.and_then(|parsed| reasons.remove(&parsed)).unzip();
+        Settled { id, outcome: outcome(of(before), of(after)), code, message }
+    };
+    SettledReply { results: ids.into_iter().map(result).collect() }
+}
+
 /// `POST /v1/admin/rejects/replay`.
-pub(super) async fn replay(asked: &mut Asked<'_>, by: &str, now_ms: i64) -> Result<SettledReply, Problem> {
+pub(super) async fn replay(
+    asked: &mut Asked<'_>,
+    by: &str,
+    turn: OwnedSemaphorePermit,
+    now_ms: i64,
+) -> Result<SettledReply, Problem> {
     let Settle { ids, ignore_clock, .. } = body(asked).await?;
     let (ids, by_station) = chosen(ids)?;
-    let (endpoint, ingest) = (asked.endpoint, &asked.endpoint.ingest);
-    let upstream = ingest.upstream();
-    let before = states(endpoint, &by_station).await?;
-    let window = (!ignore_clock).then_some(ingest.window());
-    let mut reasons = HashMap::new();
-    for (&station, seqs) in &by_station {
-        let filter = RejectFilter { station: Some(station), seqs: Some(seqs.clone()), ..RejectFilter::default() };
-        let done = replay_all(upstream.as_ref(), ingest.schema(), &filter, window, now_ms).await;
-        let done = done.map_err(store_problem)?;
-        let detail = format!(
-            "{}: replayed {}, superseded {}, still open {}",
-            changes(seqs),
-            done.applied,
-            done.superseded,
-            done.still_open.len()
-        );
-        note(endpoint, words::REJECTS_REPLAY, by, station, detail, now_ms).await?;
-        reasons.extend(done.still_open.into_iter().map(|open| ((open.station, open.seq), (open.code, open.message))));
-    }
-    let after = states(endpoint, &by_station).await?;
-    let result = |(id, parsed): (String, Option<(StationNumber, u64)>)| {
-        let of = |states: &HashMap<_, _>| parsed.and_then(|parsed| states.get(&parsed).copied());
-        let (code, message) = parsed.and_then(|parsed| reasons.remove(&parsed)).unzip();
-        Settled { id, outcome: outcome(of(&before), of(&after)), code, message }
+    let (ingest, by) = (Arc::clone(&asked.endpoint.ingest), by.to_owned());
+    let acting = async move {
+        let upstream = ingest.upstream();
+        let before = states(upstream.as_ref(), &by_station).await?;
+        let window = (!ignore_clock).then_some(ingest.window());
+        let mut reasons = HashMap::new();
+        for (&station, seqs) in &by_station {
+            let filter = RejectFilter { station: Some(station), seqs: Some(seqs.clone()), ..RejectFilter::default() };
+            let done = replay_all(upstream.as_ref(), ingest.schema(), &filter, window, &by, now_ms).await;
+            let open = done.map_err(store_problem)?.still_open.into_iter();
+            reasons.extend(open.map(|open| ((open.station, open.seq), (open.code, open.message))));
+        }
+        let after = states(upstream.as_ref(), &by_station).await?;
+        Ok(results(ids, (&before, &after), reasons))
     };
-    Ok(SettledReply { results: ids.into_iter().map(result).collect() })
+    to_its_end(&asked.endpoint.ingest, turn, acting).await
 }
 
 /// `POST /v1/admin/rejects/discard`.
-pub(super) async fn discard(asked: &mut Asked<'_>, by: &str, now_ms: i64) -> Result<SettledReply, Problem> {
+pub(super) async fn discard(
+    asked: &mut Asked<'_>,
+    by: &str,
+    turn: OwnedSemaphorePermit,
+    now_ms: i64,
+) -> Result<SettledReply, Problem> {
     let Settle { ids, reason, .. } = body(asked).await?;
     let (ids, by_station) = chosen(ids)?;
     let reason: String = reason.unwrap_or_default().chars().take(REASON_MAX).collect();
-    let endpoint = asked.endpoint;
-    let before = states(endpoint, &by_station).await?;
-    for (&station, seqs) in &by_station {
-        let upstream = endpoint.ingest.upstream();
-        let closed = upstream.close(station, seqs, RejectState::Discarded, now_ms).await.map_err(store_problem)?;
-        let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-        let detail = format!("{}: discarded {}{reason}", changes(seqs), closed.len());
-        note(endpoint, words::REJECTS_DISCARD, by, station, detail, now_ms).await?;
-    }
-    let after = states(endpoint, &by_station).await?;
-    let result = |(id, parsed): (String, Option<(StationNumber, u64)>)| {
-        let of = |states: &HashMap<_, _>| parsed.and_then(|parsed| states.get(&parsed).copied());
-        Settled { id, outcome: outcome(of(&before), of(&after)), code: None, message: None }
+    let (ingest, by) = (Arc::clone(&asked.endpoint.ingest), by.to_owned());
+    let acting = async move {
+        let upstream = ingest.upstream();
+        let before = states(upstream.as_ref(), &by_station).await?;
+        for (&station, seqs) in &by_station {
+            upstream.discard(station, seqs, &reason, &by, now_ms).await.map_err(store_problem)?;
+        }
+        let after = states(upstream.as_ref(), &by_station).await?;
+        Ok(results(ids, (&before, &after), HashMap::new()))
     };
-    Ok(SettledReply { results: ids.into_iter().map(result).collect() })
-}
-
-async fn note(
-    endpoint: &Endpoint,
-    act: &'static str,
-    by: &str,
-    station: StationNumber,
-    detail: String,
-    at_ms: i64,
-) -> Result<(), Problem> {
-    let act = NewAct { at_ms, operator: by.to_owned(), act, station: Some(station), detail };
-    endpoint.ingest.upstream().note_act(&act).await.map_err(store_problem)
+    to_its_end(&asked.endpoint.ingest, turn, acting).await
 }

@@ -14,9 +14,8 @@ use super::super::tokens::Word;
 use super::authority::{COOKIE_NAME, admitted, is_secure, own_page, session_secret, unknown};
 use super::words::body;
 use crate::clock::random_bytes;
-use crate::fleet::acts::words;
+use crate::fleet::acts::NewSession;
 use crate::ingest::store_problem;
-use crate::ledger::operators::NewAct;
 use crate::stations::secret_hash;
 
 /// How long a session lasts, in seconds: a working day.
@@ -43,32 +42,37 @@ pub(super) async fn begin(asked: &mut Asked<'_>, now_ms: i64) -> Result<Reply, P
     let _turn = endpoint.operators.turn().await?;
     let none = || unknown("the server knows no operator by this token");
     let token = unhex::<32>(token.trim()).ok_or_else(none)?;
-    let ledger = || endpoint.ingest.upstream().ledger();
-    let operator = ledger().operator_by_token(secret_hash(&token)).await.map_err(store_problem)?.ok_or_else(none)?;
+    let upstream = endpoint.ingest.upstream();
+    let operator =
+        upstream.ledger().operator_by_token(secret_hash(&token)).await.map_err(store_problem)?.ok_or_else(none)?;
     endpoint.tokens.was_known(Word::Operator, address);
     let operator = admitted(operator)?;
     let secret = random_bytes::<32>()
         .map_err(|_| Problem::new(ProblemCode::Internal, "the operating system gives no random bytes"))?;
     let expires_at_ms = now_ms.saturating_add(SESSION_S * 1_000);
-    ledger().begin_session(&operator.name, secret_hash(&secret), now_ms, expires_at_ms).await.map_err(store_problem)?;
-    let act = NewAct {
-        at_ms: now_ms,
+    let session = NewSession {
         operator: operator.name,
-        act: words::SESSION_BEGIN,
-        station: None,
-        detail: address.map(|address| address.to_string()).unwrap_or_default(),
+        secret_hash: secret_hash(&secret),
+        from: from(asked),
+        now_ms,
+        expires_at_ms,
     };
-    ledger().note_act(&act).await.map_err(store_problem)?;
+    upstream.begin_session(&session).await.map_err(store_problem)?;
     Ok(with_cookie(&hex(&secret), SESSION_S, is_secure(asked.request)))
 }
 
 /// `DELETE /v1/admin/session`.
-pub(super) async fn end(asked: &Asked<'_>) -> Result<Reply, Problem> {
+pub(super) async fn end(asked: &Asked<'_>, by: &str, now_ms: i64) -> Result<Reply, Problem> {
     if let Some(secret) = session_secret(asked.request.headers()) {
-        let mut ledger = asked.endpoint.ingest.upstream().ledger();
-        ledger.end_session(secret_hash(&secret)).await.map_err(store_problem)?;
+        let upstream = asked.endpoint.ingest.upstream();
+        upstream.end_session(secret_hash(&secret), &from(asked), by, now_ms).await.map_err(store_problem)?;
     }
     Ok(with_cookie("", 0, is_secure(asked.request)))
+}
+
+/// Where a request came from, for the audit.
+fn from(asked: &Asked<'_>) -> String {
+    asked.address().map(|address| address.to_string()).unwrap_or_default()
 }
 
 /// 204 with the cookie.

@@ -16,7 +16,7 @@ use crate::fleet::invitation::{EXPIRES_MS, FreshCode, NAME_BYTES_MAX, NoCode, ch
 use crate::fleet::qr;
 use crate::fleet::view::{self, Station};
 use crate::ingest::store_problem;
-use crate::ledger::operators::{Act, ActFilter};
+use crate::ledger::operators::{Act, ActFilter, ActsOn};
 use crate::ledger::rejects::RejectFilter;
 use crate::ledger::stations::{StationBy, StationRecord};
 use crate::stations::RotateOutcome;
@@ -125,8 +125,11 @@ pub(super) async fn station(endpoint: &Endpoint, one: &str, now_ms: i64) -> Resu
     let Some(station) = stations.into_iter().find(|station| station.name == record.name) else {
         return Err(none(&record.name));
     };
+    let of = ActsOn { number: record.number, name: record.name };
+    let of = ActFilter { station: Some(of), before: None, limit: ACTS_MAX };
+    let audit = upstream.ledger().acts(&of).await.map_err(store_problem)?;
     let Some(number) = record.number else {
-        return Ok(StationReply { station, pushes: Vec::new(), rejects: Vec::new(), audit: Vec::new() });
+        return Ok(StationReply { station, pushes: Vec::new(), rejects: Vec::new(), audit });
     };
     let pushes = upstream.ledger().pushes(number, PUSHES_MAX).await.map_err(store_problem)?;
     let push = |push: crate::ledger::fleet::Pushed| Push {
@@ -140,8 +143,6 @@ pub(super) async fn station(endpoint: &Endpoint, one: &str, now_ms: i64) -> Resu
     };
     let filter = RejectFilter { station: Some(number), limit: Some(REJECTS_MAX), ..RejectFilter::default() };
     let rejects = listed(endpoint, filter).await?;
-    let of = ActFilter { station: Some(number), before: None, limit: ACTS_MAX };
-    let audit = upstream.ledger().acts(&of).await.map_err(store_problem)?;
     Ok(StationReply { station, pushes: pushes.into_iter().map(push).collect(), rejects, audit })
 }
 

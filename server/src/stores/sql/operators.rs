@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::value::{Ms, params};
 use super::{Param, Record, Sql, first, value};
-use crate::ledger::operators::{Act, ActFilter, NewAct, Operator, OperatorLedger};
+use crate::ledger::operators::{Act, ActFilter, ActedOn, NewAct, Operator, OperatorLedger};
 use crate::upstream::error::StoreError;
 
 const OPERATORS: &str = "SELECT o.name, o.created_at, o.revoked_at FROM tidemark.operator AS o";
@@ -82,22 +82,31 @@ impl<T: Sql> OperatorLedger for T {
         first(self, &sql, params![secret_hash, Param::ms(now_ms)], operator_of).await
     }
 
-    async fn end_session(&mut self, secret_hash: [u8; 32]) -> Result<(), StoreError> {
-        self.execute("DELETE FROM tidemark.session WHERE secret_hash = ?1", params![secret_hash]).await?;
-        Ok(())
+    async fn end_session(&mut self, secret_hash: [u8; 32]) -> Result<bool, StoreError> {
+        let sql = "DELETE FROM tidemark.session WHERE secret_hash = ?1";
+        Ok(self.execute(sql, params![secret_hash]).await? == 1)
     }
 
     async fn note_act(&mut self, act: &NewAct) -> Result<(), StoreError> {
-        let sql = "INSERT INTO tidemark.audit (at, operator, act, station, detail) VALUES (?1, ?2, ?3, ?4, ?5)";
-        let params = params![Param::ms(act.at_ms), &act.operator, act.act, act.station, &act.detail];
+        let sql = "INSERT INTO tidemark.audit (at, operator, act, station, invited, detail)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let (station, invited) = match &act.to {
+            ActedOn::Station(number) => (Some(*number), None),
+            ActedOn::Invited(name) => (None, Some(name.clone())),
+            ActedOn::Else => (None, None),
+        };
+        let params = params![Param::ms(act.at_ms), &act.operator, act.act, station, invited, &act.detail];
         self.execute(sql, params).await?;
         Ok(())
     }
 
     async fn acts(&mut self, filter: &ActFilter) -> Result<Vec<Act>, StoreError> {
         let sql = "SELECT id, at, operator, act, station, detail FROM tidemark.audit
-                   WHERE (?1 IS NULL OR station = ?1) AND (?2 IS NULL OR id < ?2) ORDER BY id DESC LIMIT ?3";
-        let rows = self.query(sql, params![filter.station, filter.before, i64::from(filter.limit)]).await?;
+                   WHERE (?2 IS NULL OR station = ?1 OR invited = ?2) AND (?3 IS NULL OR id < ?3)
+                   ORDER BY id DESC LIMIT ?4";
+        let (number, name) = filter.station.clone().map(|on| (on.number, on.name)).unzip();
+        let params = params![number.flatten(), name, filter.before, i64::from(filter.limit)];
+        let rows = self.query(sql, params).await?;
         rows.into_iter().map(act_of).collect()
     }
 }
