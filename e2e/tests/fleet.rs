@@ -52,7 +52,7 @@ fn fares(field: Field, cluster: Option<&PostgresCluster>) -> Result<()> {
     let server = field.serve()?;
     let station: Station = field.join_station("north", &server.url())?;
     let seen = shown(&field, "north")?;
-    ensure!(seen["last_push_ms"].is_null() && seen["activity"] == "active", "{seen}");
+    ensure!(seen["last_push_ms"].is_null() && seen["state"] == "active", "{seen}");
     let list = field.server_command(&["station", "list"])?.success()?;
     ensure!(list.stdout.contains("never"), "{}", list.stdout);
 
@@ -74,11 +74,11 @@ fn fares(field: Field, cluster: Option<&PostgresCluster>) -> Result<()> {
     std::thread::sleep(Duration::from_secs(3));
     set_back(&field, cluster)?;
     let silent = shown(&field, "north")?;
-    ensure!(silent["activity"] == "silent" && silent["state"] == "joined", "{silent}");
+    ensure!(silent["state"] == "silent" && silent["access"] == "joined", "{silent}");
     station.record(&mut Dice::new(1), 10)?;
     station.run(&["push"])?.success()?;
     let seen = wait_until(&field, "north", "what push said", |seen| at_ms(seen) > at_ms(&again))?;
-    ensure!(seen["activity"] == "active" && seen["pending"] == 0 && seen["last_push_ms"].is_i64(), "{seen}");
+    ensure!(seen["state"] == "active" && seen["pending"] == 0 && seen["last_push_ms"].is_i64(), "{seen}");
 
     // What is done by the command line is in the audit.
     field.server_command(&["station", "rename", "north", "north hut"])?.success()?;

@@ -64,6 +64,8 @@ pub struct LiveConfig {
     pub reports_every: Option<Duration>,
     /// The time for which settled rejects and prints of changes are kept; `None`: for ever.
     pub keep: Option<Duration>,
+    /// The hash of the token that reads the metrics where stations ask; `None`: nobody does.
+    pub metrics_token_hash: Option<[u8; 32]>,
 }
 
 /// Opens the database of a URL. The embedded one is made and migrated when it is new.
@@ -281,6 +283,7 @@ impl RunningServer {
     pub fn apply(&self, config: LiveConfig) {
         self.endpoint.set_limits(config.http);
         self.endpoint.set_origins(config.origins);
+        self.endpoint.set_metrics_token(config.metrics_token_hash);
         self.keep.set(config.keep);
         self.reports_every.set(config.reports_every);
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde_json::Value as Json;
+use tidemark_core::joincode::JoinCode;
 
 use crate::common::cluster::{Cluster, PASSWORD};
 use crate::common::program::{Ran, run, server, works};
@@ -267,6 +268,40 @@ fn a_password_comes_from_a_file_of_its_own_and_is_never_shown() {
         let ran = run(here, &["config", "check"]);
         assert!(ran.code == Some(1) && ran.err.contains(says), "{}", ran.err);
     }
+}
+
+#[test]
+fn a_code_for_plain_http_carries_no_pin_although_the_settings_name_a_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    works(here, &["tls", "make", "--name", "localhost", "keys"]);
+    write(here, "database = 'sqlite:///hq.db'\nserver_ca = 'keys/ca.crt'\n");
+    let code = |args: &[&str]| {
+        let out = works(here, &[&["station", "add"][..], args].concat());
+        JoinCode::decode(out.lines().last().unwrap()).unwrap()
+    };
+    assert_eq!(code(&["north"]).pin, None);
+    assert_eq!(code(&["east", "--public-url", "http://hq.example"]).pin, None);
+    assert!(code(&["south", "--public-url", "https://hq.example"]).pin.is_some());
+    // Who types it is told that it is for nothing.
+    let typed = run(here, &["station", "add", "west", "--server-ca", "keys/ca.crt"]);
+    assert!(typed.code == Some(1) && typed.err.contains("--server-ca is for https"), "{}", typed.err);
+}
+
+#[test]
+fn what_a_variable_outweighs_under_another_name_is_said_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    std::fs::write(here.join("url"), "sqlite:///a.db\n").unwrap();
+    write(here, "database = 'sqlite:///b.db'\n");
+    let says = "tidemark-server.toml:1: database has no effect: the variable TIDEMARK_DATABASE_URL_FILE sets \
+                database_url_file, and a variable outweighs the file; keep one";
+    for args in [&["config", "check"][..], &["migrate", "up"]] {
+        let output = server(here, args).env("TIDEMARK_DATABASE_URL_FILE", "url").output().unwrap();
+        let err = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && err.contains(says), "{args:?}: {err}");
+    }
+    assert!(here.join("a.db").exists() && !here.join("b.db").exists());
 }
 
 #[test]

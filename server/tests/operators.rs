@@ -1,11 +1,14 @@
 //! Operators: who may look and act, sessions in a browser, requests that pages of others send, and the audit.
 
+use std::time::Duration;
+
 use serde_json::{Value as Json, json};
 use tidemark_core::joincode::JoinCode;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use crate::common::client::{Answer, request, request_with};
+use crate::common::cluster::connect;
 use crate::common::site::{Site, reply, site_of, word};
 use crate::common::station::{frame, text};
 use crate::common::stores::{Kind, POISON};
@@ -220,6 +223,62 @@ async fn stations_are_invited_renamed_rotated_and_revoked_and_the_audit_has_it()
         let before = newest["acts"][0]["id"].as_u64().unwrap();
         assert_eq!(site.look(&format!("audit?before={before}")).await["acts"].as_array().unwrap().len(), 3);
         assert_eq!(site.look("stations/1").await["audit"].as_array().unwrap().len(), 3, "also that it was added");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_another_stations_number_is_no_target() {
+    for kind in KINDS {
+        let site = operated(kind).await;
+        site.join(1).await;
+        site.invite("1", 77).await;
+        let before = site.look("fleet").await["stations"].clone();
+        for (method, path, body) in [
+            ("GET", "stations/1", Json::Null),
+            ("POST", "stations/1/rename", json!({ "name": "other" })),
+            ("POST", "stations/1/rotate", json!({ "url": "https://hq.example" })),
+            ("POST", "stations/1/revoke", json!({})),
+        ] {
+            let answer = site.admin(method, path, &body).await;
+            assert_eq!((answer.status, answer.code().as_str()), (409, "conflict"), "{kind:?} {method} {path}");
+            let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+            assert!(detail.contains("the number of station \"station 1\" and the name of another"), "{detail}");
+        }
+        assert_eq!(site.look("fleet").await["stations"], before, "{kind:?}");
+        assert_eq!(site.look("audit").await["acts"], json!([]), "{kind:?}");
+        // Either is found by what only it has.
+        assert_eq!(site.look("stations/station%201").await["station"]["number"], 1, "{kind:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whether_there_are_operators_is_asked_by_one_request_for_all() {
+    let site = operated(Kind::PlainPostgres).await;
+    let other = connect(site.store.url.as_deref().unwrap()).await;
+    let page = async || request(site.addr, "GET", "/admin/", None, b"").await.status;
+    // A failure is known for a second, too.
+    other.batch_execute("ALTER TABLE tidemark.operator RENAME TO gone").await.unwrap();
+    let failed = page().await;
+    assert!(failed >= 500, "{failed}");
+    other.batch_execute("ALTER TABLE tidemark.gone RENAME TO operator").await.unwrap();
+    assert_eq!(page().await, failed, "nobody asks again at once");
+    site.store.clock.forward_ms(1_000);
+    // One asks, and all hear its answer.
+    other.batch_execute("BEGIN; LOCK TABLE tidemark.operator IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let addr = site.addr;
+    let asking: Vec<_> =
+        (0..12).map(|_| tokio::spawn(async move { request(addr, "GET", "/admin/", None, b"").await.status })).collect();
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let waiting = async || other.query_one(sql, &[]).await.unwrap().get::<_, i64>(0);
+    while waiting().await == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // The others have come, too.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(waiting().await, 1);
+    other.batch_execute("COMMIT").await.unwrap();
+    for asked in asking {
+        assert_eq!(asked.await.unwrap(), 200);
     }
 }
 

@@ -123,3 +123,66 @@ fn a_flag_outweighs_the_file_also_after_sighup() {
     serving.says("SIGHUP: applied attempts_max", 1);
     assert!(lets_in(&serving, PAGE) && !lets_in(&serving, "https://other.example"));
 }
+
+/// The status with which the metrics are answered to a token.
+fn metrics(serving: &Serving, token: &str) -> u16 {
+    let bearer = format!("Bearer {token}");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let asking =
+        async { request_with(serving.addr, "GET", "/metrics", &[("Authorization", bearer.as_str())], b"").await };
+    runtime.block_on(asking).status
+}
+
+#[test]
+fn what_is_served_is_backed_up_also_where_the_settings_name_another_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    write(here, "database = 'sqlite:///one.db'\npool_max = 20\n");
+    let serving = serve(here);
+    write(
+        here,
+        "database = 'sqlite:///two.db'\npool_max = 30\nbackup_every = 24\nbackup_dir = 'copies'\nkeep = '30d'\n",
+    );
+    serving.signal("HUP");
+    serving.says("SIGHUP: applied keep, backup_every, backup_dir", 1);
+    serving.says("SIGHUP: needs a restart: database, pool_max", 1);
+    serving.says("backup copies", 1);
+    let copies: Vec<String> = std::fs::read_dir(here.join("copies"))
+        .unwrap()
+        .map(|copy| copy.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(copies.len() == 1 && copies[0].starts_with("one-"), "{copies:?}");
+    assert!(!here.join("two.db").exists(), "nobody opened it");
+}
+
+#[test]
+fn a_secret_that_was_rotated_in_its_file_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let (first, second) = ("0123456789abcdef-first", "0123456789abcdef-second");
+    let put = |name: &str, text: &str| std::fs::write(here.join(name), format!("{text}\n")).unwrap();
+    put("token", first);
+    put("url", "sqlite:///one.db");
+    write(here, "metrics_token_file = 'token'\ndatabase_url_file = 'url'\n");
+    let serving = serve(here);
+    assert_eq!((metrics(&serving, first), metrics(&serving, second)), (200, 401));
+    put("token", second);
+    put("url", "sqlite:///two.db");
+    serving.signal("HUP");
+    serving.says("SIGHUP: applied metrics_token_file", 1);
+    serving.says("SIGHUP: needs a restart: database_url_file", 1);
+    assert_eq!((metrics(&serving, first), metrics(&serving, second)), (401, 200));
+    // It goes on saying so, and a wrong file changes nothing.
+    put("token", "short");
+    serving.signal("HUP");
+    serving.says("tidemark-server.toml:1: metrics_token_file: --metrics-token-file token: a token is one word", 1);
+    assert_eq!(metrics(&serving, second), 200);
+    put("token", second);
+    serving.signal("HUP");
+    serving.says("SIGHUP: nothing to apply has changed", 1);
+    serving.says("SIGHUP: needs a restart: database_url_file", 2);
+    write(here, "database_url_file = 'url'\n");
+    serving.signal("HUP");
+    serving.says("SIGHUP: applied metrics_token_file", 2);
+    assert_eq!(metrics(&serving, second), 404, "nobody reads them now");
+}

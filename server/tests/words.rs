@@ -289,6 +289,7 @@ fn facts_are_there_for_programs() {
         (&station["name"], &station["state"], &station["number"]),
         (&"north".into(), &"invited".into(), &Json::Null)
     );
+    assert_eq!((&station["access"], &station["rejects_open"]), (&"invited".into(), &0.into()), "{station}");
     works(here, &["station", "add", "south"]);
     assert_eq!(works(here, &["station", "list", "--json"]).lines().count(), 2, "one object per line");
     works(here, &["reader", "add", "1C"]);

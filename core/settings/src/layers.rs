@@ -105,7 +105,15 @@ impl Layers {
             self.problems.push(Problem::Twice { one: named(one), other: named(other) });
         }
         for at in of.into_iter().filter(|at| !said.contains(at)) {
-            self.effective[at] = of_nothing(&self.settings[at]);
+            let outweighed = std::mem::replace(&mut self.effective[at], of_nothing(&self.settings[at]));
+            let holds = said.first().map(|by| (self.settings[*by].key.clone(), self.effective[*by].origin.clone()));
+            // A flag was typed just now, by somebody who knows the file; a variable may be a service's.
+            if let Some(by) = holds.filter(|(_, origin)| matches!(origin, Origin::Variable(_)))
+                && outweighed.origin != Origin::Default
+            {
+                let setting = (self.settings[at].key.clone(), outweighed.origin);
+                self.warnings.push(Warning::Outweighed { setting, by });
+            }
         }
     }
 

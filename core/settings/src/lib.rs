@@ -31,6 +31,7 @@
 //! | [`report`] | `config check`: every value with its origin |
 //! | [`show`] | `config show`: the commented file |
 //! | [`origin`] | where a value is from |
+//! | [`whole`] | whether all flags that are to be settings are some |
 //! | [`near`] | the name nearest to one that nobody knows |
 
 pub mod file;
@@ -46,6 +47,7 @@ pub mod setting;
 pub mod show;
 pub mod value;
 pub mod variables;
+pub mod whole;
 pub mod words;
 
 pub use layers::{Effective, Layers};

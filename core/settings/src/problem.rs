@@ -143,6 +143,13 @@ pub enum Warning {
         /// Its mode.
         mode: u32,
     },
+    /// What the file says has no effect: a variable says the same thing in another way, and outweighs it.
+    Outweighed {
+        /// What has no effect.
+        setting: (String, Origin),
+        /// What holds instead.
+        by: (String, Origin),
+    },
 }
 
 impl fmt::Display for At {
@@ -229,6 +236,10 @@ impl fmt::Display for Warning {
                     "{file} holds a secret and can be read by everybody on this machine (mode {mode:04o}): chmod o= {file}"
                 )
             }
+            Self::Outweighed { setting: (key, origin), by: (other, variable) } => write!(
+                f,
+                "{origin}: {key} has no effect: the variable {variable} sets {other}, and a variable outweighs the file; keep one"
+            ),
         }
     }
 }

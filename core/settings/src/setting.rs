@@ -75,6 +75,12 @@ impl Setting {
         self.arg.is_hide_env_values_set()
     }
 
+    /// A value of it as it may be shown: nothing of a secret.
+    #[must_use]
+    pub fn shown(&self, value: &str) -> String {
+        if self.is_secret() && !value.is_empty() { "***".to_owned() } else { value.to_owned() }
+    }
+
     /// Its values when nothing is said.
     #[must_use]
     pub fn defaults(&self) -> Vec<String> {

@@ -128,6 +128,12 @@ fn one_thing_said_twice_is_refused_in_one_layer_and_outweighed_in_two() {
     let loaded = load("database_url_file = 'f'\n", &[], "serve --database d").unwrap();
     let Command::Serve(serve) = cli(&loaded).command else { panic!("another command") };
     assert_eq!((serve.place.database.as_deref(), serve.place.database_url_file), (Some("d"), None));
+    assert_eq!((problems(&loaded), loaded.layers.warnings.len()), (vec![], 0), "it was typed");
+    // A variable may be a service's: who writes the file is told that it has no effect.
+    let loaded = load("database = 'a'\n", &[("TIDEMARK_DATABASE_URL_FILE", "f")], "serve").unwrap();
+    let told: Vec<String> = loaded.layers.warnings.iter().map(ToString::to_string).collect();
+    let says = ":1: database has no effect: the variable TIDEMARK_DATABASE_URL_FILE sets database_url_file";
+    assert_eq!(told.iter().filter(|told| told.contains(says)).count(), 1, "{told:?}");
     assert_eq!(problems(&loaded), [""; 0]);
 }
 

@@ -99,9 +99,14 @@ impl ServeBackups {
         (folder.exists() && !folder.is_dir()).then(|| anyhow::anyhow!("{} is no folder", folder.display()))
     }
 
+    /// Their folder.
+    pub(super) fn folder(&self) -> PathBuf {
+        self.backup_dir.clone()
+    }
+
     /// Looks how old the newest backup is in the folder, which is returned: it may become another.
     pub(super) fn watch(&self, database: &DatabaseUrl, metrics: &Arc<Metrics>) -> Live<PathBuf> {
-        let folder = Live::from(self.backup_dir.clone());
+        let folder = Live::from(self.folder());
         let (watched, there, told) = (series(database), folder.clone(), Arc::downgrade(metrics));
         tokio::spawn(async move { watch(&watched, &there, &told).await });
         folder
@@ -110,7 +115,7 @@ impl ServeBackups {
     /// The backups that are wanted, if any are; their folder is there then.
     pub(super) fn schedule(&self, database: DatabaseUrl) -> anyhow::Result<Option<Schedule>> {
         let Some(every_hours) = self.backup_every else { return Ok(None) };
-        let folder = self.backup_dir.clone();
+        let folder = self.folder();
         make_folder(&folder)?;
         Ok(Some(Schedule { database, folder, every_hours, keep: self.backup_keep }))
     }
@@ -126,17 +131,18 @@ pub(super) struct Backups {
 impl Backups {
     /// Begins to make those that are wanted.
     pub(super) fn start(schedule: Option<Schedule>, folder: Live<PathBuf>, metrics: &Arc<Metrics>) -> Self {
-        let (wanted, metrics) = (Live::from(None), Arc::clone(metrics));
+        let (wanted, metrics, there) = (Live::from(None), Arc::clone(metrics), folder.get());
         let followed = wanted.clone();
         let told = move |is_checked| metrics.health.backup(is_checked);
         let backups =
             Self { making: tokio::spawn(async move { Schedule::follow(followed, &told).await }), wanted, folder };
-        backups.set(schedule);
+        backups.set(schedule, there);
         backups
     }
 
-    /// Others are wanted from now on.
-    pub(super) fn set(&self, schedule: Option<Schedule>) {
+    /// Others are wanted from now on, and the newest is looked for in this folder, whoever makes it.
+    pub(super) fn set(&self, schedule: Option<Schedule>, folder: PathBuf) {
+        self.folder.set(folder);
         let said = |schedule: &Option<Schedule>| match schedule {
             Some(wanted) => {
                 let (hours, folder) = (wanted.every_hours, wanted.folder.display());
@@ -146,9 +152,6 @@ impl Backups {
         };
         if said(&schedule) != said(&self.wanted.get()) {
             tracing::info!("{}", said(&schedule));
-            if let Some(wanted) = &schedule {
-                self.folder.set(wanted.folder.clone());
-            }
             self.wanted.set(schedule);
         }
     }
@@ -265,4 +268,19 @@ fn ask(question: &str) -> anyhow::Result<()> {
         bail!("nothing was changed");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_newest_backup_is_looked_for_where_the_settings_say_although_none_is_made_here() {
+        let folder = Live::from(PathBuf::from("before"));
+        let backups = Backups::start(None, folder.clone(), &Arc::new(Metrics::default()));
+        assert_eq!(folder.get(), PathBuf::from("before"));
+        backups.set(None, PathBuf::from("after"));
+        assert_eq!(folder.get(), PathBuf::from("after"));
+        backups.stop();
+    }
 }

@@ -27,9 +27,18 @@ pub(super) struct LimitArgs {
     /// decoded batches, an eighth for surveys; the rest is for what is made of them on the way to the database.
     #[arg(long, default_value_t = 512, value_name = "MIB", value_parser = value_parser!(u32).range(128..=1_048_576))]
     memory_max: u32,
+    /// Most bodies of one station at once.
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = value_parser!(u32).range(1..=1_000))]
+    station_bodies_max: u32,
+    /// Most batches decoded at once, which computes; without it as many as the machine has processors.
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=1_000))]
+    decodes_max: Option<u32>,
     /// Most batches applied at once, one of each station; half as many of those that write one and the same table.
     #[arg(long, default_value_t = 16, value_name = "N", value_parser = value_parser!(u32).range(1..=1_000))]
     applies_max: u32,
+    /// Most surveys of rows at once, which `tidemark verify` asks for, one of each station.
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = value_parser!(u32).range(1..=1_000))]
+    surveys_max: u32,
     /// Most tokens and join codes that nobody knows which one address may try at once, and a sixth of it a second.
     #[arg(long, default_value_t = 30, value_name = "N", value_parser = value_parser!(u32).range(1..=1_000_000))]
     attempts_max: u32,
@@ -46,9 +55,15 @@ pub(super) struct LimitArgs {
     /// How long a peer may take nothing of an answer, in seconds.
     #[arg(long, default_value_t = 10, value_name = "S", value_parser = value_parser!(u64).range(1..=86_400))]
     write_timeout: u64,
+    /// How long a body may stand still, in seconds; for as long it may at first be slower than `--body-rate-min`.
+    #[arg(long, default_value_t = 20, value_name = "S", value_parser = value_parser!(u64).range(1..=86_400))]
+    body_idle_timeout: u64,
     /// How long a body may take in all, in seconds.
     #[arg(long, default_value_t = 300, value_name = "S", value_parser = value_parser!(u64).range(1..=86_400))]
     body_timeout: u64,
+    /// How long a batch or a survey waits for its turn, in seconds; the station hears 503 then, and comes back.
+    #[arg(long, default_value_t = 20, value_name = "S", value_parser = value_parser!(u64).range(1..=86_400))]
+    turn_timeout: u64,
     /// How long a request may take from its head to its answer, in seconds.
     #[arg(long, default_value_t = 900, value_name = "S", value_parser = value_parser!(u64).range(1..=86_400))]
     request_timeout: u64,
@@ -64,6 +79,7 @@ impl LimitArgs {
     /// The bounds they say, and the default ones.
     pub(super) fn limits(&self) -> HttpLimits {
         let (connections_max, seconds) = (self.connections_max as usize, Duration::from_secs);
+        let default = HttpLimits::default();
         HttpLimits {
             connections_max,
             unknown_connections_max: connections_max.div_ceil(2),
@@ -71,18 +87,22 @@ impl LimitArgs {
             station_connections_max: self.station_connections_max as usize,
             connection_streams_max: self.connection_streams_max,
             memory_bytes_max: (self.memory_max as usize) << 20,
+            station_bodies_max: self.station_bodies_max as usize,
+            decodes_max: self.decodes_max.map_or(default.decodes_max, |decodes| decodes as usize),
             applies_max: self.applies_max as usize,
+            surveys_max: self.surveys_max as usize,
             attempts_max: self.attempts_max,
             attempts_per_second: self.attempts_max.div_ceil(6),
             body_rate_min: self.body_rate_min,
             head_timeout: seconds(self.head_timeout),
             anyone_timeout: seconds(self.anyone_timeout),
             write_timeout: seconds(self.write_timeout),
+            body_idle_timeout: seconds(self.body_idle_timeout),
             body_timeout: seconds(self.body_timeout),
+            turn_timeout: seconds(self.turn_timeout),
             request_timeout: seconds(self.request_timeout),
             drain_grace: seconds(self.drain_grace),
             drain_timeout: seconds(self.drain_timeout),
-            ..HttpLimits::default()
         }
     }
 }
@@ -113,7 +133,19 @@ mod tests {
         assert_eq!(said, HttpLimits { drain_grace: Duration::from_secs(3), ..HttpLimits::default() });
         let said = Program::parse_from(["serve", "--connections-max", "101", "--drain-grace", "0"]).limits.limits();
         assert_eq!((said.connections_max, said.unknown_connections_max, said.drain_grace), (101, 51, Duration::ZERO));
+        let said = Program::parse_from([
+            "serve",
+            "--station-bodies-max=3",
+            "--decodes-max=5",
+            "--surveys-max=6",
+            "--turn-timeout=7",
+            "--body-idle-timeout=8",
+        ]);
+        let (said, seconds) = (said.limits.limits(), Duration::from_secs);
+        assert_eq!((said.station_bodies_max, said.decodes_max, said.surveys_max), (3, 5, 6));
+        assert_eq!((said.turn_timeout, said.body_idle_timeout), (seconds(7), seconds(8)));
         assert!(Program::try_parse_from(["serve", "--connections-max", "0"]).is_err());
+        assert!(Program::try_parse_from(["serve", "--decodes-max", "0"]).is_err());
         assert!(Program::try_parse_from(["serve", "--write-timeout", "0"]).is_err());
     }
 }

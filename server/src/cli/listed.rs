@@ -29,12 +29,12 @@ pub(super) struct ShowArgs {
 struct Listed {
     name: String,
     number: Option<u32>,
-    /// How it takes part: invited, joined, rotated, revoked.
-    state: &'static str,
-    /// How it fares: active, silent, forked, revoked, invited.
-    activity: State,
+    /// How it fares, as everywhere: active, silent, forked, revoked, invited.
+    state: State,
+    /// What its code and its token are: invited, joined, rotated, revoked.
+    access: &'static str,
     tidemark: u64,
-    rejects: u64,
+    rejects_open: u64,
     last_push_ms: Option<i64>,
     last_contact_ms: Option<i64>,
     pending: Option<u64>,
@@ -59,7 +59,7 @@ impl Listed {
     fn new(station: Station, now_ms: i64) -> Self {
         let has_expired = station.code_expires_at_ms.is_some_and(|at_ms| at_ms <= now_ms);
         Self {
-            state: match (station.revoked_at_ms, station.number) {
+            access: match (station.revoked_at_ms, station.number) {
                 (Some(_), _) => "revoked",
                 (None, Some(_)) if station.token_ended && has_expired => "rotated, code expired",
                 (None, Some(_)) if station.token_ended => "rotated",
@@ -67,11 +67,11 @@ impl Listed {
                 (None, None) if has_expired => "code expired",
                 (None, None) => "invited",
             },
-            activity: station.state,
+            state: station.state,
             name: station.name,
             number: station.number.map(StationNumber::get),
             tidemark: station.tidemark,
-            rejects: station.rejects_open,
+            rejects_open: station.rejects_open,
             last_push_ms: station.last_push_ms,
             last_contact_ms: station.last_contact_ms,
             pending: station.pending,
@@ -88,11 +88,11 @@ impl Listed {
         }
     }
 
-    /// How it takes part, and what is out of the ordinary.
+    /// What its access is, and what is out of the ordinary.
     fn state(&self) -> String {
-        match self.activity {
-            State::Silent | State::Forked => format!("{}, {}", self.state, self.activity.as_str()),
-            State::Active | State::Revoked | State::Invited => self.state.to_owned(),
+        match self.state {
+            State::Silent | State::Forked => format!("{}, {}", self.access, self.state.as_str()),
+            State::Active | State::Revoked | State::Invited => self.access.to_owned(),
         }
     }
 
@@ -118,7 +118,7 @@ impl Listed {
             or_dash(self.number.map(|number| number.to_string())),
             self.state(),
             self.tidemark.to_string(),
-            self.rejects.to_string(),
+            self.rejects_open.to_string(),
             or_dash(self.pending.map(|pending| pending.to_string())),
             shown_ms(self.last_contact_ms),
             self.last_push(),
@@ -135,7 +135,7 @@ impl Listed {
         line("number", &or_dash(self.number.map(|number| number.to_string())));
         line("state", &self.state());
         line("tidemark", &format!("change {}", self.tidemark));
-        line("rejects open", &self.rejects.to_string());
+        line("rejects open", &self.rejects_open.to_string());
         line("last contact", &shown_ms(self.last_contact_ms));
         line("last push", &self.last_push());
         line("rejoined from", &or_dash(self.rejoined_from()));

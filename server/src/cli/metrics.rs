@@ -43,6 +43,17 @@ impl MetricsArgs {
     }
 }
 
+impl MetricsArgs {
+    /// Of the settings here that name a file, the hash of what it says.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(super) fn contents(&self) -> anyhow::Result<Vec<(&'static str, blake3::Hash)>> {
+        let token = self.metrics_token_file.as_deref().map(token_hash).transpose()?;
+        Ok(token.map(|hash| ("metrics_token_file", blake3::Hash::from_bytes(hash))).into_iter().collect())
+    }
+}
+
 /// The hash of the token in a file; the token itself is not kept.
 fn token_hash(file: &Path) -> anyhow::Result<[u8; 32]> {
     let text = std::fs::read(file).with_context(|| format!("--metrics-token-file {}", file.display()))?;

@@ -142,7 +142,7 @@ pub fn main() -> ExitCode {
         match cli.command {
             Command::Serve(args) => serve::run(*args, session).await,
             Command::Migrate(command) => migrate::run(command).await,
-            Command::Station(command) => station::run(command).await,
+            Command::Station(command) => station::run(command, session.is_typed("server_ca")).await,
             Command::Tls(command) => tls::run(&command),
             Command::Import(args) => import::run(args).await,
             Command::Export(args) => export::run(args).await,

@@ -77,6 +77,27 @@ impl Place {
         }
     }
 
+    /// Of the settings here that name a file, the hash of what it says.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub(super) fn contents(&self) -> anyhow::Result<Vec<(&'static str, blake3::Hash)>> {
+        let variables: Vec<_> = std::env::vars_os().collect();
+        let mut contents = Vec::new();
+        let secrets =
+            [("database_url_file", &self.database_url_file), ("database_password_file", &self.database_password_file)];
+        for (key, file) in secrets {
+            if let Some(file) = file {
+                let secret = secret::read(file, &variables).map_err(anyhow::Error::msg)?;
+                contents.push((key, blake3::hash(secret.as_bytes())));
+            }
+        }
+        if let Some(file) = &self.schema {
+            contents.push(("schema", blake3::hash(load_schema(file)?.fingerprint().to_hex().as_bytes())));
+        }
+        Ok(contents)
+    }
+
     /// The upstream, opened by the schema to go by.
     pub(super) async fn upstream(&self) -> anyhow::Result<Arc<dyn Upstream>> {
         Ok(self.open().await?.1)

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::FromArgMatches as _;
-use tidemark_settings::{Layers, Program, World};
+use tidemark_settings::{Layers, Origin, Program, World};
 
 use super::backup::Backups;
 use super::log::Reload;
-use super::serve_args::ServeArgs;
+use super::serve_args::{Contents, ServeArgs};
+use crate::database::DatabaseUrl;
 use crate::server::RunningServer;
 
 /// What the process was started with, and the settings it runs by.
@@ -20,14 +21,29 @@ pub(super) struct Session {
     pub running: Layers,
 }
 
+/// What a server serves until it is started anew, whatever the settings say meanwhile.
+pub(super) struct Served {
+    /// The database.
+    pub database: DatabaseUrl,
+    /// Most connections to it.
+    pub pool_max: usize,
+    /// What the files said that settings name, of the start or as they were applied since.
+    pub contents: Contents,
+}
+
 impl Session {
+    /// A setting was typed as a flag.
+    pub(super) fn is_typed(&self, key: &str) -> bool {
+        self.running.of(key).is_some_and(|(_, now)| matches!(now.origin, Origin::Flag(_)))
+    }
+
     /// Reads the settings anew, and applies what may be applied; the log tells what became of it.
-    pub(super) fn reload(&mut self, server: &RunningServer, backups: &Backups) {
+    pub(super) fn reload(&mut self, server: &RunningServer, backups: &Backups, served: &mut Served) {
         // The files may be others although the settings are the same; what becomes of them it tells itself.
         if let Some(tls) = server.tls().map(Arc::clone) {
             drop(tokio::task::spawn_blocking(move || tls.reload()));
         }
-        match self.try_reload(server, backups) {
+        match self.try_reload(server, backups, served) {
             Ok(()) => {}
             Err(error) => {
                 tracing::error!("SIGHUP: the new configuration is wrong, the one before stays in force: {error:#}");
@@ -35,7 +51,7 @@ impl Session {
         }
     }
 
-    fn try_reload(&mut self, server: &RunningServer, backups: &Backups) -> anyhow::Result<()> {
+    fn try_reload(&mut self, server: &RunningServer, backups: &Backups, served: &mut Served) -> anyhow::Result<()> {
         let loaded = self.program.load(&self.world).map_err(|error| anyhow::anyhow!("{}", error.render()))?;
         for warning in &loaded.layers.warnings {
             tracing::warn!("{warning}");
@@ -53,27 +69,27 @@ impl Session {
             let all: Vec<String> = unfit.iter().map(ToString::to_string).collect();
             anyhow::bail!("{}", all.join("; "));
         }
-        let (live, schedule) = (args.live()?, args.schedule()?);
-        let changed: Vec<String> = loaded.layers.changed(&self.running).into_iter().map(str::to_owned).collect();
-        let (applied, left): (Vec<_>, Vec<_>) =
-            changed.iter().partition(|key| self.program.live.contains(&key.as_str()));
+        // What needs a restart stays as it is, and so does what depends on it.
+        let (contents, live) = (args.contents()?, args.live(served.pool_max)?);
+        let schedule = args.schedule(served.database.clone())?;
+        let (settings, files) = (loaded.layers.changed(&self.running), contents.changed(&served.contents));
+        let keys = loaded.layers.settings.iter().map(|setting| setting.key.as_str());
+        let changed = keys.filter(|key| settings.contains(key) || files.contains(key));
+        let (applied, left): (Vec<&str>, Vec<&str>) = changed.partition(|key| self.program.live.contains(key));
         if let Some(log) = Reload::of_program() {
             log.set(&args.log);
         }
         server.apply(live);
-        backups.set(schedule);
+        backups.set(schedule, args.backups.folder());
+        served.contents.take(&contents, self.program.live);
         self.running.take(&loaded.layers, self.program.live);
         match applied.is_empty() {
             true => tracing::info!("SIGHUP: nothing to apply has changed"),
-            false => tracing::info!("SIGHUP: applied {}", names(&applied)),
+            false => tracing::info!("SIGHUP: applied {}", applied.join(", ")),
         }
         if !left.is_empty() {
-            tracing::warn!("SIGHUP: needs a restart: {}", names(&left));
+            tracing::warn!("SIGHUP: needs a restart: {}", left.join(", "));
         }
         Ok(())
     }
-}
-
-fn names(keys: &[&String]) -> String {
-    keys.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(", ")
 }

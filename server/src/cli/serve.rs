@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use super::backup::Backups;
 use super::log::Reload;
 use super::place::FoundIn;
-use super::reload::Session;
+use super::reload::{Served, Session};
 use super::serve_args::ServeArgs;
 use super::signal::{Hangups, Signals};
 use super::systemd;
@@ -25,7 +25,7 @@ pub(super) async fn run(args: ServeArgs, mut session: Session) -> anyhow::Result
     let mut hangups = Hangups::listen().context("cannot listen for signals")?;
     let stop_max = systemd::stop_max(&args.limits.limits());
     systemd::starting();
-    let (server, backups) = tokio::select! {
+    let (server, backups, mut served) = tokio::select! {
         started = start(args) => started?,
         () = signals.first() => {
             systemd::stopping(stop_max);
@@ -45,7 +45,7 @@ pub(super) async fn run(args: ServeArgs, mut session: Session) -> anyhow::Result
             () = signals.first() => break,
             () = hangups.next() => {
                 systemd::reloading();
-                session.reload(&server, &backups);
+                session.reload(&server, &backups, &mut served);
                 systemd::ready(&server.url());
             }
         }
@@ -60,8 +60,9 @@ pub(super) async fn run(args: ServeArgs, mut session: Session) -> anyhow::Result
 }
 
 /// Starts what there is to serve, and the backups if any are wanted. Waits for the database.
-async fn start(args: ServeArgs) -> anyhow::Result<(RunningServer, Backups)> {
-    let live = args.live()?;
+async fn start(args: ServeArgs) -> anyhow::Result<(RunningServer, Backups, Served)> {
+    let live = args.live(args.pool_max)?;
+    let contents = args.contents()?;
     let mut config = ServerConfig::new(args.place.database()?);
     let (schema, origin) = args.place.schema(&config.database).await?;
     let of = match origin {
@@ -95,6 +96,7 @@ async fn start(args: ServeArgs) -> anyhow::Result<(RunningServer, Backups)> {
     let database = config.database.clone();
     let server = Server::start(config).await?;
     let folder = args.backups.watch(&database, server.metrics());
-    let backups = Backups::start(args.schedule()?, folder, server.metrics());
-    Ok((server, backups))
+    let backups = Backups::start(args.schedule(database.clone())?, folder, server.metrics());
+    let served = Served { database, pool_max: args.pool_max, contents };
+    Ok((server, backups, served))
 }

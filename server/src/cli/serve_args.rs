@@ -19,7 +19,7 @@ use super::span::span_ms;
 use super::tls::TlsArgs;
 use super::window::WindowArgs;
 use crate::admin::backup::series::Schedule;
-use crate::config::{CHUNKS_MAX, DEFAULT_LISTEN, REPORTS_EVERY, STATEMENT_TIMEOUT, load_schema};
+use crate::config::{CHUNKS_MAX, DEFAULT_LISTEN, DatabaseUrl, REPORTS_EVERY, STATEMENT_TIMEOUT, load_schema};
 use crate::descriptors;
 use crate::http::{self, Site};
 use crate::server::LiveConfig;
@@ -94,14 +94,15 @@ fn keep(text: &str) -> Result<Keep, String> {
 }
 
 impl ServeArgs {
-    /// What may change while the server runs.
+    /// What may change while the server runs, beside a pool of so many connections to the database.
     ///
     /// # Errors
-    /// When an origin is none.
-    pub(super) fn live(&self) -> anyhow::Result<LiveConfig> {
+    /// When an origin is none, or the token of metrics cannot be read.
+    pub(super) fn live(&self, pool_max: usize) -> anyhow::Result<LiveConfig> {
         let mut http = self.limits.limits();
-        descriptors::provide(&mut http, self.pool_max);
+        descriptors::provide(&mut http, pool_max);
         Ok(LiveConfig {
+            metrics_token_hash: self.metrics.settings()?.token_hash,
             http,
             origins: origins(&self.allow_origin)?,
             reports_every: (self.reports_every > 0).then(|| Duration::from_secs(self.reports_every)),
@@ -109,12 +110,23 @@ impl ServeArgs {
         })
     }
 
-    /// The backups that are wanted.
+    /// The backups that are wanted of a database.
     ///
     /// # Errors
-    /// When the database's URL is none, or their folder cannot be made.
-    pub(super) fn schedule(&self) -> anyhow::Result<Option<Schedule>> {
-        self.backups.schedule(self.place.database()?)
+    /// When their folder cannot be made.
+    pub(super) fn schedule(&self, database: DatabaseUrl) -> anyhow::Result<Option<Schedule>> {
+        self.backups.schedule(database)
+    }
+
+    /// What the files say that settings name and that are read once.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub(super) fn contents(&self) -> anyhow::Result<Contents> {
+        let mut contents = self.place.contents()?;
+        contents.extend(self.metrics.contents()?);
+        contents.extend(self.tls.contents()?);
+        Ok(Contents(contents))
     }
 
     /// What cannot be used although it is well formed: a file that is not there, an origin that is none. The database
@@ -147,6 +159,29 @@ impl ServeArgs {
         let told: Vec<&str> = told.iter().map(String::as_str).collect();
         found.extend(missing_files(layers, &told));
         found
+    }
+}
+
+/// Of each setting that names a file which is read once, the hash of what the file says: a secret that was rotated is
+/// another one in the same file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Contents(Vec<(&'static str, blake3::Hash)>);
+
+impl Contents {
+    /// The settings whose files say something else than others did, where both had one.
+    pub(super) fn changed(&self, before: &Self) -> Vec<&'static str> {
+        let differs = |(key, now): &&(&str, blake3::Hash)| before.of(key).is_some_and(|before| before != *now);
+        self.0.iter().filter(differs).map(|(key, _)| *key).collect()
+    }
+
+    /// Of these keys the contents are others' from now on.
+    pub(super) fn take(&mut self, from: &Self, keys: &[&str]) {
+        self.0.retain(|(key, _)| !keys.contains(key));
+        self.0.extend(from.0.iter().filter(|(key, _)| keys.contains(key)));
+    }
+
+    fn of(&self, key: &str) -> Option<blake3::Hash> {
+        self.0.iter().find(|(there, _)| *there == key).map(|(_, hash)| *hash)
     }
 }
 

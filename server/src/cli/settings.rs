@@ -9,6 +9,7 @@ use crate::config::hide_password;
 pub(super) const LIVE: &[&str] = &[
     "log_level",
     "log_format",
+    "metrics_token_file",
     "allow_origin",
     "reports_every",
     "keep",
@@ -19,13 +20,18 @@ pub(super) const LIVE: &[&str] = &[
     "address_connections_max",
     "station_connections_max",
     "memory_max",
+    "station_bodies_max",
+    "decodes_max",
     "applies_max",
+    "surveys_max",
     "attempts_max",
     "body_rate_min",
     "head_timeout",
     "anyone_timeout",
     "write_timeout",
+    "body_idle_timeout",
     "body_timeout",
+    "turn_timeout",
     "request_timeout",
     "drain_grace",
     "drain_timeout",
@@ -60,8 +66,7 @@ pub(super) const fn program(command: fn() -> Command) -> Program {
 fn shown(setting: &Setting, value: &str) -> String {
     match setting.key.as_str() {
         "database" => hide_password(value),
-        _ if setting.is_secret() && !value.is_empty() => "***".to_owned(),
-        _ => value.to_owned(),
+        _ => setting.shown(value),
     }
 }
 
@@ -69,24 +74,15 @@ fn shown(setting: &Setting, value: &str) -> String {
 mod tests {
     use clap::CommandFactory as _;
     use tidemark_settings::show;
+    use tidemark_settings::whole::lacking;
 
     use super::*;
     use crate::cli::Cli;
 
     #[test]
     fn every_flag_of_serve_is_a_setting_with_a_variable_and_stands_in_the_default_file() {
-        let (program, command) = (program(Cli::command), Cli::command());
-        let (settings, file) = (program.settings(), show::file(&program, None));
-        let serve = command.find_subcommand("serve").unwrap();
-        let flags: Vec<&str> = serve.get_arguments().filter_map(clap::Arg::get_long).collect();
-        assert!(flags.len() > 25, "{flags:?}");
-        for flag in flags {
-            let key = flag.replace('-', "_");
-            let setting = settings.iter().find(|setting| setting.key == key);
-            let setting = setting.unwrap_or_else(|| panic!("--{flag} is no setting"));
-            assert!(setting.variables.contains(&format!("TIDEMARK_{}", key.to_ascii_uppercase())), "{setting:?}");
-            assert!(file.contains(&format!("\n#{key} = ")), "{key}");
-        }
+        let (flags, lacking) = lacking(&program(Cli::command));
+        assert!(flags > 25 && lacking.is_empty(), "{flags}: {lacking:?}");
     }
 
     #[test]

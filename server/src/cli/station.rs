@@ -98,13 +98,14 @@ pub(super) struct RevokeArgs {
     place: Place,
 }
 
-pub(super) async fn run(command: StationCommand) -> anyhow::Result<()> {
+/// Runs `station`; `ca_typed`: `--server-ca` was typed, and is not that of the server's settings.
+pub(super) async fn run(command: StationCommand, ca_typed: bool) -> anyhow::Result<()> {
     match command {
-        StationCommand::Add(args) => add(&args).await,
+        StationCommand::Add(args) => add(&args, ca_typed).await,
         StationCommand::List(look) => list(&look).await,
         StationCommand::Show(args) => show(&args).await,
         StationCommand::Rename(args) => rename(&args).await,
-        StationCommand::Rotate(args) => rotate(&args).await,
+        StationCommand::Rotate(args) => rotate(&args, ca_typed).await,
         StationCommand::Revoke(args) => revoke(&args).await,
     }
 }
@@ -114,7 +115,7 @@ impl CodeArgs {
     ///
     /// # Errors
     /// A time or URL that is none; no random bytes.
-    fn make(&self, name: &str) -> anyhow::Result<FreshCode> {
+    fn make(&self, name: &str, ca_typed: bool) -> anyhow::Result<FreshCode> {
         let Some(expires_ms) = span_ms(&self.expires) else {
             bail!("--expires {:?} is not a time: write 30m, 24h or 7d", self.expires);
         };
@@ -124,29 +125,32 @@ impl CodeArgs {
             NoCode::Url(url) => anyhow!("--public-url {url:?} is not one: write http://host:port or https://host"),
             NoCode::Entropy => anyhow!(error),
         })?;
-        fresh.code.pin = self.pin(&fresh.code.url)?;
+        fresh.code.pin = self.pin(&fresh.code.url, ca_typed)?;
         warn_about(&fresh.code.url, self.public_url.is_some());
         Ok(fresh)
     }
 }
 
 impl CodeArgs {
-    /// The pin that the code carries.
+    /// The pin that the code carries. One for plain HTTP carries none, although the server's settings name a file.
     ///
     /// # Errors
-    /// Where the file has no certificate, or several, or the URL is none for it.
-    fn pin(&self, url: &str) -> anyhow::Result<Option<Pin>> {
+    /// Where the file has no certificate, or several, or was typed beside a URL that is none for it.
+    fn pin(&self, url: &str, ca_typed: bool) -> anyhow::Result<Option<Pin>> {
         let Some(file) = &self.server_ca else { return Ok(None) };
         if !url.starts_with("https://") {
+            if !ca_typed {
+                return Ok(None);
+            }
             bail!("--server-ca is for https: give --public-url https://… under which the station reaches this server");
         }
         Ok(Some(pin_of_file(file).context("--server-ca")?))
     }
 }
 
-async fn add(args: &AddArgs) -> anyhow::Result<()> {
+async fn add(args: &AddArgs, ca_typed: bool) -> anyhow::Result<()> {
     let name = checked_name("a station", &args.name)?;
-    let FreshCode { station, code } = args.code.make(name)?;
+    let FreshCode { station, code } = args.code.make(name, ca_typed)?;
     let upstream = args.place.upstream().await?;
     let taken = || format!("there is a station {name:?} already; `tidemark-server station list` shows all");
     let purpose = if let Some(old) = args.replaces.as_deref() {
@@ -186,8 +190,8 @@ fn warn_about(url: &str, named: bool) {
     }
 }
 
-async fn rotate(args: &RotateArgs) -> anyhow::Result<()> {
-    let FreshCode { station, code } = args.code.make(&args.name)?;
+async fn rotate(args: &RotateArgs, ca_typed: bool) -> anyhow::Result<()> {
+    let FreshCode { station, code } = args.code.make(&args.name, ca_typed)?;
     let upstream = args.place.upstream().await?;
     let name = args.name.as_str();
     let purpose = match upstream.rotate_station_by(&station, COMMAND_LINE).await? {

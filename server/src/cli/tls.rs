@@ -68,6 +68,16 @@ impl TlsArgs {
     }
 }
 
+impl TlsArgs {
+    /// Of the settings here that name a file which is read once, the hash of what it says.
+    ///
+    /// # Errors
+    /// Where the file has no certificate, or several.
+    pub(super) fn contents(&self) -> anyhow::Result<Vec<(&'static str, blake3::Hash)>> {
+        Ok(self.pin()?.map(|pin| ("server_ca", blake3::Hash::from_bytes(pin.0))).into_iter().collect())
+    }
+}
+
 #[derive(Subcommand)]
 pub(super) enum TlsCommand {
     /// Make a certificate for this server, and an authority that vouches for it: for a server without a public name.

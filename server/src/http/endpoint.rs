@@ -56,8 +56,10 @@ pub struct Endpoint {
     pub(super) fleet: Arc<Fleet>,
     /// The turns of operators.
     pub(super) operators: operators::Turns,
-    /// Who reads the metrics, and their text.
+    /// How much the metrics say of single stations.
     pub(super) metrics: MetricsSettings,
+    /// The hash of the token that reads them where stations ask; and their text.
+    pub(super) metrics_token: Live<Option<[u8; 32]>>,
     pub(super) scraped: Scraped,
     pub(super) access: AccessLog,
     /// The proxies that say for whom they ask.
@@ -93,6 +95,7 @@ impl Endpoint {
             fleet,
             operators: operators::Turns::default(),
             metrics: MetricsSettings::default(),
+            metrics_token: None.into(),
             scraped: Scraped::default(),
             access: AccessLog::default(),
             proxies: Proxies::default(),
@@ -123,6 +126,11 @@ impl Endpoint {
         self.cors.set(origins);
     }
 
+    /// From now on the token with this hash reads the metrics where stations ask, and no other does.
+    pub fn set_metrics_token(&self, token_hash: Option<[u8; 32]>) {
+        self.metrics_token.set(token_hash);
+    }
+
     /// Believes these proxies.
     #[must_use]
     pub fn with_proxies(self, proxies: Proxies) -> Self {
@@ -138,7 +146,7 @@ impl Endpoint {
     /// Answers who may read its metrics as it is told.
     #[must_use]
     pub fn with_metrics(self, metrics: MetricsSettings) -> Self {
-        Self { metrics, ..self }
+        Self { metrics_token: metrics.token_hash.into(), metrics, ..self }
     }
 
     /// Has the stations that it invites know it by the certificate of this pin.

@@ -53,7 +53,7 @@ impl Endpoint {
 /// Answers where stations ask: to nobody, or to whoever has the token.
 pub(super) fn scrape(asked: &Asked<'_>) -> Result<Reply, Problem> {
     let endpoint = asked.endpoint;
-    let Some(expected) = endpoint.metrics.token_hash else {
+    let Some(expected) = endpoint.metrics_token.get() else {
         return Err(Problem::new(ProblemCode::NotFound, "metrics are not read here"));
     };
     let unauthorized = |detail: &str| Problem::new(ProblemCode::Unauthorized, detail);

@@ -6,6 +6,7 @@ use tidemark_core::ids::StationNumber;
 use tidemark_core::reject::RejectCode;
 
 use crate::ledger::rejects::{RejectFilter, RejectState};
+use crate::stations::StationRecord;
 use crate::upstream::Upstream;
 
 /// One state, or (`None`) all.
@@ -82,10 +83,14 @@ impl Chosen {
 pub(super) async fn parse_station(upstream: &dyn Upstream, text: &str) -> anyhow::Result<StationNumber> {
     let stations = upstream.stations().await?;
     let number = text.parse().ok().and_then(|number| StationNumber::new(number).ok());
-    let known =
-        |record: &crate::stations::StationRecord| record.number.filter(|is| Some(*is) == number || record.name == text);
-    match stations.iter().find_map(|station| known(&station.record)) {
-        Some(number) => Ok(number),
-        None => bail!("no station {text:?} has joined; `tidemark-server station list` shows all"),
+    let is_meant = |record: &&StationRecord| record.name == text || (number.is_some() && record.number == number);
+    let meant: Vec<&StationRecord> = stations.iter().map(|station| &station.record).filter(is_meant).collect();
+    match meant[..] {
+        [_, _, ..] => bail!(
+            "{text} is the number of one station and the name of another: `tidemark-server station rename` gives that one \
+             another name"
+        ),
+        [StationRecord { number: Some(number), .. }] => Ok(*number),
+        _ => bail!("no station {text:?} has joined; `tidemark-server station list` shows all"),
     }
 }

@@ -38,38 +38,26 @@ pub(super) const fn program(command: fn() -> Command) -> Program {
         without: &["completions", "man"],
         stays: &["run", "config"],
         foreign: &["TIDEMARK_LOG", "TIDEMARK_DATABASE_URL", "TIDEMARK_PG_BIN"],
-        shown,
+        // No setting of a station is a secret.
+        shown: Setting::shown,
     }
-}
-
-/// A value without what is secret in it: no setting of a station is.
-fn shown(setting: &Setting, value: &str) -> String {
-    if setting.is_secret() && !value.is_empty() { "***".to_owned() } else { value.to_owned() }
 }
 
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
-    use tidemark_settings::show;
+    use tidemark_settings::whole::lacking;
 
     use super::*;
     use crate::cli::Cli;
 
     #[test]
     fn every_flag_of_run_and_of_all_commands_is_a_setting_and_sighup_applies_all_but_the_file() {
-        let (program, command) = (program(Cli::command), Cli::command());
-        let (settings, file) = (program.settings(), show::file(&program, None));
-        let run = command.find_subcommand("run").unwrap();
-        let flags = command.get_arguments().chain(run.get_arguments()).filter_map(clap::Arg::get_long);
-        let flags: Vec<&str> = flags.filter(|flag| *flag != "config").collect();
-        assert!(flags.len() > 7, "{flags:?}");
-        for flag in flags {
-            let key = flag.replace('-', "_");
-            let setting = settings.iter().find(|setting| setting.key == key);
-            let setting = setting.unwrap_or_else(|| panic!("--{flag} is no setting"));
-            assert!(setting.variables.contains(&format!("TIDEMARK_{}", key.to_ascii_uppercase())), "{setting:?}");
-            assert!(file.contains(&format!("\n#{key} = ")), "{key}");
-            assert_eq!(LIVE.contains(&key.as_str()), key != "db", "{key}");
+        let program = program(Cli::command);
+        let (flags, lacking) = lacking(&program);
+        assert!(flags > 7 && lacking.is_empty(), "{flags}: {lacking:?}");
+        for setting in program.settings() {
+            assert_eq!(LIVE.contains(&setting.key.as_str()), setting.key != "db", "{setting:?}");
         }
     }
 }
