@@ -120,6 +120,49 @@ fn behind_nginx_a_station_pushes_over_tls_and_each_client_keeps_its_own_address(
 }
 
 #[test]
+fn behind_nginx_one_address_has_so_many_requests_at_once_and_others_are_served() -> Result<()> {
+    const MANY: usize = 300;
+    const MAX: usize = 256;
+    let mut field = Field::shrinkage(None)?;
+    field.serve_args = ["--trusted-proxy", "127.0.0.1", "--anyone-timeout", "60"].map(str::to_owned).to_vec();
+    let server = field.serve()?;
+    let folder = tempfile::tempdir()?;
+    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let authority = Authority::new("plant")?;
+    let (ca, files) = (folder.path().join("ca.pem"), authority.server(&["localhost"])?.write(folder.path(), "proxy")?);
+    authority.write(&ca)?;
+    let nginx = Nginx::start(folder.path(), &server.address.to_string(), &files.cert, &files.key)?;
+    let url = format!("https://localhost:{}/v1/join", nginx.port);
+    let curl = |from: &str, more: &[&str]| {
+        let mut curl = Command::new("curl");
+        curl.args(["-s", "-o", "/dev/null", "-w", "%{http_code}\n", "--cacert"]).arg(&ca).args(["--interface", from]);
+        curl.args(more).arg(&url);
+        curl
+    };
+    // All in one process, over one connection of HTTP/2 each a hundred: bodies that come at a byte a second.
+    let config = folder.path().join("slow");
+    let one = format!("url = \"{url}\"\nupload-file = \"body\"\nrequest = \"POST\"\noutput = \"/dev/null\"\n");
+    std::fs::write(&config, one.repeat(MANY))?;
+    std::fs::write(folder.path().join("body"), vec![b' '; 4000])?;
+    let mut slow = Command::new("curl");
+    slow.args(["-s", "-Z", "--parallel-max", "300", "--limit-rate", "20", "-w", "%{http_code}\n", "--cacert"]).arg(&ca);
+    slow.args(["--interface", "127.0.0.5", "--http1.1", "-K"]).arg(&config).current_dir(folder.path());
+    let slow = slow.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let asks = ["--data-binary", "{}"];
+    wait_for("that address to have as many as it may", Duration::from_secs(60), || {
+        let answered = String::from_utf8(curl("127.0.0.5", &asks).output()?.stdout)?;
+        Ok((answered.trim() == "429").then_some(()))
+    })?;
+    let other = String::from_utf8(curl("127.0.0.6", &asks).output()?.stdout)?;
+    ensure!(other.trim() == "400", "another address hears {other}");
+    let _ = Command::new("kill").arg(slow.id().to_string()).status();
+    let said = String::from_utf8(slow.wait_with_output()?.stdout)?;
+    let refused = said.lines().filter(|line| *line == "429").count();
+    ensure!(refused >= MANY - MAX, "{refused} of {MANY} were refused: {said}");
+    Ok(())
+}
+
+#[test]
 fn compose_is_understood_and_all_that_it_names_is_there() -> Result<()> {
     let script =
         "if docker compose version >/dev/null 2>&1; then docker compose \"$@\"; else docker-compose \"$@\"; fi";
