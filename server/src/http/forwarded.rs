@@ -9,24 +9,18 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hyper::Request;
-use tidemark_core::protocol::{Problem, ProblemCode};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::address::Address;
-use super::asked::{address_of, is_of_proxy};
-use super::caller::token;
 use super::connections::{NoRoom, UNDISTURBED};
-use super::endpoint::{Endpoint, RequestBody};
 use crate::bounds::HttpLimits;
-use crate::stations::secret_hash;
 
 type Id = u64;
 
 /// Whose a request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Party {
+pub(super) enum Party {
     /// Unknown: all from one address count together.
     Stranger(Address),
     /// The hash of a valid token.
@@ -108,7 +102,15 @@ impl Forwarded {
     }
 
     /// Lets a request of this party run.
-    fn enter(self: &Arc<Self>, party: Party, limits: &HttpLimits, now: Instant) -> Result<Arc<Leave>, NoRoom> {
+    ///
+    /// # Errors
+    /// When as many run as may, and none of them gives way.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        party: Party,
+        limits: &HttpLimits,
+        now: Instant,
+    ) -> Result<Arc<Leave>, NoRoom> {
         let mut held = self.held();
         match party {
             Party::Token(_) if held.count_of(party) >= limits.station_connections_max => return Err(NoRoom),
@@ -165,24 +167,6 @@ impl Drop for Leave {
         let party = *self.party.lock().unwrap_or_else(PoisonError::into_inner);
         self.forwarded.held().remove(self.id, party);
     }
-}
-
-/// The refusal of what must wait for others from the same address.
-pub(super) fn crowded() -> Problem {
-    let detail = "as many requests without a known token run as may at once from this address; try again soon";
-    Problem::new(ProblemCode::TooManyRequests, detail)
-}
-
-/// The leave of a request to run; `None` for one that came over no proxy, whose connection is bounded.
-///
-/// # Errors
-/// When as many run as may, and none of them gives way.
-pub(super) fn leave(endpoint: &Endpoint, request: &Request<RequestBody>) -> Result<Option<Arc<Leave>>, Problem> {
-    let Some(address) = address_of(request).filter(|_| is_of_proxy(request)) else { return Ok(None) };
-    // Stations that are known are not held up by strangers at their address.
-    let known = token(request).ok().map(|token| secret_hash(&token)).filter(|hash| endpoint.tokens.is_known(hash));
-    let party = known.map_or(Party::Stranger(address), Party::Token);
-    endpoint.forwarded.enter(party, &endpoint.limits(), Instant::now()).map(Some).map_err(|NoRoom| crowded())
 }
 
 #[cfg(test)]
