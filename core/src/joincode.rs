@@ -2,7 +2,8 @@
 //! slips and, where no public authority vouches for the server, the pin of a certificate to know it by.
 //!
 //! `tide1-` and the lower-case hex of: 32 bytes secret, the URL's bytes, 4 bytes of blake3 over both. With a pin it is
-//! `tide2-`, and the pin's 32 bytes stand between secret and URL. Codes of both forms are read for ever.
+//! `tide2-`, the pin's 32 bytes stand between secret and URL, and the check is over these six characters, too: a slip
+//! in the one digit that tells both forms apart is noticed. Codes of both forms are read for ever.
 
 use thiserror::Error;
 
@@ -80,8 +81,8 @@ impl JoinCode {
         let mut bytes = self.secret.to_vec();
         bytes.extend_from_slice(self.pin.as_ref().map_or(&[][..], |pin| &pin.0));
         bytes.extend_from_slice(self.url.as_bytes());
-        let check = blake3::hash(&bytes);
-        bytes.extend_from_slice(&check.as_bytes()[..CHECK_BYTES]);
+        let check = check(self.pin.is_some(), &bytes);
+        bytes.extend_from_slice(&check);
         let prefix = if self.pin.is_some() { PREFIX_PINNED } else { PREFIX };
         format!("{prefix}{}", hex(&bytes))
     }
@@ -109,8 +110,8 @@ impl JoinCode {
             .map(|pair| std::str::from_utf8(pair).ok().and_then(crate::value::unhex::<1>).map(|[byte]| byte))
             .collect::<Option<Vec<u8>>>()
             .ok_or(JoinCodeError::Damaged)?;
-        let (body, check) = bytes.split_at(bytes.len() - CHECK_BYTES);
-        if blake3::hash(body).as_bytes()[..CHECK_BYTES] != *check {
+        let (body, said) = bytes.split_at(bytes.len() - CHECK_BYTES);
+        if check(pin_bytes > 0, body) != *said {
             return Err(JoinCodeError::Damaged);
         }
         let (secret, rest) = body.split_at(SECRET_BYTES);
@@ -121,6 +122,18 @@ impl JoinCode {
             secret: secret.try_into().map_err(|_| JoinCodeError::Damaged)?,
         })
     }
+}
+
+/// The check of a code with or without a pin.
+fn check(is_pinned: bool, body: &[u8]) -> [u8; CHECK_BYTES] {
+    let mut hasher = blake3::Hasher::new();
+    if is_pinned {
+        hasher.update(PREFIX_PINNED.as_bytes());
+    }
+    let hash = hasher.update(body).finalize();
+    let mut check = [0; CHECK_BYTES];
+    check.copy_from_slice(&hash.as_bytes()[..CHECK_BYTES]);
+    check
 }
 
 #[cfg(test)]
@@ -144,11 +157,22 @@ mod tests {
     }
 
     #[test]
+    fn a_code_of_one_form_is_never_read_as_one_of_the_other() {
+        for (pin, other) in [(None, "tide2-"), (Some(Pin([b'h'; 32])), "tide1-")] {
+            // Long enough that a pin could be cut from it.
+            let url = "https://a-server-with-a-long-name.plant.example:8787".to_owned();
+            let word = JoinCode { url, secret: [9; 32], pin }.encode();
+            let slipped = format!("{other}{}", &word[other.len()..]);
+            assert_eq!(JoinCode::decode(&slipped).err(), Some(JoinCodeError::Damaged), "{slipped}");
+        }
+    }
+
+    #[test]
     fn codes_as_they_were_given_out_are_read_for_ever() {
         let (secret, url) = ("09".repeat(32), "687474703a2f2f68");
         let first = JoinCode::decode(&format!("tide1-{secret}{url}557718be")).unwrap();
         assert_eq!((first.url.as_str(), first.secret, first.pin), ("http://h", [9; 32], None));
-        let pinned = JoinCode::decode(&format!("tide2-{secret}{}{url}ccb7d15d", "a5".repeat(32))).unwrap();
+        let pinned = JoinCode::decode(&format!("tide2-{secret}{}{url}7dddfc19", "a5".repeat(32))).unwrap();
         assert_eq!((pinned.url.as_str(), pinned.pin), ("http://h", Some(Pin([0xa5; 32]))));
         assert_eq!(Pin::from_hex(&"A5:".repeat(32)), pinned.pin);
     }

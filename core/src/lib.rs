@@ -95,5 +95,6 @@ pub mod secret;
 pub mod sqlite;
 pub mod survey;
 pub mod timestamp;
+pub mod url;
 pub mod value;
 pub mod wire;

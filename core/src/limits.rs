@@ -14,6 +14,8 @@ pub const VALUE_BYTES_MAX: usize = 16 << 20;
 /// Largest row that travels, in canonical bytes; a larger one is rejected on the station. With it, any single change
 /// fits into a frame of [`FrameLimits::DEFAULT`], compressed or not, so no change can block those behind it.
 pub const ROW_BYTES_MAX: usize = 24 << 20;
+/// Longest URL of a server, in bytes.
+pub const URL_BYTES_MAX: usize = 1000;
 /// Deepest nesting of a JSON value.
 pub const JSON_DEPTH_MAX: usize = 100;
 

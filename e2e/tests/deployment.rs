@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use tidemark_e2e::field::Field;
+use tidemark_e2e::siege::door::{Door, Stream};
 use tidemark_e2e::world::{Dice, wait_for};
 use tidemark_testkit::certificates::Authority;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy")
@@ -41,7 +43,7 @@ impl Nginx {
         let temporary =
             ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(|what| format!("{what}_temp_path temp;"));
         let main = format!(
-            "daemon off; pid nginx.pid; error_log stderr; events {{}}\nhttp {{ access_log off; {} include site.conf; }}\n",
+            "daemon off; pid nginx.pid; error_log stderr; events {{ worker_connections 4096; }}\nhttp {{ access_log off; {} include site.conf; }}\n",
             temporary.concat()
         );
         std::fs::write(folder.join("nginx.conf"), main)?;
@@ -116,6 +118,70 @@ fn behind_nginx_a_station_pushes_over_tls_and_each_client_keeps_its_own_address(
         let answered = ask("127.0.0.1", path, &["-L"])?;
         ensure!(answered == status, "{path}: {answered}");
     }
+    Ok(())
+}
+
+#[test]
+fn behind_nginx_one_address_has_so_many_requests_at_once_and_others_are_served() -> Result<()> {
+    const MANY: usize = 300;
+    const MAX: usize = 256;
+    let mut field = Field::shrinkage(None)?;
+    field.serve_args = ["--trusted-proxy", "127.0.0.1", "--anyone-timeout", "60"].map(str::to_owned).to_vec();
+    let server = field.serve()?;
+    let folder = tempfile::tempdir()?;
+    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let authority = Authority::new("plant")?;
+    let (ca, certificate) = (folder.path().join("ca.pem"), authority.server(&["localhost", "127.0.0.1"])?);
+    let files = certificate.write(folder.path(), "proxy")?;
+    authority.write(&ca)?;
+    let nginx = Nginx::start(folder.path(), &server.address.to_string(), &files.cert, &files.key)?;
+    let door = Door::over_tls(([127, 0, 0, 1], nginx.port).into(), &authority)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // Bodies that do not come.
+    let head = "POST /v1/join HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000\r\n\r\n{";
+    let open = async || -> Result<Vec<Stream>> {
+        let mut open = Vec::new();
+        for _ in 0..MANY {
+            let mut stream = door.connect([127, 0, 0, 5].into(), None).await?;
+            stream.write_all(head.as_bytes()).await?;
+            stream.flush().await?;
+            open.push(stream);
+        }
+        Ok(open)
+    };
+    let mut open = runtime.block_on(open())?;
+    let asks = |from: &str| -> Result<String> {
+        let mut curl = Command::new("curl");
+        curl.args([
+            "-s",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code}",
+            "--interface",
+            from,
+            "--data-binary",
+            "{}",
+            "--cacert",
+        ]);
+        curl.arg(&ca).arg(format!("https://localhost:{}/v1/join", nginx.port));
+        Ok(String::from_utf8(curl.output()?.stdout)?)
+    };
+    let (own, other) = (asks("127.0.0.5")?, asks("127.0.0.6")?);
+    ensure!(own == "429" && other == "400", "the address hears {own}, another one {other}");
+    // It is nginx that refuses, before the server is asked.
+    let refused = runtime.block_on(async {
+        let mut refused = 0;
+        for stream in &mut open {
+            let mut said = [0; 1024];
+            let heard = tokio::time::timeout(Duration::from_millis(20), stream.read(&mut said)).await;
+            let bytes = heard.map_or(0, |heard| heard.unwrap_or_default());
+            let said = String::from_utf8_lossy(&said[..bytes]);
+            refused += usize::from(said.starts_with("HTTP/1.1 429") && said.contains("text/html"));
+        }
+        refused
+    });
+    ensure!((MANY - MAX..MANY).contains(&refused), "{refused} of {MANY} were refused");
     Ok(())
 }
 

@@ -25,10 +25,10 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 
 #[test]
 fn the_siege_finds_rows_that_are_lost_doubled_or_nobodys() -> Result<()> {
-    let site = Site::start(Flavour::Timescale, &[])?;
+    let site = Site::start(Flavour::Timescale, &[], false)?;
     let runtime = runtime()?;
     let members = runtime.block_on(site.join("one", 2))?;
-    let mut station = Station::new(&members[0], site.schema(), site.address(), Table::Reading)?;
+    let mut station = Station::new(&members[0], site.schema(), site.door().clone(), Table::Reading)?;
     for _ in 0..3 {
         runtime.block_on(station.push(20))?;
     }
@@ -81,12 +81,12 @@ fn the_siege_finds_rows_that_are_lost_doubled_or_nobodys() -> Result<()> {
 
 #[test]
 fn questions_about_rows_are_asked_while_the_greedy_station_pushes() -> Result<()> {
-    let site = Site::start(Flavour::Timescale, &[])?;
+    let site = Site::start(Flavour::Timescale, &[], false)?;
     let attack = ATTACKS.into_iter().find(|attack| attack.name == "digests").context("there is no such attack")?;
     runtime()?.block_on(async {
         let cast = Arc::new(Cast::join(&site).await?);
         let _pushing = cast.greedy.lock().await;
-        let battle = Arc::new(Battle::new(site.address(), attack.source, now() + Duration::from_secs(60), 1.0));
+        let battle = Arc::new(Battle::new(site.door().clone(), attack.source, now() + Duration::from_secs(60), 1.0));
         let course = tokio::spawn(attack.begin(Arc::clone(&battle), Arc::clone(&cast)));
         while !battle.is_over() && !battle.answers().contains_key(&Some(200)) {
             tokio::time::sleep(Duration::from_millis(20)).await;

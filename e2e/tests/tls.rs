@@ -118,6 +118,31 @@ fn one_line_makes_a_station_safe_with_a_server_that_has_no_public_name() -> Resu
 }
 
 #[test]
+fn the_pin_of_a_code_that_failed_is_not_held_against_the_next_one() -> Result<()> {
+    let mut plant = Plant::new()?;
+    let (ours, strange) = (Authority::new("ours")?, Authority::new("strange")?);
+    let ca = plant.ca("ours.crt", &ours.pem())?;
+    let strange_ca = plant.ca("strange.crt", &strange.pem())?;
+    plant.give(&ours.server(&[HERE])?)?;
+    let server = plant.field.serve()?;
+    let empty = plant.keys.join("empty");
+    std::fs::create_dir(&empty)?;
+    plant.field.set_env("SSL_CERT_DIR", &text(&empty)?);
+    plant.field.set_env("SSL_CERT_FILE", &ca);
+    let (station, mut dice) = (plant.field.init_station("north")?, Dice::from_env());
+    // The operator named the wrong file when the code was made.
+    let wrong = plant.code("first", &server, Some(&strange_ca))?;
+    is_told(&station, &["join", &wrong], &["the pinned certificate is not among those it shows"])?;
+    let kept = station.run(&["server", "--json"])?.success()?.stdout;
+    ensure!(kept.contains("\"system\""), "{kept}");
+    station.run(&["join", &plant.code("north", &server, None)?])?.success()?;
+    station.record(&mut dice, 5)?;
+    station.run(&["push"])?.success()?;
+    plant.field.assert_upstream_equals(&[&station])?;
+    Ok(())
+}
+
+#[test]
 fn what_is_wrong_with_a_certificate_is_said_and_nothing_is_lost() -> Result<()> {
     let plant = Plant::new()?;
     let (ours, strange) = (Authority::new("ours")?, Authority::new("strange")?);

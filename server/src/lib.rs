@@ -5,6 +5,7 @@
 //! | [`server`] | a running server, in this process or as a program |
 //! | [`http`] | the endpoint: requests in, problems or replies out |
 //! | [`tls`] | the certificate that it shows, kept up to date |
+//! | [`plain`] | where plain HTTP may be spoken |
 //! | [`ingest`] | from a frame to rows: decoded, judged, planned, applied |
 //! | [`sneakernet`] | bundles carried by hand |
 //! | [`export`] | the way back: all rows in a SQLite file of the old form |
@@ -50,6 +51,7 @@ pub mod notices;
 mod offload;
 
 pub mod panics;
+pub mod plain;
 pub mod rejoin;
 pub mod reports;
 pub mod server;

@@ -1,4 +1,5 @@
-//! What the log says of refusals: one line for each cause and minute, however many meet it.
+//! What the log says of refusals, rejects and handshakes that fail: one line for each cause and minute, however many
+//! meet it.
 //!
 //! The first of a cause is told at once, with whom it met and why. Those that follow are counted, and told in one line
 //! when the minute is over. That the database is well again is one line, too.
@@ -12,6 +13,8 @@ use serde::Serialize;
 use tidemark_core::ids::StationNumber;
 use tidemark_core::protocol::{Problem, ProblemCode, RejectedChange, UnavailableReason};
 use tokio::time::Instant;
+
+use crate::tls::HandshakeFailure;
 
 /// The time that one line is for.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -59,6 +62,7 @@ impl fmt::Display for Who {
 enum Cause {
     Refused(ProblemCode, Option<UnavailableReason>),
     Rejected,
+    Handshake(HandshakeFailure),
 }
 
 impl Cause {
@@ -90,6 +94,7 @@ impl fmt::Display for Cause {
             Self::Refused(code, Some(reason)) => write!(f, "refused with {} {}", code.status(), name(reason)),
             Self::Refused(code, None) => write!(f, "refused with {} {}", code.status(), name(code)),
             Self::Rejected => f.write_str("changes were rejected"),
+            Self::Handshake(failure) => write!(f, "a TLS handshake failed: {failure}"),
         }
     }
 }
@@ -185,6 +190,14 @@ impl Notices {
             }
         }
         !is_first
+    }
+
+    /// A handshake failed. Who came is known by the address alone.
+    pub fn handshake_failed(&self, failure: HandshakeFailure, who: &Who) {
+        let cause = Cause::Handshake(failure);
+        if failure.is_told() && self.note(cause, who, 0, Instant::now()) {
+            tracing::warn!(peer = who.peer.as_ref().map(tracing::field::display), "{cause}");
+        }
     }
 
     /// Changes of a batch were rejected.

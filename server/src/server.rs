@@ -20,9 +20,10 @@ use crate::ingest::Ingest;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::notices::Notices;
+use crate::plain::{self, Listener};
 use crate::stores::postgres::{self, PostgresUpstream};
 use crate::stores::sqlite::{self, SqliteUpstream};
-use crate::tls::Tls;
+use crate::tls::{self, Tls};
 use crate::upstream::Upstream;
 use crate::{fleet, reports, upkeep};
 
@@ -138,19 +139,18 @@ fn cannot_listen(listen: &str, error: std::io::Error) -> anyhow::Error {
 }
 
 /// Refuses plain HTTP where others on the way can read it, unless that was asked for.
-fn check_plain(config: &ServerConfig, addr: SocketAddr) -> anyhow::Result<()> {
-    if config.tls.is_some() || config.plain_http_allowed || addr.ip().to_canonical().is_loopback() {
-        return Ok(());
-    }
-    anyhow::bail!(
-        "{addr} is not on this machine alone, and without TLS others on the way can read tokens and what is pushed. Give a certificate \
-         (--tls-cert FILE --tls-key FILE; `tidemark-server tls make` makes one), or listen on 127.0.0.1 behind a proxy that does TLS, or say \
-         --allow-plain-http where something else keeps the network safe"
-    )
+fn check_plain(config: &ServerConfig, addr: SocketAddr, listener: Listener) -> anyhow::Result<()> {
+    Ok(plain::check(listener, addr, config.tls.is_some(), config.plain_http_allowed)?)
 }
 
-/// Binds the listener for metrics, and serves them there.
-fn scraped(listen: &str, endpoint: &Arc<Endpoint>) -> anyhow::Result<(SocketAddr, JoinHandle<()>)> {
+/// Binds the listener for metrics, and serves them there: over TLS where other machines reach it and the server has a
+/// certificate.
+fn scraped_at(
+    listen: &str,
+    config: &ServerConfig,
+    endpoint: &Arc<Endpoint>,
+    tls: Option<&Arc<Tls>>,
+) -> anyhow::Result<(SocketAddr, JoinHandle<()>)> {
     let bind = || {
         let listener = std::net::TcpListener::bind(listen)?;
         listener.set_nonblocking(true)?;
@@ -158,13 +158,15 @@ fn scraped(listen: &str, endpoint: &Arc<Endpoint>) -> anyhow::Result<(SocketAddr
     };
     let listener = bind().map_err(|error| cannot_listen(listen, error)).context("metrics")?;
     let addr = listener.local_addr()?;
-    tracing::info!("metrics: http://{addr}/metrics");
-    if !addr.ip().is_loopback() {
+    check_plain(config, addr, Listener::Metrics).context("--metrics-listen")?;
+    let tls = tls.filter(|_| !plain::is_local(addr)).map(Arc::clone);
+    tracing::info!("metrics: {}://{addr}/metrics", if tls.is_some() { "https" } else { "http" });
+    if !plain::is_local(addr) {
         tracing::warn!(
             "the metrics at {addr} are for everybody who reaches that address: nobody is asked for a token there"
         );
     }
-    Ok((addr, tokio::spawn(serve_metrics(listener, Arc::clone(endpoint)))))
+    Ok((addr, tokio::spawn(serve_metrics(listener, Arc::clone(endpoint), tls))))
 }
 
 impl Server {
@@ -176,7 +178,11 @@ impl Server {
     pub async fn start(config: ServerConfig) -> anyhow::Result<RunningServer> {
         warn_of_few_connections(&config);
         let listener = TcpListener::bind(&config.listen).await.map_err(|error| cannot_listen(&config.listen, error))?;
-        check_plain(&config, listener.local_addr()?)?;
+        check_plain(&config, listener.local_addr()?, Listener::Stations)?;
+        // Before the database, which may be waited for.
+        if let Some(files) = &config.tls {
+            tls::examine(files, config.pin, SystemClock.now_ms())?;
+        }
         let upstream = open_upstream(&config).await?;
         Self::serve(listener, upstream, &config, Arc::new(SystemClock))
     }
@@ -192,9 +198,7 @@ impl Server {
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<RunningServer> {
         let addr = listener.local_addr()?;
-        check_plain(config, addr)?;
-        let tls = config.tls.clone().map(Tls::open).transpose()?;
-        let renewing = tls.as_ref().map(|tls| tokio::spawn(Tls::watch(Arc::downgrade(tls))));
+        check_plain(config, addr, Listener::Stations)?;
         tracing::info!("upstream: {}", upstream.describe());
         let (keep, reports_every) = (Live::from(config.keep), Live::from(config.reports_every));
         let forgetting = fleet::thinning::start(&upstream, &clock);
@@ -203,6 +207,8 @@ impl Server {
             Ingest::new(Arc::clone(&upstream), Arc::clone(&config.schema), config.window, config.limits, clock)
                 .with_chunks_max(config.chunks_max);
         let metrics = Arc::clone(ingest.metrics());
+        let tls = config.tls.clone().map(|files| Tls::open(files, config.pin, &metrics)).transpose()?;
+        let renewing = tls.as_ref().map(|tls| tokio::spawn(Tls::watch(Arc::downgrade(tls))));
         let refreshing = reports::refresh::start(&upstream, reports_every.clone(), &metrics);
         let telling = tokio::spawn(Notices::tell(Arc::downgrade(ingest.notices())));
         let endpoint = Endpoint::new(Arc::new(ingest), config.http)
@@ -222,7 +228,8 @@ impl Server {
             let endpoint = Arc::clone(&endpoint);
             async move { endpoint.refresh_figures().await }
         });
-        let scraped = config.metrics.listen.as_deref().map(|listen| scraped(listen, &endpoint)).transpose()?;
+        let scraped = config.metrics.listen.as_deref();
+        let scraped = scraped.map(|listen| scraped_at(listen, config, &endpoint, tls.as_ref())).transpose()?;
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(serve(listener, Arc::clone(&endpoint), tls.clone(), stopped));
         let metrics_addr = scraped.as_ref().map(|(addr, _)| *addr);

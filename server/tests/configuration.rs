@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::Value as Json;
 use tidemark_core::joincode::JoinCode;
+use tidemark_testkit::certificates::{Authority, Certificate};
 
 use crate::common::cluster::{Cluster, PASSWORD};
 use crate::common::program::{Ran, run, server, works};
@@ -338,4 +339,58 @@ fn a_variable_that_nobody_reads_is_warned_of() {
     assert!(says(&["config", "check"], "TIDEMARK_QQQ").contains("TIDEMARK_QQQ is none"));
     assert_eq!(says(&["migrate", "status"], "TIDEMARK_QQQ"), "");
     assert_eq!(says(&["config", "check"], "TIDEMARK_DB"), "", "the station's");
+}
+
+#[test]
+fn a_certificate_that_cannot_be_served_with_is_found_before_the_server_is_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let (here, authority) = (folder.path(), Authority::new("ours").unwrap());
+    let strange = Authority::new("strange").unwrap();
+    let give = |certificate: &Certificate, name: &str| drop(certificate.write(here, name).unwrap());
+    let own = authority.server(&["hq.test"]).unwrap();
+    let chained = Certificate { cert_pem: format!("{}{}", own.cert_pem, authority.pem()), ..own.clone() };
+    give(&chained, "good");
+    give(&authority.server(&["hq.test"]).unwrap(), "other");
+    give(&authority.expired_server(&["hq.test"]).unwrap(), "expired");
+    give(&authority.server(&[]).unwrap(), "nameless");
+    authority.write(&here.join("ca.crt")).unwrap();
+    strange.write(&here.join("strange.crt")).unwrap();
+    std::fs::write(here.join("none.crt"), "no certificate").unwrap();
+    let asked = |text: &str| {
+        write(here, text);
+        check(here, &[], &[])
+    };
+    let good = "tls_cert = 'good.crt'\ntls_key = 'good.key'\nserver_ca = 'ca.crt'\n";
+    let facts = asked(&format!("listen = '0.0.0.0:8787'\nmetrics_listen = '0.0.0.0:9464'\n{good}"));
+    assert_eq!((&facts["ok"], &facts["warnings"]), (&true.into(), &Json::Array(Vec::new())), "{facts}");
+    for (text, key, line, says) in [
+        ("tls_cert = 'gone.crt'\ntls_key = 'good.key'\n", "tls_cert", 1, "gone.crt: No such file"),
+        ("tls_cert = 'none.crt'\ntls_key = 'good.key'\n", "tls_cert", 1, "has no certificate"),
+        ("tls_cert = 'good.crt'\ntls_key = 'none.crt'\n", "tls_key", 2, "has no private key"),
+        ("tls_cert = 'good.crt'\ntls_key = 'other.key'\n", "tls_key", 2, "is not that of the first certificate"),
+        ("tls_cert = 'expired.crt'\ntls_key = 'expired.key'\n", "tls_cert", 1, "is valid from 2001-01-01"),
+        (&format!("{good}tls_client_ca = 'none.crt'\n"), "tls_client_ca", 4, "has no certificate"),
+        ("server_ca = 'none.crt'\n", "server_ca", 1, "has no certificate"),
+        ("listen = '0.0.0.0:8787'\n", "listen", 1, "--allow-plain-http"),
+        ("metrics_listen = '[::]:9464'\n", "metrics_listen", 1, "others on the way can read the metrics"),
+    ] {
+        let facts = asked(text);
+        let problems = facts["problems"].as_array().unwrap();
+        assert_eq!(problems.len(), 1, "{text}: {facts}");
+        assert_eq!((&problems[0]["key"], &problems[0]["line"]), (&key.into(), &line.into()), "{facts}");
+        assert!(problems[0]["message"].as_str().unwrap().contains(says), "{says}: {facts}");
+    }
+    assert_eq!(asked("listen = '0.0.0.0:8787'\nallow_plain_http = true\n")["ok"], true);
+    // What can be served with, and clients do not like.
+    for (text, says) in [
+        (
+            "tls_cert = 'nameless.crt'\ntls_key = 'nameless.key'\n",
+            "tidemark-server.toml:1: tls_cert: the server's certificate has no name",
+        ),
+        (&good.replace("ca.crt", "strange.crt"), "tidemark-server.toml:3: server_ca: join codes have the pin "),
+    ] {
+        let facts = asked(text);
+        assert_eq!(facts["ok"], true, "{facts}");
+        assert!(facts["warnings"][0].as_str().unwrap().starts_with(says), "{says}: {facts}");
+    }
 }

@@ -96,7 +96,7 @@ fn busy(level: &str, format: &str) -> Busy {
     let logged = Logged::start(
         Some(&url),
         level,
-        &["--log-format", format, "--drain-grace", "0", "--metrics-token-file", &file],
+        &["--log-format", format, "--drain-grace", "0", "--metrics-token-file", &file, "--trusted-proxy", "127.0.0.1"],
     );
     let added = run(
         logged.folder.path(),

@@ -30,6 +30,7 @@ mod page;
 mod planner;
 mod pooler;
 mod program;
+mod proxied;
 mod references;
 mod rejects;
 mod renewed;

@@ -8,11 +8,15 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tidemark_core::limits::FrameLimits;
+use tidemark_server::config::HttpLimits;
 use tidemark_server::metrics::MetricsSettings;
 use tidemark_testkit::prometheus::program;
 
-use crate::common::client::{raw, request, request_with};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::common::client::{answer_of, raw, request, request_with};
 use crate::common::cluster::connect;
+use crate::common::door::locked_with;
 use crate::common::site::{Site, reply, site_of, word};
 use crate::common::station::{day, frame};
 use crate::common::stores::Kind;
@@ -209,7 +213,25 @@ async fn nobody_reads_metrics_where_stations_ask_but_whoever_has_the_token() {
         codes.push(ask(&format!("Bearer guess number {n}")).await.status);
     }
     assert!(codes.ends_with(&[429]), "who guesses is told to wait: {codes:?}");
-    assert_eq!(ask(&bearer).await.status, 200, "who has it is not");
+    assert_eq!(ask(&bearer).await.status, 429, "whatever it is that is tried: no guess is told from another");
+    // From elsewhere who has it is not held up; and here no longer than it takes to wear off.
+    let elsewhere = tokio::net::TcpSocket::new_v4().unwrap();
+    elsewhere.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut elsewhere = elsewhere.connect(open.addr).await.unwrap();
+    let asks = format!("GET /metrics HTTP/1.1\r\nHost: t\r\nConnection: close\r\nAuthorization: {bearer}\r\n\r\n");
+    elsewhere.write_all(asks.as_bytes()).await.unwrap();
+    let mut said = Vec::new();
+    elsewhere.read_to_end(&mut said).await.unwrap();
+    assert_eq!(answer_of(&said).status, 200);
+    open.store.clock.forward_ms(60_000);
+    for _ in 0..40 {
+        assert_eq!(ask(&bearer).await.status, 200, "who has it may ask as often as they like");
+    }
+    assert_eq!(
+        request(open.addr, "GET", "/v1/station", Some(&word(1)), b"").await.status,
+        401,
+        "tokens of stations are others"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -232,7 +254,6 @@ async fn the_listener_for_metrics_has_nothing_else_and_is_not_held_by_who_says_n
     let began = tokio::time::Instant::now();
     let answered = loop {
         let mut stream = tokio::net::TcpStream::connect(addr).await.unwrap();
-        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n").await;
         let mut bytes = Vec::new();
         let _ = stream.read_to_end(&mut bytes).await;
@@ -254,7 +275,17 @@ fn families(text: &str) -> BTreeMap<String, String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_metric_is_documented_with_its_labels_and_promtool_has_nothing_to_say() {
-    let site = measured(Kind::PlainPostgres, 2).await;
+    // With a certificate, so that there is something to say of it.
+    let locked = locked_with(Kind::PlainPostgres, HttpLimits::default(), None, |config| {
+        config.metrics = MetricsSettings {
+            listen: Some("127.0.0.1:0".to_owned()),
+            stations_max: 2,
+            refresh_every: Duration::from_millis(100),
+            ..MetricsSettings::default()
+        };
+    })
+    .await;
+    let site = &locked.site;
     let mut station = site.join(1).await;
     site.push(1, &frame(&station.cut(&[station.site(1)]))).await;
     request(site.addr, "GET", "/v1/station", None, b"").await;

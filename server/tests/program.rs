@@ -232,7 +232,7 @@ fn stations_are_invited_listed_and_revoked() {
     fails(here, &["station", "add", "south"], "there is a station \"south\" already");
     fails(here, &["station", "add", " "], "a station's name has");
     fails(here, &["station", "add", "x", "--expires", "soon"], "write 30m, 24h or 7d");
-    fails(here, &["station", "add", "x", "--public-url", "ftp://h"], "write http://");
+    fails(here, &["station", "add", "x", "--public-url", "ftp://h"], "must begin with http://");
     fails(here, &["station", "revoke", "east"], "there is no station \"east\"");
     works(here, &["station", "revoke", "south"]);
     let list = works(here, &["station", "list"]);

@@ -150,6 +150,15 @@ pub enum Warning {
         /// What holds instead.
         by: (String, Origin),
     },
+    /// A value can be used, and others will not like what comes of it.
+    Doubtful {
+        /// Where it is from.
+        origin: Origin,
+        /// The key.
+        key: String,
+        /// What comes of it.
+        why: String,
+    },
 }
 
 impl fmt::Display for At {
@@ -222,6 +231,9 @@ impl fmt::Display for Problem {
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Doubtful { origin: Origin::File(at), key, why } => write!(f, "{at}: {key}: {why}"),
+            Self::Doubtful { origin: Origin::Default, key, why } => write!(f, "{key}: {why}"),
+            Self::Doubtful { origin, why, .. } => write!(f, "{origin}: {why}"),
             Self::UnknownVariable { name, near } => {
                 write!(
                     f,

@@ -28,6 +28,9 @@ struct Args {
     /// Only these attacks
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
+    /// Over TLS: the server has a certificate, and stations and peers shake hands before anything else
+    #[arg(long)]
+    tls: bool,
     /// Show the attacks and end
     #[arg(long)]
     list: bool,
@@ -147,6 +150,7 @@ fn start(args: Args) -> Result<ExitCode> {
     let faults = run(&Options {
         flavour: args.flavour.into(),
         serve_args: args.serve_args,
+        over_tls: args.tls,
         descriptors: args.descriptors,
         stations: args.stations.into(),
         pace: Pace { rows: args.rows, every: Duration::from_millis(args.every) },

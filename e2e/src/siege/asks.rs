@@ -33,7 +33,7 @@ where
     for n in 0..battle.scaled(clients) {
         let (battle, make) = (Arc::clone(battle), make.clone());
         all.push(tokio::spawn(async move {
-            let mut client = Client::new(battle.server, battle.source.address(n));
+            let mut client = Client::new(battle.server.clone(), battle.source.address(n));
             for i in 0.. {
                 if battle.is_over() {
                     break;

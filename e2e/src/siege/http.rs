@@ -2,34 +2,17 @@
 //! listens at the same time, as a station must: a server may refuse before it has read all.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::Deserialize;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::tcp::OwnedReadHalf;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-/// How long a connection may take to be made.
-const CONNECT: Duration = Duration::from_secs(10);
+use super::door::{Door, Stream};
+
 /// More than any answer of the siege's questions has.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
-
-/// Connects from an address.
-///
-/// # Errors
-/// The system's; or when it takes too long.
-pub async fn connect(server: SocketAddr, from: IpAddr, receive_bytes: Option<u32>) -> io::Result<TcpStream> {
-    let socket = TcpSocket::new_v4()?;
-    if let Some(bytes) = receive_bytes {
-        socket.set_recv_buffer_size(bytes)?;
-    }
-    socket.bind(SocketAddr::new(from, 0))?;
-    let stream = timeout(CONNECT, socket.connect(server)).await.map_err(|_| io::ErrorKind::TimedOut)??;
-    stream.set_nodelay(true)?;
-    Ok(stream)
-}
 
 /// An answer.
 #[derive(Debug)]
@@ -63,16 +46,16 @@ impl Answer {
 /// A client with at most one connection.
 #[derive(Debug)]
 pub struct Client {
-    server: SocketAddr,
+    server: Door,
     from: IpAddr,
-    kept: Option<TcpStream>,
+    kept: Option<Stream>,
 }
 
 impl Client {
     /// One that has not connected yet.
     #[must_use]
-    pub const fn new(server: SocketAddr, from: IpAddr) -> Self {
-        Self { server, from, kept: None }
+    pub fn new(server: impl Into<Door>, from: IpAddr) -> Self {
+        Self { server: server.into(), from, kept: None }
     }
 
     /// Ends the connection; the next request makes another.
@@ -107,17 +90,18 @@ impl Client {
                 answered => return answered,
             }
         }
-        let stream = connect(self.server, self.from, None).await?;
+        let stream = self.server.connect(self.from, None).await?;
         self.exchange_on(stream, head, body).await
     }
 
-    async fn exchange_on(&mut self, stream: TcpStream, head: &[u8], body: &[u8]) -> io::Result<Answer> {
-        let (mut reading, mut writing) = stream.into_split();
+    async fn exchange_on(&mut self, stream: Stream, head: &[u8], body: &[u8]) -> io::Result<Answer> {
+        let (mut reading, mut writing) = tokio::io::split(stream);
         let mut sent = false;
         let answer = {
             let sending = async {
                 writing.write_all(head).await?;
-                writing.write_all(body).await
+                writing.write_all(body).await?;
+                writing.flush().await
             };
             let hearing = answer(&mut reading);
             tokio::pin!(sending, hearing);
@@ -134,7 +118,7 @@ impl Client {
             }
         };
         if sent && !answer.closes {
-            self.kept = reading.reunite(writing).ok();
+            self.kept = Some(reading.unsplit(writing));
         }
         Ok(answer)
     }
@@ -144,7 +128,7 @@ impl Client {
 ///
 /// # Errors
 /// The network's, the end before an answer, or bytes that are no answer.
-pub async fn answer(reading: &mut OwnedReadHalf) -> io::Result<Answer> {
+pub async fn answer(reading: &mut (impl AsyncRead + Unpin)) -> io::Result<Answer> {
     let mut bytes = Vec::with_capacity(1024);
     loop {
         let end = loop {

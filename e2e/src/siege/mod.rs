@@ -9,6 +9,7 @@
 //! | module | what lives there |
 //! |---|---|
 //! | [`log`] | a station's log: rows in, frames out |
+//! | [`door`] | the way to the server, plain or over TLS |
 //! | [`http`] | a small HTTP client that goes out from a chosen address |
 //! | [`site`] | cluster, server process, joined stations, and the count of what arrived |
 //! | [`station`] | an honest station: pushes, waits, asks where it stands |
@@ -26,6 +27,7 @@
 pub mod asks;
 pub mod attack;
 pub mod descriptors;
+pub mod door;
 pub mod fleet;
 pub mod good;
 pub mod http;
@@ -68,6 +70,8 @@ pub struct Options {
     pub flavour: Flavour,
     /// Further arguments of `tidemark-server serve`.
     pub serve_args: Vec<String>,
+    /// The server has a certificate, and all but a few peers shake hands before anything else.
+    pub over_tls: bool,
     /// How many files the server may have open at its start; `None` is what this process may.
     pub descriptors: Option<u64>,
     /// How many good stations there are.
@@ -95,15 +99,15 @@ pub fn run(options: &Options) -> Result<Vec<String>> {
     if let Some(count) = options.descriptors {
         descriptors::allow(count)?;
     }
-    let site = Site::start(options.flavour, &options.serve_args)?;
+    let site = Site::start(options.flavour, &options.serve_args, options.over_tls)?;
     let most = descriptors::allow_most()?;
-    println!("siege: {} on {}, {} good stations, {most} files", site.address(), site.pid(), options.stations);
+    println!("siege: {} on {}, {} good stations, {most} files", site.door().url(), site.pid(), options.stations);
     let (calm, storm) = (runtime()?, runtime()?);
     let stations = calm.block_on(site.join("good", options.stations))?;
-    let stations = stations.iter().map(|it| Station::new(it, site.schema(), site.address(), Table::Reading));
+    let stations = stations.iter().map(|it| Station::new(it, site.schema(), site.door().clone(), Table::Reading));
     let stations = stations.collect::<Result<Vec<_>>>()?;
     let cast = Arc::new(calm.block_on(Cast::join(&site))?);
-    let (good, prober) = calm.block_on(async { (Good::start(stations, options.pace), Prober::start(site.address())) });
+    let (good, prober) = calm.block_on(async { (Good::start(stations, options.pace), Prober::start(site.door())) });
 
     // The first batches find nothing prepared.
     pause(Duration::from_secs(1));
@@ -182,7 +186,8 @@ impl Siege<'_> {
         let began = now();
         let until = began + length;
         let begin = |attack: &Attack| {
-            let battle = Arc::new(Battle::new(self.site.address(), attack.source, until, scale));
+            let battle = Battle::new(self.site.door().clone(), attack.source, until, scale);
+            let battle = Arc::new(if attack.is_raw { battle.without_handshake() } else { battle });
             let course = storm.spawn(attack.begin(Arc::clone(&battle), Arc::clone(self.cast)));
             (*attack, battle, course)
         };

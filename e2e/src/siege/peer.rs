@@ -2,16 +2,15 @@
 //! When each was cut, and with what answer, is written down.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout, timeout_at};
 
-use super::http::connect;
+use super::door::{Door, Stream};
 use super::site::STATIONS;
 use crate::world::now;
 
@@ -79,13 +78,15 @@ pub enum End {
 #[derive(Debug)]
 pub struct Battle {
     /// The server.
-    pub server: SocketAddr,
+    pub server: Door,
     /// Where the peers come from.
     pub source: Source,
     /// When it is over.
     pub until: Instant,
     /// The share of its peers that come.
     pub scale: f64,
+    /// Its peers shake no hands.
+    is_raw: bool,
     fates: Mutex<Vec<Fate>>,
     answers: Mutex<BTreeMap<Option<u16>, u64>>,
 }
@@ -93,8 +94,29 @@ pub struct Battle {
 impl Battle {
     /// An attack that begins now.
     #[must_use]
-    pub fn new(server: SocketAddr, source: Source, until: Instant, scale: f64) -> Self {
-        Self { server, source, until, scale, fates: Mutex::default(), answers: Mutex::default() }
+    pub fn new(server: impl Into<Door>, source: Source, until: Instant, scale: f64) -> Self {
+        Self {
+            server: server.into(),
+            source,
+            until,
+            scale,
+            is_raw: false,
+            fates: Mutex::default(),
+            answers: Mutex::default(),
+        }
+    }
+
+    /// Its peers shake no hands, also where the server wants it: what they send is the first that it hears.
+    #[must_use]
+    pub fn without_handshake(self) -> Self {
+        Self { is_raw: true, ..self }
+    }
+
+    async fn connect(&self, from: IpAddr, receive_bytes: Option<u32>) -> std::io::Result<Stream> {
+        match self.is_raw {
+            true => Ok(Box::new(self.server.connect_raw(from, receive_bytes).await?)),
+            false => self.server.connect(from, receive_bytes).await,
+        }
     }
 
     /// Whether it is over.
@@ -134,7 +156,7 @@ impl Battle {
     /// it, and says with which status. `receive_bytes` is what the peer's system keeps of what it does not read.
     pub async fn peers<L, F>(self: &Arc<Self>, count: usize, receive_bytes: Option<u32>, life: L)
     where
-        L: Fn(TcpStream, usize) -> F + Clone + Send + Sync + 'static,
+        L: Fn(Stream, usize) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Option<u16>> + Send,
     {
         let count = self.scaled(count);
@@ -158,11 +180,11 @@ impl Battle {
 
     async fn one<L, F>(&self, n: usize, receive_bytes: Option<u32>, life: &L)
     where
-        L: Fn(TcpStream, usize) -> F,
+        L: Fn(Stream, usize) -> F,
         F: Future<Output = Option<u16>>,
     {
         let until = tokio::time::Instant::from_std(self.until);
-        let connected = timeout_at(until, connect(self.server, self.source.address(n), receive_bytes)).await;
+        let connected = timeout_at(until, self.connect(self.source.address(n), receive_bytes)).await;
         let began = now();
         let stream = match connected {
             Ok(Ok(stream)) => stream,
@@ -191,10 +213,10 @@ pub struct Drip {
 
 impl Drip {
     /// Lives on a connection until the server ends it; the status of the first answer, if one was heard.
-    pub async fn live(self, stream: TcpStream) -> Option<u16> {
-        let (mut reading, mut writing) = stream.into_split();
+    pub async fn live(self, stream: Stream) -> Option<u16> {
+        let (mut reading, mut writing) = tokio::io::split(stream);
         let sending = async {
-            if writing.write_all(&self.first).await.is_err() {
+            if writing.write_all(&self.first).await.is_err() || writing.flush().await.is_err() {
                 return;
             }
             if self.then.is_empty() {
@@ -202,7 +224,7 @@ impl Drip {
             }
             loop {
                 sleep(self.every).await;
-                if writing.write_all(&self.then).await.is_err() {
+                if writing.write_all(&self.then).await.is_err() || writing.flush().await.is_err() {
                     return;
                 }
             }

@@ -1,7 +1,7 @@
 //! What is besieged: a PostgreSQL cluster, a real server process before it, and stations that have joined by codes.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,9 @@ use tidemark_core::value::{format_uuid, hex};
 use tidemark_server::config::ServerConfig;
 use tidemark_server::server::open_upstream;
 use tidemark_server::stations::{NewStation, secret_hash};
+use tidemark_testkit::certificates::Authority;
 
+use super::door::Door;
 use super::http::Client;
 use super::log::{Log, SCHEMA, Table};
 use crate::field::Field;
@@ -59,6 +61,7 @@ pub struct Invited {
 #[derive(Debug)]
 pub struct Site {
     server: ServerProcess,
+    door: Door,
     field: Field,
     schema: Arc<Schema>,
     // Last, so that it outlives the server.
@@ -66,11 +69,11 @@ pub struct Site {
 }
 
 impl Site {
-    /// Starts a cluster, migrates a database and serves it with these further arguments.
+    /// Starts a cluster, migrates a database and serves it with these further arguments, over TLS or not.
     ///
     /// # Errors
     /// When PostgreSQL is missing or the server does not start.
-    pub fn start(flavour: Flavour, serve_args: &[String]) -> Result<Self> {
+    pub fn start(flavour: Flavour, serve_args: &[String], over_tls: bool) -> Result<Self> {
         let cluster = PostgresCluster::start(flavour)?;
         let mut field = Field::new(SCHEMA, Some(cluster.create_database("siege")?))?;
         let web = field.folder().join("web");
@@ -79,15 +82,20 @@ impl Site {
         field.serve_args.extend(["--web", "web"].map(str::to_owned));
         field.serve_args.extend_from_slice(serve_args);
         field.migrate()?;
+        let authority = over_tls.then(|| certified(&mut field)).transpose()?;
         let server = field.serve()?;
+        let door = match &authority {
+            Some(authority) => Door::over_tls(server.address, authority)?,
+            None => server.address.into(),
+        };
         let schema = Arc::new(Schema::parse(SCHEMA)?);
-        Ok(Self { server, field, schema, _cluster: cluster })
+        Ok(Self { server, door, field, schema, _cluster: cluster })
     }
 
-    /// Where the server listens.
+    /// The way to the server.
     #[must_use]
-    pub const fn address(&self) -> SocketAddr {
-        self.server.address
+    pub const fn door(&self) -> &Door {
+        &self.door
     }
 
     /// The schema that is served.
@@ -165,7 +173,7 @@ impl Site {
             station: None,
             former_uuid: None,
         };
-        let mut client = Client::new(self.address(), STATIONS);
+        let mut client = Client::new(self.door.clone(), STATIONS);
         let answer = client.ask("POST", path::JOIN, None, &serde_json::to_vec(&request)?, JOIN_LIMIT).await?;
         ensure!(answer.status == 200, "a station cannot join: {}", answer.shown());
         let joined: JoinReply = answer.json()?;
@@ -228,6 +236,14 @@ impl Site {
     pub fn end(self) -> Result<()> {
         self.server.process.terminate()?.success().map(|_| ()).context("the server does not end well")
     }
+}
+
+/// Gives the server a certificate; the authority of it.
+fn certified(field: &mut Field) -> Result<Authority> {
+    let authority = Authority::new("the siege's")?;
+    authority.server(&[&STATIONS.to_string()])?.write(field.folder(), "server")?;
+    field.serve_args.extend(["--tls-cert", "server.crt", "--tls-key", "server.key"].map(str::to_owned));
+    Ok(authority)
 }
 
 /// What is upstream of one station.

@@ -2,7 +2,6 @@
 //! nothing but a tidemark with its own chain.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,7 @@ use tidemark_core::chain::Chain;
 use tidemark_core::protocol::{PushReply, StationReply, path};
 use tidemark_core::schema::Schema;
 
+use super::door::Door;
 use super::http::{Answer, Client};
 use super::log::{Cut, Log, Table};
 use super::site::{Member, STATIONS};
@@ -53,7 +53,7 @@ impl Station {
     ///
     /// # Errors
     /// When its number is none.
-    pub fn new(member: &Member, schema: &Arc<Schema>, server: SocketAddr, table: Table) -> Result<Self> {
+    pub fn new(member: &Member, schema: &Arc<Schema>, server: impl Into<Door>, table: Table) -> Result<Self> {
         let log = Log::new(schema, member.number, member.uuid, table)?;
         let client = Client::new(server, STATIONS);
         Ok(Self { log, token: member.token.clone(), client, dice: Dice::new(member.number.into()) })

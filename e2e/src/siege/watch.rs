@@ -1,12 +1,13 @@
 //! Who watches the server: questions after its health, as a service manager asks them, and what its process takes.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tidemark_core::protocol::path;
 use tokio::task::JoinHandle;
 
+use super::door::Door;
 use super::http::Client;
 use crate::world::now;
 
@@ -49,9 +50,9 @@ pub struct Answered {
 impl Prober {
     /// Begins, on the runtime that this is called in.
     #[must_use]
-    pub fn start(server: SocketAddr) -> Self {
+    pub fn start(server: &Door) -> Self {
         let probes = Arc::new(Mutex::new(Vec::new()));
-        let ask = |path| tokio::spawn(ask(server, path, Arc::clone(&probes)));
+        let ask = |path| tokio::spawn(ask(server.clone(), path, Arc::clone(&probes)));
         let running = [path::HEALTH, path::READY].map(ask).into();
         Self { probes, running }
     }
@@ -77,10 +78,10 @@ impl Drop for Prober {
     }
 }
 
-async fn ask(server: SocketAddr, path: &'static str, probes: Arc<Mutex<Vec<Probe>>>) {
+async fn ask(server: Door, path: &'static str, probes: Arc<Mutex<Vec<Probe>>>) {
     loop {
         let began = now();
-        let answer = Client::new(server, WATCHER).ask("GET", path, None, &[], LIMIT).await;
+        let answer = Client::new(server.clone(), WATCHER).ask("GET", path, None, &[], LIMIT).await;
         let probe = Probe { path, began, took: began.elapsed(), status: answer.ok().map(|answer| answer.status) };
         probes.lock().unwrap_or_else(PoisonError::into_inner).push(probe);
         tokio::time::sleep(EVERY.saturating_sub(began.elapsed())).await;

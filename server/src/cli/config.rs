@@ -41,8 +41,9 @@ pub(super) fn run(program: &Program, mut loaded: Loaded, command: Option<ConfigC
         print(&show::file(program, (!has("default")).then_some(&loaded.layers)))
     } else {
         if let Some(ConfigCommand::Check(args)) = command {
-            let unfit = args.serve.unfit(&loaded.layers);
+            let (unfit, doubts) = args.serve.unfit_whole(&loaded.layers);
             loaded.layers.problems.extend(unfit);
+            loaded.layers.warnings.extend(doubts);
         }
         let printed = if has("json") {
             print_json(&report::json(program, &loaded.layers))

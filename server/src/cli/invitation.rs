@@ -101,38 +101,9 @@ fn qr(text: &str) -> Option<String> {
     Some(code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build())
 }
 
-/// The URL names the machine it is used on.
-pub(super) fn is_loopback(url: &str) -> bool {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = match authority.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => authority.split(':').next().unwrap_or_default(),
-    };
-    host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_loopback_url_is_known_by_its_host() {
-        for url in [
-            "http://127.0.0.1:8787",
-            "https://localhost/",
-            "http://LocalHost:1",
-            "http://[::1]:8787/x",
-            "http://127.9.9.9",
-        ] {
-            assert!(is_loopback(url), "{url}");
-        }
-        for url in
-            ["http://localhost.example", "https://hq.example/127.0.0.1", "http://10.0.0.1:8787", "http://[fe80::1]"]
-        {
-            assert!(!is_loopback(url), "{url}");
-        }
-    }
 
     /// The modules of a drawing, `true` for dark, without the quiet zone.
     fn modules(drawn: &str) -> Vec<Vec<bool>> {

@@ -13,8 +13,8 @@ pub(super) struct LimitArgs {
     /// Most connections at once; half of them without a token. For one more the longest idle is closed.
     #[arg(long, default_value_t = 8192, value_name = "N", value_parser = value_parser!(u32).range(16..=1_000_000))]
     connections_max: u32,
-    /// Most connections of one address without a token. Behind a proxy all stations have its address: give it as many
-    /// as the proxy makes.
+    /// Most connections of one address without a token, and over a `--trusted-proxy` most requests at once for one.
+    /// Behind another proxy all stations have its address: give it as many as the proxy makes.
     #[arg(long, default_value_t = 256, value_name = "N", value_parser = value_parser!(u32).range(1..=1_000_000))]
     address_connections_max: u32,
     /// Most connections of one station.

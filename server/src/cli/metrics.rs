@@ -17,8 +17,9 @@ const TOKEN_BYTES_MAX: usize = 1024;
 #[command(next_help_heading = "Metrics")]
 pub(super) struct MetricsArgs {
     /// Answer GET /metrics for Prometheus at this address, and nothing else there: 127.0.0.1:9464 is read on this
-    /// machine alone. Nobody is asked for a token there, so let no stranger reach it. Without it there is no such
-    /// listener.
+    /// machine alone. Nobody is asked for a token there, so let no stranger reach it. An address that other machines
+    /// reach speaks TLS, with the server's certificate, or is refused without one and without `--allow-plain-http`.
+    /// Without it there is no such listener.
     #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     metrics_listen: Option<String>,
     /// Answer GET /metrics where stations ask, too, for whoever sends the token in this file (`Authorization: Bearer`);
@@ -32,6 +33,11 @@ pub(super) struct MetricsArgs {
 }
 
 impl MetricsArgs {
+    /// The address of the listener, if there is one.
+    pub(super) fn listen(&self) -> Option<&str> {
+        self.metrics_listen.as_deref()
+    }
+
     /// What they say.
     pub(super) fn settings(&self) -> anyhow::Result<MetricsSettings> {
         Ok(MetricsSettings {

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 use tidemark_core::limits::FrameLimits;
 use tidemark_settings::report::missing_files;
-use tidemark_settings::{Layers, Origin, Problem};
+use tidemark_settings::{Layers, Origin, Problem, Warning};
 
 use super::address::address;
 use super::backup::ServeBackups;
@@ -19,9 +19,11 @@ use super::span::span_ms;
 use super::tls::TlsArgs;
 use super::window::WindowArgs;
 use crate::admin::backup::series::Schedule;
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::{CHUNKS_MAX, DEFAULT_LISTEN, DatabaseUrl, REPORTS_EVERY, STATEMENT_TIMEOUT, load_schema};
 use crate::descriptors;
 use crate::http::{self, Site};
+use crate::plain::Listener;
 use crate::server::LiveConfig;
 
 #[derive(Args)]
@@ -160,6 +162,27 @@ impl ServeArgs {
         found.extend(missing_files(layers, &told));
         found
     }
+
+    /// The same for who serves later: also the certificate, and listeners that are open to others without it; and what
+    /// clients would not like.
+    pub(super) fn unfit_whole(&self, layers: &Layers) -> (Vec<Problem>, Vec<Warning>) {
+        let (problems, doubts) = self.tls.unfit(SystemClock.now_ms());
+        let listeners = [
+            ("listen", Some(self.listen.as_str()), Listener::Stations),
+            ("metrics_listen", self.metrics.listen(), Listener::Metrics),
+        ];
+        let listeners = listeners.into_iter().filter_map(|(key, listen, listener)| {
+            Some((key, self.tls.check_listener(listen?, listener).err()?.to_string()))
+        });
+        let mut found: Vec<Problem> =
+            problems.into_iter().chain(listeners).map(|(key, why)| unfit(layers, key, why)).collect();
+        let told: Vec<String> = found.iter().filter_map(Problem::key).map(str::to_owned).collect();
+        let is_told = |problem: &Problem| problem.key().is_some_and(|key| told.iter().any(|other| other == key));
+        found.extend(self.unfit(layers).into_iter().filter(|problem| !is_told(problem)));
+        let doubtful =
+            |(key, why): (&str, String)| Warning::Doubtful { origin: origin(layers, key), key: key.to_owned(), why };
+        (found, doubts.into_iter().map(doubtful).collect())
+    }
 }
 
 /// Of each setting that names a file which is read once, the hash of what the file says: a secret that was rotated is
@@ -193,6 +216,10 @@ fn origins(words: &[String]) -> anyhow::Result<Vec<http::Origin>> {
 
 /// Of settings that are well formed, one that cannot be used: with where it is from.
 fn unfit(layers: &Layers, key: &str, why: String) -> Problem {
-    let origin = layers.of(key).map_or(Origin::Default, |(_, now)| now.origin.clone());
-    Problem::Unfit { origin, key: key.to_owned(), why }
+    Problem::Unfit { origin: origin(layers, key), key: key.to_owned(), why }
+}
+
+/// Where a setting is from.
+fn origin(layers: &Layers, key: &str) -> Origin {
+    layers.of(key).map_or(Origin::Default, |(_, now)| now.origin.clone())
 }

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, Subcommand};
 use tidemark_core::joincode::Pin;
+use tidemark_core::url::ServerUrl;
 
-use super::invitation::{Invitation, Purpose, is_loopback};
+use super::invitation::{Invitation, Purpose};
 use super::listed::{ShowArgs, list, show};
 use super::place::{Look, Place, checked_name};
 use super::span::span_ms;
@@ -122,7 +123,7 @@ impl CodeArgs {
         let default = format!("http://{DEFAULT_LISTEN}");
         let url = self.public_url.as_deref().unwrap_or(&default);
         let mut fresh = FreshCode::make(name, url, expires_ms, SystemClock.now_ms()).map_err(|error| match error {
-            NoCode::Url(url) => anyhow!("--public-url {url:?} is not one: write http://host:port or https://host"),
+            NoCode::Url(error) => anyhow!("--public-url: {error}"),
             NoCode::Entropy => anyhow!(error),
         })?;
         fresh.code.pin = self.pin(&fresh.code.url, ca_typed)?;
@@ -182,7 +183,7 @@ fn warn_about(url: &str, named: bool) {
             "the code names {url}, which only programs on this machine reach. For a station elsewhere: --public-url URL, the address \
              under which it reaches this server (or there: tidemark join CODE --server URL)"
         ));
-    } else if url.starts_with("http://") && !is_loopback(url) {
+    } else if ServerUrl::parse(url).is_ok_and(|url| url.is_plain_remote()) {
         complain(&format!(
             "{url} is plain HTTP: others on the way can read what is pushed, and browsers keep the field notebook's data only for \
              pages from https"

@@ -9,8 +9,9 @@ use tidemark_core::joincode::Pin;
 
 use super::terminal::{complain, print_json};
 use crate::clock::{Clock as _, SystemClock};
+use crate::plain::{self, Listener, PlainRemote};
 use crate::tls::make::{Made, make};
-use crate::tls::{ClientCa, TlsFiles, certificates_of, describe, pin_of, pin_of_file};
+use crate::tls::{ClientCa, Doubt, Role, TlsFiles, certificates_of, describe, examine, pin_of, pin_of_file};
 
 /// The certificate that `serve` shows.
 #[derive(Args)]
@@ -33,8 +34,8 @@ pub(super) struct TlsArgs {
     /// vouches for it: its authority's, or its own, PEM. As `station add --server-ca`.
     #[arg(long, env = "TIDEMARK_SERVER_CA", value_name = "FILE")]
     server_ca: Option<PathBuf>,
-    /// Serve plain HTTP although other machines reach the address: a proxy that does TLS stands in front, or something
-    /// else keeps the network safe.
+    /// Serve plain HTTP although other machines reach the address, that of the metrics, too: a proxy that does TLS
+    /// stands in front, or something else keeps the network safe.
     #[arg(long, conflicts_with = "tls_cert")]
     pub(super) allow_plain_http: bool,
 }
@@ -66,6 +67,50 @@ impl TlsArgs {
     pub(super) fn pin(&self) -> anyhow::Result<Option<Pin>> {
         self.server_ca.as_deref().map(pin_of_file).transpose().context("--server-ca")
     }
+
+    /// What is wrong with the files, and what clients would not like, each with the key of the setting.
+    pub(super) fn unfit(&self, now_ms: i64) -> (Vec<Found>, Vec<Found>) {
+        let (mut problems, mut doubts): (Vec<Found>, Vec<Found>) = (Vec::new(), Vec::new());
+        let pin = self.server_ca.as_deref().map(pin_of_file).transpose();
+        let pin = pin.unwrap_or_else(|error| {
+            problems.push(("server_ca", error.to_string()));
+            None
+        });
+        let Some(files) = self.files() else { return (problems, doubts) };
+        match examine(&files, pin, now_ms) {
+            Err(error) => {
+                let is_of = |file: Option<&PathBuf>| file.is_some_and(|file| file == error.file());
+                let key = match () {
+                    () if is_of(self.tls_key.as_ref()) => "tls_key",
+                    () if is_of(self.tls_client_ca.as_ref()) => "tls_client_ca",
+                    () => "tls_cert",
+                };
+                problems.push((key, error.to_string()));
+            }
+            Ok(found) => {
+                for doubt in found {
+                    match &doubt {
+                        Doubt::NotNow(Role::ClientCa, _) => problems.push(("tls_client_ca", doubt.to_string())),
+                        Doubt::NotNow(..) => problems.push(("tls_cert", doubt.to_string())),
+                        Doubt::RunsOut(Role::ClientCa, _) => doubts.push(("tls_client_ca", doubt.to_string())),
+                        Doubt::OtherPin(_) => doubts.push(("server_ca", doubt.to_string())),
+                        _ => doubts.push(("tls_cert", doubt.to_string())),
+                    }
+                }
+            }
+        }
+        (problems, doubts)
+    }
+
+    /// Whether an address may be listened on, as far as it can be told without the network.
+    ///
+    /// # Errors
+    /// Where others would read what travels.
+    pub(super) fn check_listener(&self, listen: &str, listener: Listener) -> Result<(), PlainRemote> {
+        // A name is looked up when the server starts.
+        let Ok(addr) = listen.parse() else { return Ok(()) };
+        plain::check(listener, addr, self.tls_cert.is_some(), self.allow_plain_http)
+    }
 }
 
 impl TlsArgs {
@@ -77,6 +122,9 @@ impl TlsArgs {
         Ok(self.pin()?.map(|pin| ("server_ca", blake3::Hash::from_bytes(pin.0))).into_iter().collect())
     }
 }
+
+/// The key of a setting, and what was found of it.
+type Found = (&'static str, String);
 
 #[derive(Subcommand)]
 pub(super) enum TlsCommand {

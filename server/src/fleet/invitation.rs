@@ -2,12 +2,11 @@
 //! station.
 
 use tidemark_core::joincode::{JoinCode, Pin};
+use tidemark_core::url::{ServerUrl, UrlError};
 
 use crate::clock::random_bytes;
 use crate::stations::{NewStation, secret_hash};
 
-/// Longest public URL, in bytes.
-pub const URL_BYTES_MAX: usize = 1000;
 /// Longest name of a station, a reader or an operator, in bytes.
 pub const NAME_BYTES_MAX: usize = 200;
 /// How long a code can be used unless told otherwise, in milliseconds: a week.
@@ -17,8 +16,8 @@ pub const EXPIRES_MS: i64 = 7 * 86_400_000;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoCode {
     /// The URL is none that a station could reach a server under.
-    #[error("{0:?} is not a URL of a server: write http://host:port or https://host")]
-    Url(String),
+    #[error(transparent)]
+    Url(#[from] UrlError),
     /// The operating system gives no random bytes.
     #[error("the operating system gives no random bytes")]
     Entropy,
@@ -39,12 +38,7 @@ impl FreshCode {
     /// # Errors
     /// See [`NoCode`].
     pub fn make(name: &str, url: &str, expires_ms: i64, now_ms: i64) -> Result<Self, NoCode> {
-        let url = url.trim_end_matches('/');
-        let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-        let is_harmful = |c: char| c.is_whitespace() || tidemark_core::printable::is_harmful(c);
-        if rest.is_none_or(str::is_empty) || url.len() > URL_BYTES_MAX || url.contains(is_harmful) {
-            return Err(NoCode::Url(url.to_owned()));
-        }
+        let url = ServerUrl::parse(url)?;
         let secret = random_bytes::<32>().map_err(|_| NoCode::Entropy)?;
         let station = NewStation {
             name: name.to_owned(),
@@ -52,7 +46,7 @@ impl FreshCode {
             code_expires_at_ms: now_ms.saturating_add(expires_ms),
             now_ms,
         };
-        Ok(Self { station, code: JoinCode { url: url.to_owned(), secret, pin: None } })
+        Ok(Self { station, code: JoinCode { url: url.as_str().to_owned(), secret, pin: None } })
     }
 
     /// Has the station know the server by the certificate of this pin, where it reaches it by TLS.
@@ -85,13 +79,16 @@ mod tests {
         let pin = Some(Pin([7; 32]));
         assert_eq!(fresh.with_pin(pin).code.pin, pin);
         assert_eq!(FreshCode::make("north", "http://10.0.0.1", 10, 5).unwrap().with_pin(pin).code.pin, None);
-        for url in ["", "hq.example", "ftp://hq.example", "http://", "https://hq example", "https://hq\u{1b}[2J"] {
-            assert_eq!(
-                FreshCode::make("north", url, 10, 5).err().unwrap(),
-                NoCode::Url(url.trim_end_matches('/').into())
-            );
+        for (url, error) in [
+            ("", UrlError::Scheme("none".into())),
+            ("hq.example", UrlError::Scheme("none".into())),
+            ("http://", UrlError::Host),
+            ("https://hq example", UrlError::Characters),
+            ("https://hq\u{1b}[2J", UrlError::Characters),
+            ("https://chief:word@hq.example", UrlError::UserInfo),
+        ] {
+            assert_eq!(FreshCode::make("north", url, 10, 5).err().unwrap(), NoCode::Url(error), "{url}");
         }
-        assert!(FreshCode::make("north", &format!("http://{}", "x".repeat(URL_BYTES_MAX)), 10, 5).is_err());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The access log: one line for each request, with an id by which it is found again elsewhere.
 //!
 //! A line says who asked for which route, and what became of it; of a push also which changes, and their verdicts.
-//! It says nothing that a peer wrote, but for an id of a proxy that is well formed: no path, no query, no header. What
+//! It says nothing that a peer wrote, but for a well-formed id of a proxy that is believed: no path, no query, no
+//! header. What
 //! asks all the time whether the server is well is told at the level `debug`; so are refusals beyond the first of a
 //! cause and minute, which [`Notices`](crate::notices::Notices) sums up. Who asks more than a budget is counted and
 //! told in one line a minute.
@@ -97,12 +98,13 @@ impl Default for AccessLog {
 }
 
 impl AccessLog {
-    /// The id of a request: that of a proxy before this server, when it is well formed, or a new one.
-    pub(super) fn id(&self, headers: &HeaderMap) -> String {
+    /// The id of a request: a new one, or the one that a proxy says, if that is believed and the id well formed. Nobody
+    /// else chooses by which id a line is found, or makes two of them look like one.
+    pub(super) fn id(&self, headers: &HeaderMap, is_of_proxy: bool) -> String {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let own = || format!("{:08x}-{:x}", self.run, self.next.fetch_add(1, Ordering::Relaxed));
         let given = text(REQUEST_ID).filter(|id| is_id(id)).or_else(|| text("traceparent").and_then(trace_id));
-        given.map_or_else(own, str::to_owned)
+        given.filter(|_| is_of_proxy).map_or_else(own, str::to_owned)
     }
 
     /// Writes the line of a request.
@@ -202,7 +204,8 @@ mod tests {
             (vec![("x-request-id", "no space"), ("traceparent", TRACE)], "4bf92f3577b34da6a3ce929d0e0e4736"),
             (vec![("x-request-id", "first"), ("traceparent", TRACE)], "first"),
         ] {
-            assert_eq!(log.id(&headers(&pairs)), id, "{pairs:?}");
+            assert_eq!(log.id(&headers(&pairs), true), id, "{pairs:?}");
+            assert_ne!(log.id(&headers(&pairs), false), id, "a stranger chooses none: {pairs:?}");
         }
     }
 
@@ -222,7 +225,7 @@ mod tests {
             ("traceparent", &TRACE.to_uppercase()),
             ("traceparent", &format!("{TRACE}-x")),
         ] {
-            let id = log.id(&headers(&[(name, value)]));
+            let id = log.id(&headers(&[(name, value)]), true);
             assert!(is_id(&id) && id.len() < 26 && !value.contains(&id), "{name}: {value}: {id}");
             assert!(ids.insert(id));
         }

@@ -52,6 +52,11 @@ impl Asked<'_> {
     }
 }
 
+/// Whether a request came from a proxy that is believed.
+pub(super) fn is_of_proxy(request: &Request<RequestBody>) -> bool {
+    request.extensions().get::<Arc<Seat>>().is_some_and(|seat| seat.is_of_proxy())
+}
+
 /// Where a request came from, if it came over a socket: for whom a proxy asks, if that is believed.
 pub(super) fn address_of(request: &Request<RequestBody>) -> Option<Address> {
     request.extensions().get::<Arc<Seat>>().map(|seat| seat.address_of(request.headers()))

@@ -13,6 +13,7 @@ use super::address::Address;
 use super::asked::address_of;
 use super::connections::{NoRoom, Seat};
 use super::endpoint::{Endpoint, RequestBody};
+use super::forwarded::Leave;
 use super::tokens::Word;
 use crate::ingest::store_problem;
 use crate::stations::{StationRecord, secret_hash};
@@ -45,7 +46,7 @@ pub(super) async fn authenticate(
         (None, Some(_), Some(number)) => endpoint.ingest.revoked(number).await,
         _ if !station.takes(&token_hash) => token_ended(&station),
         _ => {
-            knows(request, token_hash, &format_args!("{:?}", station.name))?;
+            knows(endpoint, request, token_hash, &format_args!("{:?}", station.name))?;
             if let Some(number) = station.number {
                 endpoint.fleet.heard(number, endpoint.ingest.clock().now_ms());
             }
@@ -62,9 +63,16 @@ pub(super) async fn authenticate(
 ///
 /// # Errors
 /// When the token has as many as it may, all of them busy.
-pub(super) fn knows(request: &Request<RequestBody>, token_hash: [u8; 32], who: &dyn Display) -> Result<(), Problem> {
-    let seat = request.extensions().get::<Arc<Seat>>();
-    seat.map_or(Ok(()), |seat| seat.belongs_to(token_hash, who)).map_err(|NoRoom| {
+pub(super) fn knows(
+    endpoint: &Endpoint,
+    request: &Request<RequestBody>,
+    token_hash: [u8; 32],
+    who: &dyn Display,
+) -> Result<(), Problem> {
+    let (seat, leave) = (request.extensions().get::<Arc<Seat>>(), request.extensions().get::<Arc<Leave>>());
+    let of_connection = seat.map_or(Ok(()), |seat| seat.belongs_to(token_hash, who));
+    let of_request = || leave.map_or(Ok(()), |leave| leave.belongs_to(token_hash, &endpoint.limits()));
+    of_connection.and_then(|()| of_request()).map_err(|NoRoom| {
         let detail = "as many requests with this token run as may at once; try again soon";
         Problem::new(ProblemCode::TooManyRequests, detail)
     })

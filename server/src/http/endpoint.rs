@@ -9,6 +9,7 @@ use tidemark_core::joincode::Pin;
 
 use super::access::AccessLog;
 use super::cors::Cors;
+use super::forwarded::Forwarded;
 use super::health::Health;
 use super::load::Load;
 use super::memory::Memory;
@@ -62,8 +63,9 @@ pub struct Endpoint {
     pub(super) metrics_token: Live<Option<[u8; 32]>>,
     pub(super) scraped: Scraped,
     pub(super) access: AccessLog,
-    /// The proxies that say for whom they ask.
+    /// The proxies that say for whom they ask, and the requests that came over them.
     pub(super) proxies: Proxies,
+    pub(super) forwarded: Arc<Forwarded>,
     /// The web pages of other origins that may read the answers.
     pub(super) cors: Cors,
     /// The pin of the codes that it makes.
@@ -99,6 +101,7 @@ impl Endpoint {
             scraped: Scraped::default(),
             access: AccessLog::default(),
             proxies: Proxies::default(),
+            forwarded: Arc::default(),
             cors: Cors::default(),
             pin: None,
             site: Arc::default(),

@@ -22,7 +22,7 @@
 //! | `access`, `noted` | the log of requests |
 //! | `site`, `page` | the field notebook; the fleet page |
 //! | `cors`, `origin` | pages of other origins |
-//! | `proxies` | the proxies that say for whom they ask |
+//! | `proxies`, `forwarded` | the proxies that say for whom they ask, and what bounds those |
 //! | `problem` | replies |
 
 mod access;
@@ -40,6 +40,7 @@ mod digest;
 mod endpoint;
 mod facts;
 mod figures;
+mod forwarded;
 mod health;
 mod join;
 mod linger;

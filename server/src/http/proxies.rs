@@ -1,7 +1,7 @@
 //! The proxies before this server, whose word about a client's address counts (`X-Forwarded-For`). Nobody else's does.
 
 use std::fmt::{self, Display};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -80,13 +80,19 @@ impl Proxies {
         let values = headers.get_all(FORWARDED_FOR).iter().rev().map(|value| value.to_str().unwrap_or("?"));
         let chain = values.flat_map(|value| value.rsplit(',')).take(CHAIN_MAX);
         for said in chain {
-            let address = said.trim().parse().ok()?;
+            let address = address(said.trim())?;
             if !self.has(address) {
                 return Some(address);
             }
         }
         None
     }
+}
+
+/// The address of an entry, which some proxies write with the port: `192.0.2.1:50000`, `[2001:db8::1]:50000`.
+fn address(said: &str) -> Option<IpAddr> {
+    let bracketed = || said.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    said.parse().ok().or_else(|| said.parse::<SocketAddr>().ok().map(|with_port| with_port.ip())).or_else(bracketed)
 }
 
 #[cfg(test)]
@@ -130,6 +136,17 @@ mod tests {
         assert_eq!(client(&["198.51.100.1, 203.0.113.9"]).as_deref(), Some("203.0.113.9"), "the first may be made up");
         assert_eq!(client(&["198.51.100.1", "203.0.113.9,10.0.0.2 , 10.0.0.1"]).as_deref(), Some("203.0.113.9"));
         assert_eq!(client(&["2001:db8::7"]).as_deref(), Some("2001:db8::7"));
+        for (said, is) in [
+            ("203.0.113.9:50000", "203.0.113.9"),
+            ("198.51.100.1, 203.0.113.9:1,10.0.0.2:2", "203.0.113.9"),
+            ("[2001:db8::7]:50000", "2001:db8::7"),
+            ("[2001:db8::7]", "2001:db8::7"),
+        ] {
+            assert_eq!(client(&[said]).as_deref(), Some(is), "{said}");
+        }
+        for wrong in ["203.0.113.9:", "203.0.113.9:70000", "[203.0.113.9", "[]", "203.0.113.9:1:2", "[2001:db8::7]x"] {
+            assert_eq!(client(&[wrong]), None, "{wrong}");
+        }
         for nobody in [&[][..], &["10.0.0.1"], &["203.0.113.9, unknown"], &["203.0.113.9,"], &["\u{7f}"[..0].into()]] {
             assert_eq!(client(nobody), None, "{nobody:?}");
         }

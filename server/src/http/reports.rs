@@ -43,7 +43,7 @@ pub(super) async fn report(asked: Asked<'_>) -> Result<Reply, Problem> {
     if reader.revoked_at_ms.is_some() {
         return Err(Problem::new(ProblemCode::Revoked, format!("reader {:?} was revoked", reader.name)));
     }
-    knows(request, token_hash, &format_args!("{:?}", reader.name))?;
+    knows(endpoint, request, token_hash, &format_args!("{:?}", reader.name))?;
     let name = request.uri().path().trim_start_matches(path::REPORTS);
     let query = request.uri().query().unwrap_or_default();
     let answered = answer(store, name, query, endpoint.ingest.clock().now_ms()).await;

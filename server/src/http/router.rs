@@ -17,16 +17,19 @@ use tracing::Instrument as _;
 use tracing::field::Empty;
 
 use super::access::{Ended, REQUEST_ID};
-use super::asked::{Asked, address_of};
-use super::caller::{Caller, authenticate, authenticate_former};
+use super::asked::{Asked, address_of, is_of_proxy};
+use super::caller::{Caller, authenticate, authenticate_former, token};
+use super::connections::NoRoom;
 use super::cors;
 use super::endpoint::{Endpoint, RequestBody};
+use super::forwarded::{Leave, Party};
 use super::noted::Noted;
 use super::problem::{Reply, problem};
 use super::routes::{self, Answers, Route, Verb};
 use crate::notices::Who;
 use crate::panics::{caught, fault};
 use crate::spans::span;
+use crate::stations::secret_hash;
 
 impl Endpoint {
     /// Answers one request. [`super::serve()`] does this with each that comes in over a socket.
@@ -39,14 +42,14 @@ impl Endpoint {
 async fn route(endpoint: &Endpoint, mut request: Request<RequestBody>) -> Reply {
     let (began, requests) = (Instant::now(), &endpoint.ingest.metrics().requests);
     let _running = requests.begin();
-    let (id, noted) = (endpoint.access.id(request.headers()), Arc::<Noted>::default());
+    let (id, noted) = (endpoint.access.id(request.headers(), is_of_proxy(&request)), Arc::<Noted>::default());
     request.extensions_mut().insert(Arc::clone(&noted));
     let span = span!("request", route = routes::name(request.uri().path()), id, station = Empty, status = Empty);
     let mut is_quiet = routes::is_probe(request.uri().path());
     let mut reply = if cors::is_preflight(&request) {
         no_content(endpoint.cors.preflight(request.headers()))
     } else {
-        let answering = caught(answer(endpoint, &mut request)).instrument(span.clone());
+        let answering = caught(answer_in_turn(endpoint, &mut request)).instrument(span.clone());
         match answering.await {
             Ok(Ok(reply)) => reply,
             Ok(Err(refusal)) => {
@@ -160,6 +163,32 @@ fn allowed(path: &str) -> Option<&'static str> {
 
 fn allow(methods: &'static str) -> HeaderMap {
     HeaderMap::from_iter([(ALLOW, HeaderValue::from_static(methods))])
+}
+
+/// The refusal of what must wait for others from the same address.
+fn crowded() -> Problem {
+    let detail = "as many requests without a known token run as may at once from this address; try again soon";
+    Problem::new(ProblemCode::TooManyRequests, detail)
+}
+
+/// The leave of a request to run; `None` for one that came over no proxy, whose connection is bounded.
+fn leave(endpoint: &Endpoint, request: &Request<RequestBody>) -> Result<Option<Arc<Leave>>, Problem> {
+    let Some(address) = address_of(request).filter(|_| is_of_proxy(request)) else { return Ok(None) };
+    // Stations that are known are not held up by strangers at their address.
+    let known = token(request).ok().map(|token| secret_hash(&token)).filter(|hash| endpoint.tokens.is_known(hash));
+    let party = known.map_or(Party::Stranger(address), Party::Token);
+    endpoint.forwarded.enter(party, &endpoint.limits(), Instant::now()).map(Some).map_err(|NoRoom| crowded())
+}
+
+/// Answers within the bounds of those for whom proxies ask.
+async fn answer_in_turn(endpoint: &Endpoint, request: &mut Request<RequestBody>) -> Result<Reply, Problem> {
+    let Some(leave) = leave(endpoint, request)? else { return answer(endpoint, request).await };
+    request.extensions_mut().insert(Arc::clone(&leave));
+    tokio::select! {
+        biased;
+        () = leave.gives_way() => Err(crowded()),
+        reply = answer(endpoint, request) => reply,
+    }
 }
 
 async fn answer(endpoint: &Endpoint, request: &mut Request<RequestBody>) -> Result<Reply, Problem> {

@@ -2,8 +2,9 @@
 //!
 //! The text is made five times a second at most, whoever asks and however often, and making it asks no database.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,17 +16,21 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tidemark_core::protocol::{Problem, ProblemCode, path};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 
+use super::address::Address;
 use super::asked::Asked;
 use super::endpoint::Endpoint;
 use super::problem::Reply;
 use super::tokens::Word;
 use crate::metrics::MEDIA_TYPE;
+use crate::notices::Who;
+use crate::tls::{HandshakeFailure, Tls};
 
-/// Most connections of the listener at once, and how long each may take.
+/// Most connections of the listener at once, of all and of one address; and how long each may take.
 const CONNECTIONS_MAX: usize = 64;
+const OF_ONE_MAX: usize = 8;
 const TIME_MAX: Duration = Duration::from_secs(10);
 /// Most bytes of a request's head there.
 const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -60,33 +65,88 @@ pub(super) fn scrape(asked: &Asked<'_>) -> Result<Reply, Problem> {
     let header = asked.request.headers().get(AUTHORIZATION);
     let token = header.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
     let token = token.ok_or_else(|| unauthorized("metrics are read with a token of their own"))?;
+    // Before it is compared: who guesses too often does not learn which guess was right.
+    let address = asked.address();
+    endpoint.tokens.tries(Word::Metrics, address, endpoint.ingest.clock().now_ms())?;
     // By hashes, so that no comparison leaks how much of it was right.
-    if *blake3::hash(token).as_bytes() == expected {
-        return Ok(endpoint.metrics_reply());
+    if *blake3::hash(token).as_bytes() != expected {
+        return Err(unauthorized("this is not the token that metrics are read with"));
     }
-    endpoint.tokens.tries(Word::Token, asked.address(), endpoint.ingest.clock().now_ms())?;
-    Err(unauthorized("this is not the token that metrics are read with"))
+    endpoint.tokens.was_known(Word::Metrics, address);
+    Ok(endpoint.metrics_reply())
 }
 
-/// Serves metrics and nothing else, for ever. What stands before the listener's address says who may read them.
-pub async fn serve_metrics(listener: TcpListener, endpoint: Arc<Endpoint>) {
-    let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+/// The connections of the listener, by the address that each is from.
+#[derive(Debug, Default)]
+struct Seats(Mutex<HashMap<Address, usize>>);
+
+/// One of them; it counts until this is dropped.
+struct Seat {
+    seats: Arc<Seats>,
+    address: Address,
+}
+
+impl Seats {
+    fn held(&self) -> MutexGuard<'_, HashMap<Address, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A seat; `None` where the address has, or all have, as many as they may.
+    fn take(self: &Arc<Self>, address: Address) -> Option<Seat> {
+        let mut held = self.held();
+        let own = held.get(&address).copied().unwrap_or_default();
+        if own >= OF_ONE_MAX || held.values().sum::<usize>() >= CONNECTIONS_MAX {
+            return None;
+        }
+        held.insert(address, own + 1);
+        Some(Seat { seats: Arc::clone(self), address })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut held = self.seats.held();
+        match held.get_mut(&self.address) {
+            Some(own @ 2..) => *own -= 1,
+            _ => drop(held.remove(&self.address)),
+        }
+    }
+}
+
+/// Serves metrics and nothing else, for ever; with a certificate, over TLS. What stands before the listener's address
+/// says who may read them.
+pub async fn serve_metrics(listener: TcpListener, endpoint: Arc<Endpoint>, tls: Option<Arc<Tls>>) {
+    let seats = Arc::<Seats>::default();
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok((stream, peer)) = listener.accept().await else {
             tokio::time::sleep(NEXT_TRY).await;
             continue;
         };
-        let Ok(seat) = Arc::clone(&seats).try_acquire_owned() else { continue };
-        let endpoint = Arc::clone(&endpoint);
+        let Some(seat) = seats.take(Address::of(peer.ip())) else { continue };
+        let (endpoint, tls) = (Arc::clone(&endpoint), tls.clone());
         tokio::spawn(async move {
-            let _ = tokio::time::timeout(TIME_MAX, talk(stream, endpoint)).await;
+            let _ = tokio::time::timeout(TIME_MAX, meet(stream, tls, endpoint, seat.address)).await;
             drop(seat);
         });
     }
 }
 
+/// One connection, from its handshake on.
+async fn meet(stream: TcpStream, tls: Option<Arc<Tls>>, endpoint: Arc<Endpoint>, peer: Address) {
+    let Some(tls) = tls else { return talk(stream, endpoint).await };
+    match tls.acceptor_of_http1().accept(stream).await {
+        Ok(stream) => talk(stream, endpoint).await,
+        Err(error) => {
+            let failure = HandshakeFailure::of(&error);
+            endpoint.ingest.metrics().tls.handshake_failed(failure.name());
+            let who = Who { peer: Some(peer.to_string()), ..Who::default() };
+            endpoint.ingest.notices().handshake_failed(failure, &who);
+        }
+    }
+}
+
 /// One request of one connection.
-async fn talk(stream: TcpStream, endpoint: Arc<Endpoint>) {
+async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin, endpoint: Arc<Endpoint>) {
     let service = service_fn(|request: Request<Incoming>| {
         let reply = answer(&endpoint, &request);
         async move { Ok::<_, Infallible>(reply) }
@@ -115,5 +175,23 @@ fn answer(endpoint: &Endpoint, request: &Request<Incoming>) -> Reply {
         path::METRICS => endpoint.metrics_reply(),
         path::HEALTH => plain(StatusCode::OK, "ok\n"),
         _ => plain(StatusCode::NOT_FOUND, "here are /metrics and /healthz\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_has_a_few_of_the_connections_and_the_rest_is_for_others() {
+        let (seats, address) = (Arc::<Seats>::default(), |last| Address::of([192, 0, 2, last].into()));
+        let mut own: Vec<Seat> = (0..20).filter_map(|_| seats.take(address(1))).collect();
+        assert_eq!(own.len(), OF_ONE_MAX);
+        let others: Vec<Seat> = (2..200).filter_map(|last| seats.take(address(last))).collect();
+        assert_eq!(others.len(), CONNECTIONS_MAX - OF_ONE_MAX);
+        own.pop();
+        assert!(seats.take(address(1)).is_some() && seats.take(address(250)).is_some());
+        drop((own, others));
+        assert!(seats.held().is_empty());
     }
 }

@@ -39,6 +39,7 @@ pub(super) enum Word {
     Token,
     Code,
     Operator,
+    Metrics,
 }
 
 /// The tokens that were asked about.

@@ -7,6 +7,7 @@
 //! | `batches` | batches and changes on their way into the database |
 //! | `fleet` | the stations, by what they last reported |
 //! | `health` | the database, roll-ups, backups, and how old these figures are |
+//! | `tls` | until when the certificates are good; handshakes that fail |
 //! | `settings` | who may read them, and how many stations have a label of their own |
 //!
 //! Nothing here asks the database: what only that knows is set by one task (`figures` in [`crate::http`]). Counting is
@@ -19,6 +20,7 @@ mod health;
 mod make;
 mod requests;
 mod settings;
+mod tls;
 
 use std::sync::{Mutex, PoisonError};
 
@@ -31,6 +33,7 @@ pub use self::health::{DatabaseFigures, Health};
 pub use self::make::seconds;
 pub use self::requests::{Queue, Requests};
 pub use self::settings::MetricsSettings;
+pub use self::tls::Tls;
 
 /// The media type of the text ([Prometheus: text-based format][1]).
 ///
@@ -49,6 +52,8 @@ pub struct Metrics {
     pub fleet: Fleet,
     /// The database, backups, roll-ups.
     pub health: Health,
+    /// Certificates and handshakes.
+    pub tls: Tls,
     build: IntGaugeVec,
     /// Held while several figures are set that belong together, and while they are read.
     reading: Mutex<()>,
@@ -71,6 +76,7 @@ impl Default for Metrics {
             batches: Batches::new(&registry),
             fleet: Fleet::new(&registry),
             health: Health::new(&registry),
+            tls: Tls::new(&registry),
             build,
             reading: Mutex::default(),
             registry,

@@ -15,6 +15,8 @@ use super::TlsFileError;
 pub struct Described {
     /// The names and addresses that it is for; its subject where it has none.
     pub names: Vec<String>,
+    /// Whether those are what clients compare with the name that they asked for, and not its subject.
+    pub has_names: bool,
     /// Whether it vouches for others: an authority's own.
     pub is_authority: bool,
     /// Since when it is valid, seconds since 1970 UTC.
@@ -67,11 +69,12 @@ pub fn describe(der: &[u8]) -> Option<Described> {
             _ => None,
         }));
     }
-    if names.is_empty() {
+    let has_names = !names.is_empty();
+    if !has_names {
         names.push(printable(&x509.subject().to_string()));
     }
     let (from_s, until_s) = (x509.validity().not_before.timestamp(), x509.validity().not_after.timestamp());
-    Some(Described { names, is_authority: x509.is_ca(), from_s, until_s })
+    Some(Described { names, has_names, is_authority: x509.is_ca(), from_s, until_s })
 }
 
 fn address(bytes: &[u8]) -> Option<String> {

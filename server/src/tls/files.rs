@@ -1,6 +1,6 @@
 //! The files that TLS is made of, and what can be wrong with them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -89,4 +89,21 @@ pub enum TlsFileError {
         /// Why.
         detail: String,
     },
+}
+
+impl TlsFileError {
+    /// The file that it is about; of two that do not fit each other the key's.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        match self {
+            Self::Unreadable { file, .. }
+            | Self::Pem { file, .. }
+            | Self::NoCertificate { file }
+            | Self::Several { file, .. }
+            | Self::NoKey { file }
+            | Self::OtherKey { key: file, .. }
+            | Self::NotNow { file, .. }
+            | Self::Unfit { file, .. } => file,
+        }
+    }
 }

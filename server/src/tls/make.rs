@@ -38,8 +38,8 @@ pub struct Made {
 /// Makes a server's certificate in a folder, with the authority that is there, or a new one.
 ///
 /// # Errors
-/// When a name is none, or a file cannot be read or written; nothing that is there is replaced but the server's
-/// certificate and key.
+/// When a name is none, or a file cannot be read or written, or the folder has a server's certificate or key that is
+/// not of this authority; nothing that is there is replaced but one that is.
 pub fn make(folder: &Path, names: &[String], days: u32, now_ms: i64) -> anyhow::Result<Made> {
     for name in names {
         let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-*:".contains(&b));
@@ -49,7 +49,22 @@ pub fn make(folder: &Path, names: &[String], days: u32, now_ms: i64) -> anyhow::
     }
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     let [ca, ca_key, cert, key] = ["ca.crt", "ca.key", "server.crt", "server.key"].map(|name| folder.join(name));
-    let (authority_pem, issuer, is_new_authority) = match (ca.exists(), ca_key.exists()) {
+    let there = |file: &Path| file.try_exists().with_context(|| file.display().to_string());
+    let known = if there(&ca)? { certificates_of(&ca)? } else { Vec::new() };
+    if there(&cert)? && !certificates_of(&cert).is_ok_and(|chain| chain.iter().skip(1).any(|der| known.contains(der))) {
+        bail!(
+            "{}: is there, and not of the authority in {}: it is not replaced. Name another folder, or move it and its key away",
+            cert.display(),
+            ca.display()
+        );
+    }
+    if there(&key)? && !there(&cert)? {
+        bail!(
+            "{}: is there without its certificate: it is not replaced. Name another folder, or move it away",
+            key.display()
+        );
+    }
+    let (authority_pem, issuer, is_new_authority) = match (there(&ca)?, there(&ca_key)?) {
         (true, true) => {
             let pem = |file: &Path| std::fs::read_to_string(file).with_context(|| file.display().to_string());
             let signer = KeyPair::from_pem(&pem(&ca_key)?).with_context(|| ca_key.display().to_string())?;
@@ -110,8 +125,13 @@ fn write(file: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
     name.push(".new");
     let new = PathBuf::from(name);
     let written = (|| {
+        // What is left of a run that was cut off; never written to, since others may read it.
+        match std::fs::remove_file(&new) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         let mut options = File::options();
-        options.write(true).create(true).truncate(true);
+        options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
         #[cfg(not(unix))]

@@ -52,6 +52,13 @@ impl Serving {
     }
 }
 
+impl Serving {
+    /// Its open files: every connection is one.
+    fn open(&self) -> u64 {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count() as u64
+    }
+}
+
 impl Drop for Serving {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -115,6 +122,11 @@ async fn idle_connections_cost_as_much_memory_as_the_documents_say() {
         let second_bytes = secure.resident().saturating_sub(before) / many;
         println!("idle: HTTP/1.1 {plain_bytes}, over TLS {first_bytes}, HTTP/2 {second_bytes} bytes each");
         if !warm {
+            // All of them are there, and what they cost was seen.
+            assert!(plain.open() > MANY && secure.open() > 2 * MANY, "{} and {}", plain.open(), secure.open());
+            assert!(plain_bytes > 1 << 10, "{plain_bytes} bytes for one of HTTP/1.1: nothing was measured");
+            assert!(first_bytes > 4 << 10, "{first_bytes} bytes for one over TLS: nothing was measured");
+            assert!(second_bytes > 8 << 10, "{second_bytes} bytes for one of HTTP/2: nothing was measured");
             assert!(plain_bytes < 20 << 10, "{plain_bytes} bytes for one of HTTP/1.1");
             assert!(first_bytes < 32 << 10, "{first_bytes} bytes for one over TLS");
             assert!(second_bytes < 64 << 10, "{second_bytes} bytes for one of HTTP/2");

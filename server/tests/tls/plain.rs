@@ -3,7 +3,10 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::Stdio;
 
+use tidemark_testkit::certificates::Authority;
+
 use crate::common::program::{run, server, works};
+use crate::common::serving::Serving;
 
 #[test]
 fn plain_http_is_refused_where_others_reach_it_unless_it_is_asked_for() {
@@ -23,6 +26,79 @@ fn plain_http_is_refused_where_others_reach_it_unless_it_is_asked_for() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(line.starts_with("listening on http://0.0.0.0:"), "{line}");
+}
+
+#[test]
+fn metrics_where_others_reach_them_are_read_over_tls_or_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let ask = ["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "0.0.0.0:0"];
+    let ran = run(here, &ask);
+    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    for word in ["--metrics-listen", "the metrics", "--tls-cert", "--allow-plain-http"] {
+        assert!(ran.err.contains(word), "{word}: {}", ran.err);
+    }
+    let at = |serving: &Serving, scheme: &str| {
+        serving.says("metrics: ", 1);
+        let log = serving.log();
+        let begin = format!("metrics: {scheme}://0.0.0.0:");
+        let rest = log.split_once(&begin).unwrap_or_else(|| panic!("{begin}: {log}")).1;
+        rest.split('/').next().unwrap().to_owned()
+    };
+    let curl = |args: &[&str]| {
+        let mut command = std::process::Command::new("curl");
+        command.args(["--silent", "--show-error", "--noproxy", "*", "--http2"]).args(args).current_dir(here);
+        let ran = command.output().expect("curl is installed");
+        (ran.status.code(), String::from_utf8_lossy(&ran.stdout).into_owned())
+    };
+    let serving = Serving::start(server(here, &[&ask[..], &["--allow-plain-http"]].concat()));
+    let said = curl(&[&format!("http://127.0.0.1:{}/metrics", at(&serving, "http"))]);
+    assert!(said.0 == Some(0) && said.1.contains("tidemark_build_info"), "{said:?}");
+    drop(serving);
+    works(here, &["tls", "make", "--name", "127.0.0.1", "keys"]);
+    let certificate = ["--tls-cert", "keys/server.crt", "--tls-key", "keys/server.key"];
+    let serving = Serving::start(server(here, &[&ask[..], &certificate].concat()));
+    let port = at(&serving, "https");
+    let said = curl(&["--cacert", "keys/ca.crt", &format!("https://127.0.0.1:{port}/metrics")]);
+    assert!(said.0 == Some(0) && said.1.contains("tidemark_build_info"), "{said:?}");
+    assert_ne!(curl(&[&format!("http://127.0.0.1:{port}/metrics")]).0, Some(0), "nothing is read without TLS");
+    drop(serving);
+    // On the machine itself it stays plain, as Prometheus is told there.
+    let local = ["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
+    let serving = Serving::start(server(here, &[&local[..], &certificate].concat()));
+    serving.says("metrics: http://127.0.0.1:", 1);
+}
+
+#[test]
+fn what_is_of_another_authority_or_half_there_is_not_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let (here, keys) = (folder.path(), folder.path().join("keys"));
+    let refused = |what: &str| {
+        let ran = run(here, &["tls", "make", "--name", "localhost", "keys"]);
+        assert_eq!(ran.code, Some(1), "{what}: {}", ran.out);
+        assert!(ran.err.contains(what) && ran.err.contains("not replaced"), "{what}: {}", ran.err);
+    };
+    std::fs::create_dir(&keys).unwrap();
+    let theirs =
+        Authority::new("a public one").unwrap().server(&["localhost"]).unwrap().write(&keys, "server").unwrap();
+    let before = [&theirs.cert, &theirs.key].map(|file| std::fs::read(file).unwrap());
+    refused("server.crt");
+    assert_eq!([&theirs.cert, &theirs.key].map(|file| std::fs::read(file).unwrap()), before);
+    assert!(!keys.join("ca.key").exists(), "nothing was made beside it");
+    std::fs::remove_file(&theirs.cert).unwrap();
+    refused("server.key");
+    assert_eq!(std::fs::read(&theirs.key).unwrap(), before[1]);
+    // What a run that was cut off left, and others may read, gets no key.
+    std::fs::remove_file(&theirs.key).unwrap();
+    for left in ["ca.key.new", "server.key.new"] {
+        std::fs::write(keys.join(left), "").unwrap();
+    }
+    works(here, &["tls", "make", "--name", "localhost", "keys"]);
+    #[cfg(unix)]
+    for key in ["ca.key", "server.key"] {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&keys.join(key).metadata().unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600, "{key}");
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::common::client::answer_of;
 use crate::common::door::{NAME, locked};
 use crate::common::program::server;
+use crate::common::serving::Serving;
 use crate::common::site::reply;
 use crate::common::station::frame;
 use crate::common::stores::Kind;
@@ -97,7 +98,7 @@ async fn what_cannot_be_served_with_is_not_taken_and_says_why() {
 }
 
 #[test]
-fn a_broken_renewal_is_told_once_and_sighup_is_heard() {
+fn a_broken_renewal_is_told_once_by_itself_and_each_sighup_is_answered() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new("the tests'").unwrap();
     let files = authority.server(&["localhost"]).unwrap().write(folder.path(), "server").unwrap();
@@ -113,14 +114,66 @@ fn a_broken_renewal_is_told_once_and_sighup_is_heard() {
     std::fs::write(&files.cert, "broken").unwrap();
     // It looks every 2 s.
     std::thread::sleep(Duration::from_secs(7));
+    for _ in 0..2 {
+        signal("HUP");
+        std::thread::sleep(Duration::from_millis(500));
+    }
     authority.server(&["localhost", "other.test"]).unwrap().write(folder.path(), "server").unwrap();
-    signal("HUP");
-    std::thread::sleep(Duration::from_millis(500));
+    for _ in 0..2 {
+        signal("HUP");
+        std::thread::sleep(Duration::from_millis(500));
+    }
     signal("TERM");
     let mut log = String::new();
     child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0), "{log}");
-    assert_eq!(log.matches("the TLS files are not taken").count(), 1, "{log}");
+    assert_eq!(log.matches("the TLS files are not taken").count(), 3, "by itself, and to each SIGHUP: {log}");
     assert!(log.contains("has no certificate"), "{log}");
     assert_eq!(log.matches("TLS certificate renewed: for localhost, other.test").count(), 1, "{log}");
+    assert_eq!(log.matches("the TLS files are those in use: for localhost, other.test").count(), 1, "{log}");
+}
+
+/// The values of a metric in a scrape, by its one label.
+fn by_label(text: &str, metric: &str) -> Vec<(String, f64)> {
+    let series = text.lines().filter_map(|line| line.strip_prefix(metric)?.strip_prefix('{')?.split_once("\"} "));
+    series.map(|(label, value)| (label.split_once("=\"").unwrap().1.to_owned(), value.parse().unwrap())).collect()
+}
+
+#[tokio::test]
+async fn until_when_each_certificate_is_good_is_measured_and_follows_a_renewal() {
+    let locked = locked(Kind::Memory, HttpLimits::default(), Some(false)).await;
+    let ends = || by_label(&locked.site.server.metrics().text(), "tidemark_tls_certificate_expiry_timestamp_seconds");
+    // What rcgen makes by itself ends with the year 4095.
+    let (long, past) = (67_090_000_000.0..67_200_000_000.0, 1_009_843_200.0);
+    let before = ends();
+    let labels = |ends: &[(String, f64)]| ends.iter().map(|(label, _)| label.clone()).collect::<Vec<_>>();
+    assert_eq!(labels(&before), ["client-ca", "server"]);
+    assert!(before.iter().all(|(_, end)| long.contains(end)), "{before:?}");
+    // What follows the server's own counts for itself.
+    let expired = locked.authority.expired_server(&[NAME]).unwrap();
+    let good = locked.authority.server(&[NAME]).unwrap();
+    std::fs::write(&locked.files.cert, format!("{}{}", good.cert_pem, expired.cert_pem)).unwrap();
+    std::fs::write(&locked.files.key, &good.key_pem).unwrap();
+    assert!(matches!(locked.site.server.tls().unwrap().reload(), Reloaded::Renewed(_)));
+    let after = ends();
+    assert_eq!(labels(&after), ["chain", "client-ca", "server"]);
+    assert_eq!(after[0].1, past);
+    good.write(locked.folder.path(), "server").unwrap();
+    assert!(matches!(locked.site.server.tls().unwrap().reload(), Reloaded::Renewed(_)));
+    assert_eq!(labels(&ends()), ["client-ca", "server"], "what is not shown any more is not measured");
+}
+
+#[test]
+fn a_certificate_that_clients_refuse_is_served_with_and_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let (authority, strange) = (Authority::new("the tests'").unwrap(), Authority::new("strange").unwrap());
+    authority.expired_server(&["localhost"]).unwrap().write(folder.path(), "server").unwrap();
+    strange.write(&folder.path().join("strange.crt")).unwrap();
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--tls-cert", "server.crt", "--tls-key", "server.key"];
+    let serving = Serving::start(server(folder.path(), &[&serve[..], &["--server-ca", "strange.crt"]].concat()));
+    serving.says("TLS: the server's certificate is valid from 2001-01-01", 1);
+    serving.says("TLS: join codes have the pin ", 1);
+    // It is asked for again by whoever looks.
+    serving.signal("HUP");
+    serving.says("TLS: the server's certificate is valid from 2001-01-01", 2);
 }

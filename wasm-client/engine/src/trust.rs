@@ -43,7 +43,8 @@ fn read(db: &Connection) -> rusqlite::Result<Trust> {
     })
 }
 
-fn write(db: &Connection, trust: &Trust) -> rusqlite::Result<()> {
+/// Writes what a file says from now on.
+pub(crate) fn write(db: &Connection, trust: &Trust) -> rusqlite::Result<()> {
     let (pin, ca) = match trust {
         Trust::System if !db.table_exists(None, "tidemark_trust")? => return Ok(()),
         Trust::System => return db.execute("DELETE FROM tidemark_trust", []).map(drop),

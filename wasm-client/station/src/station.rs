@@ -117,13 +117,9 @@ impl Station {
         self.trust.clone().or(pin.map(Trust::Pin))
     }
 
-    /// The network to use a code with. A file that has not joined keeps whom to trust at once, with the URL.
-    fn transport_of(&mut self, told: Option<&Trust>) -> Result<HttpTransport> {
-        if let Some(told) = told
-            && self.store.meta()?.membership.is_none()
-        {
-            self.store.keep_trust(told)?;
-        }
+    /// The network to use a code with. Whom to trust is kept once the server has taken the code, and not before: what a
+    /// code said that did not join is not held against the next one.
+    fn transport_of(&self, told: Option<&Trust>) -> Result<HttpTransport> {
         let trust = told.map_or_else(|| self.store.trust(), |told| Ok(told.clone()))?;
         Ok(HttpTransport::with(TlsOptions { trust, identity: self.identity.clone() }))
     }
@@ -183,9 +179,7 @@ impl Station {
     pub fn join(&mut self, code: &str, server: Option<&str>) -> std::result::Result<Membership, StationError> {
         let told = self.told_to_trust(code);
         let mut transport = self.transport_of(told.as_ref())?;
-        let membership = self.join_with(&mut transport, code, server)?;
-        told.map_or(Ok(()), |told| self.store.keep_trust(&told))?;
-        Ok(membership)
+        self.join_by(&mut transport, code, server, told.as_ref())
     }
 
     /// [`Station::join`] over another transport.
@@ -198,12 +192,25 @@ impl Station {
         code: &str,
         server: Option<&str>,
     ) -> std::result::Result<Membership, StationError> {
+        self.join_by(transport, code, server, None)
+    }
+
+    fn join_by(
+        &mut self,
+        transport: &mut dyn Transport,
+        code: &str,
+        server: Option<&str>,
+        known_by: Option<&Trust>,
+    ) -> std::result::Result<Membership, StationError> {
         let request = match join::ask(&mut self.store, code, server, entropy::token()?)? {
-            Begin::Joined(membership) => return Ok(membership),
+            Begin::Joined(membership) => {
+                known_by.map_or(Ok(()), |known_by| self.store.keep_trust(known_by))?;
+                return Ok(membership);
+            }
             Begin::Ask(request) => request,
         };
         match transport.send(&request) {
-            Ok(reply) => Ok(join::hear(&mut self.store, clock::now_ms(), &reply)?),
+            Ok(reply) => Ok(join::hear_of(&mut self.store, clock::now_ms(), &reply, known_by)?),
             Err(failure) => Err(StationError::Unreachable(words::failure(&failure))),
         }
     }

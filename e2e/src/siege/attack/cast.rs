@@ -41,9 +41,10 @@ impl Cast {
     /// When the server refuses one.
     pub async fn join(site: &Site) -> Result<Self> {
         let mut members = site.join("cast", 5 + REMARKERS).await?.into_iter();
-        let server = site.address();
+        let server = site.door();
         let mut next = || members.next().context("BUG: as many members as roles");
-        let station = |member: &Member, table| Station::new(member, site.schema(), server, table).map(Mutex::new);
+        let station =
+            |member: &Member, table| Station::new(member, site.schema(), server.clone(), table).map(Mutex::new);
         Ok(Self {
             schema: Arc::clone(site.schema()),
             database: site.database().to_owned(),

@@ -38,7 +38,7 @@ pub(super) async fn rows(battle: Arc<Battle>, cast: Arc<Cast>) -> Result<()> {
 pub(super) async fn connections(battle: Arc<Battle>, cast: Arc<Cast>) -> Result<()> {
     let mut station = cast.many.lock().await;
     let from = battle.source.address(0);
-    let mut clients: Vec<Client> = (0..CONNECTIONS).map(|_| Client::new(battle.server, from)).collect();
+    let mut clients: Vec<Client> = (0..CONNECTIONS).map(|_| Client::new(battle.server.clone(), from)).collect();
     while !battle.is_over() {
         let cut = station.log.cut(BATCH, |id| format!("row {id}"))?;
         let token = station.token().to_owned();

@@ -49,6 +49,8 @@ pub struct Attack {
     /// How long a connection of it may be there at most, with twice what the server promises for a busy machine; `None`
     /// where peers behave well enough to stay.
     pub cut_within: Option<Duration>,
+    /// Its peers shake no hands, also where the server wants it.
+    pub is_raw: bool,
     begin: fn(Arc<Battle>, Arc<Cast>) -> Course,
 }
 
@@ -62,12 +64,16 @@ impl Attack {
 
 macro_rules! attack {
     ($name:literal, $says:literal, $wave:ident, $source:expr, $cut:expr, $begin:path) => {
+        attack!($name, $says, $wave, $source, $cut, $begin, false)
+    };
+    ($name:literal, $says:literal, $wave:ident, $source:expr, $cut:expr, $begin:path, $raw:literal) => {
         Attack {
             name: $name,
             says: $says,
             wave: Wave::$wave,
             source: $source,
             cut_within: $cut,
+            is_raw: $raw,
             begin: |battle, cast| Box::pin($begin(battle, cast)),
         }
     };
@@ -78,7 +84,7 @@ const fn seconds(seconds: u64) -> Option<Duration> {
 }
 
 /// All attacks, in the order they are made.
-pub const ATTACKS: [Attack; 18] = [
+pub const ATTACKS: [Attack; 19] = [
     attack!("slow-heads", "500 heads, a byte a second", Holding, Source::Stations, seconds(20), slow::heads),
     attack!(
         "slow-bodies",
@@ -90,6 +96,15 @@ pub const ATTACKS: [Attack; 18] = [
     ),
     attack!("modem-bodies", "8 × 72 KB at 300 B/s, which is honest", Holding, Source::Stations, None, slow::modems),
     attack!("slow-joins", "500 /v1/join, a byte a second", Holding, Source::One, seconds(20), slow::joins),
+    attack!(
+        "handshakes",
+        "500 of TLS, halves stall, halves trickle",
+        Holding,
+        Source::One,
+        seconds(20),
+        slow::handshakes,
+        true
+    ),
     attack!("idle", "4,200 kept alive, a GET in 5 s, one address", Holding, Source::One, None, quiet::idle),
     attack!("idle-many", "the same from 40 addresses", Holding, Source::Many(40), None, quiet::idle),
     attack!("deaf", "500 ask for pages and never read", Holding, Source::Many(20), seconds(30), quiet::deaf),
@@ -99,7 +114,7 @@ pub const ATTACKS: [Attack; 18] = [
     attack!("huge", "lengths up to 2^64 - 1, and the bytes come", Sending, Source::One, seconds(20), bodies::huge),
     attack!("endless", "16 × chunks without end, 1 MiB/s each", Sending, Source::One, seconds(60), bodies::endless),
     attack!("bombs", "40 frames a second of 160 MiB in few KB", Sending, Source::One, None, bodies::bombs),
-    attack!("garbage", "chance, halves, HTTP/2, TLS", Sending, Source::One, seconds(40), garbage::bytes),
+    attack!("garbage", "chance, halves, HTTP/2, TLS", Sending, Source::One, seconds(40), garbage::bytes, true),
     attack!("greedy", "one station, 500,000 rows, full frames", Taking, Source::Stations, None, greedy::rows),
     attack!(
         "connections",

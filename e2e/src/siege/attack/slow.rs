@@ -28,6 +28,17 @@ pub(super) async fn heads(battle: Arc<Battle>, _cast: Arc<Cast>) -> Result<()> {
     Ok(())
 }
 
+/// Beginnings of a client's hello: every other one trickles, a byte a second, the rest stalls.
+pub(super) async fn handshakes(battle: Arc<Battle>, _cast: Arc<Cast>) -> Result<()> {
+    let life = |stream, n: usize| {
+        let then = if n.is_multiple_of(2) { Bytes::from_static(b"\x01") } else { Bytes::new() };
+        let first = Bytes::from_static(b"\x16\x03\x01\x02\x00\x01\x00");
+        Drip { first, then, every: Duration::from_secs(1), hears: true }.live(stream)
+    };
+    battle.peers(PEERS, None, life).await;
+    Ok(())
+}
+
 /// What a modem sends in four minutes.
 const MODEM_BYTES: u32 = 72_000;
 

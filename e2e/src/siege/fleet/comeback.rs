@@ -2,7 +2,6 @@
 //! the engines' clocks alone.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -14,6 +13,7 @@ use tidemark_core::joincode::JoinCode;
 use tidemark_core::schema::Schema;
 use tokio::runtime::Runtime;
 
+use crate::siege::door::Door;
 use crate::siege::good::quantile;
 use crate::siege::http::Client;
 use crate::siege::site::{Invited, STATIONS, Site};
@@ -47,7 +47,7 @@ pub(super) fn measure(site: &Site, count: usize, storm: &Runtime) -> Result<u64>
     let invited = storm.block_on(site.invite("fleet", count))?;
     let mut fleet = Vec::new();
     for some in invited.chunks(JOINS_AT_ONCE) {
-        let joins = some.iter().map(|invited| joined(invited, site.address(), site.schema()));
+        let joins = some.iter().map(|invited| joined(invited, site.door(), site.schema()));
         fleet.extend(storm.block_on(try_join_all(joins))?);
     }
     let lost_ms = unix_ms();
@@ -83,11 +83,11 @@ pub(super) fn measure(site: &Site, count: usize, storm: &Runtime) -> Result<u64>
     Ok(count as u64 * ROWS as u64)
 }
 
-async fn joined(invited: &Invited, server: SocketAddr, schema: &Schema) -> Result<Station> {
+async fn joined(invited: &Invited, server: &Door, schema: &Schema) -> Result<Station> {
     let db = Connection::open_in_memory()?;
     let mut store = Store::init_connection(db, "siege.db".to_owned(), schema, invited.uuid)?;
-    let mut client = Client::new(server, STATIONS);
-    let code = JoinCode { url: format!("http://{server}"), secret: invited.secret, pin: None }.encode();
+    let mut client = Client::new(server.clone(), STATIONS);
+    let code = JoinCode { url: server.url(), secret: invited.secret, pin: None }.encode();
     let join::Begin::Ask(request) = join::ask(&mut store, &code, None, Secret(invited.token))? else {
         bail!("a new file has joined already")
     };

@@ -26,11 +26,11 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// The system's.
 pub(super) fn measure(site: &Site, count: usize, storm: &Runtime) -> Result<()> {
     let mut meter = Meter::start(site.pid());
-    let server = site.address();
+    let server = site.door();
     let clients = storm.block_on(async move {
         let asks = (0..count).map(|n| async move {
             let from = IpAddr::V4(Ipv4Addr::new(127, 0, 3, 1 + (n % ADDRESSES) as u8));
-            let mut client = Client::new(server, from);
+            let mut client = Client::new(server.clone(), from);
             let answer = client.ask("GET", path::HEALTH, None, &[], LIMIT).await;
             answer.is_ok_and(|answer| answer.status == 200).then_some(client)
         });

@@ -44,7 +44,7 @@ pub(super) fn measure(site: &Site, count: usize, storm: &Runtime) -> Result<Vec<
     let pool = pool();
     let mut ready = Vec::new();
     for member in &members {
-        let station = Station::new(member, site.schema(), site.address(), Table::Reading)?;
+        let station = Station::new(member, site.schema(), site.door().clone(), Table::Reading)?;
         let cut = cut(&station.log, &pool)?;
         ready.push((station, cut));
     }

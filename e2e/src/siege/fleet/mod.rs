@@ -35,7 +35,7 @@ pub struct Plan {
 /// # Errors
 /// When a station could not push.
 pub fn run(plan: &Plan) -> Result<Vec<String>> {
-    let site = Site::start(plan.flavour, &plan.serve_args)?;
+    let site = Site::start(plan.flavour, &plan.serve_args, false)?;
     descriptors::allow_most()?;
     let (calm, storm) = (runtime()?, runtime()?);
     let mut logs = Vec::new();

@@ -52,7 +52,7 @@ fn shown(took: &mut [Duration]) -> String {
 /// When a station cannot push.
 pub(super) fn measure(site: &Site, count: usize, calm: &Runtime, storm: &Runtime) -> Result<Vec<Log>> {
     let members = calm.block_on(site.join("small", count + 1))?;
-    let station = |member| Station::new(member, site.schema(), site.address(), Table::Reading);
+    let station = |member| Station::new(member, site.schema(), site.door().clone(), Table::Reading);
     let (greedy, small) = members.split_first().context("BUG: at least one joined")?;
     let (mut greedy, small) = (station(greedy)?, small.iter().map(station).collect::<Result<Vec<_>>>()?);
     let mut alone = Vec::new();

@@ -9,7 +9,7 @@ use hyper::{Method, Request};
 use tidemark_core::protocol::{Problem, ProblemCode};
 use tidemark_core::value::unhex;
 
-use super::super::asked::{Asked, address_of};
+use super::super::asked::{Asked, address_of, is_of_proxy};
 use super::super::caller::{knows, token};
 use super::super::connections::Encrypted;
 use super::super::endpoint::RequestBody;
@@ -23,7 +23,7 @@ pub(super) const COOKIE_NAME: &str = "tidemark-operator";
 /// The header of a page that changes something.
 const ADMIN: HeaderName = HeaderName::from_static("tidemark-admin");
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-/// A proxy that speaks TLS for the server says so by it.
+/// A proxy that is believed, and speaks TLS for the server, says so by it.
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The refusal where there are no operators: as of any path that is not there.
@@ -64,7 +64,7 @@ pub(super) async fn operator(asked: &Asked<'_>, now_ms: i64) -> Result<Operator,
     endpoint.tokens.was_known(Word::Operator, address);
     admitted(operator).inspect(|operator| {
         // A connection that is full of busy requests is no reason to turn an operator away.
-        let _ = knows(request, secret_hash, &format_args!("{:?}", operator.name));
+        let _ = knows(endpoint, request, secret_hash, &format_args!("{:?}", operator.name));
     })
 }
 
@@ -125,7 +125,7 @@ pub(super) fn host_of(request: &Request<RequestBody>) -> Option<&str> {
 
 /// Whether the browser reached the server by TLS, its own or that of a proxy before it.
 pub(super) fn is_secure(request: &Request<RequestBody>) -> bool {
-    let by_proxy = request.headers().get(FORWARDED_PROTO).is_some_and(|proto| proto == "https");
+    let by_proxy = is_of_proxy(request) && request.headers().get(FORWARDED_PROTO).is_some_and(|proto| proto == "https");
     by_proxy || request.extensions().get::<Encrypted>().is_some()
 }
 

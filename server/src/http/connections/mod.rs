@@ -24,7 +24,7 @@ use crate::live::Live;
 use crate::metrics::Metrics;
 
 /// The time that a request of somebody unknown has for itself, whoever else comes.
-const UNDISTURBED: Duration = Duration::from_secs(1);
+pub(super) const UNDISTURBED: Duration = Duration::from_secs(1);
 
 type Id = u64;
 
@@ -35,7 +35,8 @@ enum Holder {
     Address(Address),
     /// The hash of a valid token.
     Token([u8; 32]),
-    /// A proxy that is believed: all kinds of people ask over it, so no bound but that of all is about it.
+    /// A proxy that is believed: all kinds of people ask over it, so no bound but that of all is about it. What
+    /// bounds those people is in [`super::forwarded`].
     Proxy,
 }
 
@@ -253,6 +254,11 @@ impl Seat {
     /// From where it comes.
     pub(super) const fn address(&self) -> Address {
         self.address
+    }
+
+    /// Whether it is of a proxy that is believed: what the proxy says of who asks counts.
+    pub(super) const fn is_of_proxy(&self) -> bool {
+        self.is_of_proxy
     }
 
     /// From where a request comes over it: a proxy that is believed says it in a header.

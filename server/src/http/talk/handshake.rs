@@ -17,7 +17,8 @@ use super::wire::{Talk, is_to_close};
 use crate::http::deadline::Deadlined;
 use crate::http::linger::Lingering;
 use crate::http::problem::problem;
-use crate::tls::Tls;
+use crate::notices::Who;
+use crate::tls::{HandshakeFailure, Tls};
 
 /// What the client chose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,13 @@ pub(super) enum Spoken {
 
 /// The first byte of a handshake: a record of the type `handshake` (RFC 8446, 5.1). No request begins with it.
 const HANDSHAKE: u8 = 22;
+
+/// Counts a handshake that failed, and tells of it as of other failures: once for each cause and minute.
+fn failed(talk: &Talk, failure: HandshakeFailure) {
+    let (ingest, peer) = (&talk.endpoint.ingest, talk.seat.address());
+    ingest.metrics().tls.handshake_failed(failure.name());
+    ingest.notices().handshake_failed(failure, &Who { peer: Some(peer.to_string()), ..Who::default() });
+}
 
 /// Shakes hands; `None` when that fails, takes too long, or the connection is to be closed. Who does not speak TLS is
 /// told that it is spoken here.
@@ -41,7 +49,7 @@ pub(super) async fn shake_hands(
     let shaking = async {
         let mut first = [0; 1];
         if stream.get_ref().peek(&mut first).await? > 0 && first[0] != HANDSHAKE {
-            return Ok(Err(stream));
+            return Ok(Err((stream, HandshakeFailure::of_first_byte(first[0]))));
         }
         tls.acceptor().accept(stream).await.map(Ok)
     };
@@ -59,17 +67,20 @@ pub(super) async fn shake_hands(
             // In a box: a plain connection does not pay for it.
             Some((Box::new(stream), spoken))
         }
-        Ok(Ok(Err(plain))) => {
+        Ok(Ok(Err((plain, failure)))) => {
+            failed(talk, failure);
             if let Err(error) = tell(plain).await {
                 tracing::debug!("{peer}, which speaks no TLS, was not told so: {error}");
             }
             None
         }
         Ok(Err(error)) => {
+            failed(talk, HandshakeFailure::of(&error));
             tracing::debug!("the TLS handshake of {peer} failed: {error}");
             None
         }
         Err(_) => {
+            failed(talk, HandshakeFailure::Timeout);
             tracing::debug!("the TLS handshake of {peer} took too long");
             None
         }

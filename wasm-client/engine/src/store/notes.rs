@@ -6,9 +6,10 @@ use tidemark_core::limits::FrameLimits;
 use tidemark_core::protocol::Remedy;
 
 use super::Store;
-use crate::error::{Result, Secret};
+use crate::error::{Error, Result, Secret};
 use crate::meta::{Membership, write};
 use crate::noted;
+use crate::trust::{self, Trust};
 
 impl Store {
     /// Runs one writer of the station's row, in a transaction of its own.
@@ -48,9 +49,20 @@ impl Store {
         self.write_row(write::forget_join_code)
     }
 
-    /// Notes that the server took the file for a station.
-    pub(crate) fn note_joined(&self, membership: &Membership, limits: &FrameLimits, now_ms: i64) -> Result<()> {
-        self.write_row(|db| write::joined(db, membership, limits, now_ms))
+    /// Notes that the server took the file for a station, and what it is known by, if anything was said of that.
+    pub(crate) fn note_joined(
+        &mut self,
+        membership: &Membership,
+        limits: &FrameLimits,
+        known_by: Option<&Trust>,
+        now_ms: i64,
+    ) -> Result<()> {
+        let file = self.file().to_owned();
+        self.transaction(|tx| {
+            write::joined(tx, membership, limits, now_ms)
+                .and_then(|()| known_by.map_or(Ok(()), |known_by| trust::write(tx, known_by)))
+                .map_err(|error| Error::sqlite(&file, "update the station's row", error))
+        })
     }
 
     /// Notes that the server is at another URL.

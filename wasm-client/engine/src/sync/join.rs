@@ -14,14 +14,16 @@ use tidemark_core::joincode::{JoinCode, JoinCodeError};
 use tidemark_core::limits::FrameLimits;
 use tidemark_core::planted::{Bug, planted};
 use tidemark_core::protocol::{JoinReply, JoinRequest, Problem, ProblemCode, Remedy, path};
+use tidemark_core::url::{ServerUrl, UrlError};
 use tidemark_core::value::{format_uuid, hex};
 
 use super::reply::{Read, read};
-use super::{Foreign, Refusal, Reply, Request, ServerUrl, Unwell, UrlError};
+use super::{Foreign, Refusal, Reply, Request, Unwell};
 use crate::error::{Error, Secret, printable};
 use crate::meta::{self, Membership};
 use crate::private;
 use crate::store::Store;
+use crate::trust::{self, Trust};
 
 /// Longest station name that is kept, in characters.
 const NAME_CHARS_MAX: usize = 200;
@@ -247,6 +249,20 @@ pub(super) fn shown_name(name: &str) -> String {
 /// # Errors
 /// The server's words.
 pub fn hear(store: &mut Store, now_ms: i64, reply: &Reply) -> Result<Membership, JoinError> {
+    hear_of(store, now_ms, reply, None)
+}
+
+/// [`hear`], of a server that is known by this from now on, if it takes the file: a code that does not join leaves
+/// nothing behind.
+///
+/// # Errors
+/// As there.
+pub fn hear_of(
+    store: &mut Store,
+    now_ms: i64,
+    reply: &Reply,
+    known_by: Option<&Trust>,
+) -> Result<Membership, JoinError> {
     let joined: JoinReply = match read(reply) {
         Read::Done(joined) => joined,
         Read::Problem(problem) => {
@@ -265,19 +281,26 @@ pub fn hear(store: &mut Store, now_ms: i64, reply: &Reply) -> Result<Membership,
         if membership.number != joined.station {
             return Err(JoinError::NotNow(NotNow::OtherStation));
         }
-        take_token(store, &name, &joined.limits, now_ms)?;
+        take_token(store, &name, &joined.limits, known_by, now_ms)?;
         return Ok(Membership { number: joined.station, name });
     }
     let membership = Membership { number: joined.station, name };
-    store.note_joined(&membership, &joined.limits, now_ms)?;
+    store.note_joined(&membership, &joined.limits, known_by, now_ms)?;
     Ok(membership)
 }
 
 /// The token that was kept is in force.
-fn take_token(store: &mut Store, name: &str, limits: &FrameLimits, now_ms: i64) -> crate::Result<()> {
+fn take_token(
+    store: &mut Store,
+    name: &str,
+    limits: &FrameLimits,
+    known_by: Option<&Trust>,
+    now_ms: i64,
+) -> crate::Result<()> {
     let file = store.file().to_owned();
     store.transaction(|tx| {
         meta::write::take_kept_token(tx, name, limits, now_ms)
+            .and_then(|()| known_by.map_or(Ok(()), |known_by| trust::write(tx, known_by)))
             .map_err(|error| Error::sqlite(&file, "take another token", error))
     })
 }

@@ -28,7 +28,6 @@ pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod stop;
 mod untrusted;
-mod url;
 
 pub use backoff::{Backoff, BackoffBounds};
 pub use drive::{Clock, Drained, Patience, Summary, Transport, agree, drain, say_contact};
@@ -38,8 +37,8 @@ pub use refusal::{Refusal, RefusalKind};
 pub use reply::Foreign;
 pub use request::{Failure, FailureKind, Method, Reply, Request};
 pub use stop::{Excess, Stop, StopKind, Trouble, Unwell};
+pub use tidemark_core::url::{ServerUrl, UrlError};
 pub use untrusted::Untrusted;
-pub use url::{ServerUrl, UrlError};
 
 /// The next thing to do.
 #[derive(Debug, Clone)]

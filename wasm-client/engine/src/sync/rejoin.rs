@@ -15,11 +15,12 @@
 use tidemark_core::joincode::JoinCode;
 use tidemark_core::protocol::{JoinReply, ProblemCode, path};
 use tidemark_core::rejoin::{HistoryReply, RejoinReply, RejoinRequest};
+use tidemark_core::url::ServerUrl;
 use tidemark_core::value::{format_uuid, hex};
 
 use super::join::{self, JoinError, Known, Moved, NotNow, digest_of, keep_pending, shown_name};
 use super::reply::{Read, read};
-use super::{Reply, Request, ServerUrl};
+use super::{Reply, Request};
 use crate::error::{Error, Secret};
 use crate::meta::Membership;
 use crate::rejoin::{Comparison, OwnHistory, RejoinBasis, Switch, Switched, chain_at, switch};

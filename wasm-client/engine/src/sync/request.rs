@@ -4,8 +4,9 @@ use serde::Serialize;
 use tidemark_core::frame;
 use tidemark_core::protocol::{FRAME_MEDIA_TYPE, path};
 use tidemark_core::schema::Fingerprint;
+use tidemark_core::url::ServerUrl;
 
-use super::{ServerUrl, Untrusted};
+use super::Untrusted;
 use crate::error::Secret;
 
 /// A request has this long, and for a frame the time it needs at [`SLOWEST_BYTES_PER_MS`] on top.

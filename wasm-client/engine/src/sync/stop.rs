@@ -5,9 +5,10 @@ use std::fmt;
 
 use tidemark_core::ids::StationNumber;
 use tidemark_core::protocol::{Problem, ProblemCode, Remedy, UnavailableReason};
+use tidemark_core::url::UrlError;
 
 use super::reply::Foreign;
-use super::{Failure, FailureKind, UrlError};
+use super::{Failure, FailureKind};
 use crate::halt::Halt;
 
 /// How soon a stop that time may heal is tried again.

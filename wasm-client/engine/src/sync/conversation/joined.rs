@@ -1,10 +1,11 @@
 //! A station that may speak with its server.
 
 use tidemark_core::ids::StationNumber;
+use tidemark_core::url::ServerUrl;
 
 use crate::error::Secret;
 use crate::meta::Meta;
-use crate::sync::{ServerUrl, Stop};
+use crate::sync::Stop;
 
 /// A station that has joined: where its server is and how it proves who it is there.
 #[derive(Debug)]

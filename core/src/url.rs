@@ -1,6 +1,11 @@
-//! The server's URL: checked when it is given, so that a slip is an error there and not a silent wait.
+//! The server's URL: checked where it is given, to a station, a browser or for a join code, so that a slip is an error
+//! there and not a silent wait.
+
+use std::net::IpAddr;
 
 use thiserror::Error;
+
+use crate::limits::URL_BYTES_MAX;
 
 /// A checked base URL, `http://` or `https://`, without a slash at its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,13 +31,16 @@ pub enum UrlError {
     /// Query, fragment, blanks or control characters.
     #[error("the server's URL has characters that do not belong there (blanks, ?, #, or characters beyond ASCII)")]
     Characters,
+    /// It is too long.
+    #[error("the server's URL has {0} bytes; it may have {URL_BYTES_MAX}")]
+    Length(usize),
 }
 
 impl ServerUrl {
     /// Checks a URL.
     ///
     /// ```
-    /// use tidemark_client::sync::{ServerUrl, UrlError};
+    /// use tidemark_core::url::{ServerUrl, UrlError};
     /// let url = ServerUrl::parse("https://sea.example.org/tide/").unwrap();
     /// assert_eq!(url.join("/v1/push"), "https://sea.example.org/tide/v1/push");
     /// assert!(matches!(ServerUrl::parse("ftp://sea.example.org"), Err(UrlError::Scheme(_))));
@@ -42,6 +50,9 @@ impl ServerUrl {
     /// The fault of it.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
         let text = text.trim();
+        if text.len() > URL_BYTES_MAX {
+            return Err(UrlError::Length(text.len()));
+        }
         let (scheme, rest) = text.split_once("://").ok_or_else(|| UrlError::Scheme("none".into()))?;
         let lower = scheme.to_ascii_lowercase();
         if lower != "http" && lower != "https" {
@@ -87,13 +98,28 @@ impl ServerUrl {
         format!("{}{path}", self.0)
     }
 
+    /// Whether TLS is spoken there.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.0.starts_with("https://")
+    }
+
+    /// Whether it names the machine that it is used on.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        let rest = self.0.split_once("://").map_or("", |(_, rest)| rest);
+        let authority = rest.split('/').next().unwrap_or_default();
+        let host = match authority.strip_prefix('[') {
+            Some(v6) => v6.split(']').next().unwrap_or_default(),
+            None => authority.split(':').next().unwrap_or_default(),
+        };
+        host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+    }
+
     /// Whether what travels can be read on the way: plain HTTP to another machine.
     #[must_use]
     pub fn is_plain_remote(&self) -> bool {
-        let Some(rest) = self.0.strip_prefix("http://") else { return false };
-        let local =
-            |name: &str| rest.strip_prefix(name).is_some_and(|tail| tail.is_empty() || tail.starts_with([':', '/']));
-        !(local("localhost") || local("[::1]") || rest.starts_with("127."))
+        !self.is_https() && !self.is_loopback()
     }
 }
 
@@ -129,6 +155,7 @@ mod tests {
             ("http://sea example.org", UrlError::Characters),
             ("http://sea.example.org/?a", UrlError::Characters),
             ("http://sea.example.org/\r\nx: y", UrlError::Characters),
+            (&format!("http://{}", "x".repeat(URL_BYTES_MAX)), UrlError::Length(URL_BYTES_MAX + 7)),
         ] {
             let found = ServerUrl::parse(given).expect_err(given);
             assert_eq!(found, error, "{given}");
@@ -140,6 +167,18 @@ mod tests {
     fn plain_http_to_another_machine_is_noticed() {
         let plain = |url| ServerUrl::parse(url).unwrap().is_plain_remote();
         assert!(plain("http://sea.example.org") && plain("http://localhost.example.org"));
+        assert!(plain("http://127.example.org") && plain("http://10.0.0.1:8787") && plain("http://[fe80::1]"));
         assert!(!plain("https://sea.example.org") && !plain("http://localhost:1") && !plain("http://127.0.0.1"));
+    }
+
+    #[test]
+    fn a_loopback_url_is_known_by_its_host() {
+        let is_loopback = |url| ServerUrl::parse(url).unwrap().is_loopback();
+        for url in ["https://localhost/", "http://LocalHost:1", "http://[::1]:8787/x", "http://127.9.9.9"] {
+            assert!(is_loopback(url), "{url}");
+        }
+        for url in ["http://localhost.example", "https://hq.example/127.0.0.1", "http://127.evil.example"] {
+            assert!(!is_loopback(url), "{url}");
+        }
     }
 }
