@@ -2,24 +2,25 @@
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::json;
 use tidemark_core::amount::count;
-use tidemark_core::rotation::{FOLDER, KEEP, Series, parse_hours};
+use tidemark_core::rotation::{FOLDER, KEEP, parse_hours};
 
 use super::place::{Look, Place};
 use super::signal::Signals;
 use super::terminal::{self, print_json};
-use crate::admin::backup::series::{Schedule, make_folder, newest, series};
+use crate::admin::backup::series::{Schedule, make_folder, series};
 use crate::admin::backup::{Checked, Mode, back_up, record, restore as put_back};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::DatabaseUrl;
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::panics::Panics;
+use crate::supervision;
 
 #[derive(Args)]
 pub(super) struct BackupArgs {
@@ -99,14 +100,6 @@ impl ServeBackups {
         (folder.exists() && !folder.is_dir()).then(|| anyhow::anyhow!("{} is no folder", folder.display()))
     }
 
-    /// Looks how old the newest backup is in the folder, which is returned: it may become another.
-    pub(super) fn watch(&self, database: &DatabaseUrl, metrics: &Arc<Metrics>) -> Live<PathBuf> {
-        let folder = Live::from(self.backup_dir.clone());
-        let (watched, there, told) = (series(database), folder.clone(), Arc::downgrade(metrics));
-        tokio::spawn(async move { watch(&watched, &there, &told).await });
-        folder
-    }
-
     /// The backups that are wanted, if any are; their folder is there then.
     pub(super) fn schedule(&self, database: DatabaseUrl) -> anyhow::Result<Option<Schedule>> {
         let Some(every_hours) = self.backup_every else { return Ok(None) };
@@ -119,18 +112,19 @@ impl ServeBackups {
 /// The backups that a server makes, which may change while it serves.
 pub(super) struct Backups {
     wanted: Live<Option<Schedule>>,
-    folder: Live<PathBuf>,
     making: tokio::task::JoinHandle<()>,
 }
 
 impl Backups {
     /// Begins to make those that are wanted.
-    pub(super) fn start(schedule: Option<Schedule>, folder: Live<PathBuf>, metrics: &Arc<Metrics>) -> Self {
+    pub(super) fn start(schedule: Option<Schedule>, metrics: &Arc<Metrics>, panics: &Arc<Panics>) -> Self {
         let (wanted, metrics) = (Live::from(None), Arc::clone(metrics));
         let followed = wanted.clone();
-        let told = move |is_checked| metrics.health.backup(is_checked);
-        let backups =
-            Self { making: tokio::spawn(async move { Schedule::follow(followed, &told).await }), wanted, folder };
+        let making = supervision::spawn(panics, "making a backup", move || {
+            let (followed, metrics) = (followed.clone(), Arc::clone(&metrics));
+            async move { Schedule::follow(followed, &|is_checked| metrics.health.backup(is_checked)).await }
+        });
+        let backups = Self { making, wanted };
         backups.set(schedule);
         backups
     }
@@ -146,9 +140,6 @@ impl Backups {
         };
         if said(&schedule) != said(&self.wanted.get()) {
             tracing::info!("{}", said(&schedule));
-            if let Some(wanted) = &schedule {
-                self.folder.set(wanted.folder.clone());
-            }
             self.wanted.set(schedule);
         }
     }
@@ -156,21 +147,6 @@ impl Backups {
     /// Makes no more.
     pub(super) fn stop(&self) {
         self.making.abort();
-    }
-}
-
-/// The time between two looks for the newest backup.
-const LOOK_EVERY: Duration = Duration::from_secs(15);
-
-/// Looks for the newest backup of a database, whoever made it, for as long as somebody wants to know.
-async fn watch(series: &Series, folder: &Live<PathBuf>, metrics: &Weak<Metrics>) {
-    loop {
-        let (of, there) = (series.clone(), folder.get());
-        let found = tokio::task::spawn_blocking(move || newest(&of, &there, SystemClock.now_ms())).await;
-        let Some(metrics) = metrics.upgrade() else { return };
-        metrics.health.newest_backup(found.unwrap_or_default());
-        drop(metrics);
-        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
@@ -210,7 +186,7 @@ pub(super) async fn backup(args: BackupArgs) -> anyhow::Result<()> {
         schedule.keep
     );
     tokio::select! {
-        () = schedule.run(&|_| {}) => {}
+        () = schedule.run() => {}
         () = signals.first() => tracing::info!("stopping"),
     }
     Ok(())

@@ -16,6 +16,7 @@ use super::systemd;
 use crate::config::ServerConfig;
 use crate::http::{self, MOUNT, Site};
 use crate::server::{RunningServer, Server};
+use crate::supervision;
 
 pub(super) async fn run(args: ServeArgs, mut session: Session) -> anyhow::Result<()> {
     if let Some(log) = Reload::of_program() {
@@ -39,7 +40,10 @@ pub(super) async fn run(args: ServeArgs, mut session: Session) -> anyhow::Result
     }
     systemd::ready(&server.url());
     let life = server.life();
-    let telling = tokio::spawn(async move { systemd::keep_telling(|| life.is_there()).await });
+    let telling = supervision::spawn(server.panics(), "telling systemd that it lives", move || {
+        let life = life.clone();
+        async move { systemd::keep_telling(|| life.is_there()).await }
+    });
     loop {
         tokio::select! {
             () = signals.first() => break,
@@ -92,9 +96,7 @@ async fn start(args: ServeArgs) -> anyhow::Result<(RunningServer, Backups)> {
         let from = args.web.as_ref().map_or_else(|| "this program".to_owned(), |folder| folder.display().to_string());
         tracing::info!("field notebook: {MOUNT} from {from}, {}", config.site);
     }
-    let database = config.database.clone();
     let server = Server::start(config).await?;
-    let folder = args.backups.watch(&database, server.metrics());
-    let backups = Backups::start(args.schedule()?, folder, server.metrics());
+    let backups = Backups::start(args.schedule()?, server.metrics(), server.panics());
     Ok((server, backups))
 }

@@ -29,7 +29,7 @@ use self::contacts::Contacts;
 use self::pushes::Pushes;
 use crate::ledger::fleet::{Contact, Pushed, Reported};
 
-pub(crate) use self::writer::start;
+pub(crate) use self::writer::Writer;
 
 /// What a server has heard of the stations and not written yet. Whoever notes something here waits for nothing.
 #[derive(Debug)]

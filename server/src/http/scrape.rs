@@ -23,6 +23,7 @@ use super::endpoint::Endpoint;
 use super::problem::Reply;
 use super::tokens::Word;
 use crate::metrics::MEDIA_TYPE;
+use crate::supervision::spawn_once;
 
 /// Most connections of the listener at once, and how long each may take.
 const CONNECTIONS_MAX: usize = 64;
@@ -69,7 +70,7 @@ pub(super) fn scrape(asked: &Asked<'_>) -> Result<Reply, Problem> {
 }
 
 /// Serves metrics and nothing else, for ever. What stands before the listener's address says who may read them.
-pub async fn serve_metrics(listener: TcpListener, endpoint: Arc<Endpoint>) {
+pub async fn serve_metrics(listener: Arc<TcpListener>, endpoint: Arc<Endpoint>) {
     let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -78,7 +79,7 @@ pub async fn serve_metrics(listener: TcpListener, endpoint: Arc<Endpoint>) {
         };
         let Ok(seat) = Arc::clone(&seats).try_acquire_owned() else { continue };
         let endpoint = Arc::clone(&endpoint);
-        tokio::spawn(async move {
+        spawn_once(&Arc::clone(endpoint.panics()), "answering who reads metrics", async move {
             let _ = tokio::time::timeout(TIME_MAX, talk(stream, endpoint)).await;
             drop(seat);
         });

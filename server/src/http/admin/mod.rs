@@ -68,7 +68,7 @@ async fn answer(asked: &mut Asked<'_>, now_ms: i64) -> Result<Reply, Problem> {
             ["rejects"] => found(rejects::list(asked).await),
             ["rejects", id] => found(rejects::show(asked.endpoint, id).await),
             ["ingest"] => found(figures::ingest(asked, now_ms).await),
-            ["database"] => found(figures::database(asked.endpoint).await),
+            ["database"] => found(figures::database(asked.endpoint, now_ms).await),
             ["audit"] => found(figures::audit(asked).await),
             _ => Err(other(&segments, &method)),
         };
