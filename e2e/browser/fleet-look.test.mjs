@@ -210,6 +210,25 @@ test('the page by keyboard alone, while it refreshes itself', async (t) => {
   await assertCalm(tab);
 });
 
+test('times are told by the server’s clock, also in a browser whose own is five hours ahead', async (t) => {
+  const world = await World.make(t, { schema: shrinkage });
+  const token = await world.server.addOperator('Анна');
+  await populate(world.upstream);
+  await world.upstream.query('INSERT INTO tidemark.backup (at, file, size_bytes, checked_at, restored) VALUES (now() - interval \'2 hours\', \'hq.dump\', 1000, now(), true)');
+  for (const [place, told] of [['#/stations/2', /^Silent for 3 days 4 hr/], ['#/database', /2 hrs? ago/], ['#/stations', /3 days 4 hrs?/]]) {
+    const profile = await world.profile();
+    const tab = await profile.tab('about:blank');
+    await tab.page.addInitScript(() => {
+      const real = Date.now;
+      Date.now = () => real() + 5 * 3_600_000;
+    });
+    await tab.page.goto(`${world.server.url}/admin/${place}`);
+    await signIn(tab.page, english, token);
+    await tab.page.getByText(told).first().waitFor();
+    await profile.close();
+  }
+});
+
 test('two thousand stations, behind a proxy that has all of it below a path of its own', async (t) => {
   const world = await World.make(t, { schema: shrinkage });
   const token = await world.server.addOperator('Анна');

@@ -2,7 +2,7 @@
 import { get, post } from '../api.js';
 import { as, ask, field } from '../dialog.js';
 import { bdi, el } from '../dom.js';
-import { bytes, date, duration, heardNow, NONE, now_ms, number, offset } from '../format.js';
+import { bytes, date, duration, NONE, now_ms, number, offset } from '../format.js';
 import { parts, t } from '../i18n/index.js';
 import { badge, button, empty, facts, table, title } from '../parts.js';
 import { href } from '../place.js';
@@ -13,11 +13,7 @@ import { rejectList } from './reject-list.js';
 export const station = {
   title: (data, { parts: [, of] }) => data?.station.name || t('station.title', { number: of }),
 
-  async load({ parts: [, of] }) {
-    const data = await get(`stations/${encodeURIComponent(of)}`);
-    if (typeof data.now_ms === 'number') heardNow(data.now_ms);
-    return data;
-  },
+  load: ({ parts: [, of] }) => get(`stations/${encodeURIComponent(of)}`),
 
   draw(data, at) {
     const { station: one, pushes, rejects } = data;

@@ -19,9 +19,11 @@ use crate::server::{RunningServer, Server};
 use crate::supervision;
 
 pub(super) async fn run(args: ServeArgs, mut session: Session) -> anyhow::Result<()> {
-    if let Some(log) = Reload::of_program() {
+    let log = Reload::of_program();
+    if let Some(log) = log {
         log.set(&args.log);
     }
+    let _written_at_the_end = log.map(Reload::queue);
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let mut hangups = Hangups::listen().context("cannot listen for signals")?;
     let stop_max = systemd::stop_max(&args.limits.limits());

@@ -9,11 +9,13 @@
 //! | [`thinning`] | both are thinned out |
 //! | [`state`] | whether a station is active, silent, forked, revoked or only invited |
 //! | [`view`] | the fleet and one station, put together for those who look |
+//! | [`concern`] | from when on something concerns somebody |
 //! | [`acts`] | what an operator does, with the row of the audit in the same transaction |
 //! | [`invitation`] | a code for a station, made once for the command line and for HTTP |
-//! | [`qr`] | its page as a QR code
+//! | [`qr`] | its page as a QR code, for a page and for a terminal |
 
 pub mod acts;
+pub mod concern;
 mod contacts;
 pub mod invitation;
 mod pushes;

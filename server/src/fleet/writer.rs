@@ -93,7 +93,9 @@ impl Writer {
         self.stop.send_replace(true);
         if tokio::time::timeout(time, &mut self.task).await.is_err() {
             self.task.abort();
-            tracing::warn!("what was heard last of the stations is not written: the database did not take it in {time:?}");
+            tracing::warn!(
+                "what was heard last of the stations is not written: the database did not take it in {time:?}"
+            );
         }
     }
 

@@ -69,11 +69,7 @@ impl Health {
                 "tidemark_backup_last_success_timestamp_seconds",
                 "When the last backup of which the database knows was made, seconds since 1970 UTC; 0 when there is none.",
             ),
-            backup_bytes: make::gauge(
-                registry,
-                "tidemark_backup_last_size_bytes",
-                "The size of that backup.",
-            ),
+            backup_bytes: make::gauge(registry, "tidemark_backup_last_size_bytes", "The size of that backup."),
             backups,
             refreshed_at: make::real(
                 registry,

@@ -99,7 +99,8 @@ impl ReportStore for PostgresUpstream {
     }
 
     async fn freshness(&self) -> Result<Freshness, StoreError> {
-        let sql = "SELECT at, EXISTS (SELECT FROM shrinkage_reports.touched), (SELECT applied_at FROM tidemark.migration
+        let sql =
+            "SELECT at, EXISTS (SELECT FROM shrinkage_reports.touched), (SELECT applied_at FROM tidemark.migration
             WHERE name = '0007_shrinkage_reports') FROM shrinkage_reports.refreshed";
         let rows = self.query(sql, &[]).await?;
         let ms = |row: &Row, at: usize| row.get::<_, Option<StampUs>>(at).map(|stamp| stamp.0.div_euclid(1000));
