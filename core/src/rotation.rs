@@ -4,8 +4,8 @@
 //! A backup carries its name only once it was checked. While it is written, and when the check failed, it has another
 //! suffix, so what is counted and kept here is always one that restores.
 //!
-//! Names have the time of day, by which a process that begins knows what was made before it. From then on it counts by a
-//! clock that nobody sets ([`Due`]): a time of day that jumps neither stops backups nor hurries them.
+//! Names have the time of day, by which a process that begins knows what was made before it. From then on it counts by
+//! a clock that nobody sets ([`Due`]): a time of day that jumps neither stops backups nor hurries them.
 
 use crate::timestamp;
 

@@ -57,6 +57,15 @@ for (const [words, scheme] of [[english, 'light'], [russian, 'dark']]) {
       assert.match((await row.innerText()).replace(/\s/g, ' '), new RegExp(`${words.never}.*1.840.*−3.*400`));
     });
 
+    await t.test('marks on the station’s page what alerts fire at', async () => {
+      await go(page, '#/stations/2');
+      const bad = await page.locator('.facts .bad').allInnerTexts();
+      assert.equal(bad.length, 3, `late, low on disk, with rejects; a clock 3 minutes off is no concern: ${bad}`);
+      await go(page, '#/stations/4');
+      assert.equal(await page.locator('.facts .bad').count(), 0);
+      await go(page, '#/stations');
+    });
+
     await t.test('shows a hostile name as text, and its direction does not leave it', async () => {
       const link = page.locator('.stations').getByRole('link', { name: 'gnp.exe' });
       assert.equal(await link.textContent(), HOSTILE);

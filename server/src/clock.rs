@@ -18,8 +18,8 @@ impl Clock for SystemClock {
     }
 }
 
-/// Milliseconds since a moment that stays the same while the program runs, by a clock that nobody sets. On Linux it goes
-/// on while the machine sleeps.
+/// Milliseconds since a moment that stays the same while the program runs, by a clock that nobody sets. On Linux it
+/// goes on while the machine sleeps.
 #[must_use]
 #[allow(clippy::disallowed_methods, reason = "the server's one reading of the clock that nobody sets")]
 pub fn steady_ms() -> u64 {

@@ -262,7 +262,8 @@ fn how_much_is_logged_says_the_option_before_the_variable() {
     assert!(ran.code == Some(1) && ran.err.contains("--metrics-token-file none"), "{}", ran.err);
 }
 
-/// Asks so many times, each of which is a line at the level `debug`: more than a pipe holds and more than a server keeps.
+/// Asks so many times, each of which is a line at the level `debug`: more than a pipe holds and more than a server
+/// keeps.
 fn ask_much(addr: SocketAddr) -> usize {
     let (rounds, each) = (120, 100);
     for round in 0..rounds {

@@ -13,8 +13,8 @@ pub fn now_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Milliseconds since a moment that stays the same while the program runs, by a clock that nobody sets. On Linux it goes
-/// on while the machine sleeps.
+/// Milliseconds since a moment that stays the same while the program runs, by a clock that nobody sets. On Linux it
+/// goes on while the machine sleeps.
 #[must_use]
 #[allow(clippy::disallowed_methods)] // This module is the program's clock.
 pub fn steady_ms() -> u64 {

@@ -1,6 +1,6 @@
-//! The way of log lines to stderr. A command writes each at once. A server hands them to a thread: whoever does not read
-//! them, a full pipe or a terminal that is held, holds up no request. When more wait than are kept, further ones are
-//! left out, and the log says how many as soon as it is read again.
+//! The way of log lines to stderr. A command writes each at once. A server hands them to a thread: whoever does not
+//! read them, a full pipe or a terminal that is held, holds up no request. When more wait than are kept, further ones
+//! are left out, and the log says how many as soon as it is read again.
 
 use std::io::{self, Stderr, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -128,8 +128,8 @@ impl Write for Writing {
     }
 }
 
-/// The lines that are handed to the thread. Dropped, what waits is written, for a second at most; then lines are written
-/// at once again.
+/// The lines that are handed to the thread. Dropped, what waits is written, for a second at most; then lines are
+/// written at once again.
 pub(crate) struct Queue {
     outlet: Outlet,
     guard: Option<WorkerGuard>,

@@ -85,8 +85,8 @@ async fn answer(asked: &mut Asked<'_>, now_ms: i64) -> Result<Reply, Problem> {
     }
 }
 
-/// What there is to see, and when: the times in it are of the server's clock, and who shows how long ago they were needs
-/// to know what that says.
+/// What there is to see, and when: the times in it are of the server's clock, and who shows how long ago they were
+/// needs to know what that says.
 #[derive(Serialize)]
 struct Seen<T> {
     now_ms: i64,
