@@ -59,11 +59,14 @@ for (const [words, scheme] of [[english, 'light'], [russian, 'dark']]) {
 
     await t.test('marks on the station’s page what alerts fire at', async () => {
       await go(page, '#/stations/2');
+      await page.locator('.facts .bad').first().waitFor();
       const bad = await page.locator('.facts .bad').allInnerTexts();
       assert.equal(bad.length, 3, `late, low on disk, with rejects; a clock 3 minutes off is no concern: ${bad}`);
       await go(page, '#/stations/4');
+      await page.getByRole('heading', { name: /ОченьДлинноеИмя/, level: 1 }).waitFor();
       assert.equal(await page.locator('.facts .bad').count(), 0);
       await go(page, '#/stations');
+      await page.locator('.stations').waitFor();
     });
 
     await t.test('shows a hostile name as text, and its direction does not leave it', async () => {

@@ -203,7 +203,9 @@ async fn what_came_in_is_counted_by_time_and_the_history_of_a_station_is_bounded
         let written = async || {
             for _ in 0..100 {
                 let pushes = site.look("stations/1").await["pushes"].as_array().unwrap().len();
-                if pushes == 3 {
+                // What came in by the minute is written after that.
+                let minutes = site.store.upstream.ledger().ingested(0, 9).await.unwrap().len();
+                if (pushes, minutes) == (3, 3) {
                     return;
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
