@@ -34,7 +34,7 @@ impl<T, B: FnOnce(T)> Taken<T, B> {
         &self.0.as_ref().expect("BUG: it is taken until it is written").0
     }
 
-    fn is_written(mut self) {
+    fn written(mut self) {
         self.0 = None;
     }
 }
@@ -59,14 +59,14 @@ impl Fleet {
                 break;
             }
             upstream.ledger().note_contacts(contacts.rows()).await?;
-            contacts.is_written();
+            contacts.written();
         }
         let rows = Taken::new(self.pushes.take_rows(), |rows| self.pushes.put_back_rows(rows));
         upstream.ledger().note_pushes(rows.rows()).await?;
-        rows.is_written();
+        rows.written();
         let minutes = Taken::new(self.pushes.take_minutes(), |minutes| self.pushes.put_back_minutes(minutes));
         upstream.ledger().note_ingested(minutes.rows()).await?;
-        minutes.is_written();
+        minutes.written();
         Ok(())
     }
 }
