@@ -23,6 +23,7 @@
 //! | [`amount`] | amounts as people read them: plurals, rates, sizes |
 //! | [`printable`] | text from outside, fit for a terminal and a spreadsheet |
 //! | `rotation` | a series of backups: names, which go, when the next is due; not in a browser |
+//! | `restart` | the pauses of a task that a fault has ended; not in a browser |
 //! | [`planted`] | bugs on purpose, absent from every ordinary build: the simulation's test of itself |
 //!
 //! # The way of one change
@@ -87,6 +88,8 @@ pub mod protocol;
 pub mod receipt;
 pub mod reject;
 pub mod rejoin;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod restart;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod rotation;
 pub mod schema;

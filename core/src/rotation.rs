@@ -3,6 +3,9 @@
 //!
 //! A backup carries its name only once it was checked. While it is written, and when the check failed, it has another
 //! suffix, so what is counted and kept here is always one that restores.
+//!
+//! Names have the time of day, by which a process that begins knows what was made before it. From then on it counts by
+//! a clock that nobody sets ([`Due`]): a time of day that jumps neither stops backups nor hurries them.
 
 use crate::timestamp;
 
@@ -46,6 +49,26 @@ pub const fn hours_ms(hours: f64) -> i64 {
 #[must_use]
 pub fn retry_ms(every_ms: i64) -> i64 {
     RETRY_MS.min(every_ms).max(1000)
+}
+
+/// When the next backup of a process is due. Times are milliseconds of a clock that nobody sets, since any moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Due(Option<u64>);
+
+impl Due {
+    /// How long to wait for the next, but no longer than [`LOOK_MS`]; `None`: it is due. The first is due after
+    /// `first_ms`, which is asked once: what the names in the folder say.
+    pub fn wait_ms(&mut self, steady_ms: u64, every_ms: i64, first_ms: impl FnOnce() -> i64) -> Option<u64> {
+        let due_ms =
+            *self.0.get_or_insert_with(|| steady_ms.saturating_add_signed(first_ms().clamp(0, every_ms.max(0))));
+        (due_ms > steady_ms).then(|| (due_ms - steady_ms).min(LOOK_MS.unsigned_abs()))
+    }
+
+    /// One was begun then, and made or not.
+    pub fn tried(&mut self, began_ms: u64, every_ms: i64, is_made: bool) {
+        let wait_ms = if is_made { every_ms } else { retry_ms(every_ms) };
+        self.0 = Some(began_ms.saturating_add_signed(wait_ms));
+    }
 }
 
 /// The backups of one database: `SUBJECT-YYYYMMDDTHHMMSSZ.EXTENSION`.
@@ -168,6 +191,32 @@ mod tests {
         assert_eq!(series.surplus(&left, 3, 9 * DAY_MS), left);
         // Two days of a clock that was ahead push no backup of today out.
         assert_eq!(series.surplus(&all, 2, 2 * DAY_MS), [&names[3], &names[4], &names[0], &failed[0], &failed[1]]);
+    }
+
+    #[test]
+    fn backups_go_on_at_their_pace_whatever_becomes_of_the_time_of_day() {
+        let series = Series::new("hq", "dump");
+        let mut due = Due::default();
+        // The process begins half a day after a backup: what the names say counts once.
+        let made = series.name(10 * DAY_MS);
+        let first = |now_ms: i64| series.due_ms([made.as_str()], DAY_MS, now_ms) - now_ms;
+        assert_eq!(due.wait_ms(0, DAY_MS, || first(10 * DAY_MS + DAY_MS / 2)), Some(LOOK_MS as u64));
+        let never = || panic!("the time of day is asked once");
+        let half = DAY_MS as u64 / 2;
+        assert_eq!(due.wait_ms(half - 5, DAY_MS, never), Some(5));
+        assert_eq!(due.wait_ms(half, DAY_MS, never), None);
+        // One that fails is tried again in ten minutes, one that is made is followed a day later.
+        due.tried(half, DAY_MS, false);
+        assert_eq!(due.wait_ms(half + 599_999, DAY_MS, never), Some(1));
+        assert_eq!(due.wait_ms(half + 600_000, DAY_MS, never), None);
+        due.tried(half + 600_000, DAY_MS, true);
+        assert_eq!(due.wait_ms(3 * half + 599_999, DAY_MS, never), Some(1));
+        // A clock that is years behind, or ahead, makes the first wait a day at most, and none at least.
+        assert_eq!(Due::default().wait_ms(7, DAY_MS, || 400 * DAY_MS), Some(LOOK_MS as u64));
+        let mut late = Due::default();
+        late.wait_ms(7, DAY_MS, || 400 * DAY_MS);
+        assert_eq!(late.wait_ms(7 + DAY_MS as u64, DAY_MS, never), None);
+        assert_eq!(Due::default().wait_ms(7, DAY_MS, || -400 * DAY_MS), None);
     }
 
     #[test]

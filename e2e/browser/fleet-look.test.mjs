@@ -57,6 +57,18 @@ for (const [words, scheme] of [[english, 'light'], [russian, 'dark']]) {
       assert.match((await row.innerText()).replace(/\s/g, ' '), new RegExp(`${words.never}.*1.840.*−3.*400`));
     });
 
+    await t.test('marks on the station’s page what alerts fire at', async () => {
+      await go(page, '#/stations/2');
+      await page.locator('.facts .bad').first().waitFor();
+      const bad = await page.locator('.facts .bad').allInnerTexts();
+      assert.equal(bad.length, 3, `late, low on disk, with rejects; a clock 3 minutes off is no concern: ${bad}`);
+      await go(page, '#/stations/4');
+      await page.getByRole('heading', { name: /ОченьДлинноеИмя/, level: 1 }).waitFor();
+      assert.equal(await page.locator('.facts .bad').count(), 0);
+      await go(page, '#/stations');
+      await page.locator('.stations').waitFor();
+    });
+
     await t.test('shows a hostile name as text, and its direction does not leave it', async () => {
       const link = page.locator('.stations').getByRole('link', { name: 'gnp.exe' });
       assert.equal(await link.textContent(), HOSTILE);
@@ -208,6 +220,25 @@ test('the page by keyboard alone, while it refreshes itself', async (t) => {
     await page.getByRole('alert').waitFor({ state: 'detached' });
   });
   await assertCalm(tab);
+});
+
+test('times are told by the server’s clock, also in a browser whose own is five hours ahead', async (t) => {
+  const world = await World.make(t, { schema: shrinkage });
+  const token = await world.server.addOperator('Анна');
+  await populate(world.upstream);
+  await world.upstream.query('INSERT INTO tidemark.backup (at, file, size_bytes, checked_at, restored) VALUES (now() - interval \'2 hours\', \'hq.dump\', 1000, now(), true)');
+  for (const [place, told] of [['#/stations/2', /^Silent for 3 days 4 hr/], ['#/database', /2 hrs? ago/], ['#/stations', /3 days 4 hrs?/]]) {
+    const profile = await world.profile();
+    const tab = await profile.tab('about:blank');
+    await tab.page.addInitScript(() => {
+      const real = Date.now;
+      Date.now = () => real() + 5 * 3_600_000;
+    });
+    await tab.page.goto(`${world.server.url}/admin/${place}`);
+    await signIn(tab.page, english, token);
+    await tab.page.getByText(told).first().waitFor();
+    await profile.close();
+  }
 });
 
 test('two thousand stations, behind a proxy that has all of it below a path of its own', async (t) => {

@@ -23,6 +23,7 @@ mod rejects;
 mod rejoin;
 mod rejoin_random;
 mod reports;
+mod scraped;
 mod servers;
 mod settings;
 mod siege;

@@ -1,5 +1,7 @@
 /** What the page asks of the server, and how it fails, as facts: the words are made where they are shown (`words.js`). */
 
+import { heardNow } from './format.js';
+
 /** Relative to the page, which lies in `admin/`: a proxy may serve all of it below a path of its own. */
 const BASE = new URL('../v1/admin/', document.baseURI);
 /** Longer than the server takes for one request. */
@@ -11,6 +13,12 @@ export class Failure extends Error {
     super(detail ?? code);
     Object.assign(this, { code, status, reason, detail });
   }
+}
+
+/** Times are told by the server's clock, also where the browser's is wrong. */
+function heard(answer) {
+  if (typeof answer?.now_ms === 'number') heardNow(answer.now_ms);
+  return answer;
 }
 
 async function once(method, path, body) {
@@ -26,7 +34,7 @@ async function once(method, path, body) {
       body: body === undefined ? undefined : JSON.stringify(body),
       signal: AbortSignal.timeout(PATIENCE_MS),
     });
-    if (response.ok) return response.status === 204 ? null : await response.json();
+    if (response.ok) return response.status === 204 ? null : heard(await response.json());
   } catch (error) {
     throw new Failure(error?.name === 'TimeoutError' ? 'timeout' : 'offline');
   }

@@ -18,6 +18,24 @@ impl Clock for SystemClock {
     }
 }
 
+/// Milliseconds since a moment that stays the same while the program runs, by a clock that nobody sets. On Linux it
+/// goes on while the machine sleeps.
+#[must_use]
+#[allow(clippy::disallowed_methods, reason = "the server's one reading of the clock that nobody sets")]
+pub fn steady_ms() -> u64 {
+    #[cfg(target_os = "linux")]
+    {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        now.tv_sec.unsigned_abs().saturating_mul(1_000) + now.tv_nsec.unsigned_abs() / 1_000_000
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        static BEGAN: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+        let passed = BEGAN.get_or_init(std::time::Instant::now).elapsed();
+        u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
 /// Random bytes from the operating system.
 ///
 /// # Errors

@@ -18,6 +18,7 @@
 //! | [`stations`], [`rejoin`] | invitations, numbers, tokens; files that go on under another number |
 //! | [`admin`] | what an operator does with the database besides serving |
 //! | [`panics`] | this program's own faults, caught and counted |
+//! | [`supervision`] | tasks that stay: begun again after a panic |
 //! | [`notices`] | the log of refusals: one line for each cause and minute |
 //! | [`metrics`] | what is counted and measured, for Prometheus |
 //! | [`config`], [`database`], [`bounds`] | the configuration, the URL of a database, what is bounded |
@@ -59,6 +60,7 @@ pub mod sneakernet;
 mod spans;
 pub mod stations;
 pub mod stores;
+pub mod supervision;
 pub mod survey;
 pub mod tls;
 pub mod upkeep;

@@ -1,4 +1,4 @@
-//! Panics of this program, caught where a request ends: told, counted, and answered as a fault.
+//! Panics of this program, caught where a request or a task ends: told, counted, and answered as a fault.
 
 use std::any::Any;
 use std::fmt::Display;

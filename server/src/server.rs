@@ -14,21 +14,24 @@ use tokio::task::{AbortHandle, JoinHandle};
 use crate::bounds::HttpLimits;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{DatabaseUrl, ServerConfig};
-use crate::fleet::Fleet;
+use crate::fleet::Writer;
 use crate::http::{Endpoint, Origin, serve, serve_metrics};
 use crate::ingest::Ingest;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::notices::Notices;
+use crate::panics::Panics;
 use crate::plain::{self, Listener};
 use crate::stores::postgres::{self, PostgresUpstream};
 use crate::stores::sqlite::{self, SqliteUpstream};
 use crate::tls::{self, Tls};
 use crate::upstream::Upstream;
-use crate::{fleet, reports, upkeep};
+use crate::{fleet, reports, supervision, upkeep};
 
 /// How long the last write of what was heard may take when the server stops.
 const LAST_WRITE: Duration = Duration::from_secs(3);
+/// Between two looks for connections to the database that stand idle.
+const SHED_EVERY: Duration = Duration::from_secs(30);
 
 /// Starts servers.
 #[derive(Debug, Clone, Copy)]
@@ -44,8 +47,7 @@ pub struct RunningServer {
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
     /// Writes what is heard of stations.
-    writing: JoinHandle<()>,
-    fleet: Arc<Fleet>,
+    writer: Writer,
     metrics: Arc<Metrics>,
     /// What goes on beside the requests.
     tasks: Vec<JoinHandle<()>>,
@@ -166,7 +168,43 @@ fn scraped_at(
             "the metrics at {addr} are for everybody who reaches that address: nobody is asked for a token there"
         );
     }
-    Ok((addr, tokio::spawn(serve_metrics(listener, Arc::clone(endpoint), tls))))
+    let (listener, served) = (Arc::new(listener), Arc::clone(endpoint));
+    let serving = supervision::spawn(endpoint.panics(), "taking connections for metrics", move || {
+        serve_metrics(Arc::clone(&listener), Arc::clone(&served), tls.clone())
+    });
+    Ok((addr, serving))
+}
+
+/// The tasks that go on beside the requests of an endpoint, and use it.
+fn beside(endpoint: &Arc<Endpoint>, ingest: &Ingest, tls: Option<&Arc<Tls>>) -> Vec<JoinHandle<()>> {
+    let panics = endpoint.panics();
+    let (expecting, figuring) = (Arc::clone(endpoint), Arc::clone(endpoint));
+    let (notices, shedding) = (Arc::downgrade(ingest.notices()), Arc::clone(ingest.upstream()));
+    let mut tasks = vec![
+        supervision::spawn(panics, "learning which tokens are stations'", move || {
+            let endpoint = Arc::clone(&expecting);
+            async move { endpoint.expect_stations().await }
+        }),
+        supervision::spawn(panics, "asking for the figures of the metrics", move || {
+            let endpoint = Arc::clone(&figuring);
+            async move { endpoint.refresh_figures().await }
+        }),
+        supervision::spawn(panics, "summing up refusals", move || Notices::tell(notices.clone())),
+        supervision::spawn(panics, "closing idle connections to the database", move || shed(Arc::clone(&shedding))),
+    ];
+    tasks.extend(tls.map(|tls| {
+        let tls = Arc::downgrade(tls);
+        supervision::spawn(panics, "looking for a new certificate", move || Tls::watch(tls.clone()))
+    }));
+    tasks
+}
+
+/// Lets connections to the database go that are not needed any more.
+async fn shed(upstream: Arc<dyn Upstream>) {
+    loop {
+        tokio::time::sleep(SHED_EVERY).await;
+        upstream.shed();
+    }
 }
 
 impl Server {
@@ -201,40 +239,35 @@ impl Server {
         check_plain(config, addr, Listener::Stations)?;
         tracing::info!("upstream: {}", upstream.describe());
         let (keep, reports_every) = (Live::from(config.keep), Live::from(config.reports_every));
-        let forgetting = fleet::thinning::start(&upstream, &clock);
-        let thinning = upkeep::start(&upstream, &clock, keep.clone());
-        let ingest =
-            Ingest::new(Arc::clone(&upstream), Arc::clone(&config.schema), config.window, config.limits, clock)
-                .with_chunks_max(config.chunks_max);
-        let metrics = Arc::clone(ingest.metrics());
+        let ingest = Ingest::new(
+            Arc::clone(&upstream),
+            Arc::clone(&config.schema),
+            config.window,
+            config.limits,
+            Arc::clone(&clock),
+        )
+        .with_chunks_max(config.chunks_max);
+        let (metrics, panics) = (Arc::clone(ingest.metrics()), Arc::clone(ingest.panics()));
         let tls = config.tls.clone().map(|files| Tls::open(files, config.pin, &metrics)).transpose()?;
-        let renewing = tls.as_ref().map(|tls| tokio::spawn(Tls::watch(Arc::downgrade(tls))));
-        let refreshing = reports::refresh::start(&upstream, reports_every.clone(), &metrics);
-        let telling = tokio::spawn(Notices::tell(Arc::downgrade(ingest.notices())));
-        let endpoint = Endpoint::new(Arc::new(ingest), config.http)
+        let ingest = Arc::new(ingest);
+        let endpoint = Endpoint::new(Arc::clone(&ingest), config.http)
             .with_proxies(config.proxies.clone())
             .with_origins(config.origins.clone())
             .with_metrics(config.metrics.clone())
             .with_pin(config.pin)
             .with_site(Arc::clone(&config.site));
         let endpoint = Arc::new(endpoint);
-        let expecting = tokio::spawn({
-            let endpoint = Arc::clone(&endpoint);
-            async move { endpoint.expect_stations().await }
-        });
-        let fleet = Arc::clone(endpoint.fleet());
-        let writing = fleet::start(&fleet, &upstream);
-        let figuring = tokio::spawn({
-            let endpoint = Arc::clone(&endpoint);
-            async move { endpoint.refresh_figures().await }
-        });
         let scraped = config.metrics.listen.as_deref();
         let scraped = scraped.map(|listen| scraped_at(listen, config, &endpoint, tls.as_ref())).transpose()?;
+        let metrics_addr = scraped.as_ref().map(|(addr, _)| *addr);
+        let mut tasks = beside(&endpoint, &ingest, tls.as_ref());
+        tasks.push(fleet::thinning::start(&upstream, &clock, &panics));
+        tasks.push(upkeep::start(&upstream, &clock, keep.clone(), &panics));
+        tasks.extend(reports::refresh::start(&upstream, reports_every.clone(), &metrics, &panics));
+        tasks.extend(scraped.map(|(_, scraped)| scraped));
+        let writer = Writer::start(endpoint.fleet(), &upstream, &panics);
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(serve(listener, Arc::clone(&endpoint), tls.clone(), stopped));
-        let metrics_addr = scraped.as_ref().map(|(addr, _)| *addr);
-        let mut tasks = vec![expecting, figuring, telling, forgetting, thinning];
-        tasks.extend([renewing, refreshing, scraped.map(|(_, scraped)| scraped)].into_iter().flatten());
         Ok(RunningServer {
             addr,
             metrics_addr,
@@ -242,8 +275,7 @@ impl Server {
             upstream,
             stop,
             accepting,
-            fleet,
-            writing,
+            writer,
             metrics,
             tasks,
             endpoint,
@@ -270,6 +302,12 @@ impl RunningServer {
     #[must_use]
     pub const fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// This program's own faults, caught and counted.
+    #[must_use]
+    pub fn panics(&self) -> &Arc<Panics> {
+        self.endpoint.panics()
     }
 
     /// Its base URL.
@@ -306,10 +344,7 @@ impl RunningServer {
     pub async fn shutdown(mut self) {
         let _ = self.stop.send(true);
         let _ = (&mut self.accepting).await;
-        self.writing.abort();
-        if let Ok(Err(error)) = tokio::time::timeout(LAST_WRITE, self.fleet.write(self.upstream.as_ref())).await {
-            tracing::debug!("what was heard last of the stations is not written: {error}");
-        }
+        self.writer.finish(LAST_WRITE).await;
         self.upstream.put_in_order().await;
     }
 }
@@ -336,7 +371,7 @@ impl fmt::Debug for RunningServer {
 
 impl Drop for RunningServer {
     fn drop(&mut self) {
-        self.writing.abort();
+        self.writer.abort();
         for task in &self.tasks {
             task.abort();
         }

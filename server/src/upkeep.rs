@@ -14,6 +14,8 @@ use tokio::task::JoinHandle;
 use crate::clock::Clock;
 use crate::ledger::cursors::{Thinned, Thinning};
 use crate::live::Live;
+use crate::panics::Panics;
+use crate::supervision;
 use crate::upstream::error::StoreError;
 use crate::upstream::{Upstream, transact};
 
@@ -65,22 +67,27 @@ pub(crate) fn start(
     upstream: &Arc<dyn Upstream>,
     clock: &Arc<dyn Clock>,
     keep: Live<Option<Duration>>,
+    panics: &Arc<Panics>,
 ) -> JoinHandle<()> {
     let (upstream, clock) = (Arc::clone(upstream), Arc::clone(clock));
-    tokio::spawn(async move {
-        loop {
-            // While it is for ever: until it is not any more.
-            keep.wait(|keep| keep.map(|_| Duration::ZERO)).await;
-            let keep_ms = keep.get().map_or(i64::MAX, |keep| i64::try_from(keep.as_millis()).unwrap_or(i64::MAX));
-            let before_ms = clock.now_ms().saturating_sub(keep_ms);
-            match thin_all(upstream.as_ref(), before_ms, PRINTS_KEPT).await {
-                Ok(Thinned { rejects: 0, batches: 0 }) => {}
-                Ok(Thinned { rejects, batches }) => {
-                    tracing::info!(rejects, batches, "thinned out what was settled long ago")
-                }
-                Err(error) => tracing::warn!("what was settled long ago cannot be thinned out now: {error}"),
-            }
-            tokio::time::sleep(EVERY).await;
-        }
+    supervision::spawn(panics, "thinning out what was settled long ago", move || {
+        thin_on(Arc::clone(&upstream), Arc::clone(&clock), keep.clone())
     })
+}
+
+async fn thin_on(upstream: Arc<dyn Upstream>, clock: Arc<dyn Clock>, keep: Live<Option<Duration>>) {
+    loop {
+        // While it is for ever: until it is not any more.
+        keep.wait(|keep| keep.map(|_| Duration::ZERO)).await;
+        let keep_ms = keep.get().map_or(i64::MAX, |keep| i64::try_from(keep.as_millis()).unwrap_or(i64::MAX));
+        let before_ms = clock.now_ms().saturating_sub(keep_ms);
+        match thin_all(upstream.as_ref(), before_ms, PRINTS_KEPT).await {
+            Ok(Thinned { rejects: 0, batches: 0 }) => {}
+            Ok(Thinned { rejects, batches }) => {
+                tracing::info!(rejects, batches, "thinned out what was settled long ago")
+            }
+            Err(error) => tracing::warn!("what was settled long ago cannot be thinned out now: {error}"),
+        }
+        tokio::time::sleep(EVERY).await;
+    }
 }

@@ -96,6 +96,9 @@ async fn what_a_station_says_is_shown_and_one_that_never_pushed_has_no_last_push
         ] {
             assert_eq!(seen[name], value, "{kind:?} {name}: {seen}");
         }
+        for path in ["fleet", "stations/1", "rejects", "ingest", "database", "audit"] {
+            assert_eq!(site.look(path).await["now_ms"], NOON_MS + 90_000, "{path} says by which clock its times are");
+        }
         site.push_rows(1, &mut station, 1..4).await;
         let seen = site.seen("station 1").await;
         assert_eq!((&seen["last_push_ms"], &seen["tidemark"]), (&json!(NOON_MS + 90_000), &json!(3)), "{seen}");
@@ -200,7 +203,9 @@ async fn what_came_in_is_counted_by_time_and_the_history_of_a_station_is_bounded
         let written = async || {
             for _ in 0..100 {
                 let pushes = site.look("stations/1").await["pushes"].as_array().unwrap().len();
-                if pushes == 3 {
+                // What came in by the minute is written after that.
+                let minutes = site.store.upstream.ledger().ingested(0, 9).await.unwrap().len();
+                if (pushes, minutes) == (3, 3) {
                     return;
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -260,11 +265,46 @@ async fn the_database_is_described_with_its_last_backup() {
         let mut ledger = site.store.upstream.ledger();
         ledger.note_backup(&backup(NOON_MS - 9_000, true)).await.unwrap();
         ledger.note_backup(&backup(NOON_MS - 1_000, false)).await.unwrap();
+        // By a clock that was wrong.
+        ledger.note_backup(&backup(NOON_MS + 86_400_000, false)).await.unwrap();
         drop(ledger);
         let expected = json!({
             "last_at_ms": NOON_MS - 1_000, "file": "/backups/a.dump", "size_bytes": 7, "checked_at_ms": NOON_MS - 995,
             "restored_at_ms": NOON_MS - 8_995
         });
         assert_eq!(site.look("database").await["backup"], expected, "{kind:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_being_written_of_stations_when_the_server_stops_is_written() {
+    for kind in [Kind::PlainPostgres, Kind::Timescale] {
+        let site = site_of(kind, &field(), |config| config.http.drain_grace = Duration::ZERO).await;
+        site.join(1).await;
+        let (addr, url) = (site.addr, site.store.url.clone().unwrap());
+        // Another session holds the table: what was heard is taken to be written, and waits for it.
+        let other = crate::common::cluster::connect(&url).await;
+        other.batch_execute("BEGIN; LOCK TABLE tidemark.contact IN ACCESS EXCLUSIVE MODE").await.unwrap();
+        assert_eq!(site.report(1, r#"{"pending":17}"#).await.status, 200);
+        let waits =
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'tidemark.contact'::regclass)";
+        for n in 0.. {
+            if other.query_one(waits, &[]).await.unwrap().get(0) {
+                break;
+            }
+            assert!(n < 600, "nobody writes");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let upstream = std::sync::Arc::clone(&site.store.upstream);
+        let stopping = tokio::spawn(site.server.shutdown());
+        while tokio::net::TcpStream::connect(addr).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        other.batch_execute("COMMIT").await.unwrap();
+        stopping.await.unwrap();
+        let kept = upstream.ledger().contacts(None).await.unwrap();
+        let pending = kept.first().and_then(|contact| contact.report.as_ref()?.1.pending);
+        assert_eq!((kept.len(), pending), (1, Some(17)), "{kind:?}");
     }
 }

@@ -261,3 +261,43 @@ fn how_much_is_logged_says_the_option_before_the_variable() {
     let ran = run(folder.path(), &["serve", "--metrics-token-file", "none"]);
     assert!(ran.code == Some(1) && ran.err.contains("--metrics-token-file none"), "{}", ran.err);
 }
+
+/// Asks so many times, each of which is a line at the level `debug`: more than a pipe holds and more than a server
+/// keeps.
+fn ask_much(addr: SocketAddr) -> usize {
+    let (rounds, each) = (120, 100);
+    for round in 0..rounds {
+        let many = b"GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n".repeat(each - 1);
+        let last = b"GET /healthz HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";
+        let mut stream = std::net::TcpStream::connect(addr).unwrap();
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+        std::io::Write::write_all(&mut stream, &[&many[..], last].concat()).unwrap();
+        let mut answers = String::new();
+        stream.read_to_string(&mut answers).expect("it answers whoever reads its log");
+        assert_eq!(answers.matches("HTTP/1.1 200 ").count(), each, "round {round}");
+    }
+    rounds * each
+}
+
+#[test]
+fn who_does_not_read_the_log_holds_up_no_request_and_learns_how_many_lines_are_lost() {
+    let logged = Logged::start(None, "debug", &["--drain-grace", "0"]);
+    let asked = ask_much(logged.addr);
+    // Now it is read, and ends in good order.
+    let log = logged.stop();
+    let lines = log.lines().filter(|line| line.contains("route=\"/healthz\"")).count();
+    let lost = log.lines().filter(|line| line.contains("lines of the log are lost"));
+    let lost: usize = lost.map(|line| line.rsplit_once("lines=").unwrap().1.parse::<usize>().unwrap()).sum();
+    assert!(lines < asked && lost > 0, "{lines} lines and {lost} lost");
+    assert!((asked..asked + 500).contains(&(lines + lost)), "{lines} lines and {lost} lost: each is told of");
+    assert!(log.ends_with("INFO stopped\n"), "{}", &log[log.len().saturating_sub(500)..]);
+}
+
+#[test]
+fn a_server_whose_log_nobody_reads_ends_when_it_is_told_to() {
+    let mut logged = Logged::start(None, "debug", &["--drain-grace", "0"]);
+    ask_much(logged.addr);
+    Command::new("kill").args(["-TERM", &logged.child.id().to_string()]).status().unwrap();
+    let status = logged.child.wait().unwrap();
+    assert_eq!(status.code(), Some(0), "{status}");
+}

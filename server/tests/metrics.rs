@@ -21,10 +21,15 @@ use crate::common::site::{Site, reply, site_of, word};
 use crate::common::station::{day, frame};
 use crate::common::stores::Kind;
 use crate::common::{NOON_MS, field};
+use crate::monitoring::crowd;
+
+/// So many connections it holds at once.
+pub const CONNECTIONS_MAX: usize = 24;
 
 /// A server that tells its metrics at a listener of its own, and asks the database for them all the time.
 pub async fn measured(kind: Kind, stations_max: usize) -> Site {
     site_of(kind, &field(), |config| {
+        config.http.connections_max = CONNECTIONS_MAX;
         config.metrics = MetricsSettings {
             listen: Some("127.0.0.1:0".to_owned()),
             stations_max,
@@ -289,7 +294,7 @@ async fn every_metric_is_documented_with_its_labels_and_promtool_has_nothing_to_
     let mut station = site.join(1).await;
     site.push(1, &frame(&station.cut(&[station.site(1)]))).await;
     request(site.addr, "GET", "/v1/station", None, b"").await;
-    site.server.metrics().requests.closed("all");
+    crowd(&site).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     let text = scraped(site.server.metrics_addr().unwrap()).await;
 

@@ -13,7 +13,7 @@ use crate::common::client::request;
 use crate::common::site::{Site, word};
 use crate::common::station::{day, frame};
 use crate::common::stores::Kind;
-use crate::metrics::measured;
+use crate::metrics::{CONNECTIONS_MAX, measured};
 
 fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy")
@@ -86,9 +86,19 @@ async fn busy(site: &Site) {
             request(site.addr, "GET", "/v1/station", Some(&word(99)), b"").await;
         }
         request(site.addr, "GET", "/readyz", None, b"").await;
-        site.server.metrics().requests.closed("all");
+        crowd(site).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// Comes with more connections than the server holds: one is closed for another.
+pub async fn crowd(site: &Site) {
+    let mut open = Vec::new();
+    for _ in 0..CONNECTIONS_MAX + 2 {
+        open.push(tokio::net::TcpStream::connect(site.addr).await.unwrap());
+    }
+    // The door takes one after the other: what is asked last is answered once all of them were.
+    request(site.addr, "GET", "/healthz", None, b"").await;
 }
 
 /// Rules, variables and panels of the dashboard, as Grafana knows them.
@@ -124,22 +134,98 @@ fn panels(dashboard: &Json) -> Vec<&Json> {
     panels
 }
 
+/// What is written in numbers behind a word.
+fn number_behind(text: &str, word: &str) -> u64 {
+    let behind = text.split_once(word).unwrap_or_else(|| panic!("no {word:?}")).1.trim_start();
+    let digits: String = behind.chars().take_while(|c| c.is_ascii_digit() || *c == '_').filter(|c| *c != '_').collect();
+    digits.parse().unwrap_or_else(|_| panic!("{word}: {behind:.30}"))
+}
+
+#[test]
+fn the_page_marks_what_the_alerts_fire_at() {
+    use tidemark_core::limits::SILENT_AFTER_MS;
+    use tidemark_server::fleet::concern::{BACKUP_OLD_MS, CLOCK_OFF_MS, LOW_DISK_BYTES, OLDEST_PENDING_MS};
+    let (page, alerts) = (include_str!("../admin-page/concern.js"), read("prometheus/alerts.yml"));
+    for (name, value) in [
+        ("CLOCK_OFF_MS", CLOCK_OFF_MS),
+        ("LOW_DISK_BYTES", LOW_DISK_BYTES),
+        ("OLDEST_PENDING_MS", OLDEST_PENDING_MS),
+        ("BACKUP_OLD_MS", BACKUP_OLD_MS),
+    ] {
+        assert_eq!(number_behind(page, &format!("export const {name} = ")), value, "{name} of the page");
+    }
+    assert_eq!(number_behind(&alerts, "(tidemark_oldest_pending_seconds) >"), OLDEST_PENDING_MS / 1_000);
+    let backup = "(tidemark_backup_last_success_timestamp_seconds) >";
+    assert_eq!(number_behind(&alerts, backup), BACKUP_OLD_MS / 1_000);
+    // What the alerts say in words is what the server counts by.
+    for (words, of, value) in [
+        ("are more than five minutes off", CLOCK_OFF_MS, 5 * 60_000),
+        ("have less than 1 GiB of free disk", LOW_DISK_BYTES, 1 << 30),
+        ("has not arrived for more than six hours", OLDEST_PENDING_MS, 6 * 3_600_000),
+        ("no backup of the last two days", BACKUP_OLD_MS, 2 * 86_400_000),
+        ("of them for more than an hour", SILENT_AFTER_MS, 3_600_000),
+    ] {
+        assert!(alerts.contains(words) && of == value, "{words}: {of}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stations_say_of_themselves_reaches_a_prometheus_and_its_alerts() {
+    use crate::common::NOON_MS;
+    let site = measured(Kind::PlainPostgres, 2).await;
+    for n in 1..=3 {
+        site.join(n).await;
+    }
+    site.invite("later", 9).await;
+    let hour = 3_600_000;
+    for (token, pending, oldest_ms, free_disk_bytes, now_ms) in [
+        (1, 17, NOON_MS - 60_000, 5_000_000_000_u64, NOON_MS),
+        (2, 1_003, NOON_MS - 7 * hour, 400_000_000, NOON_MS - 400_000),
+    ] {
+        let report = serde_json::json!({
+            "pending": pending, "oldest_ms": oldest_ms, "free_disk_bytes": free_disk_bytes, "now_ms": now_ms,
+            "client_version": "0.1.0", "schema_version": 1
+        });
+        let said = request(site.addr, "POST", "/v1/contact", Some(&word(token)), report.to_string().as_bytes()).await;
+        assert_eq!(said.status, 200);
+    }
+    let target = site.server.metrics_addr().unwrap();
+    let asking = move || {
+        let prometheus = Prometheus::reading(&deploy().join("prometheus"), target).unwrap();
+        for (query, value) in [
+            ("tidemark_stations_reporting", 2.0),
+            ("tidemark_pending_changes", 1_020.0),
+            ("tidemark_oldest_pending_seconds", 7.0 * 3_600.0),
+            ("tidemark_lowest_free_disk_bytes", 400_000_000.0),
+            ("tidemark_stations_low_disk", 1.0),
+            ("tidemark_stations_clock_off", 1.0),
+            ("tidemark_stations{state=\"active\"}", 3.0),
+            ("tidemark_stations{state=\"invited\"}", 1.0),
+            ("tidemark_station_pending_changes{station=\"1\",name=\"station 1\"}", 17.0),
+            ("tidemark_station_pending_changes{station=\"2\"}", 1_003.0),
+            ("tidemark_station_pending_changes{station=\"other\"}", 0.0),
+            ("count(ALERTS{alertname=\"TidemarkStationDiskLow\"})", 1.0),
+            ("count(ALERTS{alertname=\"TidemarkClockOff\"})", 1.0),
+            ("count(ALERTS{alertname=\"TidemarkOldestPending\"})", 1.0),
+        ] {
+            let mut found = Vec::new();
+            let came = wait_for(query, Duration::from_secs(30), || {
+                found = prometheus.values(query)?;
+                pause(Duration::from_millis(100));
+                Ok((found == [value]).then_some(()))
+            });
+            assert!(came.is_ok(), "{query} is {found:?} and not {value}");
+        }
+    };
+    tokio::task::spawn_blocking(asking).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_query_of_the_dashboard_is_answered_by_a_prometheus_that_reads_a_server() {
     let site = measured(Kind::Timescale, 1).await;
     let target = site.server.metrics_addr().unwrap();
     let scraping = std::thread::spawn(move || {
-        let folder = tempfile::tempdir().unwrap();
-        // The rules that are delivered, and this server instead of the one of the example.
-        let rules = deploy().join("prometheus/alerts.yml").canonicalize().unwrap();
-        let example = read("prometheus/prometheus.yml");
-        let configuration = example
-            .replace("alerts.yml", &rules.display().to_string())
-            .replace("127.0.0.1:9464", &target.to_string())
-            .replace("_interval: 15s", "_interval: 250ms");
-        std::fs::write(folder.path().join("prometheus.yml"), &configuration).unwrap();
-        assert!(configuration.contains(&target.to_string()) && configuration.contains("250ms"));
-        let prometheus = Prometheus::start(folder.path(), &folder.path().join("prometheus.yml")).unwrap();
+        let prometheus = Prometheus::reading(&deploy().join("prometheus"), target).unwrap();
         let dashboard: Json = serde_json::from_str(&read("grafana/tidemark.json")).unwrap();
         let queries: Vec<(String, String)> = panels(&dashboard)
             .iter()
@@ -150,10 +236,7 @@ async fn every_query_of_the_dashboard_is_answered_by_a_prometheus_that_reads_a_s
             })
             .collect();
         assert!(queries.len() > 40, "{} queries", queries.len());
-        let series = |query: &str| {
-            let answer: Json = serde_json::from_str(&prometheus.query(query)?)?;
-            anyhow::Ok(answer["data"]["result"].as_array().map_or(0, Vec::len))
-        };
+        let series = |query: &str| anyhow::Ok(prometheus.values(query)?.len());
         let mut open = queries.clone();
         let answered = wait_for("every query of the dashboard to be answered", Duration::from_secs(30), || {
             let mut still = Vec::new();

@@ -73,6 +73,7 @@ struct Serving {
 
 impl Serving {
     fn start(mut command: Command) -> Self {
+        command.args(["--drain-grace", "0"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -87,7 +88,7 @@ impl Serving {
 
     /// Stops it, and takes what it logged.
     fn stop(mut self) -> String {
-        self.child.kill().unwrap();
+        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
         let mut log = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
         log

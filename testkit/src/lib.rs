@@ -7,7 +7,7 @@
 //! | [`contract!`] | one suite of tests for several implementations | |
 //! | [`words`] | rules that every command line keeps | |
 //! | [`python`] | the Python of the tests | |
-//! | [`prometheus`] | a Prometheus that scrapes a test's servers | |
+//! | [`prometheus`] | a Prometheus that scrapes a test's servers | `prometheus` |
 //! | [`certificates`] | of a server, of its clients, and of who vouches for them | `certificates` |
 //! | [`varied`] | random rows of the schema of every type | `varied` |
 //! | [`postgres`] | PostgreSQL clusters with TimescaleDB or without, private or shared by a run | `postgres` |
@@ -19,6 +19,7 @@ pub mod certificates;
 pub mod contract;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "prometheus")]
 pub mod prometheus;
 pub mod python;
 pub mod schemas;

@@ -35,9 +35,37 @@ pub struct Prometheus {
     child: Child,
     addr: SocketAddr,
     log: PathBuf,
+    /// Its configuration and data, where it has a folder of its own.
+    folder: Option<tempfile::TempDir>,
 }
 
 impl Prometheus {
+    /// Starts one by what is delivered, `prometheus.yml` and `alerts.yml` in the folder `delivered`, that reads this
+    /// address instead of the one there, four times a second.
+    ///
+    /// # Errors
+    /// When what is delivered has not what is to be replaced, or it does not start.
+    pub fn reading(delivered: &Path, target: SocketAddr) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let rules = delivered.join("alerts.yml").canonicalize()?.display().to_string();
+        let mut configuration = std::fs::read_to_string(delivered.join("prometheus.yml"))?;
+        for (written, here) in [
+            ("alerts.yml", rules.as_str()),
+            ("127.0.0.1:9464", &target.to_string()),
+            ("_interval: 15s", "_interval: 250ms"),
+        ] {
+            if !configuration.contains(written) {
+                bail!("{}/prometheus.yml has no {written:?}", delivered.display());
+            }
+            configuration = configuration.replace(written, here);
+        }
+        let file = folder.path().join("prometheus.yml");
+        std::fs::write(&file, configuration)?;
+        let mut started = Self::start(folder.path(), &file)?;
+        started.folder = Some(folder);
+        Ok(started)
+    }
+
     /// Starts one on a free port, with its data in `folder`, by the configuration file there.
     ///
     /// # Errors
@@ -68,7 +96,7 @@ impl Prometheus {
             .stderr(file)
             .spawn()
             .context("prometheus does not start")?;
-        let mut started = Self { child, addr, log };
+        let mut started = Self { child, addr, log, folder: None };
         wait_for("Prometheus to be ready", Duration::from_secs(60), || {
             if let Some(status) = started.child.try_wait()? {
                 bail!("Prometheus ended ({status}):\n{}", std::fs::read_to_string(&started.log).unwrap_or_default());
@@ -96,6 +124,17 @@ impl Prometheus {
     pub fn query(&self, query: &str) -> Result<String> {
         let escape = |b: u8| if b.is_ascii_alphanumeric() { (b as char).to_string() } else { format!("%{b:02X}") };
         self.api(&format!("query?query={}", query.bytes().map(escape).collect::<String>()))
+    }
+
+    /// The values of the series that a query finds now.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub fn values(&self, query: &str) -> Result<Vec<f64>> {
+        let answer: serde_json::Value = serde_json::from_str(&self.query(query)?)?;
+        let found = answer["data"]["result"].as_array().with_context(|| format!("{query}: {answer}"))?;
+        let value = |series: &serde_json::Value| series["value"][1].as_str()?.parse().ok();
+        found.iter().map(|series| value(series).with_context(|| format!("{query}: {series}"))).collect()
     }
 
     fn get(&self, path: &str) -> Result<(u16, String)> {

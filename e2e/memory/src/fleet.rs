@@ -53,7 +53,7 @@ impl<A: Access> FleetLedger for Books<A> {
         Ok(())
     }
 
-    async fn last_backup(&mut self) -> Result<Option<BackupMade>, StoreError> {
+    async fn last_backup(&mut self, _: i64) -> Result<Option<BackupMade>, StoreError> {
         Ok(None)
     }
 

@@ -5,7 +5,7 @@ mod source;
 
 use std::path::Path;
 
-use source::{File, files};
+use source::{File, code, files, without_tests};
 
 /// The largest file of the product, in lines.
 const PRODUCT_LINES_MAX: usize = 450;
@@ -55,6 +55,45 @@ fn comments_are_no_wider_than_a_page() {
         }
     }
     none(&wide, "comments of more than 120 columns");
+}
+
+/// Where tasks and threads are begun in the programs, how many, and who hears when one panics. What is to go on for as
+/// long as a program runs is begun by `supervision` in the server and by `chores` in the station, which begin it again.
+const BEGUN: [(&str, usize, &str); 11] = [
+    ("server/src/admin/backup/archive.rs", 1, "who joins it"),
+    ("server/src/cli/signal.rs", 1, "nobody: it waits for a second signal"),
+    ("server/src/http/digest.rs", 1, "the request that waits for it"),
+    ("server/src/http/health.rs", 1, "the request that waits for it"),
+    ("server/src/http/push.rs", 1, "the request that waits for it"),
+    ("server/src/server.rs", 1, "systemd: the door does not live any more; what it does is supervised within"),
+    ("server/src/stores/postgres/connect/once.rs", 1, "whoever uses this one connection"),
+    ("server/src/stores/postgres/connection.rs", 2, "whoever uses this one connection"),
+    ("server/src/supervision.rs", 2, "it begins them again, or tells of them"),
+    ("wasm-client/station/src/daemon.rs", 1, "the loop, which ends with it"),
+    ("wasm-client/station/src/transport/mod.rs", 1, "who joins it"),
+];
+
+#[test]
+fn no_task_dies_in_silence() {
+    let supervising = ("wasm-client/station/src/cli/chores.rs", 1);
+    let mut found = Vec::new();
+    for room in ["server/src", "wasm-client/station/src"] {
+        for file in files(&project().join(room)).iter().filter(|file| !file.path.ends_with("tests.rs")) {
+            let path = format!("{room}/{}", file.path);
+            let (product, _) = without_tests(&code(&file.text));
+            // A process is spawned without an argument.
+            let begins = product.match_indices("spawn(").filter(|(at, word)| {
+                let (before, after) = (&product[..*at], &product[at + word.len()..]);
+                before.ends_with([':', '.']) && !before.ends_with("supervision::") && !after.starts_with(')')
+            });
+            let number = begins.count();
+            let said = BEGUN.iter().map(|(path, number, _)| (*path, *number)).chain([supervising]);
+            if number != said.into_iter().find(|(known, _)| *known == path).map_or(0, |(_, number)| number) {
+                found.push(format!("{path}: {number}"));
+            }
+        }
+    }
+    none(&found, "tasks that stay are begun by `supervision` or `chores`; say of others who hears when one panics");
 }
 
 #[test]

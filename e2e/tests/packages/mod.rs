@@ -117,6 +117,11 @@ fn stations_run(machine: &Machine) -> Result<()> {
         machine.run(&format!("{station} import --table nomenclature - </root/fish.csv"))?;
         machine.run(&format!("systemctl start {unit}"))?;
         machine.wait_until(&format!("{server} station list | grep -E '^{name} +[0-9]+ +joined +2 '"))?;
+        // A reload is the settings anew, and the process is the same.
+        let pid = machine.run(&format!("systemctl show {unit} --value -p MainPID"))?;
+        machine.run(&format!("systemctl reload {unit}"))?;
+        machine.wait_until(&format!("journalctl --no-pager -u {unit} -o cat | grep -q 'SIGHUP: nothing to apply'"))?;
+        machine.says(&format!("systemctl show {unit} --value -p MainPID"), &pid)?;
         machine.run(&format!("systemctl stop {unit}"))?;
         machine.says(&format!("systemctl show {unit} --value -p Result,ExecMainStatus"), "success\n0")?;
     }

@@ -1,14 +1,12 @@
 /** The database: what it is, how large, and whether somebody could put it back. */
 import { get } from '../api.js';
+import { BACKUP_OLD_MS } from '../concern.js';
 import { bdi, el } from '../dom.js';
 import { bytes, date, now_ms, number } from '../format.js';
 import { t } from '../i18n/index.js';
 import { empty, facts, icon, table, title } from '../parts.js';
 
 const KINDS = { postgresql: 'PostgreSQL', sqlite: 'SQLite' };
-
-/** A backup older than this is marked. */
-const BACKUP_MS = 36 * 3_600_000;
 
 export const database = {
   title: () => t('nav.database'),
@@ -46,7 +44,7 @@ function backup(last) {
     el('h2', { id: 'backup' }, icon(name), t('backup.title')), content);
   if (!last) return section('danger', 'silent', el('p', {}, t('backup.none')));
   const { last_at_ms, file, size_bytes, restored_at_ms } = last;
-  const old = now_ms() - last_at_ms > BACKUP_MS;
+  const old = now_ms() - last_at_ms > BACKUP_OLD_MS;
   const proved = restored_at_ms;
   return section(old ? 'danger' : proved === null ? 'wait' : 'safe', old || proved === null ? 'silent' : 'active',
     el('p', {}, t(old ? 'backup.old' : proved === null ? 'backup.unproved' : 'backup.good')),

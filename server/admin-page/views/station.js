@@ -1,8 +1,9 @@
 /** One station: how it is, what it sent, what was rejected, what was done, and what can be done. */
 import { get, post } from '../api.js';
+import { CLOCK_OFF_MS, LOW_DISK_BYTES, OLDEST_PENDING_MS } from '../concern.js';
 import { as, ask, field } from '../dialog.js';
 import { bdi, el } from '../dom.js';
-import { bytes, date, duration, heardNow, NONE, now_ms, number, offset } from '../format.js';
+import { bytes, date, duration, NONE, now_ms, number, offset } from '../format.js';
 import { parts, t } from '../i18n/index.js';
 import { badge, button, empty, facts, table, title } from '../parts.js';
 import { href } from '../place.js';
@@ -13,11 +14,7 @@ import { rejectList } from './reject-list.js';
 export const station = {
   title: (data, { parts: [, of] }) => data?.station.name || t('station.title', { number: of }),
 
-  async load({ parts: [, of] }) {
-    const data = await get(`stations/${encodeURIComponent(of)}`);
-    if (typeof data.now_ms === 'number') heardNow(data.now_ms);
-    return data;
-  },
+  load: ({ parts: [, of] }) => get(`stations/${encodeURIComponent(of)}`),
 
   draw(data, at) {
     const { station: one, pushes, rejects } = data;
@@ -43,11 +40,11 @@ const about = one => facts([
   [t('column.contact'), date(one.last_contact_ms, t('time.never'))],
   [t('column.push'), date(one.last_push_ms, t('time.never'))],
   [t('column.pending'), reported(one, one.pending, number)],
-  [t('column.oldest'), one.pending === 0 ? null : reported(one, one.oldest_ms, date)],
+  [t('column.oldest'), one.pending === 0 ? null : marked(now_ms() - one.oldest_ms > OLDEST_PENDING_MS, reported(one, one.oldest_ms, date))],
   [t('column.tidemark'), number(one.tidemark)],
-  [t('column.clock'), reported(one, one.clock_offset_ms, offset)],
-  [t('column.disk'), reported(one, one.free_disk_bytes, bytes)],
-  [t('column.rejects'), one.rejects_open === 0 ? null : number(one.rejects_open)],
+  [t('column.clock'), marked(Math.abs(one.clock_offset_ms) > CLOCK_OFF_MS, reported(one, one.clock_offset_ms, offset))],
+  [t('column.disk'), marked(one.free_disk_bytes < LOW_DISK_BYTES, reported(one, one.free_disk_bytes, bytes))],
+  [t('column.rejects'), one.rejects_open === 0 ? null : marked(true, number(one.rejects_open))],
   [t('column.schema'), reported(one, one.schema_version, number)],
   [t('column.client'), reported(one, one.client_version, bdi)],
   [t('station.reported'), date(one.reported_at_ms, t('station.notReported'))],
@@ -55,6 +52,9 @@ const about = one => facts([
   [t('station.revoked'), one.revoked_at_ms === null ? null : date(one.revoked_at_ms)],
   [t('station.code'), one.code_expires_at_ms === null ? null : date(one.code_expires_at_ms)],
 ]);
+
+/** As the list of stations marks it. What is not known is no concern. */
+const marked = (bad, content) => (bad && content !== NONE ? el('span', { class: 'bad' }, content) : content);
 
 const reported = (one, value, words) => (value === null || value === undefined ? NONE : words(value));
 

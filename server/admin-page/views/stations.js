@@ -1,7 +1,8 @@
 /** The fleet: who is silent and since when, then every station. */
 import { get } from '../api.js';
+import { CLOCK_OFF_MS, LOW_DISK_BYTES, OLDEST_PENDING_MS } from '../concern.js';
 import { bdi, el } from '../dom.js';
-import { bytes, duration, heardNow, moment, NONE, now_ms, number, offset, when } from '../format.js';
+import { bytes, duration, moment, NONE, now_ms, number, offset, when } from '../format.js';
 import { t } from '../i18n/index.js';
 import { COLUMNS, listed } from '../list.js';
 import { badge, button, choice, empty, icon, stationName, table, title } from '../parts.js';
@@ -10,19 +11,11 @@ import { invite } from './invite.js';
 
 /** Silent stations that are told one by one at the top; the list below has all. */
 const TOLD_MAX = 8;
-/** From when on something is marked. */
-const CLOCK_MS = 60_000;
-const OLDEST_MS = 24 * 3_600_000;
-const FREE_BYTES = 1e9;
 
 export const stations = {
   title: () => t('nav.stations'),
 
-  async load() {
-    const fleet = await get('fleet');
-    heardNow(fleet.now_ms);
-    return fleet;
-  },
+  load: () => get('fleet'),
 
   draw(fleet, at) {
     const { counts } = fleet;
@@ -124,14 +117,14 @@ function row(station, server) {
       contact: invited ? known(null) : { content: when(station.last_contact_ms, t('time.never')), class: station.state === 'silent' ? 'bad' : '' },
       push: invited ? known(null) : { content: when(station.last_push_ms, t('time.never')) },
       pending: known(pending, number(pending)),
-      oldest: known(pending === 0 ? null : oldest_ms, when(oldest_ms), now_ms() - oldest_ms > OLDEST_MS),
+      oldest: known(pending === 0 ? null : oldest_ms, when(oldest_ms), now_ms() - oldest_ms > OLDEST_PENDING_MS),
       tidemark: invited ? known(null) : known(station.tidemark, number(station.tidemark)),
-      clock: known(clock_offset_ms, offset(clock_offset_ms), Math.abs(clock_offset_ms) > CLOCK_MS),
+      clock: known(clock_offset_ms, offset(clock_offset_ms), Math.abs(clock_offset_ms) > CLOCK_OFF_MS),
       rejects: known(rejects_open || null, el('a', { href: href(['rejects'], { station: station.number }),
         'aria-label': t('rejects.ofStation', { n: rejects_open, name: station.name }) }, number(rejects_open)), true),
       schema: known(schema_version, number(schema_version), newest !== undefined && schema_version < newest),
       client: known(client_version, bdi(client_version)),
-      disk: known(free_disk_bytes, bytes(free_disk_bytes), free_disk_bytes < FREE_BYTES),
+      disk: known(free_disk_bytes, bytes(free_disk_bytes), free_disk_bytes < LOW_DISK_BYTES),
     },
   };
 }

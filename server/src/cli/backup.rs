@@ -2,24 +2,25 @@
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::json;
 use tidemark_core::amount::count;
-use tidemark_core::rotation::{FOLDER, KEEP, Series, parse_hours};
+use tidemark_core::rotation::{FOLDER, KEEP, parse_hours};
 
 use super::place::{Look, Place};
 use super::signal::Signals;
 use super::terminal::{self, print_json};
-use crate::admin::backup::series::{Schedule, make_folder, newest, series};
+use crate::admin::backup::series::{Schedule, make_folder, series};
 use crate::admin::backup::{Checked, Mode, back_up, record, restore as put_back};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::DatabaseUrl;
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::panics::Panics;
+use crate::supervision;
 
 #[derive(Args)]
 pub(super) struct BackupArgs {
@@ -99,23 +100,10 @@ impl ServeBackups {
         (folder.exists() && !folder.is_dir()).then(|| anyhow::anyhow!("{} is no folder", folder.display()))
     }
 
-    /// Their folder.
-    pub(super) fn folder(&self) -> PathBuf {
-        self.backup_dir.clone()
-    }
-
-    /// Looks how old the newest backup is in the folder, which is returned: it may become another.
-    pub(super) fn watch(&self, database: &DatabaseUrl, metrics: &Arc<Metrics>) -> Live<PathBuf> {
-        let folder = Live::from(self.folder());
-        let (watched, there, told) = (series(database), folder.clone(), Arc::downgrade(metrics));
-        tokio::spawn(async move { watch(&watched, &there, &told).await });
-        folder
-    }
-
     /// The backups that are wanted, if any are; their folder is there then.
     pub(super) fn schedule(&self, database: DatabaseUrl) -> anyhow::Result<Option<Schedule>> {
         let Some(every_hours) = self.backup_every else { return Ok(None) };
-        let folder = self.folder();
+        let folder = self.backup_dir.clone();
         make_folder(&folder)?;
         Ok(Some(Schedule { database, folder, every_hours, keep: self.backup_keep }))
     }
@@ -124,25 +112,25 @@ impl ServeBackups {
 /// The backups that a server makes, which may change while it serves.
 pub(super) struct Backups {
     wanted: Live<Option<Schedule>>,
-    folder: Live<PathBuf>,
     making: tokio::task::JoinHandle<()>,
 }
 
 impl Backups {
     /// Begins to make those that are wanted.
-    pub(super) fn start(schedule: Option<Schedule>, folder: Live<PathBuf>, metrics: &Arc<Metrics>) -> Self {
-        let (wanted, metrics, there) = (Live::from(None), Arc::clone(metrics), folder.get());
+    pub(super) fn start(schedule: Option<Schedule>, metrics: &Arc<Metrics>, panics: &Arc<Panics>) -> Self {
+        let (wanted, metrics) = (Live::from(None), Arc::clone(metrics));
         let followed = wanted.clone();
-        let told = move |is_checked| metrics.health.backup(is_checked);
-        let backups =
-            Self { making: tokio::spawn(async move { Schedule::follow(followed, &told).await }), wanted, folder };
-        backups.set(schedule, there);
+        let making = supervision::spawn(panics, "making a backup", move || {
+            let (followed, metrics) = (followed.clone(), Arc::clone(&metrics));
+            async move { Schedule::follow(followed, &|is_checked| metrics.health.backup(is_checked)).await }
+        });
+        let backups = Self { making, wanted };
+        backups.set(schedule);
         backups
     }
 
-    /// Others are wanted from now on, and the newest is looked for in this folder, whoever makes it.
-    pub(super) fn set(&self, schedule: Option<Schedule>, folder: PathBuf) {
-        self.folder.set(folder);
+    /// Others are wanted from now on.
+    pub(super) fn set(&self, schedule: Option<Schedule>) {
         let said = |schedule: &Option<Schedule>| match schedule {
             Some(wanted) => {
                 let (hours, folder) = (wanted.every_hours, wanted.folder.display());
@@ -159,21 +147,6 @@ impl Backups {
     /// Makes no more.
     pub(super) fn stop(&self) {
         self.making.abort();
-    }
-}
-
-/// The time between two looks for the newest backup.
-const LOOK_EVERY: Duration = Duration::from_secs(15);
-
-/// Looks for the newest backup of a database, whoever made it, for as long as somebody wants to know.
-async fn watch(series: &Series, folder: &Live<PathBuf>, metrics: &Weak<Metrics>) {
-    loop {
-        let (of, there) = (series.clone(), folder.get());
-        let found = tokio::task::spawn_blocking(move || newest(&of, &there, SystemClock.now_ms())).await;
-        let Some(metrics) = metrics.upgrade() else { return };
-        metrics.health.newest_backup(found.unwrap_or_default());
-        drop(metrics);
-        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
@@ -213,7 +186,7 @@ pub(super) async fn backup(args: BackupArgs) -> anyhow::Result<()> {
         schedule.keep
     );
     tokio::select! {
-        () = schedule.run(&|_| {}) => {}
+        () = schedule.run() => {}
         () = signals.first() => tracing::info!("stopping"),
     }
     Ok(())

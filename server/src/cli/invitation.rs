@@ -1,12 +1,11 @@
 //! The ways a join code is handed out: in words, as a link to the field notebook, and as a QR code for a phone. The
 //! code stays alone on the last line, where scripts take it.
 
-use qrcode::render::unicode::Dense1x2;
-use qrcode::{EcLevel, QrCode};
 use serde_json::json;
 use tidemark_core::joincode::JoinCode;
 
 use super::terminal::{print_json, shown_ms};
+use crate::fleet::qr;
 use crate::http::MOUNT;
 
 /// The purpose of a code.
@@ -85,52 +84,11 @@ impl Invitation<'_> {
         say!("The code works once. On the station: tidemark {verb} CODE (or: tidemark {verb} CODE --server URL)");
         if let Some(link) = link {
             say!("In a browser, as the field notebook: {link}");
-            if let Some(drawn) = qr(&link) {
+            if let Some(drawn) = qr::drawn(&link) {
                 say!("{drawn}");
             }
         }
         say!("{code}");
         Ok(())
-    }
-}
-
-/// A QR code in half blocks, light modules drawn: for a terminal, which is dark as a rule. `None` for a text too long
-/// for one.
-fn qr(text: &str) -> Option<String> {
-    let code = QrCode::with_error_correction_level(text, EcLevel::L).ok()?;
-    Some(code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The modules of a drawing, `true` for dark, without the quiet zone.
-    fn modules(drawn: &str) -> Vec<Vec<bool>> {
-        let mut rows: Vec<Vec<bool>> = Vec::new();
-        for line in drawn.lines() {
-            let (upper, lower) = line
-                .chars()
-                .map(|c| match c {
-                    '█' => (false, false),
-                    '▀' => (false, true),
-                    '▄' => (true, false),
-                    _ => (true, true),
-                })
-                .unzip();
-            rows.extend([upper, lower]);
-        }
-        let width = rows[0].len() - 8;
-        rows.into_iter().skip(4).take(width).map(|row| row[4..4 + width].to_vec()).collect()
-    }
-
-    #[test]
-    fn what_is_drawn_is_the_code_of_the_link() {
-        let link = "https://hq.example/notebook/#join=tide1-00ff";
-        let code = QrCode::with_error_correction_level(link, EcLevel::L).unwrap();
-        let drawn = modules(&qr(link).unwrap());
-        let colours: Vec<bool> = code.to_colors().iter().map(|colour| *colour == qrcode::Color::Dark).collect();
-        assert_eq!(drawn.concat(), colours);
-        assert_eq!(qr(&"x".repeat(5000)), None);
     }
 }

@@ -80,7 +80,7 @@ impl Session {
             log.set(&args.log);
         }
         server.apply(live);
-        backups.set(schedule, args.backups.folder());
+        backups.set(schedule);
         served.contents.take(&contents, self.program.live);
         self.running.take(&loaded.layers, self.program.live);
         match applied.is_empty() {

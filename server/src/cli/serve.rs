@@ -16,11 +16,14 @@ use super::systemd;
 use crate::config::ServerConfig;
 use crate::http::{self, MOUNT, Site};
 use crate::server::{RunningServer, Server};
+use crate::supervision;
 
 pub(super) async fn run(args: ServeArgs, mut session: Session) -> anyhow::Result<()> {
-    if let Some(log) = Reload::of_program() {
+    let log = Reload::of_program();
+    if let Some(log) = log {
         log.set(&args.log);
     }
+    let _written_at_the_end = log.map(Reload::queue);
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let mut hangups = Hangups::listen().context("cannot listen for signals")?;
     let stop_max = systemd::stop_max(&args.limits.limits());
@@ -39,7 +42,10 @@ pub(super) async fn run(args: ServeArgs, mut session: Session) -> anyhow::Result
     }
     systemd::ready(&server.url());
     let life = server.life();
-    let telling = tokio::spawn(async move { systemd::keep_telling(|| life.is_there()).await });
+    let telling = supervision::spawn(server.panics(), "telling systemd that it lives", move || {
+        let life = life.clone();
+        async move { systemd::keep_telling(|| life.is_there()).await }
+    });
     loop {
         tokio::select! {
             () = signals.first() => break,
@@ -95,8 +101,7 @@ async fn start(args: ServeArgs) -> anyhow::Result<(RunningServer, Backups, Serve
     }
     let database = config.database.clone();
     let server = Server::start(config).await?;
-    let folder = args.backups.watch(&database, server.metrics());
-    let backups = Backups::start(args.schedule(database.clone())?, folder, server.metrics());
+    let backups = Backups::start(args.schedule(database.clone())?, server.metrics(), server.panics());
     let served = Served { database, pool_max: args.pool_max, contents };
     Ok((server, backups, served))
 }

@@ -9,11 +9,13 @@
 //! | [`thinning`] | both are thinned out |
 //! | [`state`] | whether a station is active, silent, forked, revoked or only invited |
 //! | [`view`] | the fleet and one station, put together for those who look |
+//! | [`concern`] | from when on something concerns somebody |
 //! | [`acts`] | what an operator does, with the row of the audit in the same transaction |
 //! | [`invitation`] | a code for a station, made once for the command line and for HTTP |
-//! | [`qr`] | its page as a QR code
+//! | [`qr`] | its page as a QR code, for a page and for a terminal |
 
 pub mod acts;
+pub mod concern;
 mod contacts;
 pub mod invitation;
 mod pushes;
@@ -29,7 +31,7 @@ use self::contacts::Contacts;
 use self::pushes::Pushes;
 use crate::ledger::fleet::{Contact, Pushed, Reported};
 
-pub(crate) use self::writer::start;
+pub(crate) use self::writer::Writer;
 
 /// What a server has heard of the stations and not written yet. Whoever notes something here waits for nothing.
 #[derive(Debug)]

@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
+use crate::panics::Panics;
+use crate::supervision;
 use crate::upstream::Upstream;
 use crate::upstream::error::StoreError;
 
@@ -41,16 +43,20 @@ pub async fn thin(upstream: &dyn Upstream, now_ms: i64) -> Result<u64, StoreErro
 }
 
 /// Takes away every ten minutes what is too much. Several servers on one database may do so.
-pub(crate) fn start(upstream: &Arc<dyn Upstream>, clock: &Arc<dyn Clock>) -> JoinHandle<()> {
+pub(crate) fn start(upstream: &Arc<dyn Upstream>, clock: &Arc<dyn Clock>, panics: &Arc<Panics>) -> JoinHandle<()> {
     let (upstream, clock) = (Arc::clone(upstream), Arc::clone(clock));
-    tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(EVERY).await;
-            match thin(upstream.as_ref(), clock.now_ms()).await {
-                Ok(0) => {}
-                Ok(gone) => tracing::debug!(gone, "thinned out what is kept of batches for those who look"),
-                Err(error) => tracing::debug!("what is kept of batches cannot be thinned out now: {error}"),
-            }
-        }
+    supervision::spawn(panics, "thinning out what is kept of batches", move || {
+        thin_on(Arc::clone(&upstream), Arc::clone(&clock))
     })
+}
+
+async fn thin_on(upstream: Arc<dyn Upstream>, clock: Arc<dyn Clock>) {
+    loop {
+        tokio::time::sleep(EVERY).await;
+        match thin(upstream.as_ref(), clock.now_ms()).await {
+            Ok(0) => {}
+            Ok(gone) => tracing::debug!(gone, "thinned out what is kept of batches for those who look"),
+            Err(error) => tracing::debug!("what is kept of batches cannot be thinned out now: {error}"),
+        }
+    }
 }

@@ -186,9 +186,9 @@ impl Endpoint {
         &self.fleet
     }
 
-    /// The panics of this program while it answered.
+    /// The panics of this program while it answered, and in its tasks.
     #[must_use]
-    pub fn panics(&self) -> &Panics {
+    pub fn panics(&self) -> &Arc<Panics> {
         self.ingest.panics()
     }
 }

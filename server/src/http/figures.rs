@@ -9,7 +9,6 @@ use tokio::time::{Instant, timeout};
 use super::endpoint::Endpoint;
 use crate::fleet::view::{self, Station};
 use crate::metrics::{DatabaseFigures, FleetFigures, StationFigures};
-use crate::panics::caught;
 use crate::upstream::error::StoreError;
 
 /// How long the database may take to answer all of it.
@@ -19,9 +18,7 @@ impl Endpoint {
     /// Asks for the figures at once and every so often. It never ends.
     pub async fn refresh_figures(&self) {
         loop {
-            if let Err(panic) = caught(self.refresh_once()).await {
-                self.ingest.panics().caught("asking for the figures of the metrics", None, &*panic);
-            }
+            self.refresh_once().await;
             self.access.tell_due();
             tokio::time::sleep(self.metrics.refresh_every).await;
         }
@@ -48,10 +45,10 @@ impl Endpoint {
         let rejects_open = upstream.ledger().open_by_code().await?;
         metrics.set_fleet(&FleetFigures { stations, rejects_open, now_ms }, self.metrics.stations_max);
         if let Some(reports) = upstream.reports() {
-            let freshness = reports.freshness().await?;
-            let lag_ms = freshness.refreshed_at_ms.map_or(0, |at_ms| now_ms.saturating_sub(at_ms));
-            metrics.health.rollup_lag(if freshness.behind { lag_ms } else { 0 });
+            metrics.health.rollup_lag(reports.freshness().await?.lag_ms(now_ms));
         }
+        let backup = upstream.ledger().last_backup(now_ms).await?;
+        metrics.health.last_backup(backup.map(|backup| (backup.at_ms, backup.size_bytes)));
         Ok(())
     }
 }

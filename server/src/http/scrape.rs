@@ -26,6 +26,7 @@ use super::problem::Reply;
 use super::tokens::Word;
 use crate::metrics::MEDIA_TYPE;
 use crate::notices::Who;
+use crate::supervision::spawn_once;
 use crate::tls::{HandshakeFailure, Tls};
 
 /// Most connections of the listener at once, of all and of one address; and how long each may take.
@@ -115,7 +116,7 @@ impl Drop for Seat {
 
 /// Serves metrics and nothing else, for ever; with a certificate, over TLS. What stands before the listener's address
 /// says who may read them.
-pub async fn serve_metrics(listener: TcpListener, endpoint: Arc<Endpoint>, tls: Option<Arc<Tls>>) {
+pub async fn serve_metrics(listener: Arc<TcpListener>, endpoint: Arc<Endpoint>, tls: Option<Arc<Tls>>) {
     let seats = Arc::<Seats>::default();
     loop {
         let Ok((stream, peer)) = listener.accept().await else {
@@ -124,7 +125,7 @@ pub async fn serve_metrics(listener: TcpListener, endpoint: Arc<Endpoint>, tls: 
         };
         let Some(seat) = seats.take(Address::of(peer.ip())) else { continue };
         let (endpoint, tls) = (Arc::clone(&endpoint), tls.clone());
-        tokio::spawn(async move {
+        spawn_once(&Arc::clone(endpoint.panics()), "answering who reads metrics", async move {
             let _ = tokio::time::timeout(TIME_MAX, meet(stream, tls, endpoint, seat.address)).await;
             drop(seat);
         });

@@ -13,6 +13,7 @@ use super::deadline::bound_kept;
 use super::endpoint::Endpoint;
 use super::talk::talk;
 use crate::descriptors;
+use crate::supervision::{spawn_once, supervised};
 use crate::tls::Tls;
 
 /// The time the system gets to close a connection that makes room for another.
@@ -40,12 +41,12 @@ pub async fn serve(
         open: watch::Sender::new(()),
     };
     tokio::select! {
-        never = door.take_all(&listener) => match never {},
+        never = door.keep_open(&listener) => match never {},
         _ = stop.wait_for(|stop| *stop) => {}
     }
     door.endpoint.stopping.begin();
     tokio::select! {
-        never = door.take_all(&listener) => match never {},
+        never = door.keep_open(&listener) => match never {},
         () = tokio::time::sleep(door.endpoint.limits().drain_grace) => {}
     }
     drop(listener);
@@ -65,6 +66,11 @@ struct Door {
 }
 
 impl Door {
+    /// Takes connections, also after a fault of this program.
+    async fn keep_open(&self, listener: &TcpListener) -> std::convert::Infallible {
+        supervised(self.endpoint.panics(), "taking connections", || self.take_all(listener)).await
+    }
+
     /// Takes every connection that comes: nobody waits for another to go.
     async fn take_all(&self, listener: &TcpListener) -> std::convert::Infallible {
         loop {
@@ -88,7 +94,7 @@ impl Door {
         let Some(seat) = self.connections.enter(peer) else { return };
         let _ = stream.set_nodelay(true);
         let (endpoint, tls, open) = (Arc::clone(&self.endpoint), self.tls.clone(), self.open.subscribe());
-        tokio::spawn(async move {
+        spawn_once(self.endpoint.panics(), "serving a connection", async move {
             talk(stream, tls.as_deref(), endpoint, seat).await;
             drop(open);
         });

@@ -40,7 +40,7 @@ pub struct Ingest {
     pub(super) chunks_max: u32,
     pub(super) request_time: Duration,
     pub(super) patience: Patience,
-    pub(super) panics: Panics,
+    pub(super) panics: Arc<Panics>,
     pub(super) notices: Arc<Notices>,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -56,7 +56,7 @@ impl Ingest {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let known = RwLock::new(HashMap::from([(schema.fingerprint(), Arc::clone(&schema))]));
-        let (patience, panics) = (Patience::default(), Panics::default());
+        let (patience, panics) = (Patience::default(), Arc::<Panics>::default());
         let metrics = Arc::<Metrics>::default();
         metrics.serves(schema.name(), schema.version());
         metrics.take_in(upstream.collectors());
@@ -90,9 +90,9 @@ impl Ingest {
         Self { chunks_max: chunks_max.max(1), ..self }
     }
 
-    /// The panics of this program, while it takes frames and answers requests.
+    /// The panics of this program, while it takes frames and answers requests, and in its tasks.
     #[must_use]
-    pub const fn panics(&self) -> &Panics {
+    pub const fn panics(&self) -> &Arc<Panics> {
         &self.panics
     }
 

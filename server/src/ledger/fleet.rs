@@ -117,8 +117,8 @@ pub trait FleetLedger: Send {
     async fn thin_ingested(&mut self, before_ms: i64) -> Result<u64, StoreError>;
     /// Keeps that a backup was made, and forgets all but the newest hundred.
     async fn note_backup(&mut self, backup: &BackupMade) -> Result<(), StoreError>;
-    /// The last backup.
-    async fn last_backup(&mut self) -> Result<Option<BackupMade>, StoreError>;
+    /// The last backup by this time, milliseconds since 1970 UTC: what a wrong clock put later is none.
+    async fn last_backup(&mut self, now_ms: i64) -> Result<Option<BackupMade>, StoreError>;
     /// The last backup that was restored to check it.
     async fn last_restored_backup(&mut self) -> Result<Option<BackupMade>, StoreError>;
 }

@@ -6,12 +6,9 @@ use tidemark_core::printable::one_line;
 use tidemark_core::reject::RejectCode;
 
 use super::make;
+use crate::fleet::concern::{CLOCK_OFF_MS, LOW_DISK_BYTES};
 use crate::fleet::state::State;
 
-/// Less free room than this on a station's disk is little, in bytes.
-const LOW_DISK_BYTES: u64 = 1 << 30;
-/// A clock that is further off than this is wrong, in milliseconds.
-const CLOCK_OFF_MS: u64 = 300_000;
 /// The label of the stations that have none of their own.
 const OTHER: &str = "other";
 

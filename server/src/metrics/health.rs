@@ -57,7 +57,7 @@ impl Health {
             rollup_lag: make::real(
                 registry,
                 "tidemark_rollup_lag_seconds",
-                "Age of the roll-ups of reports while rows have come since; 0 while they are up to date.",
+                "Age of the roll-ups of reports while rows have come since, before the first time since they were made; 0 while they are up to date.",
             ),
             rollup_failures: make::counter(
                 registry,
@@ -67,13 +67,9 @@ impl Health {
             backup_at: make::real(
                 registry,
                 "tidemark_backup_last_success_timestamp_seconds",
-                "When the newest backup in --backup-dir was made, seconds since 1970 UTC; 0 when there is none.",
+                "When the last backup of which the database knows was made, seconds since 1970 UTC; 0 when there is none.",
             ),
-            backup_bytes: make::gauge(
-                registry,
-                "tidemark_backup_last_size_bytes",
-                "The size of the newest backup in --backup-dir.",
-            ),
+            backup_bytes: make::gauge(registry, "tidemark_backup_last_size_bytes", "The size of that backup."),
             backups,
             refreshed_at: make::real(
                 registry,
@@ -110,9 +106,9 @@ impl Health {
         self.rollup_failures.inc();
     }
 
-    /// The newest backup there is: when it was made, milliseconds since 1970 UTC, and its size.
-    pub fn newest_backup(&self, newest: Option<(i64, u64)>) {
-        let (at_ms, bytes) = newest.unwrap_or_default();
+    /// The last backup: when it was made, milliseconds since 1970 UTC, and its size.
+    pub fn last_backup(&self, last: Option<(i64, u64)>) {
+        let (at_ms, bytes) = last.unwrap_or_default();
         self.backup_at.set(at_ms as f64 / 1_000.0);
         self.backup_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }

@@ -134,7 +134,7 @@ impl Requests {
     }
 
     /// A connection was closed for a bound.
-    pub fn closed(&self, bound: &'static str) {
+    pub(crate) fn closed(&self, bound: &'static str) {
         self.closed.with_label_values(&[bound]).inc();
     }
 

@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_page_speaks_its_language_and_breaks_no_day() {
-        let freshness = Freshness { refreshed_at_ms: Some(0), behind: true };
+        let freshness = Freshness { refreshed_at_ms: Some(0), behind: true, made_at_ms: None };
         let products = vec![product("a<b", 0.07), product("\u{202e}c", -0.03)];
         let report = Report { freshness, body: Body::Top { products } };
         let [en, ru] = [Lang::En, Lang::Ru].map(|lang| page(&report, lang));

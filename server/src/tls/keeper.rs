@@ -20,6 +20,7 @@ use super::read::{Contents, read};
 use super::{TlsFileError, TlsFiles};
 use crate::clock::{Clock as _, SystemClock};
 use crate::metrics::Metrics;
+use crate::supervision::blocking;
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -164,7 +165,7 @@ impl Tls {
             tokio::time::sleep(LOOK_EVERY).await;
             let Some(tls) = tls.upgrade() else { return };
             // A file may be on a disk that does not answer.
-            let _ = tokio::task::spawn_blocking(move || tls.look(false)).await;
+            blocking(move || drop(tls.look(false))).await;
         }
     }
 }

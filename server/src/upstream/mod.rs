@@ -71,6 +71,8 @@ pub trait Upstream: Send + Sync + 'static {
     async fn database(&self) -> Result<DatabaseFacts, StoreError> {
         Ok(DatabaseFacts { kind: "memory", ..DatabaseFacts::default() })
     }
+    /// Lets connections go that stand idle beyond those that are kept; called now and then.
+    fn shed(&self) {}
     /// Puts the database in order when the server stops and nothing runs any more.
     async fn put_in_order(&self) {}
     /// What it measures of itself, its connections for example.

@@ -99,6 +99,19 @@ pub struct Freshness {
     pub refreshed_at_ms: Option<i64>,
     /// Whether rows have come since.
     pub behind: bool,
+    /// When they were made, empty, milliseconds since 1970 UTC; `None` where they are no more than a view of the rows.
+    #[serde(skip)]
+    pub made_at_ms: Option<i64>,
+}
+
+impl Freshness {
+    /// How old they are while rows have come since, in milliseconds, else 0. Before the first time they are as old as
+    /// they are there.
+    #[must_use]
+    pub fn lag_ms(&self, now_ms: i64) -> i64 {
+        let at_ms = self.refreshed_at_ms.or(self.made_at_ms).filter(|_| self.behind);
+        at_ms.map_or(0, |at_ms| now_ms.saturating_sub(at_ms).max(0))
+    }
 }
 
 /// A store that reports can be made from: one that holds the shrinkage tables.
@@ -119,4 +132,19 @@ pub trait ReportStore: Send + Sync {
     async fn days(&self, product: &str, since: &str, until: &str) -> Result<Vec<DayRow>, StoreError>;
     /// The days of a product's first and last coefficients, of one model or of all; `None` when it has none.
     async fn days_of(&self, product: &str, model: Option<&str>) -> Result<Option<Days>, StoreError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roll_ups_that_were_never_refreshed_are_as_old_as_they_are_there() {
+        let freshness = |refreshed_at_ms, behind| Freshness { refreshed_at_ms, behind, made_at_ms: Some(1_000) };
+        assert_eq!(freshness(None, true).lag_ms(5_000), 4_000);
+        assert_eq!(freshness(Some(3_000), true).lag_ms(5_000), 2_000);
+        assert_eq!(freshness(Some(3_000), false).lag_ms(5_000), 0, "nothing has come since");
+        assert_eq!(freshness(None, false).lag_ms(5_000), 0, "there is nothing to roll up");
+        assert_eq!(freshness(Some(9_000), true).lag_ms(5_000), 0, "a clock that is behind");
+    }
 }

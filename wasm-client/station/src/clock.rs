@@ -13,6 +13,24 @@ pub fn now_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// Milliseconds since a moment that stays the same while the program runs, by a clock that nobody sets. On Linux it
+/// goes on while the machine sleeps.
+#[must_use]
+#[allow(clippy::disallowed_methods)] // This module is the program's clock.
+pub fn steady_ms() -> u64 {
+    #[cfg(target_os = "linux")]
+    {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        now.tv_sec.unsigned_abs().saturating_mul(1_000) + now.tv_nsec.unsigned_abs() / 1_000_000
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        static BEGAN: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+        let passed = BEGAN.get_or_init(std::time::Instant::now).elapsed();
+        u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
 /// How finely a sleep looks whether it should end.
 const SLICE: Duration = Duration::from_millis(50);
 

@@ -12,7 +12,7 @@ use tidemark_client::sync::{Config, Failure, Reply, Request, Stop, Transport};
 use tidemark_client::{Result, Store};
 
 use crate::cli::words;
-use crate::clock::{now_ms, sleep_ms};
+use crate::clock::{now_ms, sleep_ms, steady_ms};
 use crate::disk::free_disk_bytes;
 use crate::station::StationError;
 
@@ -21,7 +21,7 @@ const POLL_MS: u64 = BUSY_MS as u64;
 /// How often it is looked how much room the disk has.
 const DISK_MS: i64 = 10_000;
 /// How long a request in flight may take once the process is asked to end.
-const GRACE_MS: i64 = 3_000;
+const GRACE_MS: u64 = 3_000;
 
 /// How the daemon ended.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Courier {
     fn wait(&self, ending: &dyn Fn() -> bool) -> Option<(u64, std::result::Result<Reply, Failure>)> {
         let mut ending_since = None;
         loop {
-            if ending() && now_ms() - *ending_since.get_or_insert_with(now_ms) > GRACE_MS {
+            if ending() && steady_ms() - *ending_since.get_or_insert_with(steady_ms) > GRACE_MS {
                 return None;
             }
             match self.outcomes.recv_timeout(Duration::from_millis(POLL_MS)) {

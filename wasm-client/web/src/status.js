@@ -33,6 +33,8 @@ export class Status {
   /** @type {PublicStatus['storage']} */
   #storage;
   #storageAt = Number.NEGATIVE_INFINITY;
+  /** Somebody has waited for it. */
+  #waited = false;
   /** @type {Promise<void> | undefined} */
   #asking;
   /** @type {ReturnType<typeof setTimeout> | undefined} while a write that found no room counts */
@@ -95,9 +97,7 @@ export class Status {
     const core = await this.#world.read();
     if (Math.abs(this.#world.clock.now() - this.#storageAt) >= STORAGE_MS) {
       const known = this.refreshStorage();
-      if (this.#storageAt === Number.NEGATIVE_INFINITY) {
-        await Promise.race([known, new Promise((late) => { this.#world.clock.setTimeout(() => late(undefined), FIRST_MS); })]);
-      }
+      if (this.#storageAt === Number.NEGATIVE_INFINITY) await this.#soon(known);
     }
     const { error, failed, ...sync } = this.#world.sync(core.pending);
     const joined = (core.number ?? null) !== null;
@@ -122,8 +122,19 @@ export class Status {
     return this.#asking;
   }
 
-  /** Free room, in bytes, as far as the browser said; null when it did not. */
-  free() {
+  /** Waits for what the browser says of its storage, but not for long.
+   * @param {Promise<void>} known
+   */
+  async #soon(known) {
+    await Promise.race([known, new Promise((late) => { this.#world.clock.setTimeout(() => late(undefined), FIRST_MS); })]);
+  }
+
+  /** Free room, in bytes, as far as the browser said; null when it did not. Who asks first waits for that, but not for long. */
+  async free() {
+    if (!this.#waited) {
+      this.#waited = true;
+      if (this.#storageAt === Number.NEGATIVE_INFINITY) await this.#soon(this.refreshStorage());
+    }
     const { usageBytes, quotaBytes } = this.#storage;
     return usageBytes === null || quotaBytes === null ? null : Math.max(quotaBytes - usageBytes, 0);
   }

@@ -35,7 +35,7 @@ const FAREWELL_MS = 1_000;
  * @property {(request: Request | null) => void} farewell what the page sends when it goes away
  * @property {(error: unknown) => void} broken
  * @property {boolean} manual
- * @property {() => number | null} [freeDisk] free room, in bytes, as far as it is known
+ * @property {() => Promise<number | null>} [freeDisk] free room, in bytes, as far as it is known
  * @property {() => boolean} isOnline
  * @property {Clock} clock
  *
@@ -183,7 +183,9 @@ export class Sync {
     if (manual && this.#pushes.length === 0) {
       return false;
     }
-    const free = this.#world.freeDisk?.() ?? null;
+    // The first report has it, too: the next comes minutes later, and the page may be closed by then.
+    const free = (await this.#world.freeDisk?.()) ?? null;
+    if (this.#ended) return false;
     const action = await turn((core) => {
       if (free !== null) core.noteFreeDisk(free);
       return core.next(clock.now());

@@ -8,11 +8,11 @@ use crate::config::{DatabaseUrl, ServerConfig};
 use crate::ledger::fleet::BackupMade;
 use crate::server::{open_upstream, schema_of_database};
 
-/// Notes in a database that a copy of it was made. One that takes no writes, or is of an older version, has no note of
-/// it; the copy is as good.
+/// Notes in a database that a copy of it was made, from where the fleet page, the metrics and their alert have it. One
+/// that takes no writes, or is of an older version, has no note of it; the copy is as good.
 pub async fn record(database: &DatabaseUrl, made: &Made) {
     if let Err(error) = try_to(database, made).await {
-        tracing::debug!("the backup is not noted in {database}: {error:#}");
+        tracing::warn!("the backup is good, and is not noted in {database}, so that no server knows of it: {error:#}");
     }
 }
 

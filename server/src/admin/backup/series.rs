@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tidemark_core::amount::{bytes, count, count_is};
-use tidemark_core::rotation::{FAILED, LOOK_MS, Series, hours_ms, retry_ms};
+use tidemark_core::rotation::{Due, FAILED, Series, hours_ms};
 
 use super::{Made, check, extension, part_of, publish, record, write};
 use crate::admin::subject;
-use crate::clock::{Clock as _, SystemClock};
+use crate::clock::{Clock as _, SystemClock, steady_ms};
 use crate::database::DatabaseUrl;
 use crate::live::Live;
 
@@ -43,15 +43,6 @@ pub fn make_folder(folder: &Path) -> anyhow::Result<()> {
 fn names(folder: &Path) -> anyhow::Result<Vec<String>> {
     let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read the folder {}", folder.display()))?;
     Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
-}
-
-/// The newest backup of a series in a folder: when it was made, milliseconds since 1970 UTC, and its size in bytes.
-/// What claims to be of the future, by a clock that was wrong, is none.
-#[must_use]
-pub fn newest(series: &Series, folder: &Path, now_ms: i64) -> Option<(i64, u64)> {
-    let made = names(folder).ok()?.into_iter().filter_map(|name| Some((series.time_of_ms(&name)?, name)));
-    let (at_ms, name) = made.filter(|(at_ms, _)| *at_ms <= now_ms).max()?;
-    Some((at_ms, std::fs::metadata(folder.join(name)).map_or(0, |file| file.len())))
 }
 
 impl Schedule {
@@ -101,56 +92,68 @@ impl Schedule {
         Ok(Made { path: to, bytes, rows: manifest.rows(), checked })
     }
 
-    /// Makes backups for ever, the first one when it is due. What goes wrong is logged, and tried again; `told` hears
-    /// whether each was made and passed its check.
-    pub async fn run(&self, told: &(dyn Fn(bool) + Sync)) {
-        let mut not_before_ms = i64::MIN;
+    /// Makes backups for ever, the first one when it is due. What goes wrong is logged, and tried again.
+    pub async fn run(&self) {
+        let mut due = Due::default();
         loop {
-            if let Some(wait) = self.wait(not_before_ms) {
-                tokio::time::sleep(wait).await;
-            } else {
-                not_before_ms = self.make_one(told).await;
+            match self.wait(&mut due) {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => self.make_one(&mut due, &|_| {}).await,
             }
         }
     }
 
-    /// Makes the backups that are wanted, for as long as they are. One that is being made is brought to its end.
+    /// Makes the backups that are wanted, for as long as they are. One that is being made is brought to its end; `told`
+    /// hears whether each was made and passed its check.
     pub async fn follow(wanted: Live<Option<Self>>, told: &(dyn Fn(bool) + Sync)) {
-        let mut not_before_ms = i64::MIN;
+        let (mut due, mut followed) = (Due::default(), None);
         loop {
-            wanted.wait(|schedule| schedule.as_ref()?.wait(not_before_ms).or(Some(Duration::ZERO))).await;
-            let Some(schedule) = wanted.get() else { continue };
-            if schedule.wait(not_before_ms).is_none() {
-                not_before_ms = schedule.make_one(told).await;
+            let schedule = wanted.get();
+            let pace = schedule.as_ref().map(Self::pace);
+            if followed != pace {
+                (due, followed) = (Due::default(), pace.clone());
             }
+            let wait = match &schedule {
+                Some(schedule) => match schedule.wait(&mut due) {
+                    Some(wait) => Some(wait),
+                    None => {
+                        schedule.make_one(&mut due, told).await;
+                        continue;
+                    }
+                },
+                None => None,
+            };
+            wanted.wait(|now| if now.as_ref().map(Self::pace) == pace { wait } else { Some(Duration::ZERO) }).await;
         }
+    }
+
+    /// What says when the next is due.
+    fn pace(&self) -> (PathBuf, i64) {
+        (self.folder.clone(), self.every_ms())
     }
 
     /// How long to wait, not long at once; `None`: one is due.
-    fn wait(&self, not_before_ms: i64) -> Option<Duration> {
-        let now_ms = SystemClock.now_ms();
-        let due_ms = match names(&self.folder) {
-            Ok(names) => series(&self.database).due_ms(names.iter().map(String::as_str), self.every_ms(), now_ms),
-            Err(_) => now_ms,
+    fn wait(&self, due: &mut Due) -> Option<Duration> {
+        let by_names = || {
+            let (now_ms, names) = (SystemClock.now_ms(), names(&self.folder).unwrap_or_default());
+            let due_ms = series(&self.database).due_ms(names.iter().map(String::as_str), self.every_ms(), now_ms);
+            due_ms.saturating_sub(now_ms)
         };
-        let wait_ms = due_ms.max(not_before_ms).saturating_sub(now_ms);
-        (wait_ms > 0).then(|| Duration::from_millis(wait_ms.min(LOOK_MS).unsigned_abs()))
+        due.wait_ms(steady_ms(), self.every_ms(), by_names).map(Duration::from_millis)
     }
 
-    /// Makes one, and logs it; when the next one may be tried.
-    async fn make_one(&self, told: &(dyn Fn(bool) + Sync)) -> i64 {
+    /// Makes one, and logs it.
+    async fn make_one(&self, due: &mut Due, told: &(dyn Fn(bool) + Sync)) {
+        let began_ms = steady_ms();
         let made = self.make().await;
         told(made.is_ok());
+        due.tried(if made.is_ok() { began_ms } else { steady_ms() }, self.every_ms(), made.is_ok());
         match made {
             Ok(made) => {
                 record(&self.database, &made).await;
                 tracing::info!("{}", made.shown());
-                i64::MIN
             }
-            Err(error) => {
-                tracing::error!("backup of {}: {error:#}", self.database);
-                SystemClock.now_ms().saturating_add(retry_ms(self.every_ms()))
-            }
+            Err(error) => tracing::error!("backup of {}: {error:#}", self.database),
         }
     }
 }

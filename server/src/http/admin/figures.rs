@@ -84,10 +84,10 @@ pub(super) async fn ingest(asked: &Asked<'_>, now_ms: i64) -> Result<IngestReply
 }
 
 /// `GET /v1/admin/database`.
-pub(super) async fn database(endpoint: &Endpoint) -> Result<DatabaseReply, Problem> {
+pub(super) async fn database(endpoint: &Endpoint, now_ms: i64) -> Result<DatabaseReply, Problem> {
     let upstream = endpoint.ingest.upstream();
     let facts = upstream.database().await.map_err(store_problem)?;
-    let last = upstream.ledger().last_backup().await.map_err(store_problem)?;
+    let last = upstream.ledger().last_backup(now_ms).await.map_err(store_problem)?;
     let restored = upstream.ledger().last_restored_backup().await.map_err(store_problem)?;
     let backup = last.map(|last| Backup {
         last_at_ms: last.at_ms,

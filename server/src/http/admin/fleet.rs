@@ -28,7 +28,6 @@ struct SchemaFacts {
 /// All stations.
 #[derive(Serialize)]
 pub(super) struct FleetReply {
-    now_ms: i64,
     server: ServerFacts,
     counts: Counts,
     stations: Vec<Station>,
@@ -50,5 +49,5 @@ pub(super) async fn fleet(endpoint: &Endpoint, now_ms: i64) -> Result<FleetReply
     };
     let version = env!("CARGO_PKG_VERSION");
     let server = ServerFacts { version, schema, started_at_ms: fleet.started_at_ms() };
-    Ok(FleetReply { now_ms, server, counts, stations, more })
+    Ok(FleetReply { server, counts, stations, more })
 }

@@ -63,13 +63,13 @@ async fn answer(asked: &mut Asked<'_>, now_ms: i64) -> Result<Reply, Problem> {
     if method == Method::GET {
         return match segments.as_slice() {
             ["session"] => Ok(json(&session::Session { operator: by })),
-            ["fleet"] => found(fleet::fleet(asked.endpoint, now_ms).await),
-            ["stations", one] => found(stations::station(asked.endpoint, one, now_ms).await),
-            ["rejects"] => found(rejects::list(asked).await),
-            ["rejects", id] => found(rejects::show(asked.endpoint, id).await),
-            ["ingest"] => found(figures::ingest(asked, now_ms).await),
-            ["database"] => found(figures::database(asked.endpoint).await),
-            ["audit"] => found(figures::audit(asked).await),
+            ["fleet"] => seen(now_ms, fleet::fleet(asked.endpoint, now_ms).await),
+            ["stations", one] => seen(now_ms, stations::station(asked.endpoint, one, now_ms).await),
+            ["rejects"] => seen(now_ms, rejects::list(asked).await),
+            ["rejects", id] => seen(now_ms, rejects::show(asked.endpoint, id).await),
+            ["ingest"] => seen(now_ms, figures::ingest(asked, now_ms).await),
+            ["database"] => seen(now_ms, figures::database(asked.endpoint, now_ms).await),
+            ["audit"] => seen(now_ms, figures::audit(asked).await),
             _ => Err(other(&segments, &method)),
         };
     }
@@ -83,6 +83,19 @@ async fn answer(asked: &mut Asked<'_>, now_ms: i64) -> Result<Reply, Problem> {
         (&Method::POST, ["rejects", "discard"]) => found(rejects::discard(asked, by, turn, now_ms).await),
         _ => Err(other(&segments, &method)),
     }
+}
+
+/// What there is to see, and when: the times in it are of the server's clock, and who shows how long ago they were
+/// needs to know what that says.
+#[derive(Serialize)]
+struct Seen<T> {
+    now_ms: i64,
+    #[serde(flatten)]
+    answer: T,
+}
+
+fn seen<T: Serialize>(now_ms: i64, answer: Result<T, Problem>) -> Result<Reply, Problem> {
+    found(answer.map(|answer| Seen { now_ms, answer }))
 }
 
 fn found<T: Serialize>(answer: Result<T, Problem>) -> Result<Reply, Problem> {

@@ -128,6 +128,10 @@ impl Upstream for PostgresUpstream {
         self.size().await
     }
 
+    fn shed(&self) {
+        self.shrink();
+    }
+
     fn collectors(&self) -> Vec<Box<dyn Collector>> {
         vec![Box::new(self.pooled.clone())]
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::Runtime;
-use deadpool::managed::{Object, Pool, PoolError, TimeoutType, Timeouts, WeakPool};
+use deadpool::managed::{Object, Pool, PoolError, TimeoutType, Timeouts};
 use tidemark_core::schema::Schema;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
@@ -190,7 +190,6 @@ impl PostgresUpstream {
         let connector = Connector::new(url.clone());
         let all = pool(&connector, pool_max.saturating_sub(1).max(1), CONNECT_TIMEOUT)?;
         let probing = pool(&connector, 1, BEGIN_SILENCE)?;
-        tokio::spawn(shrink(all.weak()));
         let shares =
             Arc::new(Shares { work: Semaphore::new(work_max(pool_max)), reports: Semaphore::new(share(pool_max)) });
         let upstream = Self {
@@ -257,6 +256,15 @@ impl PostgresUpstream {
         Ok(Lent { object: Some(object), connector: &self.connector, _turn: turn })
     }
 
+    /// Lets connections go that stand idle beyond the kept ones.
+    pub(super) fn shrink(&self) {
+        let mut kept = 0;
+        self.pool.retain(|_, metrics| {
+            kept += 1;
+            kept <= CONNECTIONS_KEPT || metrics.last_used() < IDLE_MAX
+        });
+    }
+
     pub(super) async fn attempt(&self, work: &Work) -> Result<(), StoreError> {
         let mut lent = self.lend(Purpose::Work).await?;
         let done = self.run(&mut lent, work).await;
@@ -282,19 +290,6 @@ impl PostgresUpstream {
             return Err(error);
         }
         pulse.watch(self.silence, async { inner.commit().await.map_err(failed) }).await
-    }
-}
-
-/// Lets connections go that stand idle beyond the kept ones.
-async fn shrink(pool: WeakPool<Connector>) {
-    loop {
-        tokio::time::sleep(IDLE_MAX / 2).await;
-        let Some(pool) = pool.upgrade() else { return };
-        let mut kept = 0;
-        pool.retain(|_, metrics| {
-            kept += 1;
-            kept <= CONNECTIONS_KEPT || metrics.last_used() < IDLE_MAX
-        });
     }
 }
 

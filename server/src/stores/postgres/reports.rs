@@ -99,11 +99,15 @@ impl ReportStore for PostgresUpstream {
     }
 
     async fn freshness(&self) -> Result<Freshness, StoreError> {
-        let sql = "SELECT at, EXISTS (SELECT FROM shrinkage_reports.touched) FROM shrinkage_reports.refreshed";
+        let sql =
+            "SELECT at, EXISTS (SELECT FROM shrinkage_reports.touched), (SELECT applied_at FROM tidemark.migration
+            WHERE name = '0007_shrinkage_reports') FROM shrinkage_reports.refreshed";
         let rows = self.query(sql, &[]).await?;
-        let Some(row) = rows.first() else { return Ok(Freshness { refreshed_at_ms: None, behind: true }) };
-        let at = row.get::<_, Option<StampUs>>(0).map(|stamp| stamp.0.div_euclid(1000));
-        Ok(Freshness { refreshed_at_ms: at, behind: row.get(1) })
+        let ms = |row: &Row, at: usize| row.get::<_, Option<StampUs>>(at).map(|stamp| stamp.0.div_euclid(1000));
+        let never = Freshness { refreshed_at_ms: None, behind: true, made_at_ms: None };
+        let freshness =
+            |row: &Row| Freshness { refreshed_at_ms: ms(row, 0), behind: row.get(1), made_at_ms: ms(row, 2) };
+        Ok(rows.first().map_or(never, freshness))
     }
 
     async fn product_names(&self) -> Result<Vec<String>, StoreError> {

@@ -226,8 +226,9 @@ impl<T: Sql> FleetLedger for T {
         Ok(())
     }
 
-    async fn last_backup(&mut self) -> Result<Option<BackupMade>, StoreError> {
-        first(self, &format!("{BACKUPS} ORDER BY at DESC LIMIT 1"), Vec::new(), backup_of).await
+    async fn last_backup(&mut self, now_ms: i64) -> Result<Option<BackupMade>, StoreError> {
+        let sql = format!("{BACKUPS} WHERE at <= ?1 ORDER BY at DESC LIMIT 1");
+        first(self, &sql, params![Param::ms(now_ms)], backup_of).await
     }
 
     async fn last_restored_backup(&mut self) -> Result<Option<BackupMade>, StoreError> {

@@ -82,7 +82,7 @@ impl ReportStore for SqliteUpstream {
     }
 
     async fn freshness(&self) -> Result<Freshness, StoreError> {
-        Ok(Freshness { refreshed_at_ms: Some(SystemClock.now_ms()), behind: false })
+        Ok(Freshness { refreshed_at_ms: Some(SystemClock.now_ms()), behind: false, made_at_ms: None })
     }
 
     async fn product_names(&self) -> Result<Vec<String>, StoreError> {

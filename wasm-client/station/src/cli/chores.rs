@@ -1,12 +1,14 @@
 //! What `tidemark run` does beside pushing: copies of the file, and rows that go because upstream holds them. Each has
 //! a thread of its own, with the file open for itself as another program would have it. They end with the process,
-//! which may be killed at any moment.
+//! which may be killed at any moment. One that a fault of this program ends is told of and begun again.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tidemark_client::prune::Wish;
-use tidemark_core::rotation::{FOLDER, KEEP, hours_ms, parse_hours, retry_ms};
+use tidemark_core::restart::Pauses;
+use tidemark_core::rotation::{Due, FOLDER, KEEP, hours_ms, parse_hours, retry_ms};
 
 use super::backup::series::Schedule;
 use super::backup::{keep, uuid_of};
@@ -14,7 +16,7 @@ use super::fatal::Fatal;
 use super::prune::{prune, span_ms};
 use super::show;
 use super::trust::TrustArgs;
-use crate::clock::{now_ms, sleep_ms};
+use crate::clock::{now_ms, sleep_ms, steady_ms};
 
 /// How soon other wishes are seen.
 const LOOK_MS: u64 = 1_000;
@@ -59,8 +61,8 @@ impl Chores {
     pub(super) fn start(db: &Path, wanted: Wanted) -> Self {
         let wanted = Arc::new(Mutex::new(wanted));
         let (copied, pruned) = ((db.to_owned(), Arc::clone(&wanted)), (db.to_owned(), Arc::clone(&wanted)));
-        std::thread::spawn(move || make_copies(&copied.0, &copied.1));
-        std::thread::spawn(move || remove_old(&pruned.0, &pruned.1));
+        keep_doing("copying the file", move || make_copies(&copied.0, &copied.1));
+        keep_doing("removing old rows", move || remove_old(&pruned.0, &pruned.1));
         Self { wanted }
     }
 
@@ -78,16 +80,35 @@ fn tell(text: &str) {
     show::error(&format!("{} {}", show::time(now_ms()), show::one_line(text)));
 }
 
+/// Does a chore in a thread of its own. One that panics is begun again, after a pause that grows.
+fn keep_doing(what: &'static str, chore: impl Fn() + Send + 'static) {
+    std::thread::spawn(move || supervised(what, &chore, &tell, &|ms| sleep_ms(ms, || false)));
+}
+
+/// Does a chore until it ends by itself.
+fn supervised(what: &str, chore: &dyn Fn(), tell: &dyn Fn(&str), pause: &dyn Fn(u64)) {
+    let mut pauses = Pauses::default();
+    loop {
+        let began_ms = steady_ms();
+        let Err(panic) = catch_unwind(AssertUnwindSafe(chore)) else { return };
+        let words = panic.downcast_ref::<String>().map(String::as_str);
+        let words = words.or(panic.downcast_ref::<&str>().copied()).unwrap_or("without a word");
+        let pause_ms = pauses.after(steady_ms().saturating_sub(began_ms));
+        tell(&format!("a panic, which is a fault of this program, while {what}: {words}; it goes on in {pause_ms} ms"));
+        pause(pause_ms);
+    }
+}
+
 /// Waits, but not past other wishes.
 fn wait(ms: u64, wanted: &Mutex<Wanted>, before: &Wanted) {
-    let until_ms = now_ms().saturating_add_unsigned(ms);
-    while now_ms() < until_ms && now_wanted(wanted) == *before {
+    let until_ms = steady_ms().saturating_add(ms);
+    while steady_ms() < until_ms && now_wanted(wanted) == *before {
         sleep_ms(LOOK_MS.min(ms), || false);
     }
 }
 
 fn make_copies(db: &Path, wanted: &Mutex<Wanted>) {
-    let (mut not_before_ms, mut told) = (i64::MIN, None);
+    let (mut due, mut told) = (Due::default(), None);
     loop {
         let now = now_wanted(wanted);
         let said = (now.args.backup_every, now.args.backup_keep, now.args.backup_dir.clone());
@@ -99,12 +120,12 @@ fn make_copies(db: &Path, wanted: &Mutex<Wanted>) {
         if told.as_ref() != Some(&said) {
             let folder = now.args.backup_dir.display();
             tell(&format!("copies: every {every_hours} h into {folder}, {} stay", now.args.backup_keep));
-            told = Some(said);
+            (told, due) = (Some(said), Due::default());
         }
         let schedule = uuid_of(db)
             .and_then(|uuid| Schedule::new(db, &uuid, &now.args.backup_dir, every_hours, now.args.backup_keep));
         match schedule {
-            Ok(schedule) => wait(schedule.step(&mut not_before_ms, &tell), wanted, &now),
+            Ok(schedule) => wait(schedule.step(&mut due, &tell), wanted, &now),
             Err(error) => {
                 tell(&format!("no copy is made: {}; trying again", error.message));
                 wait(retry_ms(hours_ms(every_hours)).unsigned_abs(), wanted, &now);
@@ -139,4 +160,35 @@ fn remove_old(db: &Path, wanted: &Mutex<Wanted>) {
 /// Removes old rows as `tidemark prune` does; how many went.
 fn prune_once(db: &Path, wish: &Wish, trust: &TrustArgs) -> Result<u64, Fatal> {
     Ok(prune(db, wish, trust)?.iter().map(|report| report.pruned).sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use super::*;
+
+    #[test]
+    fn a_chore_that_panics_is_told_of_and_goes_on_after_a_pause_that_grows() {
+        let (runs, told, paused) = (Cell::new(0), RefCell::new(Vec::new()), RefCell::new(Vec::new()));
+        let chore = || {
+            runs.set(runs.get() + 1);
+            assert!(runs.get() > 2, "planted, the {}. time", runs.get());
+        };
+        let tell = |line: &str| told.borrow_mut().push(line.to_owned());
+        supervised("copying the file", &chore, &tell, &|ms| paused.borrow_mut().push(ms));
+        assert_eq!((runs.get(), paused.into_inner()), (3, vec![100, 200]));
+        let told = told.into_inner();
+        assert!(
+            told.len() == 2 && told[1].contains("while copying the file: planted, the 2. time; it goes on"),
+            "{told:?}"
+        );
+    }
+
+    #[test]
+    fn the_clock_of_waits_goes_on() {
+        let began_ms = steady_ms();
+        sleep_ms(20, || false);
+        assert!((15..60_000).contains(&(steady_ms() - began_ms)));
+    }
 }

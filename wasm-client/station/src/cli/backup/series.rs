@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use tidemark_client::{Store, backup};
-use tidemark_core::rotation::{FAILED, LOOK_MS, PART, Series, hours_ms, retry_ms};
+use tidemark_core::rotation::{Due, FAILED, PART, Series, hours_ms};
 
 use crate::cli::fatal::Fatal;
 use crate::cli::{file, show};
-use crate::clock::{now_ms, sleep_ms};
+use crate::clock::{now_ms, sleep_ms, steady_ms};
 use crate::ending;
 
 /// A series of copies.
@@ -98,30 +98,31 @@ impl Schedule {
             self.folder.display(),
             self.keep
         ));
-        let mut not_before_ms = i64::MIN;
+        let mut due = Due::default();
         while !ending() {
-            sleep_ms(self.step(&mut not_before_ms, &tell), ending);
+            sleep_ms(self.step(&mut due, &tell), ending);
         }
         tell("ended");
         Ok(())
     }
 
     /// Makes a copy if one is due; how long to wait then, in milliseconds.
-    pub(in crate::cli) fn step(&self, not_before_ms: &mut i64, tell: &dyn Fn(&str)) -> u64 {
-        let now = now_ms();
-        let names = self.names().unwrap_or_default();
-        let due_ms = self.series.due_ms(names.iter().map(String::as_str), self.every_ms, now).max(*not_before_ms);
-        if due_ms > now {
-            return (due_ms - now).min(LOOK_MS).unsigned_abs();
+    pub(in crate::cli) fn step(&self, due: &mut Due, tell: &dyn Fn(&str)) -> u64 {
+        let by_names = || {
+            let (now, names) = (now_ms(), self.names().unwrap_or_default());
+            self.series.due_ms(names.iter().map(String::as_str), self.every_ms, now).saturating_sub(now)
+        };
+        let began_ms = steady_ms();
+        if let Some(wait_ms) = due.wait_ms(began_ms, self.every_ms, by_names) {
+            return wait_ms;
         }
-        match self.make() {
+        let made = self.make();
+        due.tried(if made.is_ok() { began_ms } else { steady_ms() }, self.every_ms, made.is_ok());
+        match made {
             Ok((to, rows)) => {
                 tell(&format!("copied to {}, put back to check it: {}", to.display(), show::count(rows, "row")));
             }
-            Err(error) => {
-                tell(&format!("{}; trying again", error.message));
-                *not_before_ms = now_ms().saturating_add(retry_ms(self.every_ms));
-            }
+            Err(error) => tell(&format!("{}; trying again", error.message)),
         }
         0
     }

@@ -1,7 +1,10 @@
 //! The log of the program, on stderr: how much of it, and in which form. Both can be changed while it runs.
 
+mod queue;
+
 use std::fmt::{self, Debug};
 use std::io::{self, IsTerminal as _};
+use std::panic::PanicHookInfo;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -17,6 +20,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, Registry, reload};
+
+use self::queue::{Outlet, Queue};
 
 /// The variable that says how much is logged.
 const VARIABLE: &str = "TIDEMARK_LOG";
@@ -51,6 +56,7 @@ pub(super) enum LogFormat {
 pub(super) struct Reload {
     filter: reload::Handle<EnvFilter, Registry>,
     is_json: Arc<AtomicBool>,
+    outlet: Outlet,
 }
 
 static RELOAD: OnceLock<Reload> = OnceLock::new();
@@ -65,6 +71,13 @@ impl Reload {
     pub(super) fn set(&self, args: &LogArgs) {
         self.is_json.store(args.log_format == LogFormat::Json, Ordering::Relaxed);
         let _ = self.filter.reload(filter(Some(&args.log_level)));
+    }
+
+    /// Has a thread write what is logged, and the words of panics with it, until what is returned is dropped: nobody
+    /// waits for whoever reads the log.
+    pub(super) fn queue(&self) -> Queue {
+        std::panic::set_hook(Box::new(log_panic));
+        self.outlet.queue()
     }
 }
 
@@ -89,9 +102,9 @@ fn filter(level: Option<&str>) -> EnvFilter {
 /// The log goes to stderr from now on; TIDEMARK_LOG says how much of it (`info`, `debug`, `tidemark_server=debug`).
 pub(super) fn start() {
     let (filter, handle) = reload::Layer::new(filter(None));
-    let is_json = Arc::<AtomicBool>::default();
+    let (is_json, outlet) = (Arc::<AtomicBool>::default(), Outlet::default());
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
+        .with_writer(outlet.clone())
         .with_ansi(io::stderr().is_terminal())
         .fmt_fields(logged_fields())
         .event_format(Lines::new(Arc::clone(&is_json)));
@@ -103,8 +116,17 @@ pub(super) fn start() {
         (registry.with(super::otel::layer()), lines)
     };
     if registry.with(lines.boxed()).try_init().is_ok() {
-        let _ = RELOAD.set(Reload { filter: handle, is_json });
+        let _ = RELOAD.set(Reload { filter: handle, is_json, outlet });
     }
+}
+
+/// The words of a panic, and where it was; with RUST_BACKTRACE, the way to there.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    let backtrace = std::backtrace::Backtrace::capture();
+    let backtrace = (backtrace.status() == std::backtrace::BacktraceStatus::Captured).then_some(backtrace);
+    let backtrace = backtrace.as_ref().map(tracing::field::display);
+    tracing::error!(backtrace, "thread {:?} {panic}", thread.name().unwrap_or("?"));
 }
 
 /// A line in the form that is wanted now.
