@@ -7,6 +7,7 @@
 //! | `fault.rs` | what the manager refuses, and what can be done about it |
 //! | `log.rs` | the service's log, a file that does not grow for ever |
 //! | `args.rs` | the arguments |
+//! | `rights.rs` | what the service may read and write |
 //! | `work.rs` | what a service does, and which station it is of |
 
 mod args;
@@ -18,6 +19,8 @@ mod host;
 mod log;
 #[cfg(windows)]
 mod manage;
+#[cfg(any(windows, test))]
+mod rights;
 mod work;
 
 #[cfg(windows)]
