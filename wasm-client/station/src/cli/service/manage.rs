@@ -15,7 +15,8 @@ use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 
 use super::args::{InstallArgs, LOCAL_SERVICE};
 use super::fault::{code, code_of, manager_fault};
-use super::rights::{give, given, needs, take_back};
+use super::given::{give, given, take_back};
+use super::rights::needs;
 use super::work::{Of, Prepare};
 use crate::cli::fatal::Fatal;
 use crate::cli::show;

@@ -8,11 +8,14 @@
 //! | `log.rs` | the service's log, a file that does not grow for ever |
 //! | `args.rs` | the arguments |
 //! | `rights.rs` | what the service may read and write |
+//! | `given.rs` | how it is given that, and how that is taken back |
 //! | `work.rs` | what a service does, and which station it is of |
 
 mod args;
 #[cfg(windows)]
 mod fault;
+#[cfg(windows)]
+mod given;
 #[cfg(windows)]
 mod host;
 #[cfg(any(windows, test))]
