@@ -23,7 +23,7 @@ ci:
 # Format and lint.
 lint:
     cargo fmt --all --check
-    cargo clippy --workspace --all-targets -- -D warnings
+    cargo clippy --workspace --all-targets --features tidemark-server/otel -- -D warnings
 
 # Stations, networks and servers in virtual time.
 simulate *ARGS='--seeds 2000':

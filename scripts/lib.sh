@@ -163,9 +163,10 @@ nextest_ready() { cargo nextest --version >/dev/null 2>&1; }
 
 # The packages that are tested together. Cargo unites the features of the packages that it builds in one go, and builds
 # a crate once more for other features: so every build for the tests names these. The simulation has a build of its own
-# (scripts/test); the benches have no tests, and clippy compiles them.
+# (scripts/test), and the server in it is the one without further features; the benches have no tests, and clippy
+# compiles them.
 # shellcheck disable=SC2034
-test_packages=(--workspace --exclude tidemark-simulation --exclude tidemark-benches)
+test_packages=(--workspace --exclude tidemark-simulation --exclude tidemark-benches --features tidemark-server/otel)
 
 # with_clusters COMMAND...: runs a command with the two PostgreSQL clusters that its tests share, which end with it.
 with_clusters() {
@@ -256,11 +257,21 @@ std_of() {
 		took='installed by rustup'
 	elif std_source; then
 		took='already there as source'
-	else
+	elif [[ $(os_release ID) == debian ]]; then
 		link_std_source "$1"
 		took="linked as source from Debian's packages"
+	else
+		no_std "$1" 'this is not Debian, whose packages have the source'
 	fi
 	std_ready "$1" || std_source || fail "no standard library for $1" "rustup target add $1"
+}
+
+# no_std TARGET WHY: says what is missing, of which compiler, and each way to get it.
+no_std() {
+	local rustup='there is no rustup'
+	! have rustup || rustup="rustup has none (its words: $tidemark_cache/rustup-target.log)"
+	fail "$(rustc --version) has no standard library for $1, and no source to build it of: $rustup, and $2" \
+		"rustup target add $1; or put the library's source, of this very compiler, at $(rustc --print sysroot)/lib/rustlib/src/rust"
 }
 
 # link_std_source TARGET: links the source that Debian has of exactly this compiler's version into the toolchain.
@@ -271,8 +282,7 @@ link_std_source() {
 	if [[ ! -d $folder ]]; then
 		debian_suite "$suite"
 		package=$(apt-cache "${suite_apt[@]}" madison rust-src | awk -v r="$release" 'index($3, r) == 1 { print $3; exit }')
-		[[ -n $package ]] || fail "no standard library for $1, and $suite has no rust-src $release" \
-			"rustup target add $1, or install the toolchain's component rust-src"
+		[[ -n $package ]] || no_std "$1" "Debian's $suite has no rust-src $release"
 		rm -rf "$folder.new"
 		mkdir -p "$folder.new"
 		(cd "$folder.new" && quietly rust-src-download apt-get "${suite_apt[@]}" download "rust-src=$package")

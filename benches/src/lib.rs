@@ -1,5 +1,6 @@
-//! Rows for the benches: inventory records of the shrinkage schema, as a plant writes them.
+//! Rows for the benches, and what they measure with.
 
+use anyhow::{Context as _, Result};
 use tidemark_core::batch::{Batch, BatchBuilder, LogRow};
 use tidemark_core::chain::Chain;
 use tidemark_core::ids::StationNumber;
@@ -60,4 +61,47 @@ pub fn narrow_batch(schema: &Schema, rows: usize) -> Batch {
         });
     }
     builder.finish(0)
+}
+
+/// Writes `rows` readings into a station's file, one a minute: a million rows are two years, a hundred chunks.
+///
+/// # Errors
+/// SQLite's.
+pub fn write_readings(db: &mut rusqlite::Connection, rows: u64) -> Result<()> {
+    let mut written = 0;
+    while written < rows {
+        let transaction = db.transaction()?;
+        {
+            let mut statement = transaction.prepare(
+                "INSERT INTO reading (site_id, measured_at, temperature, humidity, pressure, note) VALUES (?, ?, ?, ?, ?, ?)",
+            )?;
+            for n in written..(written + 50_000).min(rows) {
+                let time = tidemark_core::timestamp::format(1_700_000_000_000_000 + n as i64 * 60_000_000);
+                let wave = (n as f64 / 50.0).sin();
+                let note = (n % 10 == 0).then_some("checked by hand");
+                statement.execute((n as i64 % 20 + 1, time, 10.0 + wave * 15.0, 60.0 - wave * 20.0, 1013.25, note))?;
+            }
+        }
+        transaction.commit()?;
+        written = (written + 50_000).min(rows);
+    }
+    Ok(())
+}
+
+/// What the kernel says of a process's memory, in KiB: `VmRSS` is what it holds, `VmHWM` the most so far.
+///
+/// # Errors
+/// When there is no such process.
+pub fn memory_kib(pid: u32, what: &str) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let value = status.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':'));
+    let value = value.with_context(|| format!("no {what}"))?;
+    Ok(value.split_whitespace().next().context("no number")?.parse()?)
+}
+
+/// The one in the middle.
+#[must_use]
+pub fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }

@@ -1,5 +1,5 @@
-//! What `deploy/` has for those who run Tidemark: nginx before a server, with a real nginx; compose.yaml, read by
-//! Docker Compose. The units and the packages are in `packages`.
+//! What `deploy/` has for those who run Tidemark: nginx before a server, with a real nginx. The units and the packages
+//! are in `packages`, the containers in `containers`.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use tidemark_e2e::world::{Dice, wait_for};
 use tidemark_testkit::certificates::Authority;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-fn deploy() -> PathBuf {
+pub(crate) fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy")
 }
 
@@ -182,41 +182,5 @@ fn behind_nginx_one_address_has_so_many_requests_at_once_and_others_are_served()
         refused
     });
     ensure!((MANY - MAX..MANY).contains(&refused), "{refused} of {MANY} were refused");
-    Ok(())
-}
-
-#[test]
-fn compose_is_understood_and_all_that_it_names_is_there() -> Result<()> {
-    let script =
-        "if docker compose version >/dev/null 2>&1; then docker compose \"$@\"; else docker-compose \"$@\"; fi";
-    let folder = tempfile::tempdir()?;
-    let file = deploy().join("compose.yaml");
-    let mut compose = Command::new("bash");
-    compose.args(["-euc", script, "compose", "-f"]).arg(&file).arg("config").current_dir(folder.path());
-    let output = compose.output()?;
-    let (read, said) = (String::from_utf8(output.stdout)?, String::from_utf8_lossy(&output.stderr).into_owned());
-    ensure!(output.status.success(), "deploy/compose.yaml (is there Docker Compose? scripts/setup-compose): {said}");
-    for service in ["timescaledb", "migrate", "server", "prometheus", "grafana"] {
-        ensure!(read.contains(&format!("\n  {service}:\n")), "no service {service}:\n{read}");
-    }
-    let written = std::fs::read_to_string(&file)?;
-    let images: Vec<_> = written.lines().filter_map(|line| line.trim().strip_prefix("image: ")).collect();
-    ensure!(images.len() == 5, "{images:?}");
-    for image in images {
-        let tag = image.rsplit_once(':').map_or("", |(_, tag)| tag);
-        ensure!(
-            tag.starts_with(|c: char| c.is_ascii_digit() || c == 'v') && tag.contains('.'),
-            "{image} has no version"
-        );
-    }
-    ensure!(written.matches("healthcheck:").count() == 4, "a service that stays has a health check");
-    let mounted = written.lines().filter_map(|line| line.trim().strip_prefix("- ./")?.split(':').next());
-    let built = ["../".to_owned() + "deploy/container/Containerfile"];
-    for path in mounted.map(str::to_owned).chain(built) {
-        ensure!(deploy().join(&path).exists(), "deploy/compose.yaml names deploy/{path}");
-    }
-    let secrets = std::fs::read_to_string(deploy().join("../.gitignore"))?;
-    ensure!(secrets.contains("/deploy/secrets/"), "secrets could be committed");
-    ensure!(!written.contains("POSTGRES_PASSWORD:"), "a password stands in the file");
     Ok(())
 }

@@ -6,6 +6,7 @@
 mod asks;
 mod attach;
 mod bad_input;
+mod containers;
 mod crash;
 mod demo;
 mod deployment;

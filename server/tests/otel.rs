@@ -1,5 +1,5 @@
-//! Traces for OpenTelemetry: what the program sends to a collector, and what not. Built with the feature `otel`:
-//! `scripts/test-otel`.
+//! Traces for OpenTelemetry: what the program sends to a collector, and what not. Built with the feature `otel`, as
+//! `scripts/test` builds the server.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;

@@ -7,7 +7,8 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
+use tidemark_benches::{median, memory_kib, write_readings};
 use tidemark_e2e::field::Field;
 use tidemark_e2e::postgres::{Flavour, PostgresCluster};
 
@@ -26,14 +27,14 @@ fn main() -> Result<()> {
         field.migrate()?;
         let server = field.serve()?;
         let station = field.join_station("bench", &server.url())?;
-        write_rows(&mut station.open()?, rows)?;
+        write_readings(&mut station.open()?, rows)?;
 
         let begin = Instant::now();
         let mut push = station.start(&["push"])?;
         let (mut station_kib, mut server_kib) = (0, 0);
         while !push.has_ended()? {
-            station_kib = peak_kib(push.pid()).unwrap_or(station_kib);
-            server_kib = peak_kib(server.process.pid()).unwrap_or(server_kib);
+            station_kib = memory_kib(push.pid(), "VmHWM").unwrap_or(station_kib);
+            server_kib = memory_kib(server.process.pid(), "VmHWM").unwrap_or(server_kib);
             std::thread::sleep(Duration::from_millis(5));
         }
         let pushed = begin.elapsed();
@@ -65,38 +66,4 @@ fn main() -> Result<()> {
     let (push, copy) = (median(&mut pushes), median(&mut copies));
     println!("median: push {push:.0} rows/s, COPY {copy:.0} rows/s, ratio {:.2}", push / copy);
     Ok(())
-}
-
-fn write_rows(db: &mut rusqlite::Connection, rows: u64) -> Result<()> {
-    let mut written = 0;
-    while written < rows {
-        let transaction = db.transaction()?;
-        {
-            let mut statement = transaction.prepare(
-                "INSERT INTO reading (site_id, measured_at, temperature, humidity, pressure, note) VALUES (?, ?, ?, ?, ?, ?)",
-            )?;
-            for n in written..(written + 50_000).min(rows) {
-                // One reading a minute: a million rows are two years, a hundred chunks.
-                let time = tidemark_core::timestamp::format(1_700_000_000_000_000 + n as i64 * 60_000_000);
-                let wave = (n as f64 / 50.0).sin();
-                let note = (n % 10 == 0).then_some("checked by hand");
-                statement.execute((n as i64 % 20 + 1, time, 10.0 + wave * 15.0, 60.0 - wave * 20.0, 1013.25, note))?;
-            }
-        }
-        transaction.commit()?;
-        written = (written + 50_000).min(rows);
-    }
-    Ok(())
-}
-
-/// The most memory a process has held so far, from the kernel.
-fn peak_kib(pid: u32) -> Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).context("no VmHWM")?;
-    Ok(line.split_whitespace().nth(1).context("no number")?.parse()?)
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

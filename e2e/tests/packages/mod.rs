@@ -34,6 +34,9 @@ fn packages(folder: &Path) -> Result<()> {
     let mut script = Command::new("bash");
     script.current_dir(project()).args(["scripts/package", "--profile", "dev", "--out"]).arg(folder);
     println!("{}", here(&mut script)?);
+    // Debian's own judge of packages. What it says in vain has its reason in deploy/debian/lintian.
+    let judge = "lintian --allow-root --fail-on error,warning tidemark-server_*.deb tidemark_*.deb";
+    here(Command::new("sh").args(["-euc", judge]).current_dir(folder))?;
     let next = "cd \"$0\"; mkdir next; dpkg-deb -R tidemark-server_*-1_*.deb next/tree
         sed -i 's/^Version: .*/Version: 0.1.0-2/' next/tree/DEBIAN/control
         echo '# of version 2' >>next/tree/etc/tidemark/tidemark-server.toml
@@ -60,7 +63,14 @@ fn the_packages_are_installed_run_upgraded_and_removed_on_a_clean_debian_with_sy
 fn installed(machine: &Machine) -> Result<()> {
     machine.run("dpkg -i /root/*.deb")?;
     machine.says("dpkg -l tidemark tidemark-server | grep -c ^ii", "2")?;
-    machine.says("stat -c '%a %U %G' /etc/tidemark/database-url", "640 root tidemark-server")?;
+    // Both may hold passwords.
+    let both = "/etc/tidemark/database-url /etc/tidemark/tidemark-server.toml";
+    machine.says(&format!("stat -c '%a %U %G' {both}"), "640 root tidemark-server\n640 root tidemark-server")?;
+    // Who may not read them is told so, and still gets help.
+    machine.run("runuser -u nobody -- tidemark-server --version")?;
+    machine.run(
+        "runuser -u nobody -- tidemark-server info 2>&1 | grep 'tidemark-server.toml: cannot be read: Permission'",
+    )?;
     machine.says("stat -c '%a %U' /var/lib/tidemark-server /var/lib/tidemark", "750 tidemark-server\n2770 tidemark")?;
     // At the next start of the machine; nothing is started by force.
     machine.says("systemctl is-enabled tidemark-server tidemark", "enabled\nenabled")?;
@@ -153,8 +163,20 @@ fn upgraded(machine: &Machine) -> Result<()> {
     machine.wait_until("curl -sf http://127.0.0.1:8787/readyz")?;
     machine.run(&format!("test $({SERVER} MainPID) != {before}"))?;
     // A server that is stopped stays so: an upgrade starts nothing.
-    machine.run("systemctl stop tidemark-server; dpkg --force-confold -i /root/next/tidemark-server.deb")?;
+    machine.run("systemctl stop tidemark-server")?;
+    // Nor does it change whose files are and who may read them: that is the administrator's by now.
+    let modes = "stat -c '%a %U:%G %n' /etc/tidemark /etc/tidemark/database-url /etc/tidemark/tidemark-server.toml \
+                 /var/lib/tidemark-server /var/lib/tidemark";
+    machine.run(
+        "cd /etc/tidemark; chmod 711 .; chown root:adm . database-url; chmod 644 tidemark-server.toml
+        chmod 755 /var/lib/tidemark-server; chown root:adm /var/lib/tidemark; chmod 2775 /var/lib/tidemark",
+    )?;
+    let changed = machine.run(modes)?;
+    machine.run("dpkg --force-confold -i /root/next/tidemark-server.deb /root/tidemark_*.deb")?;
+    machine.says(modes, &changed)?;
     machine.says("systemctl is-active tidemark-server || true", "inactive")?;
+    machine
+        .run("cd /etc/tidemark; chown root:tidemark-server database-url; chown tidemark:tidemark /var/lib/tidemark")?;
     machine.run("systemctl start tidemark-server").map(|_| ())
 }
 

@@ -25,7 +25,8 @@ pub(super) enum Act {
     Stop,
     /// Show whether the service runs, as whom, and with what.
     Status(StatusArgs),
-    /// Stop the service and take it away. The station's file and the log stay. Needs an administrator.
+    /// Stop the service and take it away, with the rights that `install` gave it. The station's file and the log stay.
+    /// Needs an administrator.
     Remove,
     /// What the service manager starts.
     #[command(hide = true)]
@@ -49,7 +50,8 @@ pub(super) struct InstallArgs {
     /// Start the service only when somebody asks for it, and not with the machine.
     #[arg(long)]
     pub(super) manual_start: bool,
-    /// Leave the rights of the file's folder as they are. Else the account may read and write there (icacls).
+    /// Leave rights as they are. Else this service may read and write the files that lie beside the station's and the
+    /// log, and read those that it was told to read (icacls), until it is removed.
     #[arg(long)]
     pub(super) keep_rights: bool,
     /// Further arguments of `tidemark run`, after `--`.

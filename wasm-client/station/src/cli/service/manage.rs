@@ -2,22 +2,23 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::json;
 use tidemark_client::Store;
 use windows_service::service::{
     Service, ServiceAccess, ServiceAction, ServiceActionType, ServiceErrorControl, ServiceExitCode,
-    ServiceFailureActions, ServiceFailureResetPeriod, ServiceInfo, ServiceStartType, ServiceState, ServiceType,
+    ServiceFailureActions, ServiceFailureResetPeriod, ServiceInfo, ServiceSidType, ServiceStartType, ServiceState,
+    ServiceType,
 };
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 
 use super::args::{InstallArgs, LOCAL_SERVICE};
 use super::fault::{code, code_of, manager_fault};
+use super::given::{give, given, take_back};
+use super::rights::needs;
 use super::work::{Of, Prepare};
 use crate::cli::fatal::Fatal;
-use crate::cli::file::folder_of;
 use crate::cli::show;
 use crate::clock::{now_ms, sleep_ms};
 
@@ -46,10 +47,10 @@ pub(super) fn install(name: &str, of: &Of, args: &InstallArgs, prepare: Prepare)
     // The settings of this folder would not be found from there.
     let beside = PathBuf::from("tidemark.toml");
     let config = of.config.clone().or_else(|| beside.exists().then_some(beside));
-    if let Some(config) = &config {
-        words.extend(["--config".into(), absolute(config)?.into()]);
-    }
-    for (option, file) in of.trust.files() {
+    let mut reads = Vec::new();
+    let trusted = of.trust.files();
+    for (option, file) in config.as_deref().map(|file| ("--config", file)).into_iter().chain(trusted) {
+        reads.push(absolute(file)?);
         words.extend([option.into(), absolute(file)?.into()]);
     }
     words.push("run".into());
@@ -81,16 +82,19 @@ pub(super) fn install(name: &str, of: &Of, args: &InstallArgs, prepare: Prepare)
     configure(name, &service, args.manual_start);
     show::line(&format!("service {name} was made: it pushes from {}, as {}", db.display(), args.account));
     show::line(&format!("its log is {}", log.display()));
-    if !args.keep_rights {
-        let mut folders = vec![folder_of(&db), folder_of(&log)];
-        folders.dedup();
-        folders.iter().for_each(|folder| grant(folder, &args.account));
+    if !args.keep_rights && !is_system(&args.account) {
+        give(name, &needs(&db, &log, &reads));
     }
     if !is_member {
         show::line("it has not joined a server: `tidemark join` first, then start it");
     }
     show::line("`tidemark service start` starts it");
     Ok(())
+}
+
+/// An account that may do everything anyway.
+fn is_system(account: &str) -> bool {
+    ["localsystem", r".\localsystem", r"nt authority\system"].contains(&account.to_ascii_lowercase().as_str())
 }
 
 /// What the service manager starts this program with.
@@ -135,33 +139,16 @@ fn configure(name: &str, service: &Service, manual_start: bool) {
             "starts again only after a crash, not after another failure",
             service.set_failure_actions_on_non_crash_failures(true),
         ),
+        // Without it, what is given to the service's number is given to nobody.
+        (
+            "has no rights of its own: its account needs those that follow",
+            service.set_config_service_sid_info(ServiceSidType::Unrestricted),
+        ),
         // After the services that others wait for: the network is likelier to be there.
         ("starts early", if manual_start { Ok(()) } else { service.set_delayed_auto_start(true) }),
     ];
     for (what, done) in done {
         done.unwrap_or_else(|error| warn(&manager_fault(name, what, &error)));
-    }
-}
-
-/// Lets the account read and write in a folder: SQLite makes files beside the station's. Accounts of the system have
-/// other names in other languages; their number is the same everywhere.
-fn grant(folder: &Path, account: &str) {
-    let who = match account.to_ascii_lowercase().as_str() {
-        r"nt authority\localservice" => "*S-1-5-19",
-        r"nt authority\networkservice" => "*S-1-5-20",
-        "localsystem" | r".\localsystem" | r"nt authority\system" => return,
-        _ => account,
-    };
-    let rights = format!("{who}:(OI)(CI)M");
-    let done = Command::new("icacls").arg(folder).args(["/grant", &rights, "/Q"]).output();
-    if done.is_ok_and(|output| output.status.success()) {
-        show::line(&format!("{account} may read and write in {}", folder.display()));
-    } else {
-        warn(&Fatal::new(format!(
-            "{account} may have no right to write in {}: run `icacls \"{}\" /grant \"{rights}\"` as an administrator",
-            folder.display(),
-            folder.display()
-        )));
     }
 }
 
@@ -226,7 +213,9 @@ pub(super) fn remove(name: &str) -> Result<(), Fatal> {
     let access = ServiceAccess::STOP | ServiceAccess::QUERY_STATUS | ServiceAccess::DELETE;
     let service = open(name, WHAT, access)?;
     stop_it(name, WHAT, &service)?;
+    let given = given(name);
     service.delete().map_err(|error| manager_fault(name, WHAT, &error))?;
+    take_back(name, &given);
     show::line(&format!("service {name} was removed; the station's file and the log stay"));
     Ok(())
 }

@@ -7,17 +7,23 @@
 //! | `fault.rs` | what the manager refuses, and what can be done about it |
 //! | `log.rs` | the service's log, a file that does not grow for ever |
 //! | `args.rs` | the arguments |
+//! | `rights.rs` | what the service may read and write |
+//! | `given.rs` | how it is given that, and how that is taken back |
 //! | `work.rs` | what a service does, and which station it is of |
 
 mod args;
 #[cfg(windows)]
 mod fault;
 #[cfg(windows)]
+mod given;
+#[cfg(windows)]
 mod host;
 #[cfg(any(windows, test))]
 mod log;
 #[cfg(windows)]
 mod manage;
+#[cfg(any(windows, test))]
+mod rights;
 mod work;
 
 #[cfg(windows)]
