@@ -1,11 +1,11 @@
 //! What `tidemark-server` says to its operator: checklists, codes, facts for programs, completions.
 
-use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use crate::common::cluster::{Cluster, PASSWORD, connect};
 use crate::common::program::{run, server, works};
+use crate::common::serving::Serving;
 use serde_json::Value as Json;
 use tidemark_core::joincode::JoinCode;
 use tidemark_testkit::words::{completions_and_manual_pages, json_is_documented};
@@ -183,16 +183,10 @@ fn a_code_comes_with_a_link_and_a_drawing_and_stays_alone_on_the_last_line() {
 }
 
 /// Starts a server, and stops it when it listens; what it logged.
-fn served(mut command: Command) -> String {
-    let mut child: Child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    child.kill().unwrap();
-    let mut log = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-    child.wait().unwrap();
-    assert!(line.starts_with("listening on "), "{log}");
-    log
+fn served(command: Command) -> String {
+    let serving = Serving::start(command);
+    serving.signal("KILL");
+    serving.end().1
 }
 
 #[test]
