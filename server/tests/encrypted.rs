@@ -141,6 +141,9 @@ fn a_servers_certificate_is_looked_at_as_far_as_the_url_says() {
     site.refuses(full, &["has expired (2002-01-01", "then reload PostgreSQL"]);
     site.refuses(ca, &["has expired"]);
     site.lets_in("sslmode=require", "is encrypted");
+    // Not valid yet.
+    site.renew(&site.authority.future_server(HERE).unwrap());
+    site.refuses(full, &["is not valid yet", "clock"]);
     // Files.
     site.refuses("sslmode=verify-full&sslrootcert=nowhere.pem", &["nowhere.pem cannot be read"]);
     std::fs::write(site.here().join("empty.pem"), "nothing").unwrap();
