@@ -335,3 +335,43 @@ fn plurals_and_rates_come_from_one_place() {
         &Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli"),
     );
 }
+
+#[test]
+fn a_lock_that_somebody_holds_is_told_with_where_it_is_and_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    works(here, &["migrate", "up"]);
+    let file = rusqlite::Connection::open(here.join("tidemark-upstream.db")).unwrap();
+    file.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let commands = [&["station", "add", "north", "--public-url", "http://127.0.0.1:1"][..], &["vacuum"]];
+    // Each waits for as long as it is patient: together.
+    std::thread::scope(|scope| {
+        for command in commands {
+            scope.spawn(move || {
+                let ran = run(here, command);
+                assert_eq!(ran.code, Some(1), "{command:?}: {}", ran.out);
+                for said in ["database is locked", "tidemark-upstream.db", "fuser", "then repeat the command"] {
+                    assert!(ran.err.contains(said), "{command:?}: {said}: {}", ran.err);
+                }
+            });
+        }
+    });
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let url = runtime.block_on(Cluster::plain().database());
+    works(here, &["migrate", "up", "--database", &url]);
+    let locker = runtime.block_on(connect(&url));
+    let lock = "BEGIN; LOCK TABLE tidemark.station, tidemark.migration IN ACCESS EXCLUSIVE MODE";
+    runtime.block_on(locker.batch_execute(lock)).unwrap();
+    std::thread::scope(|scope| {
+        for command in [commands[0], &["station", "list"], &["station", "revoke", "north"]] {
+            let url = &url;
+            scope.spawn(move || {
+                let ran = run(here, &[command, &["--database", url]].concat());
+                assert_eq!(ran.code, Some(1), "{command:?}: {}", ran.out);
+                for said in ["holds it", "pg_stat_activity", "pg_terminate_backend", "then repeat the command"] {
+                    assert!(ran.err.contains(said), "{command:?}: {said}: {}", ran.err);
+                }
+            });
+        }
+    });
+}
