@@ -24,7 +24,6 @@ contract! {
     verdicts_follow_the_order_of_the_log,
     poison_is_isolated_and_kept,
     extremes_arrive_bit_for_bit,
-    what_looks_like_sql_is_a_value,
     changes_rejected_on_the_station_are_kept,
     joining_is_idempotent_and_a_code_is_used_once,
 }
@@ -310,45 +309,6 @@ async fn extremes_arrive_bit_for_bit(store: &Store) {
     let updates: Vec<Change> = changes.iter().map(|change| Change { op: Op::Update, ..change.clone() }).collect();
     assert!(store.pushed(&station.cut(&updates)).await.is_empty());
     store.has(&station, "reading", &rows).await;
-}
-
-async fn what_looks_like_sql_is_a_value(store: &Store) {
-    const SQL: [&str; 8] = [
-        "'; DROP TABLE field.reading CASCADE; DROP TABLE field_reading; --",
-        "\\'; DELETE FROM field.site; --",
-        "') ON CONFLICT DO NOTHING; ROLLBACK; --",
-        "$$; SELECT pg_terminate_backend(pg_backend_pid()); $$",
-        "\"; DROP SCHEMA tidemark CASCADE; --",
-        "\\.\n\\N\t{\"x\"}",
-        "?1 $1 :x %s {locked} tidemark.cursor",
-        "*/ COMMIT; /*",
-    ];
-    let mut station = store.join("north").await;
-    let maker = station.clone();
-    let reading = |n: i64, note: &str| maker.reading(n, day(1), &[("note", text(note))]);
-    let name = |n: i64, name: &str| maker.insert("site", n, &[("name", text(name))]);
-    let all = || (1..).zip(SQL);
-    // As new rows, over rows that are there, beside one that is refused, and in the place of a code and of words.
-    let fresh: Vec<Change> = all().map(|(n, sql)| name(n, sql)).chain(all().map(|(n, sql)| reading(n, sql))).collect();
-    assert!(store.pushed(&station.cut(&fresh)).await.is_empty());
-    let updated = |(n, sql): (i64, &str)| maker.update("site", n, &[("name", text(&format!("{sql}{sql}")))]);
-    let mut next: Vec<Change> = all().map(updated).collect();
-    next.extend(all().map(|(n, sql)| reading(100 + n, sql)));
-    next.push(reading(200, POISON));
-    next.extend(SQL.map(|sql| maker.void(Some("site"), sql, sql)));
-    let refused = 17;
-    assert_eq!(store.pushed(&station.cut(&next)).await, [(SQL.len() as u64 * 2 + refused, "constraint")]);
-    let sites: Vec<_> = all().map(updated).map(|change| change.values).collect();
-    store.has(&station, "site", &sites).await;
-    let readings: Vec<_> = all().flat_map(|(n, sql)| [reading(n, sql).values, reading(100 + n, sql).values]).collect();
-    store.has(&station, "reading", &readings).await;
-    let kept = store.rejects(station.number).await;
-    assert_eq!(kept.len(), 1 + SQL.len(), "{kept:?}");
-    // A name is a value, too.
-    for sql in SQL.iter().filter(|sql| !sql.contains('\n')) {
-        store.join(sql).await;
-    }
-    store.has(&station, "site", &sites).await;
 }
 
 async fn changes_rejected_on_the_station_are_kept(store: &Store) {
