@@ -367,6 +367,13 @@ fn slips_at_the_command_line_say_what_to_do_and_harm_no_file() -> Result<()> {
     let before = upstream_state(&field)?;
     field.server_command(&["import", at])?.fails_saying(&["no receipt", "--receipt"])?;
     field.server_command(&["import", at, "--receipt", "no/such/folder/r"])?.fails_saying(&["cannot write"])?;
+    // Somebody's that cannot even be looked at.
+    let socket = field.folder().join("socket");
+    let _listening = std::os::unix::net::UnixListener::bind(&socket)?;
+    field
+        .server_command(&["import", at, "--receipt", text(&socket)?])?
+        .fails_saying(&["cannot be read", "--receipt"])?;
+    ensure!(std::os::unix::fs::FileTypeExt::is_socket(&socket.symlink_metadata()?.file_type()));
     field.server_command(&["import", "no-such-bundle"])?.fails_saying(&["cannot open", "no-such-bundle"])?;
     ensure!(upstream_state(&field)? == before, "where no receipt can be written, nothing is applied");
     std::fs::remove_file(&receipt)?;

@@ -1,6 +1,8 @@
 //! The errors of migrations.
 
+use rusqlite::ErrorCode;
 use thiserror::Error;
+use tokio_postgres::error::SqlState;
 
 /// Why a database was not migrated. Nothing of the migration that failed is left behind.
 #[derive(Debug, Error)]
@@ -97,6 +99,9 @@ pub enum MigrateError {
         /// The database's own error.
         message: String,
     },
+    /// Somebody else holds a lock on what is needed.
+    #[error("somebody else holds a lock in the database: {0}")]
+    Locked(String),
     /// The database cannot be used.
     #[error("{0}")]
     Database(String),
@@ -128,12 +133,20 @@ pub(crate) fn postgres_message(error: &tokio_postgres::Error) -> String {
 
 impl From<tokio_postgres::Error> for MigrateError {
     fn from(error: tokio_postgres::Error) -> Self {
-        Self::Database(postgres_message(&error))
+        let message = postgres_message(&error);
+        if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) {
+            Self::Locked(message)
+        } else {
+            Self::Database(message)
+        }
     }
 }
 
 impl From<rusqlite::Error> for MigrateError {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Database(error.to_string())
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked(error.to_string()),
+            _ => Self::Database(error.to_string()),
+        }
     }
 }

@@ -11,6 +11,8 @@ use crate::comments::describe;
 use crate::error::{MigrateError, postgres_message};
 use crate::plan::{Applied, Dialect, Migration, Registered, Status, pending};
 
+/// Who only looks waits so long for a lock that somebody else holds, and then says so: not for as long as that stays.
+const PATIENCE: &str = "SET LOCAL lock_timeout = '10s'";
 /// Advisory lock of the runners, and of whatever must not meet one: "tidemark" in ASCII.
 pub const LOCK: i64 = 0x7469_6465_6d61_726b;
 
@@ -130,6 +132,7 @@ pub async fn down(client: &mut Client, to: usize, drop_data: bool) -> Result<Vec
 /// See [`MigrateError`].
 pub async fn status(client: &mut Client, schema: &Schema) -> Result<Status, MigrateError> {
     let transaction = client.transaction().await?;
+    transaction.batch_execute(PATIENCE).await?;
     let (applied, registered) = recorded(&transaction).await?;
     let pending = pending(Dialect::Postgres, &applied, &registered, schema)?;
     Ok(Status { applied, pending })
@@ -141,6 +144,7 @@ pub async fn status(client: &mut Client, schema: &Schema) -> Result<Status, Migr
 /// See [`MigrateError`].
 pub async fn newest_schema(client: &mut Client) -> Result<Option<String>, MigrateError> {
     let transaction = client.transaction().await?;
+    transaction.batch_execute(PATIENCE).await?;
     let (_, registered) = recorded(&transaction).await?;
     Ok(registered.into_iter().last().map(|schema| schema.toml))
 }

@@ -90,6 +90,16 @@ fn a_database_behind_tls_only_is_migrated_looked_at_backed_up_and_put_back() {
     let backup = backup.unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&backup.stdout), String::from_utf8_lossy(&backup.stderr));
     assert!(backup.status.success(), "{said}");
+    // Nor do the files in the home of whoever runs it, which libpq looks for: another authority, another certificate.
+    let home = here.join(".postgresql");
+    std::fs::create_dir(&home).unwrap();
+    Authority::new("of a home").unwrap().write(&home.join("root.crt")).unwrap();
+    Authority::new("of a home").unwrap().client("somebody").unwrap().write(&home, "postgresql").unwrap();
+    let required = site.with("sslmode=require");
+    let mut backup = server(here, &["backup", "home.dump", "--check", "--database", &required]);
+    let backup = backup.env("HOME", here).output().unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&backup.stdout), String::from_utf8_lossy(&backup.stderr));
+    assert!(backup.status.success(), "{said}");
     let other = site.cluster.create_database("other").unwrap();
     let other = format!("{other}?sslmode=verify-full&sslrootcert=ca.pem");
     works(here, &["restore", "copy.dump", "--database", &other]);
@@ -131,6 +141,9 @@ fn a_servers_certificate_is_looked_at_as_far_as_the_url_says() {
     site.refuses(full, &["has expired (2002-01-01", "then reload PostgreSQL"]);
     site.refuses(ca, &["has expired"]);
     site.lets_in("sslmode=require", "is encrypted");
+    // Not valid yet.
+    site.renew(&site.authority.future_server(HERE).unwrap());
+    site.refuses(full, &["is not valid yet", "clock"]);
     // Files.
     site.refuses("sslmode=verify-full&sslrootcert=nowhere.pem", &["nowhere.pem cannot be read"]);
     std::fs::write(site.here().join("empty.pem"), "nothing").unwrap();
@@ -221,10 +234,13 @@ fn a_server_without_tls_is_refused_and_where_the_url_allows_it_that_is_said() {
 #[test]
 fn prefer_goes_on_in_the_clear_where_tls_is_not_let_in() {
     let site = Encrypted::start(Door::Clear);
-    site.lets_in("sslmode=prefer", "is NOT encrypted");
+    site.lets_in("sslmode=prefer", "is NOT encrypted: the server lets nobody in that way");
     site.refuses("sslmode=require", &["no pg_hba.conf entry"]);
     // Who is not trusted is not trusted more without TLS.
     site.cluster.let_in(Door::Open).unwrap();
     Authority::new("another").unwrap().write(&site.here().join("other.pem")).unwrap();
     site.refuses("sslmode=prefer&sslrootcert=other.pem", &["of an authority that is not trusted here"]);
+    // Nor is who shows a certificate that is none of a server's.
+    site.renew(&site.authority.client("127.0.0.1").unwrap());
+    site.refuses("sslmode=prefer&sslrootcert=ca.pem", &["certificate"]);
 }

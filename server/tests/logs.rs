@@ -1,8 +1,6 @@
 //! What the program `tidemark-server` logs of requests: a line for each, nothing that is secret, and no flood.
 
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
@@ -11,11 +9,13 @@ use tidemark_core::printable::is_harmful;
 use tidemark_core::protocol::{JoinReply, JoinRequest};
 use tidemark_core::schema::Schema;
 use tidemark_core::value::{Value, format_uuid, hex};
+use tidemark_testkit::certificates::Authority;
 use tokio::runtime::Runtime;
 
 use crate::common::client::{Answer, request_with};
 use crate::common::cluster::{Cluster, PASSWORD};
 use crate::common::program::{run, server};
+use crate::common::serving::Serving;
 use crate::common::site::word;
 use crate::common::station::{Station, day, frame, text};
 use crate::common::{FIELD_TOML, field};
@@ -27,8 +27,7 @@ const VALUE: &str = "value-of-a-row-e1f7";
 
 /// A server with a database of its own, and its log.
 struct Logged {
-    child: Child,
-    addr: SocketAddr,
+    serving: Serving,
     folder: tempfile::TempDir,
     runtime: Runtime,
 }
@@ -44,16 +43,13 @@ impl Logged {
         assert_eq!(migrated.code, Some(0), "{}", migrated.err);
         let mut command = server(folder.path(), &["serve", "--listen", "127.0.0.1:0"]);
         command.args(place).args(args).env("TIDEMARK_LOG", level);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let addr = line.trim_end().strip_prefix("listening on http://").unwrap().parse().unwrap();
+        let serving = Serving::start(command);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Self { child, addr, folder, runtime }
+        Self { serving, folder, runtime }
     }
 
     fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        self.runtime.block_on(request_with(self.addr, method, path, headers, body))
+        self.runtime.block_on(request_with(self.serving.addr, method, path, headers, body))
     }
 
     fn push(&self, token: &str, frame: &[u8]) -> Answer {
@@ -61,19 +57,8 @@ impl Logged {
     }
 
     /// Ends it in good order, and takes what it logged.
-    fn stop(mut self) -> String {
-        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-        let mut log = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-        self.child.wait().unwrap();
-        log
-    }
-}
-
-impl Drop for Logged {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    fn stop(self) -> String {
+        self.serving.stop()
     }
 }
 
@@ -232,6 +217,48 @@ fn a_busy_run_has_a_line_for_each_request_and_no_token_password_or_value_of_a_ro
     assert_eq!(lines(&["request id=", "route=\"/healthz\"", "DEBUG"]), 5, "{}", run.log);
     assert_eq!(lines(&["request id=", "route=\"/v1/station\"", "status=401"]), 21, "each of them, at debug");
     assert_eq!(lines(&["request id=\"of-a-proxy-17\""]), 1);
+}
+
+#[test]
+fn the_loudest_log_has_no_token_password_or_value_of_a_row_either() {
+    let run = busy("trace", "text");
+    assert_harmless(&run);
+    assert!(run.log.lines().count() > 40, "{}", run.log);
+    // HTTP/2 has parts of its own in it.
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new("the tests'").unwrap();
+    authority.write(&folder.path().join("ca.pem")).unwrap();
+    authority.server(&["127.0.0.1"]).unwrap().write(folder.path(), "server").unwrap();
+    let tls = ["serve", "--listen", "127.0.0.1:0", "--tls-cert", "server.crt", "--tls-key", "server.key"];
+    let mut command = server(folder.path(), &tls);
+    command.args(["--drain-grace", "0"]).env("TIDEMARK_LOG", "trace");
+    let serving = Serving::start(command);
+    let (token, cookie) = (word(0x5a), word(0x6b));
+    for path in ["/v1/push", "/v1/join", "/v1/admin/session"] {
+        let mut curl = Command::new("curl");
+        curl.args([
+            "--silent",
+            "--show-error",
+            "--noproxy",
+            "*",
+            "--http2",
+            "--cacert",
+            "ca.pem",
+            "--output",
+            "answer",
+        ]);
+        curl.args(["--write-out", "%{http_version}", "--data-binary", VALUE]).current_dir(folder.path());
+        curl.args(["--header", &format!("Authorization: Bearer {token}")]);
+        curl.args(["--header", &format!("Cookie: __Host-tidemark={cookie}")]);
+        let ran = curl.arg(format!("{}{path}", serving.url)).output().expect("curl is installed");
+        assert_eq!(String::from_utf8_lossy(&ran.stdout), "2", "{}", String::from_utf8_lossy(&ran.stderr));
+    }
+    let log = serving.stop();
+    for secret in [VALUE, &token, &cookie] {
+        let line = log.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None);
+    }
+    assert!(log.contains("/v1/push") && log.contains("TRACE"), "{log}");
 }
 
 #[test]

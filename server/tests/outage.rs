@@ -1,9 +1,8 @@
 //! A database that fails, in every way that one can make a real PostgreSQL fail: what a station is told and for how
 //! long, what `/readyz` says, that all drains unaided when it is well again, and how many lines its operator reads.
 
-use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidemark_core::protocol::{Problem, UnavailableReason};
@@ -20,38 +19,10 @@ use tokio::time::Instant;
 use crate::common::client::{Answer as Answered, request};
 use crate::common::cluster::{Cluster, connect};
 use crate::common::field;
+use crate::common::log::Log;
 use crate::common::site::{Held, Site, reply, site_over, word};
 use crate::common::station::{Change, Station, frame};
 use crate::common::stores::{migrate, on_postgres, open_postgres};
-
-/// The log of everything in this thread, which is all of a server when the runtime has one thread.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    fn start() -> (Self, tracing::subscriber::DefaultGuard) {
-        let log = Self::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
-        (log, tracing::subscriber::set_default(subscriber))
-    }
-
-    fn lines_with(&self, text: &str) -> Vec<String> {
-        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        String::from_utf8(bytes).unwrap().lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
-    }
-}
 
 /// A server, a station that joined, and its log.
 struct Failing {
@@ -289,7 +260,8 @@ async fn a_locked_table_and_an_idle_transaction_keep_their_own_station_waiting_a
     failing.is_told(&bytes, UnavailableReason::DatabaseLocked, &[]).await;
     held.release().await;
     failing.drains(&bytes).await;
-    assert_eq!(failing.log.lines_with("database-locked").len(), 1);
+    let told = failing.log.lines_with("database-locked");
+    assert!(told.len() == 1 && told[0].contains("table field.site: "), "which table: {told:#?}");
 }
 
 #[tokio::test]

@@ -1,15 +1,14 @@
 //! PgBouncer between the server and the database: one that keeps a connection for each client works, one that does not
 //! is refused at once, with a sentence that says what to change.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::Stdio;
 
 use tidemark_testkit::postgres::pgbouncer::{PgBouncer, PoolMode};
 use tidemark_testkit::postgres::{Flavour, PostgresCluster};
 
 use crate::common::client::request;
 use crate::common::program::{run, server, works};
+use crate::common::serving::Serving;
 
 struct Behind {
     cluster: PostgresCluster,
@@ -78,17 +77,8 @@ fn a_pooler_that_keeps_a_connection_for_each_client_is_worked_through() {
     let test = works(behind.here(), &["test", "--database", &url]);
     assert!(!test.contains("FAIL"), "{test}");
     works(behind.here(), &["backup", "copy.dump", "--database", &url]);
-    let mut child = server(behind.here(), &["serve", "--listen", "127.0.0.1:0", "--database", &url])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let addr = line.trim_end().strip_prefix("listening on http://").unwrap().parse().unwrap();
+    let serving = Serving::start(server(behind.here(), &["serve", "--listen", "127.0.0.1:0", "--database", &url]));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let ready = runtime.block_on(request(addr, "GET", "/readyz", None, b""));
-    child.kill().unwrap();
-    child.wait().unwrap();
+    let ready = runtime.block_on(request(serving.addr, "GET", "/readyz", None, b""));
     assert_eq!(ready.status, 200, "{}", String::from_utf8_lossy(&ready.body));
 }

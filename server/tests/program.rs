@@ -1,12 +1,12 @@
 //! The program `tidemark-server`, as its operator sees it.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use crate::common::client::{Answer, request_with};
 use crate::common::cluster::{Cluster, PASSWORD};
 use crate::common::program::{run, server, works};
+use crate::common::serving::Serving;
 use tidemark_core::joincode::JoinCode;
 
 #[track_caller]
@@ -47,59 +47,19 @@ fn a_closed_pipe_ends_nothing_and_a_full_disk_is_said() {
 fn serve_says_where_it_listens_and_stops_on_a_signal() {
     for signal in ["TERM", "INT"] {
         let folder = tempfile::tempdir().unwrap();
-        let mut child = server(folder.path(), &["serve", "--listen", "127.0.0.1:0"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let addr = line.trim_end().strip_prefix("listening on http://").unwrap();
-        assert!(std::net::TcpStream::connect(addr).is_ok(), "{line}");
+        let serving = Serving::start(server(folder.path(), &["serve", "--listen", "127.0.0.1:0"]));
+        assert!(serving.url.starts_with("http://127.0.0.1:") && TcpStream::connect(serving.addr).is_ok());
         assert!(folder.path().join("tidemark-upstream.db").exists(), "the default database");
-        Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap();
-        let output = child.wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(0));
-        let log = String::from_utf8(output.stderr).unwrap();
+        serving.signal(signal);
+        let (code, log) = serving.end();
+        assert_eq!(code, Some(0), "{log}");
         assert!(log.contains("embedded SQLite") && log.contains("stopping"), "{log}");
     }
 }
 
-/// A server that runs until it is dropped.
-struct Serving {
-    child: std::process::Child,
-    addr: std::net::SocketAddr,
-}
-
-impl Serving {
-    fn start(mut command: Command) -> Self {
-        command.args(["--drain-grace", "0"]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let addr = line.trim_end().strip_prefix("listening on http://").unwrap().parse().unwrap();
-        Self { child, addr }
-    }
-
-    fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(request_with(self.addr, method, path, headers, b""))
-    }
-
-    /// Stops it, and takes what it logged.
-    fn stop(mut self) -> String {
-        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-        let mut log = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-        log
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn ask(serving: &Serving, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(request_with(serving.addr, method, path, headers, b""))
 }
 
 #[test]
@@ -109,7 +69,7 @@ fn pages_of_other_origins_are_let_in_by_name() {
     let (app, forms, local) = ("https://app.example", "https://forms.example", "http://localhost:5173");
     let allowed = |serving: &Serving, origin| {
         let answer =
-            serving.ask("OPTIONS", "/v1/push", &[("Origin", origin), ("Access-Control-Request-Method", "POST")]);
+            ask(serving, "OPTIONS", "/v1/push", &[("Origin", origin), ("Access-Control-Request-Method", "POST")]);
         assert_eq!(answer.status, 204);
         answer.header("Access-Control-Allow-Origin") == origin
     };
@@ -154,13 +114,13 @@ fn the_notebook_is_served_from_a_folder() {
     by_variable.env("TIDEMARK_WEB", "web");
     for command in [server(here, &[&serve[..], &["--web", "web"]].concat()), by_variable] {
         let serving = Serving::start(command);
-        let page = serving.ask("GET", "/notebook/", &[]);
+        let page = ask(&serving, "GET", "/notebook/", &[]);
         assert_eq!((page.status, page.body.as_slice()), (200, &b"<p>mine"[..]));
         let log = serving.stop();
         assert!(log.contains("field notebook: /notebook/ from web, 1 file,"), "{log}");
     }
     // Without a folder, what was there when the program was built.
-    let page = Serving::start(server(here, &serve)).ask("GET", "/notebook/", &[]);
+    let page = ask(&Serving::start(server(here, &serve)), "GET", "/notebook/", &[]);
     match tidemark_server::http::Site::embedded().file("index.html") {
         Some(index) => assert_eq!((page.status, page.body.as_slice()), (200, index)),
         None => assert!(page.code() == "not-found" && page.json()["detail"].as_str().unwrap().contains("--web DIR")),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::common::client::request;
+use crate::common::log::Log;
 use crate::common::site::{Held, reply, site, site_with, word};
 use crate::common::station::frame;
 use crate::common::stores::{Kind, Store};
@@ -126,67 +127,44 @@ async fn a_panic_in_a_request_is_answered_as_a_fault_and_leaves_the_server_as_it
 
 #[test]
 fn a_panic_in_a_request_is_logged_with_what_it_was_doing_and_for_whom_and_counted() {
-    use std::io::Write;
-    use std::sync::Mutex;
-
     use http_body_util::{BodyExt as _, Full};
     use tidemark_server::http::Endpoint;
 
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .with_max_level(tracing::Level::ERROR);
+    let (log, logging) = Log::start();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let panics = tracing::subscriber::with_default(subscriber.finish(), || {
-        runtime.block_on(async {
-            let store = Store::open(Kind::Memory, &[field()]).await;
-            let station = store.join("north").await;
-            assert_eq!(station.number.get(), 1);
-            // Its token is not known to anybody, so the one whose hash is kept is looked for.
-            let invited = NewStation {
-                name: "south".to_owned(),
-                code_hash: secret_hash(&[7; 32]),
-                code_expires_at_ms: NOON_MS + 60_000,
-                now_ms: NOON_MS,
-            };
-            assert!(store.upstream.add_station(&invited).await.unwrap());
-            let token_hash = secret_hash(&[8; 32]);
-            let ask = tidemark_server::stations::JoinAsk {
-                code_hash: secret_hash(&[7; 32]),
-                uuid: [8; 16],
-                token_hash,
-                now_ms: NOON_MS,
-            };
-            store.upstream.join(&ask).await.unwrap();
-            let endpoint = Endpoint::new(Arc::clone(&store.ingest), HttpLimits::default());
-            // The first look is for how old the answer about the token is.
-            store.clock.break_after(1);
-            let asked = hyper::Request::get("/v1/station")
-                .header("authorization", format!("Bearer {}", word(8)))
-                .body(Full::default().map_err(|never: std::convert::Infallible| match never {}).boxed())
-                .unwrap();
-            assert_eq!(endpoint.answer(asked).await.status(), 500);
-            endpoint.panics().count()
-        })
+    let panics = runtime.block_on(async {
+        let store = Store::open(Kind::Memory, &[field()]).await;
+        let station = store.join("north").await;
+        assert_eq!(station.number.get(), 1);
+        // Its token is not known to anybody, so the one whose hash is kept is looked for.
+        let invited = NewStation {
+            name: "south".to_owned(),
+            code_hash: secret_hash(&[7; 32]),
+            code_expires_at_ms: NOON_MS + 60_000,
+            now_ms: NOON_MS,
+        };
+        assert!(store.upstream.add_station(&invited).await.unwrap());
+        let token_hash = secret_hash(&[8; 32]);
+        let ask = tidemark_server::stations::JoinAsk {
+            code_hash: secret_hash(&[7; 32]),
+            uuid: [8; 16],
+            token_hash,
+            now_ms: NOON_MS,
+        };
+        store.upstream.join(&ask).await.unwrap();
+        let endpoint = Endpoint::new(Arc::clone(&store.ingest), HttpLimits::default());
+        // The first look is for how old the answer about the token is.
+        store.clock.break_after(1);
+        let asked = hyper::Request::get("/v1/station")
+            .header("authorization", format!("Bearer {}", word(8)))
+            .body(Full::default().map_err(|never: std::convert::Infallible| match never {}).boxed())
+            .unwrap();
+        assert_eq!(endpoint.answer(asked).await.status(), 500);
+        endpoint.panics().count()
     });
+    drop(logging);
     assert_eq!(panics, 1);
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     assert!(log.contains("the clock is broken") && log.contains("GET /v1/station"), "{log}");
     assert!(log.contains("station=2") && log.contains("panics=1"), "{log}");
 }

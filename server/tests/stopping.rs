@@ -1,13 +1,14 @@
 //! A server's way to its end: not ready at once, then no new connections, then nothing that runs.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::common::client::{Answer, answer_of, request};
 use crate::common::door::{Over, connect};
 use crate::common::program::server;
+use crate::common::serving::{Serving, ended};
 use crate::common::site::{reply, word};
 use crate::common::station::frame;
 use crate::common::stores::Kind;
@@ -90,56 +91,6 @@ async fn drains(over: Over) {
     assert!(tokio::net::TcpStream::connect(addr).await.is_err());
 }
 
-/// A program that serves, and is ended when this is dropped.
-struct Serving {
-    child: Child,
-    addr: std::net::SocketAddr,
-}
-
-impl Serving {
-    fn start(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let addr = line.trim_end().strip_prefix("listening on http://").expect("serves").parse().unwrap();
-        Self { child, addr }
-    }
-
-    fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
-    }
-
-    fn get(&self, path: &str) -> u16 {
-        get(&mut std::net::TcpStream::connect(self.addr).unwrap(), path)
-    }
-
-    /// Waits for its end; its exit code and its log.
-    fn end(mut self) -> (Option<i32>, String) {
-        let code = ended(&mut self.child);
-        let mut log = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-        (code, log)
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn ended(child: &mut Child) -> Option<i32> {
-    for _ in 0..SOON.as_millis() / 20 {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status.code();
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    panic!("it does not end");
-}
-
 /// Asks over a connection that stays open; the status, 0 when it is closed.
 fn get(stream: &mut std::net::TcpStream, path: &str) -> u16 {
     stream.set_read_timeout(Some(SOON)).unwrap();
@@ -148,6 +99,10 @@ fn get(stream: &mut std::net::TcpStream, path: &str) -> u16 {
     let read = asked.and_then(|()| stream.read(&mut reply)).unwrap_or(0);
     let text = String::from_utf8_lossy(&reply[..read]);
     text.split(' ').nth(1).map_or(0, |status| status.parse().unwrap())
+}
+
+fn asked(serving: &Serving, path: &str) -> u16 {
+    get(&mut std::net::TcpStream::connect(serving.addr).unwrap(), path)
 }
 
 fn serve(folder: &Path, more: &[&str]) -> Command {
@@ -159,14 +114,14 @@ fn a_second_signal_ends_the_program_at_once() {
     for (first, second) in [("TERM", "TERM"), ("INT", "TERM")] {
         let folder = tempfile::tempdir().unwrap();
         let serving = Serving::start(serve(folder.path(), &["--drain-grace", "600"]));
-        assert_eq!(serving.get("/readyz"), 200);
+        assert_eq!(asked(&serving, "/readyz"), 200);
         serving.signal(first);
         let is_ready = (0..200).all(|_| {
             std::thread::sleep(Duration::from_millis(20));
-            serving.get("/readyz") == 200
+            asked(&serving, "/readyz") == 200
         });
         assert!(!is_ready, "it has not heard");
-        assert_eq!((serving.get("/readyz"), serving.get("/healthz")), (503, 200));
+        assert_eq!((asked(&serving, "/readyz"), asked(&serving, "/healthz")), (503, 200));
         serving.signal(second);
         assert_eq!(serving.end().0, Some(1));
     }
@@ -238,7 +193,7 @@ fn the_limit_of_open_files_is_raised_as_far_as_it_may_be_and_its_shortage_is_sai
     let serving = Serving::start(limited(folder.path(), "ulimit -n 200", &many));
     // Half of 106 for those without a token.
     assert_eq!(crowd(&serving, 150).1, 53);
-    assert_eq!(serving.get("/healthz"), 200);
+    assert_eq!(asked(&serving, "/healthz"), 200);
     serving.signal("KILL");
     let log = serving.end().1;
     assert!(log.contains("may have 200 open files, and 494 are needed for 400 connections: it takes 106"), "{log}");

@@ -1,11 +1,11 @@
 //! What `tidemark-server` says to its operator: checklists, codes, facts for programs, completions.
 
-use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use crate::common::cluster::{Cluster, PASSWORD, connect};
 use crate::common::program::{run, server, works};
+use crate::common::serving::Serving;
 use serde_json::Value as Json;
 use tidemark_core::joincode::JoinCode;
 use tidemark_testkit::words::{completions_and_manual_pages, json_is_documented};
@@ -183,16 +183,10 @@ fn a_code_comes_with_a_link_and_a_drawing_and_stays_alone_on_the_last_line() {
 }
 
 /// Starts a server, and stops it when it listens; what it logged.
-fn served(mut command: Command) -> String {
-    let mut child: Child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    child.kill().unwrap();
-    let mut log = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-    child.wait().unwrap();
-    assert!(line.starts_with("listening on "), "{log}");
-    log
+fn served(command: Command) -> String {
+    let serving = Serving::start(command);
+    serving.signal("KILL");
+    serving.end().1
 }
 
 #[test]
@@ -341,4 +335,44 @@ fn plurals_and_rates_come_from_one_place() {
     tidemark_testkit::words::plurals_and_rates_come_from_one_place(
         &Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli"),
     );
+}
+
+#[test]
+fn a_lock_that_somebody_holds_is_told_with_where_it_is_and_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    works(here, &["migrate", "up"]);
+    let file = rusqlite::Connection::open(here.join("tidemark-upstream.db")).unwrap();
+    file.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let commands = [&["station", "add", "north", "--public-url", "http://127.0.0.1:1"][..], &["vacuum"]];
+    // Each waits for as long as it is patient: together.
+    std::thread::scope(|scope| {
+        for command in commands {
+            scope.spawn(move || {
+                let ran = run(here, command);
+                assert_eq!(ran.code, Some(1), "{command:?}: {}", ran.out);
+                for said in ["database is locked", "tidemark-upstream.db", "fuser", "then repeat the command"] {
+                    assert!(ran.err.contains(said), "{command:?}: {said}: {}", ran.err);
+                }
+            });
+        }
+    });
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let url = runtime.block_on(Cluster::plain().database());
+    works(here, &["migrate", "up", "--database", &url]);
+    let locker = runtime.block_on(connect(&url));
+    let lock = "BEGIN; LOCK TABLE tidemark.station, tidemark.migration IN ACCESS EXCLUSIVE MODE";
+    runtime.block_on(locker.batch_execute(lock)).unwrap();
+    std::thread::scope(|scope| {
+        for command in [commands[0], &["station", "list"], &["station", "revoke", "north"]] {
+            let url = &url;
+            scope.spawn(move || {
+                let ran = run(here, &[command, &["--database", url]].concat());
+                assert_eq!(ran.code, Some(1), "{command:?}: {}", ran.out);
+                for said in ["holds it", "pg_stat_activity", "pg_terminate_backend", "then repeat the command"] {
+                    assert!(ran.err.contains(said), "{command:?}: {said}: {}", ran.err);
+                }
+            });
+        }
+    });
 }

@@ -109,7 +109,12 @@ fn no_bundle(file: &Path, error: std::io::Error) -> anyhow::Error {
 
 /// An earlier receipt may be replaced, nothing else.
 fn check_replaceable(path: &Path) -> anyhow::Result<()> {
-    let Ok(mut there) = File::open(path) else { return Ok(()) };
+    let mut there = match File::open(path) {
+        Ok(there) => there,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        // What cannot be looked at is somebody's, and not to be replaced.
+        Err(error) => bail!("{} exists and cannot be read: {error}. Name another place with --receipt", path.display()),
+    };
     let mut magic = [0; 4];
     if there.read_exact(&mut magic).is_err() || magic != receipt::PURPOSE.magic {
         bail!("{} exists and is no receipt; it was left alone. Name another place with --receipt", path.display());

@@ -34,13 +34,15 @@ mod systemd;
 mod tls;
 mod window;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use tidemark_settings::World;
+use tidemark_settings::{Layers, World, secret};
 
 use self::place::Look;
 use self::terminal::complain;
+use crate::database::DatabaseUrl;
 
 /// It was asked wrongly.
 const EXIT_USAGE: u8 = 2;
@@ -130,6 +132,7 @@ pub fn main() -> ExitCode {
     };
     config::tell(&loaded);
     log::start();
+    let database = database_of(&loaded.layers);
     let session = reload::Session { program, world, running: loaded.layers };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -167,8 +170,18 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&format!("{error:#}"));
+            let helps = database.and_then(|database| remedy::of_lock(&error, &database));
+            complain(&helps.map_or_else(|| format!("{error:#}"), |helps| format!("{error:#}. {helps}")));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The database that a command is about, for what is said of it.
+fn database_of(layers: &Layers) -> Option<DatabaseUrl> {
+    let said = |key: &str| layers.of(key).and_then(|(_, now)| now.values.first()?.to_str());
+    match said("database_url_file") {
+        Some(file) => secret::read(Path::new(file), &std::env::vars_os().collect::<Vec<_>>()).ok()?.parse().ok(),
+        None => said("database")?.parse().ok(),
     }
 }

@@ -147,6 +147,9 @@ pub(super) struct Options {
 }
 
 impl Options {
+    /// The names of those that are taken.
+    pub(super) const NAMES: [&'static str; 5] = ["sslmode", "sslrootcert", "sslcert", "sslkey", "sslnegotiation"];
+
     /// Takes an option of TLS; false where it is another's.
     pub(super) fn take(&mut self, name: &str, value: &str) -> Result<bool, EncryptionError> {
         const UNSUPPORTED: [&str; 7] = [

@@ -12,6 +12,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use percent_encoding::percent_decode_str;
 use thiserror::Error;
 
 pub use self::postgres::{PostgresUrl, PostgresUrlError};
@@ -94,30 +95,26 @@ impl FromStr for DatabaseUrl {
 }
 
 /// The URL with everything that may be a password replaced by `***`: between user and the last `@`, and in options.
+/// Where an `@` stands behind a `?`, nobody knows which of the two is part of a password, and nothing is shown.
 #[must_use]
 pub fn hide_password(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let (before, after) = rest.rsplit_once('@').map_or((None, rest), |(user, host)| (Some(user), host));
-    let mut shown = String::new();
-    if !scheme.is_empty() {
-        shown.push_str(scheme);
-        shown.push_str("://");
+    let Some((scheme, rest)) = url.split_once("://") else { return hide_in_words(url) };
+    let (place, options) = rest.split_once('?').map_or((rest, None), |(place, options)| (place, Some(options)));
+    if options.is_some_and(|options| options.contains('@')) {
+        return format!("{scheme}://***");
     }
-    if let Some(before) = before {
-        let user = before.split_once(':').map_or(before, |(user, _)| user);
-        shown.push_str(user);
-        if user.len() < before.len() {
-            shown.push_str(":***");
-        }
-        shown.push('@');
+    let mut shown = format!("{scheme}://");
+    let (user, host) = place.rsplit_once('@').map_or((None, place), |(user, host)| (Some(user), host));
+    if let Some(user) = user {
+        let (name, password) = user.split_once(':').map_or((user, ""), |(name, _)| (name, ":***"));
+        shown.extend([name, password, "@"]);
     }
-    let (path, options) = after.split_once('?').map_or((after, None), |(path, options)| (path, Some(options)));
-    shown.push_str(path);
+    shown.push_str(host);
     if let Some(options) = options {
         let options: Vec<String> = options
             .split('&')
             .map(|option| match option.split_once('=') {
-                Some((name, _)) if name.contains("pass") => format!("{name}=***"),
+                Some((name, _)) if is_of_a_password(name) => format!("{name}=***"),
                 _ => option.to_owned(),
             })
             .collect();
@@ -125,6 +122,22 @@ pub fn hide_password(url: &str) -> String {
         shown.push_str(&options.join("&"));
     }
     shown
+}
+
+/// What is no URL, as `host=db password=…` of libpq, or one that lacks its slashes: up to what may be secret.
+fn hide_in_words(text: &str) -> String {
+    let lower = text.to_ascii_lowercase();
+    let user = if text.contains('@') { text.find(':') } else { None };
+    match [lower.find("pass"), lower.find("pwd"), user].into_iter().flatten().min() {
+        Some(at) => format!("{}***", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
+/// The name of an option is one of a password's, however it is written.
+fn is_of_a_password(name: &str) -> bool {
+    let name = percent_decode_str(name).decode_utf8_lossy().to_ascii_lowercase();
+    name.contains("pass") || name.contains("pwd")
 }
 
 impl fmt::Display for DatabaseUrl {
@@ -180,6 +193,14 @@ mod tests {
             "postgres://h/d?password=s3cr3t&bogus=1",
             "mysql://u:s3cr3t@h/d",
             "postgres://u:s3cr3t@[::1/d",
+            "postgres://h/d?password=s3@cr3t&bogus=1",
+            "postgres://u:s3cr3t@h/d?password=s3@cr3t&bogus=1",
+            "postgres://u@h/d?PASSWORD=s3cr3t",
+            "postgres://u@h/d?p%61ssword=s3cr3t&bogus=1",
+            "mysql://h/d?password=s3@cr3t",
+            "postgres://u:s3?cr3t@h/d",
+            "host=db user=u password=s3cr3t",
+            "host=db user=u password = 's3 cr3t' dbname=d",
         ] {
             let shown = match url.parse::<DatabaseUrl>() {
                 Ok(url) => format!("{url} {url:?}"),

@@ -8,6 +8,8 @@ use std::str::FromStr;
 
 use percent_encoding::percent_decode_str;
 use thiserror::Error;
+use tidemark_core::printable::printable;
+use tidemark_settings::near::nearest;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, LoadBalanceHosts, TargetSessionAttrs};
 
@@ -15,6 +17,27 @@ use super::encryption::{Encryption, EncryptionError, Options};
 
 /// PostgreSQL's own port.
 pub const DEFAULT_PORT: u16 = 5432;
+
+/// The options that the driver takes, but for those of TLS.
+const OPTIONS: [&str; 17] = [
+    "user",
+    "password",
+    "dbname",
+    "options",
+    "application_name",
+    "host",
+    "hostaddr",
+    "port",
+    "connect_timeout",
+    "tcp_user_timeout",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "target_session_attrs",
+    "channel_binding",
+    "load_balance_hosts",
+];
 
 /// Where a PostgreSQL database is, who asks, and how the way there is protected.
 #[derive(Clone)]
@@ -30,6 +53,14 @@ pub enum PostgresUrlError {
     /// The driver does not read it. Its words could quote the text; that it is wrong is enough.
     #[error("host, port or an option is not well formed")]
     Form,
+    /// Nobody knows an option of this name.
+    #[error("there is no option {name}{}", near.map(|near| format!(": did you mean {near}?")).unwrap_or_default())]
+    Option {
+        /// The name.
+        name: String,
+        /// The known one that is nearest, if any is near.
+        near: Option<&'static str>,
+    },
     /// The password ends early.
     #[error("an @ in the password is written %40")]
     AtSign,
@@ -79,6 +110,7 @@ impl Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
+            Host::Tcp(name) if name.contains(':') => write!(f, "[{name}]:{}", self.port),
             Host::Tcp(name) => write!(f, "{name}:{}", self.port),
             #[cfg(unix)]
             Host::Unix(path) => write!(f, "{}:{}", path.display(), self.port),
@@ -99,12 +131,20 @@ impl FromStr for PostgresUrl {
             if options.take(name, &decoded)? {
                 continue;
             }
+            if !OPTIONS.contains(&name) {
+                let near = nearest(name, OPTIONS.into_iter().chain(Options::NAMES));
+                return Err(PostgresUrlError::Option { name: printable(name).into_owned(), near });
+            }
             rest.push(match (name, &*decoded) {
                 // A server that is no standby, and where nothing else forbids to write.
                 ("target_session_attrs", "primary") => Cow::from("target_session_attrs=read-write"),
                 ("target_session_attrs", "standby" | "prefer-standby") => return Err(PostgresUrlError::Attributes),
                 _ => Cow::from(option),
             });
+        }
+        // The driver takes what is before the first @ for user and password, wherever that stands.
+        if !place.contains('@') && rest.iter().any(|option| option.contains('@')) {
+            return Err(PostgresUrlError::AtSign);
         }
         let known = if rest.is_empty() { place.to_owned() } else { format!("{place}?{}", rest.join("&")) };
         let config: Config = known.parse().map_err(|_| PostgresUrlError::Form)?;
@@ -275,9 +315,26 @@ mod tests {
         assert_eq!(parsed("postgresql://u@127.0.0.2/d").encryption.mode, SslMode::Prefer);
         assert_eq!(parsed("postgresql://u@10.0.0.2/d").encryption.mode, SslMode::Require);
         assert_eq!(parsed("postgresql://u@localhost,db.example/d").encryption.mode, SslMode::Require);
-        for bad in ["postgresql://u@h/d?sslmode", "postgresql://u@h/d?bogus=1", "postgresql://u@h,i/d?port=1,2,3"] {
+        for bad in ["postgresql://u@h/d?sslmode", "postgresql://u@h/d?port=x", "postgresql://u@h,i/d?port=1,2,3"] {
             assert_eq!(bad.parse::<PostgresUrl>().unwrap_err(), PostgresUrlError::Form, "{bad}");
         }
+        // Not a user of that name at another host, as the driver would read it.
+        assert_eq!("postgresql://h/d?password=a@b".parse::<PostgresUrl>().unwrap_err(), PostgresUrlError::AtSign);
+    }
+
+    #[test]
+    fn an_option_that_nobody_knows_is_told_with_the_nearest() {
+        let error = |url: &str| url.parse::<PostgresUrl>().unwrap_err().to_string();
+        let said = error("postgresql://u:p@h/d?sslrootcrt=ca.pem");
+        assert_eq!(said, "there is no option sslrootcrt: did you mean sslrootcert?");
+        assert_eq!(error("postgresql://u:p@h/d?zzz=1"), "there is no option zzz");
+        // One that other programs know, and this one does not.
+        assert!(error("postgresql://u:p@h/d?passfile=x").starts_with("there is no option passfile"));
+    }
+
+    #[test]
+    fn a_url_is_shown_as_one() {
+        assert_eq!(parsed("postgresql://u:p@[::1]/d").to_string(), "postgresql://u@[::1]:5432/d");
     }
 
     #[test]

@@ -78,6 +78,17 @@ impl StoreError {
         Self::Unavailable { why, message: message.into() }
     }
 
+    /// The same, of a table: whoever waited for a lock says for which.
+    #[must_use]
+    pub fn of_table(self, table: &str) -> Self {
+        match self {
+            Self::Unavailable { why: Unavailability::Locked, message } => {
+                Self::unavailable(Unavailability::Locked, format!("table {table}: {message}"))
+            }
+            other => other,
+        }
+    }
+
     /// Why the database takes nothing now, if that is so.
     #[must_use]
     pub const fn unavailability(&self) -> Option<Unavailability> {

@@ -5,6 +5,7 @@
 pub mod client;
 pub mod cluster;
 pub mod door;
+pub mod log;
 pub mod program;
 pub mod serving;
 pub mod site;

@@ -6,11 +6,16 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+/// Longer than a server takes to end, and shorter than what must not be waited for.
+const SOON: Duration = Duration::from_secs(15);
+
 /// A server that runs until it is dropped.
 pub struct Serving {
     child: Child,
     log: tempfile::NamedTempFile,
     pub addr: SocketAddr,
+    /// As it says it itself: `http://127.0.0.1:1234`.
+    pub url: String,
 }
 
 impl Serving {
@@ -22,8 +27,10 @@ impl Serving {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let said = || std::fs::read_to_string(log.path()).unwrap();
-        let addr = line.trim_end().rsplit_once("//").unwrap_or_else(|| panic!("{line}{}", said())).1.parse().unwrap();
-        Self { child, log, addr }
+        let url =
+            line.trim_end().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line}{}", said())).to_owned();
+        let addr = url.rsplit_once("//").unwrap().1.parse().unwrap();
+        Self { child, log, addr, url }
     }
 
     /// What it logged so far.
@@ -49,10 +56,37 @@ impl Serving {
         assert!(sent.success());
     }
 
+    /// Waits for its end; its exit code and its log.
+    #[track_caller]
+    pub fn end(mut self) -> (Option<i32>, String) {
+        (ended(&mut self.child), self.log())
+    }
+
+    /// Ends it in good order, and takes what it logged.
+    #[track_caller]
+    pub fn stop(self) -> String {
+        self.signal("TERM");
+        let (code, log) = self.end();
+        assert_eq!(code, Some(0), "{log}");
+        log
+    }
+
     /// The files it has open would be seen here.
     pub fn proc(&self) -> PathBuf {
         format!("/proc/{}", self.child.id()).into()
     }
+}
+
+/// Waits for the end of a program; its exit code, `None` when a signal ended it.
+#[track_caller]
+pub fn ended(child: &mut Child) -> Option<i32> {
+    for _ in 0..SOON.as_millis() / 20 {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("it does not end");
 }
 
 impl Drop for Serving {

@@ -6,11 +6,12 @@ use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
 use hyper::Request;
 use tidemark_server::config::HttpLimits;
+use tidemark_server::tls::Reloaded;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
 
 use crate::common::client::request;
-use crate::common::door::{Locked, locked};
+use crate::common::door::{Locked, NAME, locked};
 use crate::common::site::word;
 use crate::common::station::frame;
 use crate::common::stores::Kind;
@@ -68,6 +69,30 @@ async fn many_requests_at_once_over_one_connection_are_each_answered() {
     assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
     assert!(String::from_utf8_lossy(&body).contains("\"applied\":1"));
     assert_eq!(answer(&send, get("/nowhere"), b"").await.unwrap().0, 404);
+    assert!(!ended.is_finished());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewed_certificate_drops_no_stream_that_is_open() {
+    let locked = locked(Kind::Memory, HttpLimits::default(), None).await;
+    let mut station = locked.site.join(1).await;
+    let (send, ended) = client_of(&locked, &Builder::new()).await;
+    let before = locked.shown().await;
+    // A push of which a part has come when the certificate changes.
+    let bytes = Bytes::from(frame(&station.cut(&[station.site(1)])));
+    let mut opened = send.clone().ready().await.unwrap();
+    let (response, mut stream) = opened.send_request(post("/v1/push"), false).unwrap();
+    stream.send_data(bytes.slice(..10), false).unwrap();
+    assert_eq!(answer(&send, get("/v1/station"), b"").await.unwrap().0, 200);
+    let renewed = locked.authority.server(&[NAME]).unwrap();
+    renewed.write(locked.folder.path(), "server").unwrap();
+    assert!(matches!(locked.site.server.tls().unwrap().reload(), Reloaded::Renewed(_)));
+    assert!(locked.shown().await == renewed.der && before != renewed.der);
+    // Other streams of the connection, the one that is open, and new ones.
+    assert_eq!(answer(&send, get("/v1/station"), b"").await.unwrap().0, 200);
+    stream.send_data(bytes.slice(10..), true).unwrap();
+    assert_eq!(response.await.unwrap().status(), 200);
+    assert_eq!(answer(&send, get("/v1/station"), b"").await.unwrap().0, 200);
     assert!(!ended.is_finished());
 }
 

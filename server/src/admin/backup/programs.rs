@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use tokio_postgres::config::{Host, TargetSessionAttrs};
+use tokio_postgres::config::{ChannelBinding, Host, TargetSessionAttrs};
 
 use crate::database::PostgresUrl;
 use crate::database::encryption::Roots;
@@ -101,6 +101,9 @@ const FOREIGN: [&str; 24] = [
     "PGLOADBALANCEHOSTS",
 ];
 
+/// A file that nobody has, in place of those that libpq looks for in the home of whoever runs it.
+const NO_FILE: &str = if cfg!(windows) { r"NUL\none" } else { "/dev/null/none" };
+
 /// The way to the server, protected as that of the server's own connections: all the hosts, in their order.
 fn way(command: &mut Command, url: &PostgresUrl) {
     let targets = url.targets();
@@ -134,7 +137,8 @@ fn way(command: &mut Command, url: &PostgresUrl) {
     let encryption = &url.encryption;
     command.env("PGSSLMODE", encryption.mode.name());
     match &encryption.roots {
-        Roots::Nobody => {}
+        // With `require` libpq would go by the authorities in somebody's home.
+        Roots::Nobody => drop(command.env("PGSSLROOTCERT", NO_FILE)),
         Roots::File(file) => drop(command.env("PGSSLROOTCERT", file)),
         // Programs before 16 do not know `system`, and all know a file.
         Roots::System => {
@@ -142,8 +146,14 @@ fn way(command: &mut Command, url: &PostgresUrl) {
             command.env("PGSSLROOTCERT", file);
         }
     }
-    if let Some(client) = &encryption.client {
-        command.env("PGSSLCERT", &client.cert).env("PGSSLKEY", &client.key);
+    match &encryption.client {
+        Some(client) => command.env("PGSSLCERT", &client.cert).env("PGSSLKEY", &client.key),
+        None => command.env("PGSSLCERT", NO_FILE).env("PGSSLKEY", NO_FILE),
+    };
+    match url.get_channel_binding() {
+        ChannelBinding::Disable => drop(command.env("PGCHANNELBINDING", "disable")),
+        ChannelBinding::Require => drop(command.env("PGCHANNELBINDING", "require")),
+        _ => {}
     }
     if encryption.direct {
         command.env("PGSSLNEGOTIATION", "direct");
@@ -254,6 +264,10 @@ mod tests {
         assert_eq!(command.get_args().count(), 0);
         let plain = super::command(Path::new("pg_dump"), &"postgresql://u@localhost/d".parse().unwrap());
         // Another program's variables are taken away, not passed on.
-        assert!(plain.get_envs().any(|(name, value)| name == "PGSSLROOTCERT" && value.is_none()));
+        assert!(plain.get_envs().any(|(name, value)| name == "PGSERVICE" && value.is_none()));
+        // What protects the login is asked for there, too.
+        let bound = "postgresql://u@h/d?sslmode=require&channel_binding=require".parse().unwrap();
+        let bound = super::command(Path::new("pg_dump"), &bound);
+        assert!(bound.get_envs().any(|(name, value)| name == "PGCHANNELBINDING" && value == Some("require".as_ref())));
     }
 }

@@ -23,7 +23,7 @@ impl PostgresTransaction<'_> {
         let owned = owned_array(lineage);
         for (&index, keys) in &questions.present {
             let table = &self.schema.tables()[index];
-            for row in self.rows_present(table, keys).await? {
+            for row in self.rows_present(table, keys).await.map_err(|error| self.of(index, error))? {
                 let Some(key) = key_cell(&row, 0, key_type(table))? else { continue };
                 let time = if table.time.is_some() { row.try_get::<_, StampUs>(1).map_err(failed)?.0 } else { 0 };
                 facts.present.entry((index, key)).or_default().insert(time);
@@ -38,9 +38,7 @@ impl PostgresTransaction<'_> {
                 "SELECT {key}, \"station\" FROM {target} WHERE {key} = ANY ($1::{}) AND NOT \"station\" = ANY ($2)",
                 keys.sql_type()
             );
-            for row in
-                self.inner.query_typed(&sql, &[keys.parameter(), (&owned, Type::INT4_ARRAY)]).await.map_err(failed)?
-            {
+            for row in self.ask(index, &sql, &[keys.parameter(), (&owned, Type::INT4_ARRAY)]).await? {
                 let Some(key) = key_cell(&row, 0, key_type(table))? else { continue };
                 facts.foreign.insert((index, key), row.get::<_, i32>(1).cast_unsigned());
             }
@@ -54,7 +52,7 @@ impl PostgresTransaction<'_> {
                 "SELECT {name}, count(*) FROM {target} WHERE {name} = ANY ($1::{}) GROUP BY {name}",
                 keys.sql_type()
             );
-            for row in self.inner.query_typed(&sql, &[keys.parameter()]).await.map_err(failed)? {
+            for row in self.ask(at.table, &sql, &[keys.parameter()]).await? {
                 let Some(key) = key_cell(&row, 0, column.ty)? else { continue };
                 facts.children.insert((at, key), row.get::<_, i64>(1).unsigned_abs());
             }
@@ -66,7 +64,7 @@ impl PostgresTransaction<'_> {
             let list: String = columns.iter().map(|&at| format!(", {}", quote(&table.columns[at].name))).collect();
             let (key, target) = (quote(&table.key_column().name), qualified(self.schema, table));
             let sql = format!("SELECT {key}{list} FROM {target} WHERE {key} = ANY ($1::{})", keys.sql_type());
-            for row in self.inner.query_typed(&sql, &[keys.parameter()]).await.map_err(failed)? {
+            for row in self.ask(index, &sql, &[keys.parameter()]).await? {
                 let Some(key) = key_cell(&row, 0, key_type(table))? else { continue };
                 for (place, &column) in columns.iter().enumerate() {
                     let held = key_cell(&row, place + 1, table.columns[column].ty)?;
@@ -75,6 +73,11 @@ impl PostgresTransaction<'_> {
             }
         }
         Ok(facts)
+    }
+
+    /// Asks a table.
+    async fn ask(&self, table: usize, sql: &str, of: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>, StoreError> {
+        self.inner.query_typed(sql, of).await.map_err(|error| self.of(table, failed(error)))
     }
 
     /// Keys and times of the rows with these keys.

@@ -175,6 +175,8 @@ impl PostgresUpstream {
     /// When the server does not answer or refuses, or the database does not match; lists the differences.
     pub async fn open(url: &PostgresUrl, schema: Arc<Schema>, pool_max: usize) -> anyhow::Result<Self> {
         let (mut client, leg) = connect_and_tell(url).await?;
+        // A table that somebody has locked is told, not waited for until they go.
+        client.batch_execute(&format!("SET lock_timeout = {}", LOCK_TIMEOUT.as_millis())).await?;
         let differences = inspect::differences(&mut client, &schema).await?;
         if !differences.is_empty() {
             anyhow::bail!(

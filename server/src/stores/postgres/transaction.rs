@@ -28,6 +28,11 @@ impl<'c> PostgresTransaction<'c> {
         Self { schema, inner, past_unique_violations: false, has_reports }
     }
 
+    /// An error of a statement about a table.
+    pub(super) fn of(&self, table: usize, error: StoreError) -> StoreError {
+        error.of_table(&format!("{}.{}", self.schema.name(), self.schema.tables()[table].name))
+    }
+
     pub(super) async fn run(&self, sql: &str) -> Result<(), StoreError> {
         self.inner.batch_execute(sql).await.map_err(failed)
     }

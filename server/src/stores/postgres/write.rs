@@ -24,10 +24,10 @@ impl PostgresTransaction<'_> {
         writes: &[TableWrites],
     ) -> Result<(), StoreError> {
         for write in writes {
-            self.write_rows(lineage, groups, write).await?;
+            self.write_rows(lineage, groups, write).await.map_err(|error| self.of(write.table, error))?;
         }
         for write in writes.iter().rev().filter(|write| !write.deletes.is_empty()) {
-            self.delete_rows(lineage, write).await?;
+            self.delete_rows(lineage, write).await.map_err(|error| self.of(write.table, error))?;
         }
         Ok(())
     }

@@ -53,7 +53,8 @@ impl<T: Sql> CursorLedger for T {
 
     async fn lock_cursor(&mut self, station: StationNumber) -> Result<Option<Cursor>, StoreError> {
         let sql = "SELECT seq, chain FROM tidemark.cursor WHERE station = ?1 {locked}";
-        first(self, sql, params![station], |mut row| cursor_of(&mut row)).await
+        let locked = first(self, sql, params![station], |mut row| cursor_of(&mut row)).await;
+        locked.map_err(|error| error.of_table("tidemark.cursor"))
     }
 
     async fn advance(&mut self, advance: &Advance) -> Result<(), StoreError> {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use anyhow::Context as _;
 use rusqlite::{Connection, ErrorCode};
 use tidemark_core::schema::Schema;
 
@@ -138,7 +139,7 @@ pub fn connect(path: &Path) -> anyhow::Result<Connection> {
         connection.pragma_update(None, "foreign_keys", true)?;
         Ok(connection)
     };
-    open().map_err(|error| anyhow::anyhow!("database file {}: {error}", path.display()))
+    open().with_context(|| format!("database file {}", path.display()))
 }
 
 /// Brings what is in the write-ahead log into the file itself, and empties the log: then the file is all there is.

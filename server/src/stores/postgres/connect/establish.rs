@@ -7,7 +7,7 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, Socket};
 
 use super::fault::{ConnectError, Failure};
-use super::leg::{Leg, Protection};
+use super::leg::{Leg, Protection, Reason};
 use super::tls::{Credentials, Tls};
 use crate::database::PostgresUrl;
 use crate::database::encryption::SslMode;
@@ -107,7 +107,7 @@ async fn to_one(
     let mode = if target.is_socket() { SslMode::Disable } else { encryption.mode };
     let tls = credentials.read(encryption).await.map_err(Failure::Tls)?;
     let config = with_defaults(url.alone(target), limit);
-    let attempt = async |wanted: DriversMode| {
+    let attempt = async |wanted: DriversMode, given_up: Reason| {
         let mut config = config.clone();
         config.ssl_mode(wanted);
         if encryption.direct {
@@ -122,18 +122,24 @@ async fn to_one(
             (true, mode) => Protection::Encrypted(mode),
             (false, SslMode::Disable) if target.is_socket() => Protection::Socket,
             (false, SslMode::Disable) => Protection::Disabled,
-            (false, _) => Protection::GivenUp,
+            (false, _) => Protection::GivenUp(given_up),
         };
         let quiet = target.is_here() && !encryption.said;
         Ok(Established { client, connection, leg: Leg { host: target.to_string(), protection, quiet }, tls })
     };
+    // Where the driver itself gives it up, the server has said that it speaks none.
     match mode {
-        SslMode::Disable => attempt(DriversMode::Disable).await,
-        SslMode::Prefer => match attempt(DriversMode::Prefer).await {
-            Err(first) if first.may_pass_in_the_clear() => attempt(DriversMode::Disable).await.map_err(|_| first),
+        SslMode::Disable => attempt(DriversMode::Disable, Reason::NoTls).await,
+        SslMode::Prefer => match attempt(DriversMode::Prefer, Reason::NoTls).await {
+            Err(first) => match first.why_in_the_clear() {
+                Some(reason) => attempt(DriversMode::Disable, reason).await.map_err(|_| first),
+                None => Err(first),
+            },
             done => done,
         },
-        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => attempt(DriversMode::Require).await,
+        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => {
+            attempt(DriversMode::Require, Reason::NoTls).await
+        }
     }
 }
 

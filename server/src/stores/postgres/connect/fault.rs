@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustls::{AlertDescription, CertificateError};
 
 use super::driver::{failed, message_of};
+use super::leg::Reason;
 use crate::database::encryption::SslMode;
 use crate::upstream::error::{StoreError, Unavailability};
 
@@ -47,6 +48,8 @@ pub(in super::super) enum TlsFault {
     File { path: PathBuf, why: FileFault },
     /// This system has no certificates of authorities.
     NoSystemRoots,
+    /// Anything else that is wrong with its certificate, in the words of the library.
+    BadCertificate(String),
     /// Anything else, in the words of the library.
     Other(String),
 }
@@ -111,7 +114,7 @@ impl TlsFault {
                 CertificateError::NotValidForNameContext { expected, presented } => {
                     Self::WrongName { wanted: Some(expected.to_str().into_owned()), presented: presented.clone() }
                 }
-                other => Self::Other(format!("{other:?}")),
+                other => Self::BadCertificate(other.to_string()),
             },
             rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => Self::CertificateWanted,
             rustls::Error::AlertReceived(
@@ -141,9 +144,13 @@ impl Failure {
         Self::Driver(error)
     }
 
-    /// Another try without TLS could succeed.
-    pub(super) const fn may_pass_in_the_clear(&self) -> bool {
-        matches!(self, Self::Tls(TlsFault::Other(_)) | Self::NotLetIn { encrypted: true, .. })
+    /// Why another try without TLS could succeed, if it could: not where a certificate was looked at and is wrong.
+    pub(super) const fn why_in_the_clear(&self) -> Option<Reason> {
+        match self {
+            Self::Tls(TlsFault::Other(_)) => Some(Reason::NotAgreed),
+            Self::NotLetIn { encrypted: true, .. } => Some(Reason::NotLetIn),
+            _ => None,
+        }
     }
 }
 
@@ -254,6 +261,11 @@ impl fmt::Display for TlsFault {
             Self::NoSystemRoots => f.write_str(
                 "this system has no certificates of authorities: install them (Debian: ca-certificates), or name a \
                  file with sslrootcert=FILE",
+            ),
+            Self::BadCertificate(words) => write!(
+                f,
+                "the server's certificate is none for a server ({words}): make another one there (ssl_cert_file), then \
+                 reload PostgreSQL"
             ),
             Self::Other(words) => write!(f, "TLS failed: {words}"),
         }

@@ -14,8 +14,19 @@ pub enum Protection {
     Socket,
     /// None, as the URL wants.
     Disabled,
-    /// None, for the server speaks no TLS, or lets nobody in that way, and the URL allows it.
-    GivenUp,
+    /// None, which the URL allows, for this reason.
+    GivenUp(Reason),
+}
+
+/// Why encryption was given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The server speaks no TLS.
+    NoTls,
+    /// It lets nobody in that way.
+    NotLetIn,
+    /// The two do not agree on one.
+    NotAgreed,
 }
 
 /// The way to a server.
@@ -33,7 +44,7 @@ impl Leg {
     /// Whoever listens on the way reads along.
     #[must_use]
     pub const fn is_in_the_clear(&self) -> bool {
-        !self.quiet && matches!(self.protection, Protection::GivenUp)
+        !self.quiet && matches!(self.protection, Protection::GivenUp(_))
     }
 
     /// Says once that encryption was given up.
@@ -60,7 +71,14 @@ impl fmt::Display for Leg {
             }
             Protection::Socket => write!(f, "{host} is a socket of this machine"),
             Protection::Disabled => write!(f, "the way to {host} is not encrypted (sslmode=disable)"),
-            Protection::GivenUp => write!(f, "the way to {host} is NOT encrypted: the server offers no TLS"),
+            Protection::GivenUp(reason) => {
+                write!(f, "the way to {host} is NOT encrypted: ")?;
+                f.write_str(match reason {
+                    Reason::NoTls => "the server offers no TLS",
+                    Reason::NotLetIn => "the server lets nobody in that way (pg_hba.conf)",
+                    Reason::NotAgreed => "the handshake of TLS failed",
+                })
+            }
         }
     }
 }
