@@ -1,6 +1,7 @@
 //! What the program `tidemark-server` logs of requests: a line for each, nothing that is secret, and no flood.
 
-use std::process::Command;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use serde_json::Value as Json;
@@ -14,8 +15,8 @@ use tokio::runtime::Runtime;
 
 use crate::common::client::{Answer, request_with};
 use crate::common::cluster::{Cluster, PASSWORD};
-use crate::common::program::{run, server};
-use crate::common::serving::Serving;
+use crate::common::program::{run, server, works};
+use crate::common::serving::{Serving, ended};
 use crate::common::site::word;
 use crate::common::station::{Station, day, frame, text};
 use crate::common::{FIELD_TOML, field};
@@ -289,29 +290,64 @@ fn how_much_is_logged_says_the_option_before_the_variable() {
     assert!(ran.code == Some(1) && ran.err.contains("--metrics-token-file none"), "{}", ran.err);
 }
 
-/// Asks so many times, each of which is a line at the level `debug`: more than a pipe holds and more than a server
-/// keeps.
-fn ask_much(addr: SocketAddr) -> usize {
-    let (rounds, each) = (120, 100);
-    for round in 0..rounds {
-        let many = b"GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n".repeat(each - 1);
-        let last = b"GET /healthz HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";
-        let mut stream = std::net::TcpStream::connect(addr).unwrap();
-        stream.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
-        std::io::Write::write_all(&mut stream, &[&many[..], last].concat()).unwrap();
-        let mut answers = String::new();
-        stream.read_to_string(&mut answers).expect("it answers whoever reads its log");
-        assert_eq!(answers.matches("HTTP/1.1 200 ").count(), each, "round {round}");
+/// A server whose log goes into a pipe that nobody reads.
+struct Unread {
+    child: std::process::Child,
+    addr: std::net::SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+impl Unread {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        works(folder.path(), &["migrate", "up"]);
+        let mut command = server(folder.path(), &["serve", "--listen", "127.0.0.1:0", "--drain-grace", "0"]);
+        command.env("TIDEMARK_LOG", "debug").stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let addr = line.trim_end().strip_prefix("listening on http://").unwrap().parse().unwrap();
+        Self { child, addr, _folder: folder }
     }
-    rounds * each
+
+    /// Asks so many times, each of which is a line at the level `debug`: more than a pipe holds and more than a server
+    /// keeps.
+    fn ask_much(&self) -> usize {
+        let (rounds, each) = (120, 100);
+        for round in 0..rounds {
+            let many = b"GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n".repeat(each - 1);
+            let last = b"GET /healthz HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";
+            let mut stream = std::net::TcpStream::connect(self.addr).unwrap();
+            stream.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+            stream.write_all(&[&many[..], last].concat()).unwrap();
+            let mut answers = String::new();
+            stream.read_to_string(&mut answers).expect("it answers whoever reads its log");
+            assert_eq!(answers.matches("HTTP/1.1 200 ").count(), each, "round {round}");
+        }
+        rounds * each
+    }
+
+    fn tell_to_end(&self) {
+        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(told.success());
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 #[test]
 fn who_does_not_read_the_log_holds_up_no_request_and_learns_how_many_lines_are_lost() {
-    let logged = Logged::start(None, "debug", &["--drain-grace", "0"]);
-    let asked = ask_much(logged.addr);
+    let mut unread = Unread::start();
+    let asked = unread.ask_much();
     // Now it is read, and ends in good order.
-    let log = logged.stop();
+    unread.tell_to_end();
+    let mut log = String::new();
+    unread.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
     let lines = log.lines().filter(|line| line.contains("route=\"/healthz\"")).count();
     let lost = log.lines().filter(|line| line.contains("lines of the log are lost"));
     let lost: usize = lost.map(|line| line.rsplit_once("lines=").unwrap().1.parse::<usize>().unwrap()).sum();
@@ -322,9 +358,8 @@ fn who_does_not_read_the_log_holds_up_no_request_and_learns_how_many_lines_are_l
 
 #[test]
 fn a_server_whose_log_nobody_reads_ends_when_it_is_told_to() {
-    let mut logged = Logged::start(None, "debug", &["--drain-grace", "0"]);
-    ask_much(logged.addr);
-    Command::new("kill").args(["-TERM", &logged.child.id().to_string()]).status().unwrap();
-    let status = logged.child.wait().unwrap();
-    assert_eq!(status.code(), Some(0), "{status}");
+    let mut unread = Unread::start();
+    unread.ask_much();
+    unread.tell_to_end();
+    assert_eq!(ended(&mut unread.child), Some(0));
 }

@@ -294,7 +294,7 @@ async fn every_metric_is_documented_with_its_labels_and_promtool_has_nothing_to_
     let mut station = site.join(1).await;
     site.push(1, &frame(&station.cut(&[station.site(1)]))).await;
     request(site.addr, "GET", "/v1/station", None, b"").await;
-    crowd(&site).await;
+    crowd(site).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     let text = scraped(site.server.metrics_addr().unwrap()).await;
 

@@ -242,18 +242,3 @@ fn ask(question: &str) -> anyhow::Result<()> {
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn the_newest_backup_is_looked_for_where_the_settings_say_although_none_is_made_here() {
-        let folder = Live::from(PathBuf::from("before"));
-        let backups = Backups::start(None, folder.clone(), &Arc::new(Metrics::default()));
-        assert_eq!(folder.get(), PathBuf::from("before"));
-        backups.set(None, PathBuf::from("after"));
-        assert_eq!(folder.get(), PathBuf::from("after"));
-        backups.stop();
-    }
-}

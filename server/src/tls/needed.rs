@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(doubts(&good, Some(pin_of(&strange))), [Doubt::OtherPin(pin_of(&strange))]);
         assert_eq!(doubts(&[own.clone(), strange.clone()], None), [Doubt::Order(2)]);
         assert_eq!(doubts(&[nameless], None), [Doubt::Nameless]);
-        assert_eq!(doubts(&[ca.clone()], None), [Doubt::Nameless, Doubt::Authority]);
+        assert_eq!(doubts(std::slice::from_ref(&ca), None), [Doubt::Nameless, Doubt::Authority]);
         assert_eq!(Needed::of(&good, &describe(&own).unwrap(), &[], None).pins(), [pin_of(&own), pin_of(&ca)]);
         let roles = |client_ca: &[CertificateDer<'_>]| {
             Needed::of(&good, &describe(&own).unwrap(), client_ca, None)
