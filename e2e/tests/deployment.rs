@@ -1,4 +1,4 @@
-//! What `deploy/` has for those who run Tidemark: nginx and Caddy before a server, real ones. The units and the packages
+//! What `deploy/` has for those who run Tidemark: nginx and Caddy before a server, real ones. The units and packages
 //! are in `packages`, the containers in `containers`.
 
 use std::net::TcpListener;

@@ -282,6 +282,7 @@ fn families(text: &str) -> BTreeMap<String, String> {
 async fn every_metric_is_documented_with_its_labels_and_promtool_has_nothing_to_say() {
     // With a certificate, so that there is something to say of it.
     let locked = locked_with(Kind::PlainPostgres, HttpLimits::default(), None, |config| {
+        config.http.connections_max = CONNECTIONS_MAX;
         config.metrics = MetricsSettings {
             listen: Some("127.0.0.1:0".to_owned()),
             stations_max: 2,

@@ -59,11 +59,12 @@ fn comments_are_no_wider_than_a_page() {
 
 /// Where tasks and threads are begun in the programs, how many, and who hears when one panics. What is to go on for as
 /// long as a program runs is begun by `supervision` in the server and by `chores` in the station, which begin it again.
-const BEGUN: [(&str, usize, &str); 11] = [
+const BEGUN: [(&str, usize, &str); 12] = [
     ("server/src/admin/backup/archive.rs", 1, "who joins it"),
     ("server/src/cli/signal.rs", 1, "nobody: it waits for a second signal"),
     ("server/src/http/digest.rs", 1, "the request that waits for it"),
     ("server/src/http/health.rs", 1, "the request that waits for it"),
+    ("server/src/http/operators.rs", 1, "the request that waits for it"),
     ("server/src/http/push.rs", 1, "the request that waits for it"),
     ("server/src/server.rs", 1, "systemd: the door does not live any more; what it does is supervised within"),
     ("server/src/stores/postgres/connect/once.rs", 1, "whoever uses this one connection"),

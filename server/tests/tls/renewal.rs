@@ -1,7 +1,5 @@
 //! Another certificate while the server runs: connections stay, new ones see it; what is no good is not taken.
 
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tidemark_server::config::HttpLimits;
@@ -104,33 +102,29 @@ fn a_broken_renewal_is_told_once_by_itself_and_each_sighup_is_answered() {
     let files = authority.server(&["localhost"]).unwrap().write(folder.path(), "server").unwrap();
     let (cert, key) = (files.cert.to_str().unwrap(), files.key.to_str().unwrap());
     let listen = ["serve", "--listen", "127.0.0.1:0", "--tls-cert", cert, "--tls-key", key, "--drain-grace", "0"];
-    let mut child = server(folder.path(), &listen).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert!(line.starts_with("listening on https://127.0.0.1:"), "{line}");
-    let signal = |name: &str| {
-        assert!(Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap().success());
-    };
+    let serving = Serving::start(server(folder.path(), &listen));
+    assert!(serving.url.starts_with("https://127.0.0.1:"), "{}", serving.url);
+    let refused = "the TLS files are not taken";
     std::fs::write(&files.cert, "broken").unwrap();
+    serving.says(refused, 1);
     // It looks every 2 s.
-    std::thread::sleep(Duration::from_secs(7));
-    for _ in 0..2 {
-        signal("HUP");
-        std::thread::sleep(Duration::from_millis(500));
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(serving.log().matches(refused).count(), 1, "by itself it says so once");
+    for times in [2, 3] {
+        serving.signal("HUP");
+        serving.says(refused, times);
     }
     authority.server(&["localhost", "other.test"]).unwrap().write(folder.path(), "server").unwrap();
-    for _ in 0..2 {
-        signal("HUP");
-        std::thread::sleep(Duration::from_millis(500));
+    let in_use = "the TLS files are those in use: for localhost, other.test";
+    serving.says("TLS certificate renewed: for localhost, other.test", 1);
+    for times in [1, 2] {
+        serving.signal("HUP");
+        serving.says(in_use, times);
     }
-    signal("TERM");
-    let mut log = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(0), "{log}");
-    assert_eq!(log.matches("the TLS files are not taken").count(), 3, "by itself, and to each SIGHUP: {log}");
+    let log = serving.stop();
     assert!(log.contains("has no certificate"), "{log}");
     assert_eq!(log.matches("TLS certificate renewed: for localhost, other.test").count(), 1, "{log}");
-    assert_eq!(log.matches("the TLS files are those in use: for localhost, other.test").count(), 1, "{log}");
+    assert_eq!(log.matches(in_use).count(), 2, "{log}");
 }
 
 /// The values of a metric in a scrape, by its one label.
