@@ -60,6 +60,8 @@ async fn many_requests_at_once_over_one_connection_are_each_answered() {
     let locked = locked(Kind::Memory, HttpLimits::default(), None).await;
     let mut station = locked.site.join(1).await;
     let (send, ended) = client_of(&locked, &Builder::new()).await;
+    // With the first answer the client knows how many streams it may open.
+    assert_eq!(answer(&send, get("/healthz"), b"").await.unwrap().0, 200);
     let asks = (0..200).map(|_| answer(&send, get("/v1/station"), b""));
     for (status, body) in futures_util::future::try_join_all(asks).await.unwrap() {
         assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
@@ -70,6 +72,24 @@ async fn many_requests_at_once_over_one_connection_are_each_answered() {
     assert!(String::from_utf8_lossy(&body).contains("\"applied\":1"));
     assert_eq!(answer(&send, get("/nowhere"), b"").await.unwrap().0, 404);
     assert!(!ended.is_finished());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_too_much_before_it_knows_the_bound_is_refused_the_rest_and_keeps_the_connection() {
+    let locked = locked(Kind::Memory, HttpLimits { connection_streams_max: 8, ..HttpLimits::default() }, None).await;
+    locked.site.join(1).await;
+    for _ in 0..5 {
+        let (send, ended) = client_of(&locked, &Builder::new()).await;
+        let asks = (0..100).map(|_| answer(&send, get("/v1/station"), b""));
+        for answered in futures_util::future::join_all(asks).await {
+            match answered {
+                Ok((status, body)) => assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body)),
+                Err(error) => assert_eq!(error.reason(), Some(h2::Reason::REFUSED_STREAM), "{error:?}"),
+            }
+        }
+        assert_eq!(answer(&send, get("/v1/station"), b"").await.unwrap().0, 200, "what was refused is asked again");
+        assert!(!ended.is_finished());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,6 +35,9 @@ const FRAME_BYTES: u32 = 16 << 10;
 const ABANDONED_MAX: u32 = 64;
 /// Streams that a peer reset before they were looked at, until hyper ends the connection.
 const RESET_MAX: usize = 16;
+/// Streams that a peer opened beyond the bound and that were refused, until hyper ends the connection. A peer that has
+/// not heard of the bound yet may open a hundred at once, as libraries do, and tries those refused again.
+const REFUSED_MAX: usize = 128;
 /// How many times as long as a peer may take nothing at all it may take nothing of one answer.
 const NEGLECT_FACTOR: u32 = 6;
 /// How often it is looked at what the peer does.
@@ -76,7 +79,7 @@ pub(super) async fn talk(stream: impl Wire, talk: &Talk) {
         .initial_connection_window_size(WINDOW_BYTES)
         .max_send_buf_size(PIECE_BYTES)
         .max_pending_accept_reset_streams(RESET_MAX)
-        .max_local_error_reset_streams(RESET_MAX)
+        .max_local_error_reset_streams(REFUSED_MAX)
         .serve_connection(TokioIo::new(stream), service);
     let mut closing = pin!(is_to_close(talk));
     let look_every = LOOK_EVERY.min(limits.head_timeout / 2);
