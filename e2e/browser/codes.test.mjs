@@ -30,6 +30,7 @@ for (const words of [english, russian]) {
     const codes = { none: 'привет' };
     for (const name of ['unknown', 'used', 'expired']) codes[name] = await server.addStation(name);
     codes.truncated = codes.unknown.slice(0, -6);
+    await upstream.query("DELETE FROM tidemark.audit WHERE invited = 'unknown'");
     await upstream.query("DELETE FROM tidemark.station WHERE name = 'unknown'");
     await upstream.query("UPDATE tidemark.station SET code_expires_at = '2020-01-01' WHERE name = 'expired'");
     const other = await (await world.profile()).tab(world.app.origin, world.options({ server: server.url }));
