@@ -41,6 +41,15 @@ impl Plant {
         text(&file)
     }
 
+    /// From now on the system of the stations trusts the authorities of this file, and no others.
+    fn system_trusts(&mut self, file: &str) -> Result<()> {
+        let empty = self.keys.join("empty");
+        std::fs::create_dir_all(&empty)?;
+        self.field.set_env("SSL_CERT_DIR", &text(&empty)?);
+        self.field.set_env("SSL_CERT_FILE", file);
+        Ok(())
+    }
+
     /// A join code for this server, which carries the pin of that certificate.
     fn code(&self, name: &str, server: &ServerProcess, server_ca: Option<&str>) -> Result<String> {
         let url = server.url();
@@ -125,10 +134,7 @@ fn the_pin_of_a_code_that_failed_is_not_held_against_the_next_one() -> Result<()
     let strange_ca = plant.ca("strange.crt", &strange.pem())?;
     plant.give(&ours.server(&[HERE])?)?;
     let server = plant.field.serve()?;
-    let empty = plant.keys.join("empty");
-    std::fs::create_dir(&empty)?;
-    plant.field.set_env("SSL_CERT_DIR", &text(&empty)?);
-    plant.field.set_env("SSL_CERT_FILE", &ca);
+    plant.system_trusts(&ca)?;
     let (station, mut dice) = (plant.field.init_station("north")?, Dice::from_env());
     // The operator named the wrong file when the code was made.
     let wrong = plant.code("first", &server, Some(&strange_ca))?;
@@ -317,16 +323,13 @@ fn whom_the_system_trusts_needs_no_word_and_a_system_that_trusts_nobody_is_told(
     let none = plant.ca("none.crt", "")?;
     plant.give(&authority.server(&[HERE])?)?;
     let server = plant.field.serve()?;
-    let empty = plant.keys.join("empty");
-    std::fs::create_dir(&empty)?;
-    plant.field.set_env("SSL_CERT_DIR", &text(&empty)?);
-    plant.field.set_env("SSL_CERT_FILE", &ca);
+    plant.system_trusts(&ca)?;
     let (station, mut dice) = (plant.field.init_station("north")?, Dice::from_env());
     station.run(&["join", &plant.code("north", &server, None)?])?.success()?;
     station.record(&mut dice, 5)?;
     station.run(&["push"])?.success()?;
     plant.field.assert_upstream_equals(&[&station])?;
-    plant.field.set_env("SSL_CERT_FILE", &none);
+    plant.system_trusts(&none)?;
     let other = plant.field.init_station("south")?;
     let code = plant.code("south", &server, None)?;
     is_told(&other, &["join", &code], &["this system has no authorities that it trusts", "ca-certificates"])?;

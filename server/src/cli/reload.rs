@@ -71,7 +71,7 @@ impl Session {
         }
         // What needs a restart stays as it is, and so does what depends on it.
         let (contents, live) = (args.contents()?, args.live(served.pool_max)?);
-        let schedule = args.schedule(served.database.clone())?;
+        let schedule = args.backups.schedule(served.database.clone())?;
         let (settings, files) = (loaded.layers.changed(&self.running), contents.changed(&served.contents));
         let keys = loaded.layers.settings.iter().map(|setting| setting.key.as_str());
         let changed = keys.filter(|key| settings.contains(key) || files.contains(key));

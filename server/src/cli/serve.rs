@@ -101,7 +101,7 @@ async fn start(args: ServeArgs) -> anyhow::Result<(RunningServer, Backups, Serve
     }
     let database = config.database.clone();
     let server = Server::start(config).await?;
-    let backups = Backups::start(args.schedule(database.clone())?, server.metrics(), server.panics());
+    let backups = Backups::start(args.backups.schedule(database.clone())?, server.metrics(), server.panics());
     let served = Served { database, pool_max: args.pool_max, contents };
     Ok((server, backups, served))
 }

@@ -18,9 +18,8 @@ use super::place::Place;
 use super::span::span_ms;
 use super::tls::TlsArgs;
 use super::window::WindowArgs;
-use crate::admin::backup::series::Schedule;
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{CHUNKS_MAX, DEFAULT_LISTEN, DatabaseUrl, REPORTS_EVERY, STATEMENT_TIMEOUT, load_schema};
+use crate::config::{CHUNKS_MAX, DEFAULT_LISTEN, REPORTS_EVERY, STATEMENT_TIMEOUT, load_schema};
 use crate::descriptors;
 use crate::http::{self, Site};
 use crate::plain::Listener;
@@ -110,14 +109,6 @@ impl ServeArgs {
             reports_every: (self.reports_every > 0).then(|| Duration::from_secs(self.reports_every)),
             keep: self.keep.0,
         })
-    }
-
-    /// The backups that are wanted of a database.
-    ///
-    /// # Errors
-    /// When their folder cannot be made.
-    pub(super) fn schedule(&self, database: DatabaseUrl) -> anyhow::Result<Option<Schedule>> {
-        self.backups.schedule(database)
     }
 
     /// What the files say that settings name and that are read once.

@@ -16,7 +16,7 @@ use super::super::endpoint::Endpoint;
 use super::super::operators::to_its_end;
 use super::words::{Query, bad, body};
 use crate::ingest::replay::replay_all;
-use crate::ingest::store_problem;
+use crate::ingest::{Ingest, store_problem};
 use crate::ledger::rejects::{Reject, RejectFilter, RejectHead, RejectState};
 use crate::ledger::stations::StationBy;
 use crate::upstream::Upstream;
@@ -224,11 +224,14 @@ const fn outcome(before: Option<RejectState>, after: Option<RejectState>) -> &'s
     }
 }
 
+/// Why rejects are still open: code and message, by id.
+type Reasons = HashMap<(StationNumber, u64), (String, String)>;
+
 /// What became of the rejects that a request names, in its order.
 fn results(
     ids: Vec<(String, Option<(StationNumber, u64)>)>,
     (before, after): (&States, &States),
-    mut reasons: HashMap<(StationNumber, u64), (String, String)>,
+    mut reasons: Reasons,
 ) -> SettledReply {
     let result = |(id, parsed): (String, Option<(StationNumber, u64)>)| {
         let of = |states: &States| parsed.and_then(|parsed| states.get(&parsed).copied());
@@ -236,6 +239,28 @@ fn results(
         Settled { id, outcome: outcome(of(before), of(after)), code, message }
     };
     SettledReply { results: ids.into_iter().map(result).collect() }
+}
+
+/// Settles the rejects of a request to the end, and tells what became of each. `act` says why some are still open.
+async fn settled<F>(
+    asked: &Asked<'_>,
+    turn: OwnedSemaphorePermit,
+    ids: Vec<String>,
+    act: impl FnOnce(Arc<Ingest>, BTreeMap<StationNumber, Vec<u64>>) -> F + Send + 'static,
+) -> Result<SettledReply, Problem>
+where
+    F: Future<Output = Result<Reasons, Problem>> + Send + 'static,
+{
+    let (ids, by_station) = chosen(ids)?;
+    let ingest = Arc::clone(&asked.endpoint.ingest);
+    let acting = async move {
+        let upstream = Arc::clone(ingest.upstream());
+        let before = states(upstream.as_ref(), &by_station).await?;
+        let reasons = act(ingest, by_station.clone()).await?;
+        let after = states(upstream.as_ref(), &by_station).await?;
+        Ok(results(ids, (&before, &after), reasons))
+    };
+    to_its_end(&asked.endpoint.ingest, turn, acting).await
 }
 
 /// `POST /v1/admin/rejects/replay`.
@@ -246,23 +271,19 @@ pub(super) async fn replay(
     now_ms: i64,
 ) -> Result<SettledReply, Problem> {
     let Settle { ids, ignore_clock, .. } = body(asked).await?;
-    let (ids, by_station) = chosen(ids)?;
-    let (ingest, by) = (Arc::clone(&asked.endpoint.ingest), by.to_owned());
-    let acting = async move {
-        let upstream = ingest.upstream();
-        let before = states(upstream.as_ref(), &by_station).await?;
-        let window = (!ignore_clock).then_some(ingest.window());
-        let mut reasons = HashMap::new();
-        for (&station, seqs) in &by_station {
-            let filter = RejectFilter { station: Some(station), seqs: Some(seqs.clone()), ..RejectFilter::default() };
+    let by = by.to_owned();
+    let act = move |ingest: Arc<Ingest>, by_station: BTreeMap<StationNumber, Vec<u64>>| async move {
+        let (upstream, window) = (ingest.upstream(), (!ignore_clock).then_some(ingest.window()));
+        let mut reasons = Reasons::new();
+        for (station, seqs) in by_station {
+            let filter = RejectFilter { station: Some(station), seqs: Some(seqs), ..RejectFilter::default() };
             let done = replay_all(upstream.as_ref(), ingest.schema(), &filter, window, &by, now_ms).await;
             let open = done.map_err(store_problem)?.still_open.into_iter();
             reasons.extend(open.map(|open| ((open.station, open.seq), (open.code, open.message))));
         }
-        let after = states(upstream.as_ref(), &by_station).await?;
-        Ok(results(ids, (&before, &after), reasons))
+        Ok(reasons)
     };
-    to_its_end(&asked.endpoint.ingest, turn, acting).await
+    settled(asked, turn, ids, act).await
 }
 
 /// `POST /v1/admin/rejects/discard`.
@@ -273,17 +294,13 @@ pub(super) async fn discard(
     now_ms: i64,
 ) -> Result<SettledReply, Problem> {
     let Settle { ids, reason, .. } = body(asked).await?;
-    let (ids, by_station) = chosen(ids)?;
     let reason: String = reason.unwrap_or_default().chars().take(REASON_MAX).collect();
-    let (ingest, by) = (Arc::clone(&asked.endpoint.ingest), by.to_owned());
-    let acting = async move {
-        let upstream = ingest.upstream();
-        let before = states(upstream.as_ref(), &by_station).await?;
-        for (&station, seqs) in &by_station {
-            upstream.discard(station, seqs, &reason, &by, now_ms).await.map_err(store_problem)?;
+    let by = by.to_owned();
+    let act = move |ingest: Arc<Ingest>, by_station: BTreeMap<StationNumber, Vec<u64>>| async move {
+        for (station, seqs) in by_station {
+            ingest.upstream().discard(station, &seqs, &reason, &by, now_ms).await.map_err(store_problem)?;
         }
-        let after = states(upstream.as_ref(), &by_station).await?;
-        Ok(results(ids, (&before, &after), HashMap::new()))
+        Ok(Reasons::new())
     };
-    to_its_end(&asked.endpoint.ingest, turn, acting).await
+    settled(asked, turn, ids, act).await
 }
