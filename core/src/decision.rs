@@ -78,6 +78,9 @@ pub enum Decision {
 #[must_use]
 pub fn decide(cursor: &Cursor, span: &Span, chain_at: impl FnOnce(u64) -> Chain) -> Decision {
     let expected = cursor.seq + 1;
+    if span.first_seq > expected && planted(Bug::GapTaken) {
+        return Decision::Apply { skip: 0 };
+    }
     if span.first_seq > expected {
         return Decision::Gap { expected };
     }

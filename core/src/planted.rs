@@ -34,6 +34,8 @@ bugs! {
     OverlapOffByOne = "overlap-off-by-one",
     /// Decision: the chain is not compared.
     ChainNotChecked = "chain-not-checked",
+    /// Decision: a batch that overtook the one before it is taken.
+    GapTaken = "gap-taken",
     /// Server: a batch is acknowledged although the database could not commit it.
     AckBeforeCommit = "ack-before-commit",
     /// Server: the cursor need not move for the rows to be committed.
@@ -68,6 +70,8 @@ bugs! {
     VoidForgotten = "void-forgotten",
     /// Engine: a tidemark beyond the batch is taken at once, with no word of the rejects in between.
     AckBeyondBatch = "ack-beyond-batch",
+    /// Engine: a batch that was sent early is acknowledged although the one before it was not.
+    EarlyTakenForNext = "early-taken-for-next",
     /// Engine: after an error of the server the batch is skipped.
     SkipOnError = "skip-on-error",
     /// Engine: once idle, it waits for a hint instead of looking at the log.

@@ -15,6 +15,7 @@ mod encrypted;
 mod fleet;
 mod hosts;
 mod http;
+mod in_order;
 mod lineage;
 mod load;
 mod logs;

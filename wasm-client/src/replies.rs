@@ -48,6 +48,7 @@ const fn kind(kind: StopKind) -> &'static str {
 pub fn action(action: &Action) -> JsValue {
     match action {
         Action::Send(ask) => request(ask),
+        Action::UnderWay(_) => panic!("BUG: a page sends nothing before its turn"),
         Action::WaitUntil(until_ms) => object([("do", "wait".into()), ("untilMs", number(*until_ms))]),
         Action::Idle => object([("do", "idle".into())]),
         Action::Stopped(stop) => object([

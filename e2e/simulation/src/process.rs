@@ -31,6 +31,8 @@ pub struct Process {
     pub commits: Commits,
     /// The request it waits for.
     pub awaits: Option<u64>,
+    /// The request that it sent before its turn, until that comes.
+    pub early: Option<u64>,
     /// How it treats its server.
     pub patience: Patience,
     token: [u8; 32],
@@ -40,8 +42,10 @@ pub struct Process {
 /// What a process does after it looked at its file.
 #[derive(Debug)]
 pub enum Next {
-    /// It sends this.
-    Send(Request),
+    /// It sends this, and then perhaps another one before its turn.
+    Send(Request, Option<Request>),
+    /// It waits for the request of this number, which it sent before its turn, and sends perhaps another one.
+    UnderWay(u64, Option<Request>),
     /// It looks again after so many milliseconds of its own clock.
     Wait(i64),
     /// It has ended and will not start again by itself.
@@ -69,6 +73,7 @@ impl Process {
             tick: 0,
             commits,
             awaits: None,
+            early: None,
             patience: Patience::new(patient),
             token,
             joining: false,
@@ -92,11 +97,14 @@ impl Process {
         match self.daemon.next(&mut self.store, now_ms, &mut |_| ()) {
             Ok(Step::Send(request)) => {
                 self.awaits = Some(request.id);
-                // As a station's program does and a browser does not.
-                if self.token[0].is_multiple_of(2) {
-                    self.daemon.look_ahead(&mut self.store, now_ms);
-                }
-                Next::Send(request)
+                let early = self.look_ahead(now_ms);
+                Next::Send(request, early)
+            }
+            Ok(Step::UnderWay(id)) => {
+                self.awaits = Some(id);
+                self.early = None;
+                let early = self.look_ahead(now_ms);
+                Next::UnderWay(id, early)
             }
             Ok(Step::Wait(until_ms) | Step::Idle(until_ms) | Step::Rest(until_ms, _)) => {
                 Next::Wait((until_ms - now_ms).clamp(1, LONGEST_MS))
@@ -104,6 +112,17 @@ impl Process {
             Ok(Step::Ended(stop)) => Next::Ended(stop.to_string()),
             Err(error) => Next::Ended(error.to_string()),
         }
+    }
+
+    /// As a station's program does and a browser does not: some look ahead, and some of them have two requests under way.
+    fn look_ahead(&mut self, now_ms: i64) -> Option<Request> {
+        if !self.token[0].is_multiple_of(2) {
+            return None;
+        }
+        self.daemon.look_ahead(&mut self.store, now_ms);
+        let early = if self.token[0].is_multiple_of(4) { self.daemon.early(&mut self.store, now_ms) } else { None };
+        self.early = early.as_ref().map(|request| request.id).or(self.early);
+        early
     }
 
     fn join(&mut self, code: &str) -> Next {
@@ -114,7 +133,7 @@ impl Process {
             Ok(Begin::Ask(request)) => {
                 self.joining = true;
                 self.awaits = Some(request.id);
-                Next::Send(request)
+                Next::Send(request, None)
             }
             Err(JoinError::NotNow(_)) => Next::Wait(RETRY_JOIN_MS),
             Err(JoinError::Store(error)) if error.can_retry() => Next::Wait(RETRY_JOIN_MS),

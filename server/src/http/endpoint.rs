@@ -14,6 +14,7 @@ use super::health::Health;
 use super::load::Load;
 use super::memory::Memory;
 use super::operators;
+use super::order::Order;
 use super::origin::Origin;
 use super::proxies::Proxies;
 use super::scraped::Scraped;
@@ -31,6 +32,8 @@ use crate::panics::Panics;
 /// How often the database is asked for its stations, and how soon after a failure.
 const EXPECT_EVERY: Duration = Duration::from_secs(60);
 const EXPECT_AGAIN: Duration = Duration::from_secs(5);
+/// Batches of one station that are decoded or wait in memory at once: the one that is applied, and the one after it.
+const DECODES_EACH: usize = 2;
 
 /// A request's body: hyper's own when it came over a socket, any other in a simulation.
 pub type RequestBody = BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
@@ -45,6 +48,8 @@ pub struct Endpoint {
     pub(super) decoding: Arc<Turns>,
     /// The batches that are being applied.
     pub(super) applying: Arc<Turns>,
+    /// The pushes that are under way.
+    pub(super) order: Order,
     /// The surveys that run.
     pub(super) surveys: Arc<Turns>,
     pub(super) load: Load,
@@ -87,8 +92,9 @@ impl Endpoint {
             ingest,
             limits: limits.into(),
             bodies: Memory::new(limits.memory_bytes_max / 4, limits.station_bodies_max),
-            decoding: Turns::new(limits.decodes_max, limits.memory_bytes_max / 4),
+            decoding: Turns::each(DECODES_EACH, limits.decodes_max, limits.memory_bytes_max / 4),
             applying: Turns::new(limits.applies_max, usize::MAX),
+            order: Order::default(),
             surveys: Turns::new(limits.surveys_max, limits.memory_bytes_max / 8),
             load: Load::default(),
             tokens: Tokens::new(attempts(&limits)),

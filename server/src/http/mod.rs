@@ -15,6 +15,7 @@
 //! | `asked`, `body`, `memory` | a request and its body, within the bounds of time and memory |
 //! | `caller`, `tokens` | whose it is |
 //! | `turns`, `load` | who goes next, and when who is refused comes again |
+//! | `order` | pushes of one station that are under way at once, in the order of its log |
 //! | `join`, `rejoin`, `push`, `station`, `contact`, `digest`, `rejects`, `facts`, `reports` | the handlers |
 //! | `admin`, `operators` | what operators ask and do; few at once, each in a stated time |
 //! | `health` | whether the server is ready |
@@ -48,6 +49,7 @@ mod load;
 mod memory;
 mod noted;
 mod operators;
+mod order;
 mod origin;
 mod page;
 mod problem;

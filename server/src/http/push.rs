@@ -1,14 +1,14 @@
 //! `POST /v1/push`: a frame in, the tidemark out.
 //!
 //! ```text
-//! head: token · load · schema · memory ─▶ body ─▶ turn to decode ─▶ Decoded ─▶ turn to apply ─▶ apply ─▶ reply
+//! head: token · load · schema · memory ─▶ body ─▶ turn to decode ─▶ Decoded ─▶ in order ─▶ turn to apply ─▶ apply ─▶ reply
 //! ```
 
 use std::sync::Arc;
 
 use tidemark_core::frame::FrameHeader;
 use tidemark_core::ids::StationNumber;
-use tidemark_core::protocol::{Problem, ProblemCode, PushReply, SCHEMA_HEADER, UnavailableReason};
+use tidemark_core::protocol::{AFTER_HEADER, Problem, ProblemCode, PushReply, SCHEMA_HEADER, UnavailableReason};
 use tidemark_core::schema::Fingerprint;
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -56,12 +56,21 @@ async fn judge_schema(asked: &Asked<'_>) -> Result<(), Problem> {
     asked.endpoint.ingest.accepts(fingerprint.ok_or_else(bad)?).await
 }
 
+/// The change that a push follows, where it was sent before that change was acknowledged.
+fn after(asked: &Asked<'_>) -> Result<Option<u64>, Problem> {
+    let Some(said) = asked.request.headers().get(AFTER_HEADER) else { return Ok(None) };
+    let seq = said.to_str().ok().and_then(|text| text.parse().ok());
+    let bad = || Problem::new(ProblemCode::BadRequest, format!("`{AFTER_HEADER}` is not the number of a change"));
+    seq.map(Some).ok_or_else(bad)
+}
+
 pub(super) async fn push(mut asked: Asked<'_>, station: Arc<StationRecord>) -> Result<PushReply, Problem> {
     let endpoint = asked.endpoint;
     let number = number_of(&station)?;
     let began = Instant::now();
     admit(endpoint)?;
     judge_schema(&asked).await?;
+    let under_way = endpoint.order.begin(number, after(&asked)?);
     let held = asked.body(Holder::Station(number)).await?;
     let until = Instant::now() + endpoint.limits().turn_timeout;
     let cost = held.bytes.len() as u64;
@@ -71,6 +80,7 @@ pub(super) async fn push(mut asked: Asked<'_>, station: Arc<StationRecord>) -> R
     let noted = noted(asked.request);
     let want = Want { station: number, cost, bytes: 0, tables: job.tables() };
     let asked_at = Instant::now();
+    under_way.turn(until).await;
     let turn = endpoint.applying.turn(want, until).await;
     endpoint.ingest.metrics().requests.waited(Queue::Apply, asked_at.elapsed());
     let turn = turn.map_err(no_turn)?;
@@ -103,6 +113,9 @@ pub(super) async fn push(mut asked: Asked<'_>, station: Arc<StationRecord>) -> R
     let applied = tokio::spawn(applying.instrument(span)).await;
     let applied = endpoint.ingest.panics().joined("taking a frame", &number, applied)?;
     noted.pushed((first_seq, last_seq), applied.as_ref().ok());
+    if let Ok(reply) = &applied {
+        under_way.reached(reply.tidemark);
+    }
     applied
 }
 

@@ -3,7 +3,7 @@
 use crate::common::{Fault, World, answer, changes, schema};
 use tidemark_client::backup::{back_up, restore};
 use tidemark_client::sync::{
-    Action, Config, Engine, Event, Failure, FailureKind, Patience, Reply, Request, Transport, drain,
+    Action, Beside, Config, Engine, Event, Failure, FailureKind, Outcome, Patience, Request, Transport, drain,
 };
 use tidemark_client::{Error, Store};
 use tidemark_core::batch::Batch;
@@ -174,34 +174,58 @@ struct Written<'a> {
     world: &'a mut crate::common::FakeServer,
     path: std::path::PathBuf,
     rows: u32,
+    two_at_once: bool,
+    under_way: Vec<Request>,
+    most: usize,
 }
 
 impl Transport for Written<'_> {
-    fn send(&mut self, request: &Request) -> Result<Reply, Failure> {
+    fn send(&mut self, request: &Request) -> Outcome {
         self.world.send(request)
     }
 
-    fn send_while(&mut self, request: &Request, meanwhile: &mut dyn FnMut()) -> Result<Reply, Failure> {
+    fn beside(&mut self) -> Option<&mut dyn Beside> {
+        Some(self)
+    }
+}
+
+impl Beside for Written<'_> {
+    fn begin(&mut self, request: Request) {
         let program = Store::open(&self.path).unwrap();
         for _ in 0..std::mem::take(&mut self.rows) {
             program.execute("INSERT INTO reading (n) VALUES (1)", []).unwrap();
         }
-        meanwhile();
-        self.send(request)
+        self.under_way.push(request);
+    }
+
+    fn has_room(&mut self, beside: u64) -> bool {
+        assert_eq!(self.under_way.iter().map(|request| request.id).collect::<Vec<_>>(), [beside]);
+        self.two_at_once
+    }
+
+    fn finish(&mut self, id: u64) -> Outcome {
+        self.most = self.most.max(self.under_way.len());
+        // In the order in which they were sent, as a server sees to it.
+        let request = self.under_way.remove(0);
+        assert_eq!(request.id, id);
+        self.world.send(&request)
     }
 }
 
 #[test]
 fn a_push_that_ends_while_programs_write_has_acknowledged_all_it_sent() {
-    let mut world = World::joined_with(LIMITS);
-    world.write(150);
-    let path = world.path();
-    let World { store, engine, server, clock, .. } = &mut world;
-    let mut transport = Written { world: server, path, rows: 200 };
-    let patience = Patience { failures: 4, wait_ms: 60_000 };
-    let drained = drain(store, engine, &mut transport, clock, patience, &mut |_| ()).unwrap();
-    assert_eq!(changes(&drained), 200, "the batches that reach the goal");
-    assert_eq!(world.store.meta().unwrap().tidemark, world.server.cursor);
+    for two_at_once in [false, true] {
+        let mut world = World::joined_with(LIMITS);
+        world.write(150);
+        let path = world.path();
+        let World { store, engine, server, clock, .. } = &mut world;
+        let mut transport = Written { world: server, path, rows: 200, two_at_once, under_way: Vec::new(), most: 0 };
+        let patience = Patience { failures: 4, wait_ms: 60_000 };
+        let drained = drain(store, engine, &mut transport, clock, patience, &mut |_| ()).unwrap();
+        assert_eq!(changes(&drained), 200, "the batches that reach the goal");
+        assert_eq!(transport.most, if two_at_once { 2 } else { 1 });
+        assert_eq!(world.store.meta().unwrap().tidemark.seq, 200);
+    }
 }
 
 #[test]
@@ -213,4 +237,97 @@ fn nothing_is_cut_ahead_of_a_batch_that_held_everything() {
     world.server.faults.extend([Fault::LoseRequest, Fault::LoseReply, Fault::Timeout, Fault::None, Fault::LoseReply]);
     world.push();
     world.assert_in_sync();
+}
+
+/// With the second batch of 100 under way, too.
+fn sent_early(rows: u64) -> (World, Request, Request) {
+    let (mut world, first) = looked_ahead(rows);
+    let now_ms = world.clock.0;
+    let early = world.engine.early(&mut world.store, now_ms).unwrap().expect("a batch to send early");
+    (world, first, early)
+}
+
+#[track_caller]
+fn under_way(world: &mut World) -> u64 {
+    match world.engine.next(&mut world.store, world.clock.0).unwrap() {
+        Action::UnderWay(id) => id,
+        other => panic!("nothing is under way: {other:?}"),
+    }
+}
+
+#[test]
+fn a_batch_that_was_sent_early_is_heard_after_the_one_before_it() {
+    let (mut world, first, early) = sent_early(350);
+    assert_eq!((first.after, early.after, batch(&early).first_seq), (None, Some(100), 101));
+    let now_ms = world.clock.0;
+    assert!(world.engine.early(&mut world.store, now_ms).unwrap().is_none(), "two are enough");
+    answered(&mut world, &first);
+    assert_eq!(under_way(&mut world), early.id);
+    world.engine.look_ahead(&mut world.store, now_ms).unwrap();
+    assert_eq!(tidemark(&world), 100);
+    let third = world.engine.early(&mut world.store, now_ms).unwrap().unwrap();
+    assert_eq!((third.after, batch(&third).first_seq), (Some(200), 201));
+    answered(&mut world, &early);
+    assert_eq!(under_way(&mut world), third.id);
+    answered(&mut world, &third);
+    assert_eq!(changes(&world.push()), 50);
+    world.assert_in_sync();
+    assert_eq!(world.server.batches, [100, 100, 100, 50]);
+}
+
+#[test]
+fn when_a_batch_fails_the_one_sent_early_is_not_heard_and_no_other_is_sent_early_for_a_while() {
+    let lost = Failure { kind: FailureKind::Broken, message: "the connection was lost".into() };
+    for arrived in [false, true] {
+        let (mut world, first, early) = sent_early(350);
+        if arrived {
+            world.server.send(&first).unwrap();
+        }
+        let outcome = world.server.send(&early).unwrap();
+        assert_eq!(outcome.status == 200, arrived, "the server takes it only with the one before it");
+        world.engine.on_failure(&mut world.store, world.clock.0, first.id, &lost).unwrap();
+        let event = world.engine.on_reply(&mut world.store, world.clock.0, early.id, &outcome).unwrap();
+        assert_eq!((event, tidemark(&world)), (Event::Ignored, 0));
+        let Action::WaitUntil(at_ms) = world.engine.next(&mut world.store, world.clock.0).unwrap() else { panic!() };
+        world.clock.0 = at_ms;
+        let again = send(&mut world);
+        assert_eq!(batch(&again).first_seq, 1);
+        world.engine.look_ahead(&mut world.store, at_ms).unwrap();
+        assert!(world.engine.early(&mut world.store, at_ms).unwrap().is_none());
+        answered(&mut world, &again);
+        world.push();
+        world.assert_in_sync();
+    }
+}
+
+#[test]
+fn one_that_overtook_the_batch_before_it_goes_again_at_once() {
+    let (mut world, first, early) = sent_early(250);
+    let overtook = world.server.send(&early).unwrap();
+    assert_ne!(overtook.status, 200);
+    answered(&mut world, &first);
+    assert_eq!(under_way(&mut world), early.id);
+    let event = world.engine.on_reply(&mut world.store, world.clock.0, early.id, &overtook).unwrap();
+    assert_eq!(event, Event::Ignored);
+    assert_eq!(batch(&send(&mut world)).first_seq, 101);
+}
+
+#[test]
+fn a_file_put_back_to_an_older_copy_does_not_hear_what_was_sent_early() {
+    let mut world = World::joined_with(LIMITS);
+    world.write(150);
+    let first = send(&mut world);
+    let copy = world.folder.path().join("copy.db");
+    back_up(world.path(), &copy).unwrap();
+    world.write(100);
+    let now_ms = world.clock.0;
+    world.engine.look_ahead(&mut world.store, now_ms).unwrap();
+    let early = world.engine.early(&mut world.store, now_ms).unwrap().unwrap();
+    restore(&copy, world.path(), world.folder.path().join("kept.db")).unwrap();
+    answered(&mut world, &first);
+    let taken = world.server.send(&early).unwrap();
+    // What it has of its own goes now, and the server says that it knows another history.
+    assert_eq!(batch(&send(&mut world)).span().count, 50);
+    let event = world.engine.on_reply(&mut world.store, now_ms, early.id, &taken).unwrap();
+    assert_eq!((event, tidemark(&world)), (Event::Ignored, 100));
 }

@@ -47,6 +47,7 @@ fn imported(server: &mut FakeServer, bundle: &[u8]) -> Vec<u8> {
             token: None,
             content_type: None,
             schema: None,
+            after: None,
             body: frame.clone(),
             timeout_ms: 0,
         };

@@ -29,6 +29,7 @@ fn run(world: &mut World, daemon: &mut Daemon, for_ms: i64) {
                 }
                 world.clock.0 = until_ms;
             }
+            Step::UnderWay(_) => unreachable!("nothing is sent early here"),
             Step::Ended(stop) => panic!("{stop}"),
         }
     }

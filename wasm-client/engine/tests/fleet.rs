@@ -127,6 +127,7 @@ fn comes_back(stations: usize, outage_ms: i64) -> Return {
             }
             Action::WaitUntil(until_ms) => due.push(Reverse((until_ms, index))),
             Action::Idle => back_ms.push(now_ms - busy.up_at_ms),
+            Action::UnderWay(_) => unreachable!("nothing is sent early here"),
             Action::Stopped(stop) => panic!("{stop}"),
         }
     }

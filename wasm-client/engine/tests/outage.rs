@@ -73,6 +73,7 @@ fn through(world: &mut World, outage: Outage, seed: u64) -> Vec<(i64, Request)> 
             }
             Action::WaitUntil(at_ms) => world.clock.0 = at_ms,
             Action::Idle => return during,
+            Action::UnderWay(_) => unreachable!("nothing is sent early here"),
             Action::Stopped(stop) => panic!("{stop}"),
         }
     }

@@ -3,18 +3,19 @@
 //! The process may be killed at any moment: whatever it was doing is done again by the next one, once.
 
 use std::path::Path;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 pub use tidemark_client::sync::daemon::News;
 use tidemark_client::sync::daemon::{BUSY_MS, Daemon, Step, Watch, unless_busy};
-use tidemark_client::sync::{Config, Failure, Reply, Request, Stop, Transport};
+use tidemark_client::sync::{Beside as _, Config, Outcome, Stop};
 use tidemark_client::{Result, Store};
 
 use crate::cli::words;
 use crate::clock::{now_ms, sleep_ms, steady_ms};
+use crate::courier::Courier;
 use crate::disk::free_disk_bytes;
 use crate::station::StationError;
+use crate::transport::HttpTransport;
 
 /// How often the file is looked at.
 const POLL_MS: u64 = BUSY_MS as u64;
@@ -32,43 +33,15 @@ pub enum Ended {
     Stopped(Stop),
 }
 
-/// Performs requests in a thread of its own, so that a slow one does not keep the process from ending.
-struct Courier {
-    requests: Sender<Request>,
-    outcomes: Receiver<(u64, std::result::Result<Reply, Failure>)>,
-}
-
-impl Courier {
-    fn start(mut transport: impl Transport + Send + 'static) -> Self {
-        let (requests, todo) = channel::<Request>();
-        let (done, outcomes) = channel();
-        std::thread::spawn(move || {
-            for request in todo {
-                let outcome = transport.send(&request);
-                if done.send((request.id, outcome)).is_err() {
-                    break;
-                }
-            }
-        });
-        Self { requests, outcomes }
-    }
-
-    fn send(&self, request: Request) {
-        self.requests.send(request).expect("BUG: the courier outlives the loop");
-    }
-
-    /// The outcome of the request that was sent; `None` when the process is to end and it took too long.
-    fn wait(&self, ending: &dyn Fn() -> bool) -> Option<(u64, std::result::Result<Reply, Failure>)> {
-        let mut ending_since = None;
-        loop {
-            if ending() && steady_ms() - *ending_since.get_or_insert_with(steady_ms) > GRACE_MS {
-                return None;
-            }
-            match self.outcomes.recv_timeout(Duration::from_millis(POLL_MS)) {
-                Ok(outcome) => return Some(outcome),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => unreachable!("BUG: the courier outlives the loop"),
-            }
+/// The outcome of the request of this number; `None` when the process is to end and it took too long.
+fn outcome(courier: &mut Courier, id: u64, ending: &dyn Fn() -> bool) -> Option<Outcome> {
+    let mut ending_since = None;
+    loop {
+        if ending() && steady_ms() - *ending_since.get_or_insert_with(steady_ms) > GRACE_MS {
+            return None;
+        }
+        if let Some(outcome) = courier.outcome(id, Duration::from_millis(POLL_MS)) {
+            return Some(outcome);
         }
     }
 }
@@ -80,14 +53,14 @@ impl Courier {
 pub fn run(
     store: &mut Store,
     config: Config,
-    transport: impl Transport + Send + 'static,
+    transport: HttpTransport,
     ending: &dyn Fn() -> bool,
     watch: Watch<'_>,
 ) -> std::result::Result<Ended, StationError> {
     while !ending() && unless_busy(store.backfill(&mut |_| ()), watch)?.is_none() {}
     let mut daemon = Daemon::start(Config { words: words::KEPT, ..config }, store)?;
-    let courier = Courier::start(transport);
-    let stopped = steps(store, &mut daemon, &courier, ending, watch)?;
+    let mut courier = Courier::start(transport);
+    let stopped = steps(store, &mut daemon, &mut courier, ending, watch)?;
     if let Some(stop) = stopped {
         return Ok(Ended::Stopped(stop));
     }
@@ -99,7 +72,7 @@ pub fn run(
 fn steps(
     store: &mut Store,
     daemon: &mut Daemon,
-    courier: &Courier,
+    courier: &mut Courier,
     ending: &dyn Fn() -> bool,
     watch: Watch<'_>,
 ) -> Result<Option<Stop>> {
@@ -112,10 +85,16 @@ fn steps(
         }
         match daemon.next(store, now_ms(), watch)? {
             Step::Send(request) => {
-                courier.send(request);
-                daemon.look_ahead(store, now_ms());
-                let Some((id, outcome)) = courier.wait(ending) else { break };
-                daemon.hear(store, now_ms(), id, &outcome, watch)?;
+                let id = request.id;
+                courier.begin(request);
+                if !hear(store, daemon, courier, id, ending, watch)? {
+                    break;
+                }
+            }
+            Step::UnderWay(id) => {
+                if !hear(store, daemon, courier, id, ending, watch)? {
+                    break;
+                }
             }
             Step::Wait(until_ms) | Step::Idle(until_ms) | Step::Rest(until_ms, _) => {
                 let left = u64::try_from(until_ms.saturating_sub(now_ms())).unwrap_or(0);
@@ -125,4 +104,25 @@ fn steps(
         }
     }
     Ok(None)
+}
+
+/// While the request of this number is under way: what need not wait for its answer. Then its answer; `false` when the
+/// process is to end and there was none in time.
+fn hear(
+    store: &mut Store,
+    daemon: &mut Daemon,
+    courier: &mut Courier,
+    id: u64,
+    ending: &dyn Fn() -> bool,
+    watch: Watch<'_>,
+) -> Result<bool> {
+    daemon.look_ahead(store, now_ms());
+    if courier.has_room(id)
+        && let Some(early) = daemon.early(store, now_ms())
+    {
+        courier.begin(early);
+    }
+    let Some(outcome) = outcome(courier, id, ending) else { return Ok(false) };
+    daemon.hear(store, now_ms(), id, &outcome, watch)?;
+    Ok(true)
 }

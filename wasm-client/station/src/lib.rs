@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`Station`] | open a file, write, join, push |
 //! | [`import`] | CSV files into tables |
-//! | [`daemon`] | pushing in the background |
+//! | [`daemon`], [`courier`] | pushing in the background; requests beside other work |
 //! | [`transport`], [`clock`], [`entropy`], [`disk`] | network, time, randomness and disk of this machine |
 //! | [`cli`] | the command line, one file per verb |
 
@@ -16,6 +16,7 @@
 
 pub mod cli;
 pub mod clock;
+pub mod courier;
 pub mod daemon;
 pub mod disk;
 mod ending;

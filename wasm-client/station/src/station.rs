@@ -17,6 +17,7 @@ use tidemark_core::schema::Schema;
 
 use crate::cli::words;
 use crate::clock::{self, SystemClock};
+use crate::courier::Courier;
 use crate::disk::free_disk_bytes;
 use crate::entropy::{self, NoEntropy};
 pub use crate::error::StationError;
@@ -249,8 +250,8 @@ impl Station {
     /// # Errors
     /// When the store fails.
     pub fn push(&mut self) -> std::result::Result<Drained, StationError> {
-        let mut transport = self.transport()?;
-        self.push_with(&mut transport, &mut |_| ())
+        let mut courier = Courier::start(self.transport()?);
+        self.push_with(&mut courier, &mut |_| ())
     }
 
     /// [`Station::push`] over another transport; `watch` sees every event.

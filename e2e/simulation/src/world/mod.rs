@@ -6,10 +6,11 @@ mod station;
 mod stations;
 mod strikes;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
+use tidemark_client::sync::{Failure, Reply};
 use tidemark_core::joincode::JoinCode;
 use tidemark_core::limits::FrameLimits;
 use tidemark_core::schema::Schema;
@@ -119,6 +120,8 @@ struct World<'s> {
     exchanges: u64,
     /// Exchanges whose outcome is still awaited.
     open: BTreeSet<Exchange>,
+    /// Outcomes of batches that were sent early, until their turn comes.
+    came: BTreeMap<Exchange, Result<Reply, Failure>>,
     stations: Vec<Station>,
     servers: Vec<Server>,
     upstream: MemoryUpstream,
@@ -165,6 +168,7 @@ impl<'s> World<'s> {
             lives: 0,
             exchanges: 0,
             open: BTreeSet::new(),
+            came: BTreeMap::new(),
             oracle: Oracle::new(schema, &upstream, plan.stations, faults),
             stations,
             servers,

@@ -134,13 +134,28 @@ impl World<'_> {
             return Ok(());
         }
         match next {
-            Next::Send(request) => {
+            Next::Send(request, early) => {
                 if self.dies(index, slot, "before sending") {
                     return Ok(());
                 }
                 self.send(index, slot, request)?;
                 self.tick(index, slot, 60_000);
-                self.dies(index, slot, "after sending");
+                if !self.dies(index, slot, "after sending") {
+                    self.send_early(index, slot, early)?;
+                }
+            }
+            Next::UnderWay(id, early) => {
+                let life = self.stations[index].processes[slot].as_ref().map(|process| process.life);
+                let is_it = |exchange: &&Exchange| {
+                    (exchange.station, exchange.slot, Some(exchange.life), exchange.id) == (index, slot, life, id)
+                };
+                let came = self.came.keys().find(is_it).copied();
+                if let Some((exchange, outcome)) = came.and_then(|exchange| self.came.remove_entry(&exchange)) {
+                    self.open.insert(exchange);
+                    self.push(1, Event::Outcome { exchange, outcome, late: false });
+                }
+                self.tick(index, slot, 60_000);
+                self.send_early(index, slot, early)?;
             }
             Next::Wait(own_wait_ms) => {
                 let station = &self.stations[index];
@@ -157,6 +172,15 @@ impl World<'_> {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// A process sends a batch before the reply to the one before it came.
+    fn send_early(&mut self, index: usize, slot: usize, early: Option<Request>) -> Result<(), String> {
+        let Some(request) = early else { return Ok(()) };
+        self.coverage.count("sent", "early");
+        self.send(index, slot, request)?;
+        self.dies(index, slot, "after sending early");
         Ok(())
     }
 
@@ -226,6 +250,12 @@ impl World<'_> {
         let awaited = self.open.remove(&exchange);
         let alive = self.stations[index].processes[slot].as_ref().is_some_and(|process| process.life == life);
         if !alive || !(awaited || late && exchange.id > 0) {
+            return Ok(());
+        }
+        let process = self.stations[index].processes[slot].as_ref();
+        if awaited && process.is_some_and(|process| process.early == Some(exchange.id)) {
+            // It is heard when its turn comes.
+            self.came.insert(exchange, outcome.clone());
             return Ok(());
         }
         if self.dies(index, slot, "before the reply is heard") {

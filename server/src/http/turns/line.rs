@@ -104,8 +104,8 @@ impl<T> Default for State<T> {
 }
 
 impl<T> State<T> {
-    /// The one that goes next.
-    pub(super) fn next(&self, slots: usize, bytes_max: usize) -> Option<usize> {
+    /// The one that goes next, where one station has so many turns at once.
+    pub(super) fn next(&self, slots: usize, bytes_max: usize, each: usize) -> Option<usize> {
         if self.slots_taken >= slots {
             return None;
         }
@@ -115,7 +115,7 @@ impl<T> State<T> {
         let mut kept_for_another = false;
         for at in order {
             let Waiting { want, since, .. } = &self.waiting[at];
-            if self.has_turn(want.station) || !self.tables_are_free(want, slots) {
+            if self.turns_of(want.station) >= each || !self.tables_are_free(want, slots) {
                 continue;
             }
             let is_small = want.bytes <= bytes_max / 64;
@@ -127,8 +127,9 @@ impl<T> State<T> {
         None
     }
 
-    pub(super) fn has_turn(&self, station: StationNumber) -> bool {
-        self.taken.values().any(|taken| taken.station == station)
+    /// The turns that a station has taken.
+    pub(super) fn turns_of(&self, station: StationNumber) -> usize {
+        self.taken.values().filter(|taken| taken.station == station).count()
     }
 
     pub(super) fn tables_are_free(&self, want: &Want, slots: usize) -> bool {

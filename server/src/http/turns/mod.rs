@@ -8,8 +8,8 @@
 //!
 //! Stations share by bytes (start-time fair queueing; Goyal, Vin and Cheng 1996): each has a virtual time that its
 //! requests move on by what they cost, and the station that is furthest behind goes next. So a station with twenty rows
-//! is not behind one with half a million, whoever came first. One station has one turn at a time; its next request
-//! waits without holding anything.
+//! is not behind one with half a million, whoever came first. One station has as many turns at a time as [`Turns::each`]
+//! says, one unless told otherwise; its next request waits without holding anything.
 //!
 //! Requests for the same tables take half of the slots at most, and all of a table three quarters, so that one on which
 //! everybody waits leaves the others theirs. Which of a request's tables was locked the database does not say: those
@@ -35,6 +35,8 @@ pub(super) use self::line::{NoTurn, Want};
 pub(super) struct Turns {
     slots: AtomicUsize,
     bytes_max: AtomicUsize,
+    /// So many turns one station has at once.
+    each: usize,
     state: Mutex<State<Turn>>,
 }
 
@@ -72,7 +74,12 @@ impl Drop for Leaving<'_> {
 impl Turns {
     /// So many turns at once, which together take so much memory, in bytes.
     pub(super) fn new(slots: usize, bytes_max: usize) -> Arc<Self> {
-        Arc::new(Self { slots: slots.into(), bytes_max: bytes_max.into(), state: Mutex::default() })
+        Self::each(1, slots, bytes_max)
+    }
+
+    /// The same with so many turns at once for one station.
+    pub(super) fn each(each: usize, slots: usize, bytes_max: usize) -> Arc<Self> {
+        Arc::new(Self { slots: slots.into(), bytes_max: bytes_max.into(), each, state: Mutex::default() })
     }
 
     /// From now on so many turns at once, which together take so much memory, in bytes.
@@ -166,7 +173,7 @@ impl Turns {
     fn call_next(self: &Arc<Self>) {
         loop {
             let mut state = self.state();
-            let Some(at) = state.next(self.slots(), self.bytes_max()) else { return };
+            let Some(at) = state.next(self.slots(), self.bytes_max(), self.each) else { return };
             let Waiting { id, want, starts, since, for_slot, go } = state.waiting.swap_remove(at);
             state.virtual_time = state.virtual_time.max(starts);
             state.waited = if for_slot { since.elapsed() } else { Duration::ZERO };

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! loop:  daemon.next(store, now) ─┬─ Send(request) ── perform it ── daemon.hear ──┐
+//!                                 ├─ UnderWay(id)     of one that daemon.early gave
 //!                                 ├─ Wait, Idle, Rest   sleep, or less long       │
 //!                                 └─ Ended              a person is needed        │
 //!        ◄─────────────────────────────────────────────────────────────────────────┘
@@ -32,6 +33,8 @@ const IDLE_MS: i64 = 60_000;
 pub enum Step {
     /// Perform this request and report its outcome to [`Daemon::hear`].
     Send(Request),
+    /// The request of this number, which [`Daemon::early`] gave, is the next: report its outcome, once it is there.
+    UnderWay(u64),
     /// Nothing until then: a failure is waited out.
     Wait(i64),
     /// Everything is upstream. Ask again when something was committed, and then at the latest.
@@ -124,6 +127,7 @@ impl Daemon {
         self.phase = Phase::Working;
         Ok(match unless_busy(self.engine.next(store, now_ms), watch)? {
             Some(Action::Send(request)) => Step::Send(request),
+            Some(Action::UnderWay(id)) => Step::UnderWay(id),
             Some(Action::WaitUntil(at_ms)) => Step::Wait(at_ms),
             Some(Action::Idle) => {
                 self.phase = Phase::Idle(now_ms);
@@ -169,6 +173,12 @@ impl Daemon {
     /// due.
     pub fn look_ahead(&mut self, store: &mut Store, now_ms: i64) {
         drop(self.engine.look_ahead(store, now_ms));
+    }
+
+    /// A request to perform beside the one under way, after [`Daemon::look_ahead`]; see [`Engine::early`]. What goes wrong
+    /// is met again when the batch is due.
+    pub fn early(&mut self, store: &mut Store, now_ms: i64) -> Option<Request> {
+        self.engine.early(store, now_ms).ok().flatten()
     }
 
     /// Free room on the disk of the file, in bytes, to be said to the server; `None` where it is not known.

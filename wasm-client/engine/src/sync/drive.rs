@@ -4,22 +4,36 @@ use super::{Action, Engine, Event, Failure, Reply, Request, Stop, Trouble};
 use crate::error::Result;
 use crate::store::Store;
 
+/// The answer to a request, or why there is none.
+pub type Outcome = std::result::Result<Reply, Failure>;
+
 /// Performs requests.
 pub trait Transport {
     /// One HTTP exchange: no redirects, no retries, the body of the reply bounded.
     ///
     /// # Errors
     /// When there is no answer.
-    fn send(&mut self, request: &Request) -> std::result::Result<Reply, Failure>;
+    fn send(&mut self, request: &Request) -> Outcome;
 
-    /// The same; `meanwhile` is done while the answer is waited for, or before, where that cannot be.
+    /// The same beside other work, of a transport that can.
+    fn beside(&mut self) -> Option<&mut dyn Beside> {
+        None
+    }
+}
+
+/// Performs requests while other work goes on.
+pub trait Beside {
+    /// Begins a request without waiting for the answer.
+    fn begin(&mut self, request: Request);
+
+    /// Whether another one can begin. Of those that have begun before, only this one's outcome is still wanted.
+    fn has_room(&mut self, beside: u64) -> bool;
+
+    /// Waits for the answer to the request of this number, which was begun.
     ///
     /// # Errors
     /// As [`Transport::send`].
-    fn send_while(&mut self, request: &Request, meanwhile: &mut dyn FnMut()) -> std::result::Result<Reply, Failure> {
-        meanwhile();
-        self.send(request)
-    }
+    fn finish(&mut self, id: u64) -> Outcome;
 }
 
 /// The time.
@@ -95,7 +109,7 @@ pub fn drain(
     if matches!(drained, Drained::Done(_)) {
         while let Some(request) = engine.ask_rejects(store, clock.now_ms())? {
             let outcome = transport.send(&request);
-            watch(&hear(store, engine, clock.now_ms(), &request, outcome)?);
+            watch(&hear(store, engine, clock.now_ms(), request.id, outcome)?);
         }
     }
     Ok(drained)
@@ -113,35 +127,55 @@ pub fn say_contact(
 ) -> Result<()> {
     if let Some(request) = engine.ask_contact(store, clock.now_ms())? {
         let outcome = transport.send(&request);
-        hear(store, engine, clock.now_ms(), &request, outcome)?;
+        hear(store, engine, clock.now_ms(), request.id, outcome)?;
     }
     Ok(())
 }
 
-/// Sends, and does meanwhile what need not wait.
-fn send(
-    store: &mut Store,
-    engine: &mut Engine,
-    transport: &mut dyn Transport,
-    now_ms: i64,
-    request: &Request,
-) -> std::result::Result<Reply, Failure> {
-    transport.send_while(request, &mut || {
-        // What went wrong is met again when the batch is due.
+/// Sends what is not under way yet, and does meanwhile what need not wait.
+fn exchange(store: &mut Store, engine: &mut Engine, transport: &mut dyn Transport, now_ms: i64, todo: Todo) -> Outcome {
+    // What goes wrong ahead of its time is met again when the batch is due.
+    let Some(beside) = transport.beside() else {
         drop(engine.look_ahead(store, now_ms));
-    })
+        return match todo {
+            Todo::Send(request) => transport.send(&request),
+            Todo::Hear(_) => unreachable!("BUG: nothing was begun"),
+        };
+    };
+    let id = todo.id();
+    if let Todo::Send(request) = todo {
+        beside.begin(request);
+    }
+    drop(engine.look_ahead(store, now_ms));
+    if beside.has_room(id)
+        && let Ok(Some(early)) = engine.early(store, now_ms)
+    {
+        beside.begin(early);
+    }
+    beside.finish(id)
 }
 
-fn hear(
-    store: &mut Store,
-    engine: &mut Engine,
-    now_ms: i64,
-    request: &Request,
-    outcome: std::result::Result<Reply, Failure>,
-) -> Result<Event> {
+/// What an engine asks for.
+enum Todo {
+    /// To perform this.
+    Send(Request),
+    /// To hear of the one of this number, which is under way.
+    Hear(u64),
+}
+
+impl Todo {
+    const fn id(&self) -> u64 {
+        match self {
+            Self::Send(request) => request.id,
+            Self::Hear(id) => *id,
+        }
+    }
+}
+
+fn hear(store: &mut Store, engine: &mut Engine, now_ms: i64, id: u64, outcome: Outcome) -> Result<Event> {
     match outcome {
-        Ok(reply) => engine.on_reply(store, now_ms, request.id, &reply),
-        Err(failure) => engine.on_failure(store, now_ms, request.id, &failure),
+        Ok(reply) => engine.on_reply(store, now_ms, id, &reply),
+        Err(failure) => engine.on_failure(store, now_ms, id, &failure),
     }
 }
 
@@ -177,8 +211,9 @@ fn drive(
     let mut heard = false;
     loop {
         let now_ms = clock.now_ms();
-        let request = match engine.next(store, now_ms)? {
-            Action::Send(request) => request,
+        let todo = match engine.next(store, now_ms)? {
+            Action::Send(request) => Todo::Send(request),
+            Action::UnderWay(id) => Todo::Hear(id),
             Action::WaitUntil(at_ms) => {
                 clock.sleep_until(at_ms);
                 continue;
@@ -192,9 +227,10 @@ fn drive(
             Action::Stopped(stop) => return Ok(Drained::Stopped { summary, stop }),
         };
         summary.requests += 1;
-        let outcome = send(store, engine, transport, now_ms, &request);
+        let id = todo.id();
+        let outcome = exchange(store, engine, transport, now_ms, todo);
         let now_ms = clock.now_ms();
-        let event = hear(store, engine, now_ms, &request, outcome)?;
+        let event = hear(store, engine, now_ms, id, outcome)?;
         watch(&event);
         heard |= matches!(event, Event::Acked { .. } | Event::Agreed);
         if let Event::Acked { changes, rejected_here, rejected_by_server, .. } = &event {

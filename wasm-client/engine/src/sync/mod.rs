@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! loop:  engine.next(store, now) ─┬─ Send(request) ── perform it ── engine.on_reply / engine.on_failure ─┐
+//!                                 ├─ UnderWay(id)    the same, of one that engine.early gave before     │
 //!                                 ├─ WaitUntil(ms)   nothing to do until then                          │
 //!                                 ├─ Idle            everything is upstream: ask again when the log grew │
 //!                                 └─ Stopped(stop)   needs a person (or, some of them, time)             │
@@ -13,7 +14,8 @@
 //! Only the server's tidemark, checked against the station's own chain, ever removes a change from the log.
 //!
 //! Whoever can do two things at once calls [`Engine::look_ahead`] while a request is under way, and [`Engine::settle`]
-//! before it lets go of the engine.
+//! before it lets go of the engine. Whoever can have two requests under way performs what [`Engine::early`] gives, too,
+//! and keeps the outcome until [`Action::UnderWay`] asks for it; if that never does, nobody needs it.
 
 pub(crate) mod backoff;
 pub(crate) mod conversation;
@@ -30,7 +32,7 @@ pub(crate) mod stop;
 mod untrusted;
 
 pub use backoff::{Backoff, BackoffBounds};
-pub use drive::{Clock, Drained, Patience, Summary, Transport, agree, drain, say_contact};
+pub use drive::{Beside, Clock, Drained, Outcome, Patience, Summary, Transport, agree, drain, say_contact};
 pub use engine::{Config, Engine, Words};
 pub use pace::Pace;
 pub use refusal::{Refusal, RefusalKind};
@@ -45,6 +47,8 @@ pub use untrusted::Untrusted;
 pub enum Action {
     /// Perform this request and report its outcome.
     Send(Request),
+    /// The request of this number, which [`Engine::early`] gave, is the next: report its outcome, once it is there.
+    UnderWay(u64),
     /// Ask again at this time (milliseconds since 1970 UTC), or when a hint says so.
     WaitUntil(i64),
     /// Everything is upstream. Ask again when the log grew.

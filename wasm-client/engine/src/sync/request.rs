@@ -41,6 +41,9 @@ pub struct Request {
     pub content_type: Option<&'static str>,
     /// Of a frame, the fingerprint of its schema: goes into `Tidemark-Schema`.
     pub schema: Option<Fingerprint>,
+    /// Of a frame that is sent before the reply to the one before it came, the last change of that one: goes into
+    /// `Tidemark-After`.
+    pub after: Option<u64>,
     /// The body.
     pub body: Vec<u8>,
     /// Give up after this long, in milliseconds.
@@ -58,6 +61,7 @@ impl Request {
             token: Some(token.clone()),
             content_type: None,
             schema: None,
+            after: None,
             body: Vec::new(),
             timeout_ms: TIMEOUT_MS,
         }
@@ -84,6 +88,7 @@ impl Request {
             token: token.cloned(),
             content_type: Some(media),
             schema: None,
+            after: None,
             body,
             timeout_ms: TIMEOUT_MS,
         }

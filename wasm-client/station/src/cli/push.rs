@@ -9,15 +9,16 @@ use tidemark_core::protocol::ProblemCode;
 use super::fatal::{EXIT_UNREACHABLE, Fatal};
 use super::trust::TrustArgs;
 use super::{show, words};
+use crate::courier::Courier;
 
 pub(super) fn run(db: &Path, as_json: bool, trust: &TrustArgs) -> Result<(), Fatal> {
     let mut station = trust.station(super::file::open_whole(db)?)?;
     let pending = station.status()?.pending;
     let bar =
         show::bar(Some(pending), "{bar:30} {percent:>3} %  pushed {pos}, in all {len}  {rate}, {eta} left  {msg}");
-    let mut transport = station.transport()?;
+    let mut courier = Courier::start(station.transport()?);
     let mut settled = (0, 0);
-    let drained = station.push_with(&mut transport, &mut |event| match event {
+    let drained = station.push_with(&mut courier, &mut |event| match event {
         Event::Acked { changes, .. } => {
             bar.inc(*changes);
             bar.set_message("");

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tidemark_client::sync::{Failure, FailureKind, Method, Reply, Request, Transport};
 use tidemark_core::limits::MESSAGE_BYTES_MAX;
-use tidemark_core::protocol::{SCHEMA_HEADER, path};
+use tidemark_core::protocol::{AFTER_HEADER, SCHEMA_HEADER, path};
 use ureq::Agent;
 use ureq::http::Response;
 use ureq::unversioned::resolver::DefaultResolver;
@@ -35,6 +35,7 @@ const EXPECTATION_FAILED: u16 = 417;
 #[derive(Debug)]
 pub struct HttpTransport {
     agent: Agent,
+    options: TlsOptions,
     /// Large bodies wait for the server's word. Not once such a request ended without an answer, or in a proxy that
     /// does not know how: then they would never pass.
     expects: bool,
@@ -63,6 +64,12 @@ impl HttpTransport {
         Self::waiting(EXPECT_TIMEOUT, options)
     }
 
+    /// Another one to the same servers, with a connection of its own.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self::with(self.options.clone())
+    }
+
     /// One whose large bodies wait this long for the server's word.
     fn waiting(expect_timeout: Duration, options: TlsOptions) -> Self {
         let config = Agent::config_builder()
@@ -75,10 +82,10 @@ impl HttpTransport {
             .user_agent(concat!("tidemark/", env!("CARGO_PKG_VERSION")))
             .build();
         let (reached, untrusted) = (Arc::default(), Noted::default());
-        let tls = TlsConnector::new(options, Arc::clone(&untrusted));
+        let tls = TlsConnector::new(options.clone(), Arc::clone(&untrusted));
         let connector = early::connector(Arc::clone(&reached), tls);
         let agent = Agent::with_parts(config, connector, DefaultResolver::default());
-        Self { agent, expects: true, reached, untrusted }
+        Self { agent, options, expects: true, reached, untrusted }
     }
 
     /// An exchange; a large body waits for the server's word, unless that is known not to work.
@@ -121,6 +128,9 @@ impl HttpTransport {
                 if let Some(schema) = request.schema {
                     post = post.header(SCHEMA_HEADER, schema.to_hex());
                 }
+                if let Some(after) = request.after {
+                    post = post.header(AFTER_HEADER, after);
+                }
                 if expects {
                     post = post.header("expect", "100-continue");
                 }
@@ -139,14 +149,6 @@ fn read(response: Response<Body>) -> Result<Reply, Error> {
 }
 
 impl Transport for HttpTransport {
-    fn send_while(&mut self, request: &Request, meanwhile: &mut dyn FnMut()) -> Result<Reply, Failure> {
-        std::thread::scope(|scope| {
-            let sending = scope.spawn(|| self.send(request));
-            meanwhile();
-            sending.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
-    }
-
     fn send(&mut self, request: &Request) -> Result<Reply, Failure> {
         self.untrusted.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.exchange_asking(request).map_err(|error| {
@@ -196,6 +198,7 @@ mod tests {
             token: None,
             content_type: None,
             schema: None,
+            after: None,
             body: Vec::new(),
             timeout_ms: 2_000,
         };

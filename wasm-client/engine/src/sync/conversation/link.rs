@@ -10,6 +10,9 @@ use crate::sync::{FailureKind, Pace};
 /// time.
 pub(super) const BAD_FRAMES_MAX: u32 = 4;
 
+/// Batches that go one after the other once one that was sent early did not go through.
+const EARLY_RESTS: u32 = 64;
+
 /// The knowledge of the server.
 #[derive(Debug)]
 pub(in crate::sync) struct Link {
@@ -24,12 +27,21 @@ pub(in crate::sync) struct Link {
     /// The server was asked for its limits since something last went through: it is not asked again before the engine
     /// stops.
     pub limits_asked: bool,
+    /// So many batches are still to go through before one is sent early again.
+    early_rests: u32,
 }
 
 impl Link {
     /// Nothing is known yet.
     pub(in crate::sync) const fn new() -> Self {
-        Self { pace: None, outage: Outage::new(), ask_station: false, bad_frames: 0, limits_asked: false }
+        Self {
+            pace: None,
+            outage: Outage::new(),
+            ask_station: false,
+            bad_frames: 0,
+            limits_asked: false,
+            early_rests: 0,
+        }
     }
 
     /// How much is sent at once; begins with the limits the server told last.
@@ -62,7 +74,18 @@ impl Link {
     /// A batch went through.
     pub(super) const fn went_through(&mut self) {
         self.outage.end();
+        self.early_rests = self.early_rests.saturating_sub(1);
         self.begin_again();
+    }
+
+    /// Whether a batch may be sent before the one before it was acknowledged.
+    pub(super) const fn takes_early(&self) -> bool {
+        self.early_rests == 0 && self.outage.is_over() && !self.ask_station
+    }
+
+    /// One that was sent early did not go through, or had one before it that did not.
+    pub(super) const fn rest_early(&mut self) {
+        self.early_rests = EARLY_RESTS;
     }
 
     /// Forgets what was counted towards a stop.

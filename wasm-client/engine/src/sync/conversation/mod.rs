@@ -68,11 +68,22 @@ pub(super) struct Came<'a> {
     pub took_ms: i64,
 }
 
+/// A request that was sent before its turn came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Early {
+    /// Its number.
+    pub id: u64,
+    /// How long it may take once its turn has come, in milliseconds.
+    pub timeout_ms: u64,
+}
+
 /// The wish of a conversation.
 #[derive(Debug)]
 pub(super) enum Ask<A> {
     /// This, to be heard with what is kept beside it.
     Send(Request, A),
+    /// Nothing more: this is under way already.
+    UnderWay(Early, A),
     /// Nothing.
     Nothing,
     /// Nothing yet: the server is to be asked something else first, or the file became another station meanwhile.
@@ -86,6 +97,7 @@ impl<A> Ask<A> {
     pub(super) fn map<B>(self, keep: impl FnOnce(A) -> B) -> Ask<B> {
         match self {
             Self::Send(request, asked) => Ask::Send(request, keep(asked)),
+            Self::UnderWay(early, asked) => Ask::UnderWay(early, keep(asked)),
             Self::Nothing => Ask::Nothing,
             Self::Again => Ask::Again,
             Self::Stop(stop) => Ask::Stop(stop),

@@ -4,6 +4,7 @@ use tidemark_core::ids::StationNumber;
 use tidemark_core::planted::{Bug, planted};
 
 use crate::sync::backoff::Backoff;
+use crate::sync::conversation::Early;
 use crate::sync::request::TIMEOUT_MS;
 use crate::sync::{Config, Request, Stop};
 
@@ -104,14 +105,25 @@ impl<A> Course<A> {
         }
     }
 
-    /// Puts a request in flight.
-    pub(super) fn send(&mut self, request: Request, number: StationNumber, asked: A, now_ms: i64) -> Request {
+    /// A number for a request.
+    pub(super) const fn number(&mut self) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
+        id
+    }
+
+    /// Puts a request in flight.
+    pub(super) fn send(&mut self, request: Request, number: StationNumber, asked: A, now_ms: i64) -> Request {
+        let early = Early { id: self.number(), timeout_ms: request.timeout_ms };
+        self.goes_on(early, number, asked, now_ms);
+        request.numbered(early.id)
+    }
+
+    /// The request in flight is now one that was sent before its turn.
+    pub(super) fn goes_on(&mut self, early: Early, number: StationNumber, asked: A, now_ms: i64) {
         // The transport's own timeout should come first.
-        let deadline_ms = now_ms.saturating_add((request.timeout_ms + TIMEOUT_MS) as i64);
-        self.state = State::InFlight(InFlight { id, since_ms: now_ms, deadline_ms, number, asked });
-        request.numbered(id)
+        let deadline_ms = now_ms.saturating_add((early.timeout_ms + TIMEOUT_MS) as i64);
+        self.state = State::InFlight(InFlight { id: early.id, since_ms: now_ms, deadline_ms, number, asked });
     }
 
     /// Takes the request out of flight, if it is the one that is.

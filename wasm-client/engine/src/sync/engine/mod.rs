@@ -142,6 +142,10 @@ impl Engine {
         };
         match ask {
             Ask::Send(request, asked) => Ok(Action::Send(self.course.send(request, joined.number, asked, now_ms))),
+            Ask::UnderWay(early, asked) => {
+                self.course.goes_on(early, joined.number, asked, now_ms);
+                Ok(Action::UnderWay(early.id))
+            }
             Ask::Nothing => self.idle(store, now_ms),
             Ask::Again => self.next_action(store, now_ms),
             Ask::Stop(stop) => {
@@ -231,6 +235,20 @@ impl Engine {
         self.settle(store)?;
         let Some(InFlight { asked: Asked::Push(sent), number, .. }) = self.course.in_flight() else { return Ok(()) };
         self.push.look_ahead(&mut Turn { store, link: &mut self.link, now_ms }, sent, *number)
+    }
+
+    /// The batch that [`Engine::look_ahead`] cut, to be performed beside the request in flight. Its outcome is to be
+    /// reported when [`Action::UnderWay`] says so, and not before. To be called by whoever can have two requests under
+    /// way; `None` when nothing may go early.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn early(&mut self, store: &mut Store, now_ms: i64) -> Result<Option<Request>> {
+        let id = self.course.number();
+        let meta = store.meta()?;
+        let (None, Ok(joined)) = (&meta.forked, Joined::of(store.file(), &meta)) else { return Ok(None) };
+        let Some(InFlight { asked: Asked::Push(sent), .. }) = self.course.in_flight() else { return Ok(None) };
+        Ok(self.push.early(&Turn { store, link: &mut self.link, now_ms }, &joined, sent, id))
     }
 
     /// Acknowledges what is upstream and was left for later; whoever lets go of an engine calls this before.

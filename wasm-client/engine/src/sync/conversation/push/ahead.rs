@@ -1,10 +1,14 @@
-//! Station and server at work at the same time: while a batch is in flight, the one before it is acknowledged here and
-//! the one after it is cut.
+//! Station and server at work at the same time: while a batch is in flight, the one before it is acknowledged here, and
+//! the one after it is cut and, by whoever can have two requests under way, sent.
 //!
 //! ```text
-//! server    apply N            apply N + 1                    apply N + 2
-//! station   ack N − 1, cut N + 1   ack N, cut N + 2           …
+//! server    apply N     · decode N + 1             apply N + 1 · decode N + 2
+//! station   ack N − 1, cut N + 1, send N + 1       ack N, cut N + 2, send N + 2
 //! ```
+//!
+//! A batch that was sent early is heard only once the one before it is acknowledged. When that one failed, or the file
+//! says something else by now, the outcome of the early one is not heard: the server took it only if it had the one
+//! before, and says so when the same changes come again.
 //!
 //! The batch that was cut ahead is sent only if it still is what would be cut then: it begins where the changes that
 //! are upstream end, and the file still says that these changes were about to be sent. A file that was put back to an
@@ -16,15 +20,17 @@
 
 use tidemark_core::frame::{self, FrameHeader};
 use tidemark_core::ids::StationNumber;
+use tidemark_core::planted::{Bug, planted};
 
 use super::Push;
-use super::pending::{AT_ONCE, Ahead, Held, Sent};
+use super::pending::{AT_ONCE, Ahead, Held, Next, Sent};
 use crate::ack::{Ack, acknowledge};
 use crate::error::Result;
 use crate::meta::Meta;
 use crate::outbox::{Snapshot, encode};
 use crate::store::Store;
-use crate::sync::conversation::{Link, Turn};
+use crate::sync::Request;
+use crate::sync::conversation::{Early, Joined, Link, Turn};
 
 impl Push {
     /// Cuts the batch after the one in flight, which was sent as station `number`, if more was waiting when that was
@@ -50,7 +56,7 @@ impl Push {
         let Ok(frame) = encode(&cut.batch, pace.limits()) else { return Ok(()) };
         let sent = Sent::of(&cut, turn.store, frame.len());
         if turn.store.note_sent(number, sent.span.last_seq())? {
-            self.ahead = Some(Ahead { _at_once, station: number, sent, frame });
+            self.ahead = Some(Ahead { _at_once, station: number, sent, frame, early: None });
         }
         Ok(())
     }
@@ -102,14 +108,18 @@ impl Push {
         !is_next && self.held.is_some()
     }
 
-    fn is_next(&self, Ahead { station, sent, frame, .. }: &Ahead, link: &Link, meta: &Meta) -> bool {
+    fn is_next(&self, Ahead { station, sent, frame, early, .. }: &Ahead, link: &Link, meta: &Meta) -> bool {
         let number = meta.membership.as_ref().map(|membership| membership.number);
         let upstream = match &self.held {
             Some(held) if held.base == meta.tidemark => held.upto,
             _ => meta.tidemark,
         };
         let follows = number == Some(*station) && upstream == sent.base && meta.sent_seq >= sent.span.last_seq();
-        let fits = link.pace.as_ref().is_some_and(|pace| FrameHeader::parse(frame, pace.limits()).is_ok());
+        if planted(Bug::EarlyTakenForNext) && early.is_some() {
+            return true;
+        }
+        let fits =
+            early.is_some() || link.pace.as_ref().is_some_and(|pace| FrameHeader::parse(frame, pace.limits()).is_ok());
         follows && fits && !link.ask_station && !link.outage.probes() && link.outage.is_over()
     }
 
@@ -119,9 +129,42 @@ impl Push {
     }
 
     /// The batch that was cut ahead, if there is one: it was checked to be the next.
-    pub(super) fn take_ahead(&mut self, now_ms: i64) -> Option<(Sent, Vec<u8>)> {
-        let Ahead { sent, mut frame, .. } = self.ahead.take()?;
-        frame::restamp(&mut frame, now_ms);
-        Some((sent, frame))
+    pub(super) fn take_ahead(&mut self, now_ms: i64) -> Option<(Sent, Next)> {
+        let Ahead { mut sent, mut frame, early, .. } = self.ahead.take()?;
+        sent.early = early.is_some();
+        let next = early.map_or_else(
+            || {
+                frame::restamp(&mut frame, now_ms);
+                Next::Frame(frame)
+            },
+            Next::UnderWay,
+        );
+        Some((sent, next))
+    }
+
+    /// The batch that was cut ahead as a request of this number, to be sent beside the one in flight, which it follows.
+    pub(in crate::sync) fn early(
+        &mut self,
+        turn: &Turn<'_>,
+        joined: &Joined<'_>,
+        in_flight: &Sent,
+        id: u64,
+    ) -> Option<Request> {
+        let ahead = self.ahead.as_ref()?;
+        let follows = ahead.early.is_none()
+            && ahead.station == joined.number
+            && ahead.sent.base == in_flight.last()
+            && joined.meta.sent_seq >= ahead.sent.span.last_seq();
+        if !follows || !turn.link.takes_early() {
+            return None;
+        }
+        let ahead = self.ahead.as_mut()?;
+        let mut frame = std::mem::take(&mut ahead.frame);
+        frame::restamp(&mut frame, turn.now_ms);
+        let request = Request::frame(&joined.server, joined.token, frame).numbered(id);
+        ahead.early = Some(Early { id, timeout_ms: request.timeout_ms });
+        // It waits for the one in flight, which was given its time when it was sent.
+        let timeout_ms = 2 * request.timeout_ms;
+        Some(Request { after: Some(in_flight.span.last_seq()), ..request }.within_ms(timeout_ms))
     }
 }

@@ -13,7 +13,7 @@ use tidemark_core::protocol::{Problem, ProblemCode, PushReply};
 
 pub(in crate::sync) use self::farewell::farewell;
 pub(in crate::sync) use self::pending::Sent;
-use self::pending::{Ahead, Held};
+use self::pending::{Ahead, Held, Next};
 use super::fork::forked;
 use super::problem::{failed, is_elsewhere, on_other, on_problem};
 use super::{Ask, Came, Conversation, Heard, Joined, Link, Turn};
@@ -41,8 +41,10 @@ impl Conversation for Push {
 
     fn ask(&mut self, turn: &mut Turn<'_>, joined: &Joined<'_>) -> Result<Ask<Sent>> {
         let send = |sent, frame| Ok(Ask::Send(Request::frame(&joined.server, joined.token, frame), sent));
-        if let Some((sent, frame)) = self.take_ahead(turn.now_ms) {
-            return send(sent, frame);
+        match self.take_ahead(turn.now_ms) {
+            Some((sent, Next::Frame(frame))) => return send(sent, frame),
+            Some((sent, Next::UnderWay(early))) => return Ok(Ask::UnderWay(early, sent)),
+            None => {}
         }
         loop {
             let pace = turn.link.pace(joined.meta.limits);
@@ -86,6 +88,23 @@ impl Conversation for Push {
     }
 
     fn hear(&mut self, turn: &mut Turn<'_>, sent: &Sent, came: &Came<'_>) -> Result<Heard> {
+        let heard = self.judge(turn, sent, came)?;
+        let under_way = sent.early || self.ahead.as_ref().is_some_and(|ahead| ahead.early.is_some());
+        if under_way && !matches!(heard, Heard::Well(_)) {
+            turn.link.rest_early();
+        }
+        Ok(heard)
+    }
+}
+
+impl Push {
+    /// Nothing was sent yet.
+    pub(in crate::sync) const fn new() -> Self {
+        Self { agreed: None, ahead: None, held: None }
+    }
+
+    /// Draws the conclusion from the answer.
+    fn judge(&mut self, turn: &mut Turn<'_>, sent: &Sent, came: &Came<'_>) -> Result<Heard> {
         let reply = match came.outcome {
             Ok(reply) => reply,
             Err(failure) => {
@@ -104,13 +123,6 @@ impl Conversation for Push {
                 Ok(on_other(reply, foreign))
             }
         }
-    }
-}
-
-impl Push {
-    /// Nothing was sent yet.
-    pub(in crate::sync) const fn new() -> Self {
-        Self { agreed: None, ahead: None, held: None }
     }
 
     fn on_pushed(&mut self, turn: &mut Turn<'_>, took_ms: i64, sent: &Sent, reply: &PushReply) -> Result<Heard> {
@@ -173,6 +185,8 @@ fn refused(turn: &mut Turn<'_>, reply: &Reply, sent: &Sent, problem: &Problem) -
     }
     let again = || Heard::Failed { why: Trouble::NotTaken(problem.detail.clone()), retry_after_ms: None };
     Ok(match problem.code {
+        // It overtook the one before it, which is acknowledged by now: where the server stood then says nothing.
+        ProblemCode::Gap if sent.early => Heard::On(Event::Ignored),
         ProblemCode::Gap | ProblemCode::Forked => {
             let (Some(seq), Some(chain)) = (problem.tidemark, problem.chain.as_deref().copied()) else {
                 // It does not say where it stands: ask.

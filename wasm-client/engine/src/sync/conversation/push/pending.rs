@@ -9,6 +9,7 @@ use tidemark_core::reject::Rejection;
 
 use crate::outbox::Cut;
 use crate::store::Store;
+use crate::sync::conversation::Early;
 
 /// A batch on its way.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(in crate::sync) struct Sent {
     pub(super) largest_ids: Vec<(String, i64)>,
     pub(super) capped: bool,
     pub(super) frame_bytes: usize,
+    /// It was sent before the one before it was acknowledged.
+    pub(super) early: bool,
 }
 
 impl Sent {
@@ -31,6 +34,7 @@ impl Sent {
             largest_ids: cut.batch.largest_ids(store.schema_of(span.first_seq)),
             capped: cut.capped,
             frame_bytes,
+            early: false,
         }
     }
 
@@ -55,7 +59,18 @@ pub(super) struct Ahead {
     pub(super) _at_once: AtOnce,
     pub(super) station: StationNumber,
     pub(super) sent: Sent,
+    /// Empty once it was sent early.
     pub(super) frame: Vec<u8>,
+    pub(super) early: Option<Early>,
+}
+
+/// What goes next.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// These bytes.
+    Frame(Vec<u8>),
+    /// Nothing: it went before its turn.
+    UnderWay(Early),
 }
 
 /// An [`Ack`] that waits.
