@@ -31,6 +31,8 @@ pub struct Process {
     pub commits: Commits,
     /// The request it waits for.
     pub awaits: Option<u64>,
+    /// Whether everything was upstream when it looked last.
+    pub is_idle: bool,
     /// How it treats its server.
     pub patience: Patience,
     token: [u8; 32],
@@ -69,6 +71,7 @@ impl Process {
             tick: 0,
             commits,
             awaits: None,
+            is_idle: false,
             patience: Patience::new(patient),
             token,
             joining: false,
@@ -89,7 +92,9 @@ impl Process {
             Err(error) if error.can_retry() => return Next::Wait(BUSY_MS),
             Err(error) => return Next::Ended(error.to_string()),
         }
-        match self.daemon.next(&mut self.store, now_ms, &mut |_| ()) {
+        let step = self.daemon.next(&mut self.store, now_ms, &mut |_| ());
+        self.is_idle = matches!(step, Ok(Step::Idle(_)));
+        match step {
             Ok(Step::Send(request)) => {
                 self.awaits = Some(request.id);
                 // As a station's program does and a browser does not.
