@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use crate::clock::steady_ms;
 
+/// Who waits looks at least this often what is so, should nobody ring.
+const LOOK_MS: u64 = 1_000;
+
 /// Rung by any thread, heard by the one that waits. It carries nothing: who is woken looks at what is so, and a bell
 /// rung many times before anybody listens wakes once.
 #[derive(Debug, Clone, Default)]
@@ -45,7 +48,7 @@ impl Bell {
         self.0.written.swap(false, Ordering::SeqCst)
     }
 
-    /// Waits up to `ms` milliseconds, or until `over` says so; it is asked at each ring.
+    /// Waits up to `ms` milliseconds, or until `over` says so; it is asked at each ring, and now and then.
     pub fn wait(&self, ms: u64, over: impl Fn() -> bool) {
         let until_ms = steady_ms().saturating_add(ms);
         while !over() {
@@ -54,7 +57,8 @@ impl Bell {
                 return;
             }
             let rung = self.0.rung.lock().unwrap_or_else(PoisonError::into_inner);
-            let waited = self.0.heard.wait_timeout_while(rung, Duration::from_millis(left_ms), |rung| !*rung);
+            let waited =
+                self.0.heard.wait_timeout_while(rung, Duration::from_millis(left_ms.min(LOOK_MS)), |rung| !*rung);
             *waited.unwrap_or_else(PoisonError::into_inner).0 = false;
         }
     }

@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicBool;
 
 use crate::bell::Bell;
 
-/// Raises the flag with the first wish and rings, and ends the process at once, with 1, at the second: whoever asks twice does
-/// not want to wait, and it is safe.
+/// Raises the flag with the first wish and rings, and ends the process at once, with 1, at the second: whoever asks
+/// twice does not want to wait, and it is safe.
 ///
 /// # Errors
 /// When the system does not tell.

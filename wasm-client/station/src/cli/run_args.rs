@@ -20,8 +20,8 @@ pub(super) struct RunArgs {
     /// The longest wait after a server that could not be reached, in seconds.
     #[arg(long, default_value_t = 30, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     away_wait_max: u64,
-    /// How often the file is looked at, in milliseconds. The system tells of a write by a program of this machine, which
-    /// is pushed at once; this is for those it says nothing of.
+    /// How often the file is looked at, in milliseconds. The system tells of a write by a program of this machine,
+    /// which is pushed at once; this is for those it says nothing of.
     #[arg(long, default_value_t = POLL_MS, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=3_600_000))]
     poll: u64,
     #[command(flatten)]
