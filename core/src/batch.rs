@@ -237,6 +237,12 @@ fn table_name(schema: &Schema, table: u32) -> &str {
     schema.tables().get(table as usize).map_or("", |table| table.name.as_str())
 }
 
+/// A list's memory, for values that live for another time: what is collected into the same type stays where it is.
+fn emptied<'a>(mut values: Vec<ValueRef<'_>>) -> Vec<ValueRef<'a>> {
+    values.clear();
+    values.into_iter().map(|_| ValueRef::Null).collect()
+}
+
 /// One row of the log, as SQLite holds it.
 #[derive(Debug, Clone, Copy)]
 pub struct LogRow<'a> {
@@ -283,6 +289,10 @@ pub struct BatchBuilder<'s> {
     body_bytes: usize,
     cells: usize,
     rejected: Vec<(u64, Rejection)>,
+    /// Empty: the memory of a row's values, for the next row's.
+    values: Vec<ValueRef<'static>>,
+    /// The table of the row before: the next is most often of the same.
+    last_table: usize,
 }
 
 impl<'s> BatchBuilder<'s> {
@@ -309,6 +319,8 @@ impl<'s> BatchBuilder<'s> {
             body_bytes: 0,
             cells: 0,
             rejected: Vec::new(),
+            values: Vec::new(),
+            last_table: 0,
             ids,
         }
     }
@@ -320,7 +332,7 @@ impl<'s> BatchBuilder<'s> {
     /// BUG: when `row.seq` is not the next one; the reader of the log checks for gaps.
     pub fn push(&mut self, row: &LogRow<'_>) {
         assert_eq!(row.seq, self.next_seq(), "BUG: the batch must be contiguous");
-        let table_index = std::str::from_utf8(row.table).ok().and_then(|name| self.schema.table_index(name));
+        let table_index = self.table_index(row.table);
         let op = Op::from_log(row.op);
         let (Some(index), Some(op)) = (table_index, op) else {
             // Shown as values are: shortened, since a program may have written anything into the log.
@@ -333,7 +345,8 @@ impl<'s> BatchBuilder<'s> {
             return self.push_rejected(row, NO_TABLE, Rejection::new(RejectCode::UnknownTable, message));
         };
         let table = &self.schema.tables()[index];
-        let mut values: Vec<ValueRef<'_>> = Vec::with_capacity(table.columns.len());
+        let mut values = emptied(std::mem::take(&mut self.values));
+        values.reserve(table.columns.len());
         let converted = if op == Op::Delete {
             convert_row(self.schema, index, &self.ids, row.values, table.identity(), &mut values)
         } else {
@@ -353,6 +366,17 @@ impl<'s> BatchBuilder<'s> {
             }
             Err(rejection) => self.push_rejected(row, index as u32, rejection),
         }
+        self.values = emptied(values);
+    }
+
+    /// The number of the table that the log names so, in the schema.
+    pub fn table_index(&mut self, name: &[u8]) -> Option<usize> {
+        let tables = self.schema.tables();
+        let is_it = |table: &Table| table.name.as_bytes() == name;
+        if !tables.get(self.last_table).is_some_and(is_it) {
+            self.last_table = tables.iter().position(is_it)?;
+        }
+        Some(self.last_table)
     }
 
     fn push_rejected(&mut self, row: &LogRow<'_>, table: u32, rejection: Rejection) {

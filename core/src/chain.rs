@@ -8,6 +8,10 @@ use crate::value::{ValueRef, hex, unhex};
 /// The first bytes of a chain: enough to tell two histories apart, small enough to keep for every change.
 pub type Print = [u8; 8];
 
+/// Up to so many bytes are hashed in one piece: a hasher that takes several is larger than most changes, and to make one
+/// costs more than to hash them.
+const SMALL_BYTES: usize = 512;
+
 /// The chain's value at some seq.
 ///
 /// ```
@@ -30,6 +34,13 @@ impl Chain {
     /// The chain after one more change.
     #[must_use]
     pub fn then(self, canonical: &[u8]) -> Self {
+        let mut whole = [0; SMALL_BYTES];
+        let bytes = self.0.len() + canonical.len();
+        if bytes <= SMALL_BYTES {
+            whole[..32].copy_from_slice(&self.0);
+            whole[32..bytes].copy_from_slice(canonical);
+            return Self(*blake3::hash(&whole[..bytes]).as_bytes());
+        }
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.0).update(canonical);
         Self(*hasher.finalize().as_bytes())
@@ -90,4 +101,19 @@ pub fn canonical_change<'a>(
     out.push(table.len() as u8);
     out.extend_from_slice(table.as_bytes());
     values.for_each(|value| value.write_canonical(out));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_of_any_length_is_hashed_after_the_chain_before_it() {
+        let before = Chain::start([3; 16]);
+        for length in [0, 1, 31, 32, 33, SMALL_BYTES - 33, SMALL_BYTES - 32, SMALL_BYTES - 31, 5_000] {
+            let change: Vec<u8> = (0..length).map(|n| n as u8).collect();
+            let whole = [&before.0[..], &change].concat();
+            assert_eq!(before.then(&change).0, *blake3::hash(&whole).as_bytes(), "{length}");
+        }
+    }
 }

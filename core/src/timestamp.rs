@@ -31,6 +31,9 @@ pub struct NotATimestamp;
 /// # Errors
 /// When the text has another form, or names an instant outside the years 1 to 9999.
 pub fn parse(text: &[u8]) -> Result<i64, NotATimestamp> {
+    if let Some(us) = usual(text) {
+        return Ok(us);
+    }
     let mut rest = Reader(text);
     let year = rest.digits(4)?;
     rest.expect(b'-')?;
@@ -52,6 +55,33 @@ pub fn parse(text: &[u8]) -> Result<i64, NotATimestamp> {
         }
     }
     if (FIRST_US..=LAST_US).contains(&us) { Ok(us) } else { Err(NotATimestamp) }
+}
+
+/// An instant in one of the two forms that nearly all have, `YYYY-MM-DD HH:MM:SS` with or without six digits; `None` for
+/// any other text, whatever is wrong with it.
+fn usual(text: &[u8]) -> Option<i64> {
+    let (head, fraction) = text.split_at_checked(19)?;
+    let mut not_digits = 0;
+    let mut number = |digits: &[u8]| {
+        digits.iter().fold(0_i64, |number, byte| {
+            let digit = byte.wrapping_sub(b'0');
+            not_digits |= u8::from(digit > 9);
+            number * 10 + i64::from(digit)
+        })
+    };
+    let fraction_us = match fraction {
+        [] => 0,
+        [b'.', digits @ ..] if digits.len() == 6 => number(digits),
+        _ => return None,
+    };
+    let (year, month, day) = (number(&head[..4]), number(&head[5..7]), number(&head[8..10]));
+    let (hour, minute, second) = (number(&head[11..13]), number(&head[14..16]), number(&head[17..]));
+    let marks = [head[4], head[7], head[10], head[13], head[16]] == *b"-- ::";
+    let is_time = hour < 24 && minute < 60 && second < 60;
+    let is_date = year > 0 && (1..=12).contains(&month) && day > 0 && day <= days_in_month(year, month);
+    let whole = not_digits == 0 && marks && is_time && is_date;
+    let seconds = (hour * 60 + minute) * 60 + second;
+    whole.then(|| days_from_civil(year, month, day) * DAY_US + seconds * 1_000_000 + fraction_us)
 }
 
 /// The text Tidemark writes: `YYYY-MM-DD HH:MM:SS.ffffff`, UTC. Instants outside the years 1 to 9999 are shown clamped.
@@ -215,6 +245,43 @@ mod tests {
         for day in (-719_162..2_932_896).step_by(13) {
             let us = day * DAY_US + 12_345_678_901;
             assert_eq!(parse(format(us).as_bytes()), Ok(us), "{}", format(us));
+        }
+    }
+
+    #[test]
+    fn the_usual_forms_are_read_as_any_other() {
+        // The same instants with an offset take the long way.
+        for text in [
+            "2024-02-29 23:59:59",
+            "0001-01-01 00:00:00.000000",
+            "9999-12-31 23:59:59.999999",
+            "1970-01-01 00:00:00.000001",
+        ] {
+            let offset = format!("{text}Z");
+            assert_eq!(
+                (usual(text.as_bytes()), usual(offset.as_bytes())),
+                (parse(offset.as_bytes()).ok(), None),
+                "{text}"
+            );
+        }
+        for text in [
+            "2023-02-29 00:00:00",
+            "2024-00-10 00:00:00",
+            "2024-13-10 00:00:00",
+            "2024-04-31 00:00:00",
+            "2024-01-00 00:00:00",
+            "2024-01-01 24:00:00",
+            "2024-01-01 00:60:00",
+            "2024-01-01 00:00:60",
+            "0000-01-01 00:00:00",
+            "2024/01-01 00:00:00",
+            "2024-01-01 00:00-00",
+            "2024-01-01 00:00:00,000000",
+            "2024-01-01 00:00:00.00000a",
+            "2024-01-01 00:00:0/",
+            "202\u{e9}-01-01 00:00:00",
+        ] {
+            assert_eq!((usual(text.as_bytes()), parse(text.as_bytes())), (None, Err(NotATimestamp)), "{text:?}");
         }
     }
 

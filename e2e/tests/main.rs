@@ -24,6 +24,7 @@ mod rejects;
 mod rejoin;
 mod rejoin_random;
 mod reports;
+mod run;
 mod scraped;
 mod servers;
 mod settings;

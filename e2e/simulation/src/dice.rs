@@ -22,6 +22,8 @@ pub enum Purpose {
     Clock,
     /// Crashes within a station's process.
     Process,
+    /// When a process hears that its file was written.
+    Word,
 }
 
 /// The stream of a seed for a purpose.
@@ -36,6 +38,7 @@ pub fn stream(seed: u64, purpose: Purpose) -> Dice {
         Purpose::Database => (6, 0),
         Purpose::Clock => (7, 0),
         Purpose::Process => (8, 0),
+        Purpose::Word => (9, 0),
     };
     let mut dice = Dice::new(seed ^ (kind << 56) ^ (u64::from(index) << 40));
     Dice::new(dice.next())

@@ -33,6 +33,8 @@ pub struct Process {
     pub awaits: Option<u64>,
     /// The request that it sent before its turn, until that comes.
     pub early: Option<u64>,
+    /// Whether everything was upstream when it looked last.
+    pub is_idle: bool,
     /// How it treats its server.
     pub patience: Patience,
     token: [u8; 32],
@@ -74,6 +76,7 @@ impl Process {
             commits,
             awaits: None,
             early: None,
+            is_idle: false,
             patience: Patience::new(patient),
             token,
             joining: false,
@@ -94,7 +97,9 @@ impl Process {
             Err(error) if error.can_retry() => return Next::Wait(BUSY_MS),
             Err(error) => return Next::Ended(error.to_string()),
         }
-        match self.daemon.next(&mut self.store, now_ms, &mut |_| ()) {
+        let step = self.daemon.next(&mut self.store, now_ms, &mut |_| ());
+        self.is_idle = matches!(step, Ok(Step::Idle(_)));
+        match step {
             Ok(Step::Send(request)) => {
                 self.awaits = Some(request.id);
                 let early = self.look_ahead(now_ms);

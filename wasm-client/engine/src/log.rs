@@ -38,6 +38,9 @@ pub(crate) struct JsonNumbers(Vec<(usize, String)>);
 
 impl JsonNumbers {
     pub(crate) fn of(table: &Table, raw: &[SqliteValue<'_>]) -> Self {
+        if !table.columns.iter().any(|column| column.ty == ColumnType::Json) {
+            return Self(Vec::new());
+        }
         let columns = table.columns.iter().zip(raw).enumerate();
         let numbers = columns.filter(|(_, (column, _))| column.ty == ColumnType::Json).filter_map(
             |(at, (_, value))| match value {

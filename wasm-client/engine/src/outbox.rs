@@ -92,6 +92,12 @@ fn canonical_bytes_max(row: &LogRow<'_>) -> usize {
     18 + row.table.len() + values.sum::<usize>()
 }
 
+/// A list's memory, for values that live for another time: what is collected into the same type stays where it is.
+fn emptied<'a>(mut values: Vec<SqliteValue<'_>>) -> Vec<SqliteValue<'a>> {
+    values.clear();
+    values.into_iter().map(|_| SqliteValue::Null).collect()
+}
+
 /// The log, read in order from after a cursor.
 pub(crate) struct Reader<'a> {
     pub(crate) db: &'a Connection,
@@ -124,6 +130,7 @@ impl<'a> Reader<'a> {
         let mut rows = query.query((as_i64(base.seq), as_i64(upto))).map_err(sql)?;
         let mut builder = BatchBuilder::new(schema, self.catalog.id_map(schema, self.number), base.seq + 1, base.chain);
         let mut capped = false;
+        let mut memory = Vec::with_capacity(columns);
         while let Some(row) = rows.next().map_err(sql)? {
             let seq: i64 = row.get(0).map_err(sql)?;
             let seq = seq.unsigned_abs();
@@ -131,21 +138,23 @@ impl<'a> Reader<'a> {
                 let (expected, found) = (builder.next_seq(), seq);
                 return Err(self.tampered(format!("after change {} comes {found}, not {expected}", expected - 1)));
             }
-            let mut values = Vec::with_capacity(columns);
-            for n in 0..columns {
-                values.push(sqlite_value(row.get_ref(4 + n).map_err(sql)?));
-            }
             let bytes = |n| match row.get_ref(n) {
                 Ok(rusqlite::types::ValueRef::Text(v) | rusqlite::types::ValueRef::Blob(v)) => v,
                 _ => &[],
             };
+            let (name, op) = (bytes(2), bytes(3));
+            let table = builder.table_index(name).map(|index| &schema.tables()[index]);
+            let mut values = emptied(memory);
+            // Another table's are wider; a row that no table is known of is not converted.
+            for n in 0..table.map_or(0, |table| table.columns.len()) {
+                values.push(sqlite_value(row.get_ref(4 + n).map_err(sql)?));
+            }
             let at_ms = at_ms(row.get_ref(1).map_err(sql)?);
-            let table = std::str::from_utf8(bytes(2)).ok().and_then(|name| schema.table(name));
             let numbers = table.map(|table| JsonNumbers::of(table, &values));
             if let Some(numbers) = &numbers {
                 numbers.put(&mut values);
             }
-            let change = LogRow { seq, at_ms, table: bytes(2), op: bytes(3), values: &values };
+            let change = LogRow { seq, at_ms, table: name, op, values: &values };
             let over = builder.rows() >= caps.rows as usize
                 || builder.body_bytes() + canonical_bytes_max(&change) + MESSAGE_ROOM_BYTES > caps.body_bytes
                 || builder.cells() + columns > caps.cells;
@@ -154,6 +163,7 @@ impl<'a> Reader<'a> {
                 break;
             }
             builder.push(&change);
+            memory = emptied(values);
         }
         if !capped && builder.next_seq() <= upto {
             let first = builder.next_seq();

@@ -23,3 +23,4 @@ mod store;
 mod sync;
 mod verify;
 mod waits;
+mod written;

@@ -3,22 +3,22 @@
 //! The process may be killed at any moment: whatever it was doing is done again by the next one, once.
 
 use std::path::Path;
-use std::time::Duration;
 
 pub use tidemark_client::sync::daemon::News;
-use tidemark_client::sync::daemon::{BUSY_MS, Daemon, Step, Watch, unless_busy};
-use tidemark_client::sync::{Beside as _, Config, Outcome, Stop};
+use tidemark_client::sync::daemon::{Daemon, Step, Watch, unless_busy};
+use tidemark_client::sync::{Beside as _, Config, Stop};
 use tidemark_client::{Result, Store};
 
+use crate::bell::Bell;
 use crate::cli::words;
-use crate::clock::{now_ms, sleep_ms, steady_ms};
+use crate::clock::now_ms;
 use crate::courier::Courier;
 use crate::disk::free_disk_bytes;
 use crate::station::StationError;
 use crate::transport::HttpTransport;
 
-/// How often the file is looked at.
-const POLL_MS: u64 = BUSY_MS as u64;
+/// How often the file is looked at when nothing tells of a write, unless it is said otherwise.
+pub const POLL_MS: u64 = 200;
 /// How often it is looked how much room the disk has.
 const DISK_MS: i64 = 10_000;
 /// How long a request in flight may take once the process is asked to end.
@@ -33,20 +33,18 @@ pub enum Ended {
     Stopped(Stop),
 }
 
-/// The outcome of the request of this number; `None` when the process is to end and it took too long.
-fn outcome(courier: &mut Courier, id: u64, ending: &dyn Fn() -> bool) -> Option<Outcome> {
-    let mut ending_since = None;
-    loop {
-        if ending() && steady_ms() - *ending_since.get_or_insert_with(steady_ms) > GRACE_MS {
-            return None;
-        }
-        if let Some(outcome) = courier.outcome(id, Duration::from_millis(POLL_MS)) {
-            return Some(outcome);
-        }
-    }
+/// How the loop waits, and for what.
+#[derive(Clone, Copy)]
+pub struct Waits<'a> {
+    /// Rung when the file was written and when `ending` changes.
+    pub bell: &'a Bell,
+    /// Whether the process is to end.
+    pub ending: &'a dyn Fn() -> bool,
+    /// How often the file is looked at when nothing tells of a write, in milliseconds.
+    pub poll_ms: u64,
 }
 
-/// Runs until `ending` says so or the engine stops for good.
+/// Runs until it is to end or the engine stops for good.
 ///
 /// # Errors
 /// When the store fails, but for a file that is only locked.
@@ -54,13 +52,13 @@ pub fn run(
     store: &mut Store,
     config: Config,
     transport: HttpTransport,
-    ending: &dyn Fn() -> bool,
+    waits: Waits<'_>,
     watch: Watch<'_>,
 ) -> std::result::Result<Ended, StationError> {
-    while !ending() && unless_busy(store.backfill(&mut |_| ()), watch)?.is_none() {}
+    while !(waits.ending)() && unless_busy(store.backfill(&mut |_| ()), watch)?.is_none() {}
     let mut daemon = Daemon::start(Config { words: words::KEPT, ..config }, store)?;
-    let mut courier = Courier::start(transport);
-    let stopped = steps(store, &mut daemon, &mut courier, ending, watch)?;
+    let mut courier = Courier::start(transport, waits.bell.clone());
+    let stopped = steps(store, &mut daemon, &mut courier, waits, watch)?;
     if let Some(stop) = stopped {
         return Ok(Ended::Stopped(stop));
     }
@@ -73,9 +71,10 @@ fn steps(
     store: &mut Store,
     daemon: &mut Daemon,
     courier: &mut Courier,
-    ending: &dyn Fn() -> bool,
+    waits: Waits<'_>,
     watch: Watch<'_>,
 ) -> Result<Option<Stop>> {
+    let Waits { bell, ending, poll_ms } = waits;
     let mut looked_ms = None;
     while !ending() {
         let now = now_ms();
@@ -83,46 +82,44 @@ fn steps(
             looked_ms = Some(now);
             daemon.note_free_disk(free_disk_bytes(Path::new(store.file())));
         }
-        match daemon.next(store, now_ms(), watch)? {
+        if bell.take_written() {
+            daemon.written(now_ms());
+        }
+        let id = match daemon.next(store, now_ms(), watch)? {
             Step::Send(request) => {
                 let id = request.id;
                 courier.begin(request);
-                if !hear(store, daemon, courier, id, ending, watch)? {
-                    break;
-                }
+                id
             }
-            Step::UnderWay(id) => {
-                if !hear(store, daemon, courier, id, ending, watch)? {
-                    break;
-                }
+            Step::UnderWay(id) => id,
+            Step::Idle(until_ms) => {
+                bell.wait(left_ms(until_ms).min(poll_ms), || ending() || bell.is_written());
+                continue;
             }
-            Step::Wait(until_ms) | Step::Idle(until_ms) | Step::Rest(until_ms, _) => {
-                let left = u64::try_from(until_ms.saturating_sub(now_ms())).unwrap_or(0);
-                sleep_ms(left.min(POLL_MS), ending);
+            // A write is no reason to try sooner.
+            Step::Wait(until_ms) | Step::Rest(until_ms, _) => {
+                bell.wait(left_ms(until_ms).min(poll_ms), ending);
+                continue;
             }
             Step::Ended(stop) => return Ok(Some(stop)),
+        };
+        // What need not wait for the answer.
+        daemon.look_ahead(store, now_ms());
+        if courier.has_room(id)
+            && let Some(early) = daemon.early(store, now_ms())
+        {
+            courier.begin(early);
         }
+        bell.wait(u64::MAX, || courier.is_done(id) || ending());
+        bell.wait(GRACE_MS, || courier.is_done(id));
+        if !courier.is_done(id) {
+            break;
+        }
+        daemon.hear(store, now_ms(), id, &courier.take(id), watch)?;
     }
     Ok(None)
 }
 
-/// While the request of this number is under way: what need not wait for its answer. Then its answer; `false` when the
-/// process is to end and there was none in time.
-fn hear(
-    store: &mut Store,
-    daemon: &mut Daemon,
-    courier: &mut Courier,
-    id: u64,
-    ending: &dyn Fn() -> bool,
-    watch: Watch<'_>,
-) -> Result<bool> {
-    daemon.look_ahead(store, now_ms());
-    if courier.has_room(id)
-        && let Some(early) = daemon.early(store, now_ms())
-    {
-        courier.begin(early);
-    }
-    let Some(outcome) = outcome(courier, id, ending) else { return Ok(false) };
-    daemon.hear(store, now_ms(), id, &outcome, watch)?;
-    Ok(true)
+fn left_ms(until_ms: i64) -> u64 {
+    u64::try_from(until_ms.saturating_sub(now_ms())).unwrap_or(0)
 }

@@ -15,6 +15,7 @@ use tidemark_client::{Error, Result, Status, Store};
 use tidemark_core::joincode::JoinCode;
 use tidemark_core::schema::Schema;
 
+use crate::bell::Bell;
 use crate::cli::words;
 use crate::clock::{self, SystemClock};
 use crate::courier::Courier;
@@ -250,7 +251,7 @@ impl Station {
     /// # Errors
     /// When the store fails.
     pub fn push(&mut self) -> std::result::Result<Drained, StationError> {
-        let mut courier = Courier::start(self.transport()?);
+        let mut courier = Courier::start(self.transport()?, Bell::default());
         self.push_with(&mut courier, &mut |_| ())
     }
 

@@ -129,6 +129,7 @@ struct World<'s> {
     network: Network,
     strikes: Vec<Dice>,
     process_dice: Dice,
+    word_dice: Dice,
     oracle: Oracle,
     trace: Trace,
     coverage: Coverage,
@@ -177,6 +178,7 @@ impl<'s> World<'s> {
             network: Network::new(seed, faults),
             strikes: Fault::ALL.iter().map(|&fault| stream(seed, Purpose::Fault(fault as u32))).collect(),
             process_dice: stream(seed, Purpose::Process),
+            word_dice: stream(seed, Purpose::Word),
             trace: Trace::new(simulator.print),
             coverage,
         };
@@ -326,6 +328,7 @@ impl<'s> World<'s> {
                 }
                 Ok(())
             }
+            Event::Word { station, slot, life } => self.word(station, slot, life),
             Event::Arrive(message) => self.arrive(*message),
             Event::Outcome { exchange, outcome, late } => self.outcome(exchange, &outcome, late),
             Event::Strike(fault) if !self.healed => self.strike(fault),

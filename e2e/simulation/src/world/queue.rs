@@ -38,6 +38,8 @@ pub(super) enum Event {
     Write { station: usize },
     /// A process looks at its file.
     Tick { station: usize, slot: usize, life: u64, tick: u64 },
+    /// A process hears that its file was written.
+    Word { station: usize, slot: usize, life: u64 },
     /// A request reaches a server.
     Arrive(Box<Message>),
     /// A reply reaches the process, or the news that none will.

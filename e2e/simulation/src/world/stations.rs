@@ -22,6 +22,13 @@ impl World<'_> {
             rollback: self.faults.has(Fault::Rollback),
             poison: self.faults,
         };
+        // Word of the write may come while it goes on, soon after it, late, or never.
+        let word = *self.word_dice.pick(&[Some(0), Some(1), Some(1), Some(200), None]);
+        if word == Some(0)
+            && let Some(life) = self.stations[index].processes[0].as_ref().map(|process| process.life)
+        {
+            self.word(index, 0, life)?;
+        }
         let station = &mut self.stations[index];
         let ended = write(&mut station.programs, &mut station.dice, manners);
         let written = if ended == Ended::Locked { 0 } else { self.oracle.wrote(index, &station.programs)? };
@@ -36,11 +43,29 @@ impl World<'_> {
         if ended == Ended::Committed && manners.poison.has(Fault::Constraint) {
             self.hit(Fault::Constraint);
         }
-        // The process may notice soon, or not before it looks by itself.
-        if self.process_dice.chance(0.7) {
-            self.tick(index, 0, 200);
+        if let Some(after_ms @ 1..) = word {
+            self.tell(index, 0, after_ms);
         }
         Ok(())
+    }
+
+    /// Lets a process hear of a write after so many milliseconds of true time.
+    fn tell(&mut self, index: usize, slot: usize, after_ms: i64) {
+        if let Some(process) = &self.stations[index].processes[slot] {
+            self.push(after_ms, Event::Word { station: index, slot, life: process.life });
+        }
+    }
+
+    /// A process hears that its file was written, or is being written: an idle one looks, any other when it is done.
+    pub(super) fn word(&mut self, index: usize, slot: usize, life: u64) -> Result<(), String> {
+        let station = &mut self.stations[index];
+        let own_ms = station.clock.read(self.queue.now_ms);
+        let Some(process) = station.processes[slot].as_mut().filter(|process| process.life == life) else {
+            return Ok(());
+        };
+        process.daemon.written(own_ms);
+        self.coverage.count("word of a write", if process.is_idle { "idle" } else { "busy" });
+        if process.is_idle { self.look(index, slot) } else { Ok(()) }
     }
 
     pub(super) fn start(&mut self, index: usize, slot: usize) -> Result<(), String> {
@@ -110,12 +135,17 @@ impl World<'_> {
         let keep = self.faults.has(Fault::PowerCut);
         let station = &mut self.stations[index];
         let Some(process) = &mut station.processes[slot] else { return Ok(()) };
-        if process.take_committed() && keep && station.locker.is_none() {
+        let committed = process.take_committed();
+        if committed && keep && station.locker.is_none() {
             station.durable = Some(station.disk.image());
         }
         self.oracle.looked(index, &process.store)?;
         if self.oracle.is_done(index, &process.store) {
             process.patience.worked();
+        }
+        // A process hears of its own writes, too.
+        if committed && self.word_dice.chance(0.2) {
+            self.tell(index, slot, 1);
         }
         Ok(())
     }

@@ -28,6 +28,11 @@ pub const BUSY_MS: i64 = 200;
 /// and tells it how the station fares.
 const IDLE_MS: i64 = 60_000;
 
+/// When the file is looked at again after word of a write, in milliseconds from that word. The word comes with the
+/// first bytes, and a commit shows only once all are written and synced: on most disks within the first of these, on
+/// slow ones within the last. Whatever takes longer is seen by who looks from time to time.
+const LOOKS_MS: [i64; 9] = [1, 2, 3, 5, 8, 13, 21, 34, 55];
+
 /// The next thing to do.
 #[derive(Debug)]
 pub enum Step {
@@ -80,6 +85,8 @@ pub struct Daemon {
     seen: Option<i64>,
     /// How often the engine is asked while nothing is committed, in milliseconds.
     idle_ms: i64,
+    /// When word of a write came last.
+    written_ms: Option<i64>,
 }
 
 impl Daemon {
@@ -91,7 +98,7 @@ impl Daemon {
         let mut engine = Engine::new(config);
         engine.resume(store)?;
         let contact_ms = config.contact_every_ms.map_or(IDLE_MS, |ms| ms.min(i64::MAX as u64) as i64);
-        Ok(Self { engine, phase: Phase::Working, seen: None, idle_ms: IDLE_MS.min(contact_ms) })
+        Ok(Self { engine, phase: Phase::Working, seen: None, idle_ms: IDLE_MS.min(contact_ms), written_ms: None })
     }
 
     /// The next thing to do.
@@ -121,7 +128,7 @@ impl Daemon {
         if let (Phase::Idle(since_ms), false) = (&self.phase, changed) {
             let until_ms = since_ms.saturating_add(self.idle_ms);
             if (*since_ms..until_ms).contains(&now_ms) {
-                return Ok(Step::Idle(until_ms));
+                return Ok(Step::Idle(self.look_ms(now_ms).unwrap_or(until_ms).min(until_ms)));
             }
         }
         self.phase = Phase::Working;
@@ -131,7 +138,8 @@ impl Daemon {
             Some(Action::WaitUntil(at_ms)) => Step::Wait(at_ms),
             Some(Action::Idle) => {
                 self.phase = Phase::Idle(now_ms);
-                Step::Idle(now_ms.saturating_add(self.idle_ms))
+                let until_ms = now_ms.saturating_add(self.idle_ms);
+                Step::Idle(self.look_ms(now_ms).unwrap_or(until_ms).min(until_ms))
             }
             Some(Action::Stopped(stop)) => match stop.rests_ms() {
                 None => Step::Ended(stop),
@@ -184,6 +192,18 @@ impl Daemon {
     /// Free room on the disk of the file, in bytes, to be said to the server; `None` where it is not known.
     pub const fn note_free_disk(&mut self, free_disk_bytes: Option<u64>) {
         self.engine.note_free_disk(free_disk_bytes);
+    }
+
+    /// Hint: the file was written, by whomever, or is being written: it is worth a look now, and a few soon after.
+    /// [`Daemon::next`] needs no hint; it only knows when to be asked again. No wait after a failure ends with it.
+    pub const fn written(&mut self, now_ms: i64) {
+        self.written_ms = Some(now_ms);
+    }
+
+    /// When the file is to be looked at again because of the last word of a write.
+    fn look_ms(&self, now_ms: i64) -> Option<i64> {
+        let written_ms = self.written_ms?;
+        LOOKS_MS.iter().map(|after_ms| written_ms + after_ms).find(|at_ms| (written_ms..*at_ms).contains(&now_ms))
     }
 
     /// Hint: the network is up. A wait after failures ends.

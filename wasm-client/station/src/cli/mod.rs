@@ -141,11 +141,11 @@ fn of_service(words: &[OsString]) -> Result<service::Work, String> {
     let Verb::Run(args) = cli.verb else { return Err("a service does `tidemark run`, and nothing else".to_owned()) };
     let session = Session { program, world, running: loaded.layers };
     config::tell(&session.running);
-    Ok(Box::new(move |end| {
+    Ok(Box::new(move |end, bell| {
         if let Some(url) = &cli.server {
             server::point(&file::open(&cli.db)?, url)?;
         }
-        run::watch(&cli.db, args, cli.trust, session, [end, &AtomicBool::new(false)])
+        run::watch(&cli.db, args, cli.trust, session, [end, &AtomicBool::new(false)], bell)
     }))
 }
 

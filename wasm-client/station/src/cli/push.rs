@@ -9,6 +9,7 @@ use tidemark_core::protocol::ProblemCode;
 use super::fatal::{EXIT_UNREACHABLE, Fatal};
 use super::trust::TrustArgs;
 use super::{show, words};
+use crate::bell::Bell;
 use crate::courier::Courier;
 
 pub(super) fn run(db: &Path, as_json: bool, trust: &TrustArgs) -> Result<(), Fatal> {
@@ -16,7 +17,7 @@ pub(super) fn run(db: &Path, as_json: bool, trust: &TrustArgs) -> Result<(), Fat
     let pending = station.status()?.pending;
     let bar =
         show::bar(Some(pending), "{bar:30} {percent:>3} %  pushed {pos}, in all {len}  {rate}, {eta} left  {msg}");
-    let mut courier = Courier::start(station.transport()?);
+    let mut courier = Courier::start(station.transport()?, Bell::default());
     let mut settled = (0, 0);
     let drained = station.push_with(&mut courier, &mut |event| match event {
         Event::Acked { changes, .. } => {

@@ -12,6 +12,9 @@ use super::fatal::Fatal;
 use super::run_args::RunArgs;
 use super::server;
 use super::trust::TrustArgs;
+use crate::bell::Bell;
+#[cfg(unix)]
+use crate::ending;
 
 /// What the process was started with, and the settings it runs by.
 pub(super) struct Session {
@@ -29,11 +32,13 @@ pub(super) struct Reloaded {
     pub told: Vec<String>,
 }
 
-/// A flag that each SIGHUP raises. Other systems have no such signal.
-pub(super) fn listen() -> Result<Arc<AtomicBool>, Fatal> {
+/// A flag that each SIGHUP raises before it rings. Other systems have no such signal.
+#[cfg_attr(not(unix), expect(unused_variables, reason = "nothing rings there"))]
+pub(super) fn listen(bell: &Bell) -> Result<Arc<AtomicBool>, Fatal> {
     let hangup = Arc::new(AtomicBool::new(false));
     #[cfg(unix)]
     signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::clone(&hangup))
+        .and_then(|_| ending::ring_at([signal_hook::consts::SIGHUP], bell))
         .map_err(|error| Fatal::new(format!("cannot listen for signals: {error}")))?;
     Ok(hangup)
 }

@@ -11,39 +11,45 @@ use super::reload::Session;
 use super::run_args::RunArgs;
 use super::trust::TrustArgs;
 use super::{show, words};
-use crate::clock::{now_ms, sleep_ms};
-use crate::daemon::{self, Ended, News};
+use crate::bell::Bell;
+use crate::clock::now_ms;
+use crate::daemon::{self, Ended, News, Waits};
 use crate::ending;
+use crate::watcher::Watcher;
 
 /// How soon certificates that cannot be used after SIGHUP are looked at again.
 const TRUST_AGAIN_MS: u64 = 5_000;
 
 /// Pushes until it is to end; with SIGHUP, by the settings as they are then.
 pub(super) fn run(db: &Path, args: RunArgs, trust: TrustArgs, session: Session) -> Result<(), Fatal> {
-    let end = ending::listen().map_err(|error| Fatal::new(format!("cannot listen for signals: {error}")))?;
-    let hangup = super::reload::listen()?;
-    watch(db, args, trust, session, [&end, &hangup])
+    let bell = Bell::default();
+    let end = ending::listen(&bell).map_err(|error| Fatal::new(format!("cannot listen for signals: {error}")))?;
+    let hangup = super::reload::listen(&bell)?;
+    watch(db, args, trust, session, [&end, &hangup], &bell)
 }
 
-/// Pushes until the first of the two flags is raised; with the second, by the settings as they are then. What happens
-/// is told by lines of stderr that begin with the time.
+/// Pushes until the first of the two flags is raised; with the second, by the settings as they are then. The bell is
+/// rung after either. What happens is told by lines of stderr that begin with the time.
 pub(super) fn watch(
     db: &Path,
     mut args: RunArgs,
     mut trust: TrustArgs,
     mut session: Session,
     [end, hangup]: [&AtomicBool; 2],
+    bell: &Bell,
 ) -> Result<(), Fatal> {
     let mut store = super::file::open_whole(db)?;
     let file = db.display();
-    let tell = |text: &str| show::error(&format!("{} {}", show::time(now_ms()), show::one_line(text)));
+    let tell: fn(&str) = |text| show::error(&format!("{} {}", show::time(now_ms()), show::one_line(text)));
     tell(&format!("tidemark watches {file}"));
     let chores = Chores::start(db, Wanted { args: args.chores.clone(), trust: trust.clone() });
+    let _watcher = Watcher::start(db, bell, move |why| tell(&words::unwatched(why)));
     let is_to_end = || end.load(Ordering::Relaxed);
     let mut transport = trust.transport(&store)?;
     let ended = loop {
         let ending = || is_to_end() || hangup.load(Ordering::Relaxed);
-        let ended = daemon::run(&mut store, args.config()?, transport, &ending, &mut |news| hear(&tell, news))?;
+        let waits = Waits { bell, ending: &ending, poll_ms: args.poll_ms() };
+        let ended = daemon::run(&mut store, args.config()?, transport, waits, &mut |news| hear(&tell, news))?;
         if !matches!(ended, Ended::Asked) || is_to_end() {
             break ended;
         }
@@ -62,7 +68,7 @@ pub(super) fn watch(
                 Ok(transport) => break transport,
                 Err(fatal) => tell(&format!("{}; trying again in {} s", fatal.message, TRUST_AGAIN_MS / 1_000)),
             }
-            sleep_ms(TRUST_AGAIN_MS, is_to_end);
+            bell.wait(TRUST_AGAIN_MS, is_to_end);
             if is_to_end() {
                 tell("ended");
                 return Ok(());

@@ -5,6 +5,7 @@ use tidemark_core::limits::CONTACT_EVERY_MS;
 
 use super::chores::ChoreArgs;
 use super::fatal::Fatal;
+use crate::daemon::POLL_MS;
 use crate::entropy;
 
 #[derive(Debug, clap::Args)]
@@ -19,6 +20,10 @@ pub(super) struct RunArgs {
     /// The longest wait after a server that could not be reached, in seconds.
     #[arg(long, default_value_t = 30, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     away_wait_max: u64,
+    /// How often the file is looked at, in milliseconds. The system tells of a write by a program of this machine,
+    /// which is pushed at once; this is for those it says nothing of.
+    #[arg(long, default_value_t = POLL_MS, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=3_600_000))]
+    poll: u64,
     #[command(flatten)]
     pub(super) chores: ChoreArgs,
 }
@@ -30,5 +35,10 @@ impl RunArgs {
         config.backoff.max_ms = self.wait_max * 1_000;
         config.backoff.unreached_max_ms = self.away_wait_max * 1_000;
         Ok(config)
+    }
+
+    /// How often the file is looked at when nothing tells of a write, in milliseconds.
+    pub(super) const fn poll_ms(&self) -> u64 {
+        self.poll
     }
 }

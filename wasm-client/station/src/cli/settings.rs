@@ -12,6 +12,7 @@ const LIVE: &[&str] = &[
     "contact_every",
     "wait_max",
     "away_wait_max",
+    "poll",
     "backup_every",
     "backup_keep",
     "backup_dir",

@@ -244,6 +244,7 @@ mod tests {
             token: None,
             content_type: None,
             schema: None,
+            after: None,
             body: vec![7; bytes],
             timeout_ms: 20_000,
         }
@@ -395,13 +396,14 @@ mod tests {
     }
 
     #[test]
-    fn a_frames_schema_stands_in_the_head() {
+    fn a_frames_schema_and_what_it_follows_stand_in_the_head() {
         let (url, told) = taking(b"", Duration::from_secs(10), DONE);
         let schema = Some(tidemark_core::schema::Fingerprint([0xab; 32]));
-        let request = Request { schema, ..request(url, 3) };
+        let request = Request { schema, after: Some(41), ..request(url, 3) };
         assert_eq!(HttpTransport::new().send(&request).unwrap().status, 200);
         let (head, _) = told.recv().unwrap();
         assert!(head.contains(&format!("\r\ntidemark-schema: {}\r\n", "ab".repeat(32))), "{head}");
+        assert!(head.contains("\r\ntidemark-after: 41\r\n"), "{head}");
     }
 
     #[test]

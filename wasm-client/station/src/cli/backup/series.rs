@@ -6,9 +6,10 @@ use std::sync::atomic::Ordering;
 use tidemark_client::{Store, backup};
 use tidemark_core::rotation::{Due, FAILED, PART, Series, hours_ms};
 
+use crate::bell::Bell;
 use crate::cli::fatal::Fatal;
 use crate::cli::{file, show};
-use crate::clock::{now_ms, sleep_ms, steady_ms};
+use crate::clock::{now_ms, steady_ms};
 use crate::ending;
 
 /// A series of copies.
@@ -88,7 +89,8 @@ impl Schedule {
 
     /// Makes copies until SIGTERM or SIGINT, the first one when it is due. What goes wrong is told, and tried again.
     pub(super) fn run(&self) -> Result<(), Fatal> {
-        let end = ending::listen().map_err(|error| Fatal::new(format!("cannot listen for signals: {error}")))?;
+        let bell = Bell::default();
+        let end = ending::listen(&bell).map_err(|error| Fatal::new(format!("cannot listen for signals: {error}")))?;
         let ending = || end.load(Ordering::Relaxed);
         let tell = |text: &str| show::error(&format!("{} {}", show::time(now_ms()), show::one_line(text)));
         let every = self.every_ms as f64 / 3_600_000.0;
@@ -100,7 +102,7 @@ impl Schedule {
         ));
         let mut due = Due::default();
         while !ending() {
-            sleep_ms(self.step(&mut due, &tell), ending);
+            bell.wait(self.step(&mut due, &tell), ending);
         }
         tell("ended");
         Ok(())

@@ -17,6 +17,7 @@ use super::args::HostArgs;
 use super::fault::manager_fault;
 use super::log::Log;
 use super::work::Prepare;
+use crate::bell::Bell;
 use crate::cli::fatal::Fatal;
 use crate::cli::show;
 use crate::clock::now_ms;
@@ -51,7 +52,8 @@ fn serve(_: Vec<OsString>) {
     let Some(plan) = PLAN.get() else { return };
     let end = Arc::new(AtomicBool::new(false));
     let told = Arc::new(OnceLock::<ServiceStatusHandle>::new());
-    let (raise, tell) = (Arc::clone(&end), Arc::clone(&told));
+    let bell = Bell::default();
+    let (raise, ring, tell) = (Arc::clone(&end), bell.clone(), Arc::clone(&told));
     let handler = move |control| match control {
         ServiceControl::Interrogate => ServiceControlHandlerResult::NoError,
         ServiceControl::Stop | ServiceControl::Shutdown => {
@@ -59,6 +61,7 @@ fn serve(_: Vec<OsString>) {
                 say(*manager, ServiceState::StopPending, ServiceExitCode::NO_ERROR);
             }
             raise.store(true, Ordering::Relaxed);
+            ring.ring();
             ServiceControlHandlerResult::NoError
         }
         _ => ServiceControlHandlerResult::NotImplemented,
@@ -68,7 +71,7 @@ fn serve(_: Vec<OsString>) {
     let _ = told.set(manager);
     say(manager, ServiceState::Running, ServiceExitCode::NO_ERROR);
     let code = match Log::open(&plan.log, plan.log_bytes_max) {
-        Ok(log) => work(plan, &end, log),
+        Ok(log) => work(plan, &end, &bell, log),
         // The manager shows the system's own code, and its words for it.
         Err(error) => {
             ServiceExitCode::Win32(error.raw_os_error().and_then(|code| u32::try_from(code).ok()).unwrap_or(1))
@@ -78,7 +81,7 @@ fn serve(_: Vec<OsString>) {
 }
 
 /// Pushes until the end; returns how it ended.
-fn work(plan: &Plan, end: &AtomicBool, log: Log) -> ServiceExitCode {
+fn work(plan: &Plan, end: &AtomicBool, bell: &Bell, log: Log) -> ServiceExitCode {
     let log = Arc::new(Mutex::new(log));
     let write = |log: &Mutex<Log>, text: &str| {
         if let Ok(mut log) = log.lock() {
@@ -91,7 +94,7 @@ fn work(plan: &Plan, end: &AtomicBool, log: Log) -> ServiceExitCode {
     }));
     let to_log = Arc::clone(&log);
     show::divert(Box::new(move |text| write(&to_log, text)));
-    match (plan.prepare)(&plan.words).map_err(Fatal::new).and_then(|work| work(end)) {
+    match (plan.prepare)(&plan.words).map_err(Fatal::new).and_then(|work| work(end, bell)) {
         Ok(()) => ServiceExitCode::NO_ERROR,
         Err(fatal) => {
             write(&log, &format!("{} {}", show::time(now_ms()), show::one_line(&fatal.message)));

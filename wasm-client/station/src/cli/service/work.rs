@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
+use crate::bell::Bell;
 use crate::cli::fatal::Fatal;
 use crate::cli::trust::TrustArgs;
 
-/// What the service does until the flag is raised. What happens is told as lines of stderr are.
-pub(in crate::cli) type Work = Box<dyn FnOnce(&AtomicBool) -> Result<(), Fatal>>;
+/// What the service does until the flag is raised and the bell rung. What happens is told as lines of stderr are.
+pub(in crate::cli) type Work = Box<dyn FnOnce(&AtomicBool, &Bell) -> Result<(), Fatal>>;
 /// Makes the work of the words that it was installed with; or says what is wrong with them.
 pub(in crate::cli) type Prepare = fn(&[OsString]) -> Result<Work, String>;
 

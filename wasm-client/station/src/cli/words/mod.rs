@@ -5,6 +5,7 @@ mod halt;
 mod remedy;
 mod untrusted;
 mod wait;
+mod watch;
 
 use tidemark_client::Status;
 use tidemark_client::bundle::BundleError;
@@ -17,6 +18,7 @@ use tidemark_core::protocol::ProblemCode;
 pub(super) use self::halt::halt;
 pub(crate) use self::untrusted::failure;
 pub(super) use self::wait::trouble;
+pub(super) use self::watch::unwatched;
 use crate::error::StationError;
 use crate::import::ImportError;
 
