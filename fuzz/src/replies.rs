@@ -172,6 +172,7 @@ fn push(store: &mut Store, replies: &[Result<Reply, Failure>], chains: &[Chain])
                 }
                 engine = Engine::new(Config::interactive(2));
             }
+            Action::UnderWay(_) => unreachable!("nothing was sent early"),
             Action::Stopped(stop) => {
                 assert!(!stop.to_string().is_empty());
                 return;

@@ -55,6 +55,7 @@ fn stop_after(mut session: Session, reply: &Reply) -> Stop {
     for now_ms in (0..).step_by(1_000_000) {
         let id = match session.engine.next(&mut session.store, now_ms).unwrap() {
             Action::Send(request) => request.id,
+            Action::UnderWay(_) => unreachable!("nothing was sent early"),
             Action::Stopped(stop) => return stop,
             other => panic!("{other:?}"),
         };

@@ -22,8 +22,9 @@ pub const FRAME_MEDIA_TYPE: &str = "application/vnd.tidemark.frame";
 /// can say so before the body. It proves nothing: the frame's own fingerprint counts.
 pub const SCHEMA_HEADER: &str = "tidemark-schema";
 /// The header of a push that was sent before the reply to the one before it came: the last change of that one, as a
-/// decimal number. The server holds the push until that change is durable, or nothing is under way that makes it so; one
-/// that does not know the header takes the pushes as they come, and refuses a second that overtook the first as a gap.
+/// decimal number. The server holds the push until that change is durable, or nothing is under way that makes it so. A
+/// server that does not know the header takes pushes as they come, and refuses a second that overtook the first as a
+/// gap.
 pub const AFTER_HEADER: &str = "tidemark-after";
 /// Media type of an error.
 pub const PROBLEM_MEDIA_TYPE: &str = "application/problem+json";

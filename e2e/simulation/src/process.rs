@@ -119,7 +119,8 @@ impl Process {
         }
     }
 
-    /// As a station's program does and a browser does not: some look ahead, and some of them have two requests under way.
+    /// As a station's program does and a browser does not: some look ahead, and some of them have two requests under
+    /// way.
     fn look_ahead(&mut self, now_ms: i64) -> Option<Request> {
         if !self.token[0].is_multiple_of(2) {
             return None;

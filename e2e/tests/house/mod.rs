@@ -70,9 +70,8 @@ const BEGUN: [(&str, usize, &str); 13] = [
     ("server/src/stores/postgres/connect/once.rs", 1, "whoever uses this one connection"),
     ("server/src/stores/postgres/connection.rs", 2, "whoever uses this one connection"),
     ("server/src/supervision.rs", 2, "it begins them again, or tells of them"),
-    ("wasm-client/station/src/daemon.rs", 1, "the loop, which ends with it"),
+    ("wasm-client/station/src/courier.rs", 1, "who takes the outcome of its request"),
     ("wasm-client/station/src/ending.rs", 1, "nobody: it only rings, and who waits looks each second without"),
-    ("wasm-client/station/src/transport/mod.rs", 1, "who joins it"),
 ];
 
 #[test]

@@ -2,8 +2,8 @@
 //!
 //! A station that has more to send does not wait for the reply to a batch before it sends the next one: while the
 //! server applies the first, it decodes the second, which is then held here until the first is dealt with. The head of
-//! such a push says after which change it follows. It waits for pushes of the same station that follow an earlier
-//! change or say nothing, never for a later one, so no two wait for each other; a push that says nothing waits for none.
+//! such a push says which change it follows. It waits for pushes of the same station that follow an earlier change or
+//! say nothing, never for a later one, so no two wait for each other; a push that says nothing waits for none.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -75,6 +75,7 @@
 //!         }
 //!         Action::WaitUntil(at_ms) => now_ms = at_ms,
 //!         Action::Idle => break,
+//!         Action::UnderWay(_) => unreachable!("nothing was sent early"),
 //!         Action::Stopped(stop) => return Err(stop.into()),
 //!     }
 //! }

@@ -112,6 +112,7 @@ impl Station {
                 }
                 Action::WaitUntil(at_ms) => self.at_ms = at_ms,
                 Action::Idle => bail!("a station with rows is idle"),
+                Action::UnderWay(_) => unreachable!("nothing was sent early"),
                 Action::Stopped(stop) => return Err(stop.into()),
             }
         }
@@ -140,6 +141,7 @@ impl Station {
                 }
                 Action::WaitUntil(at_ms) => self.at_ms = at_ms,
                 Action::Idle => return Ok((back.elapsed(), self.requests, self.refusals)),
+                Action::UnderWay(_) => unreachable!("nothing was sent early"),
                 Action::Stopped(stop) => return Err(stop.into()),
             }
         }
