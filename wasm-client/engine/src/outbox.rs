@@ -9,7 +9,7 @@ use tidemark_core::frame::{self, Compression, FrameError, FrameHeader};
 use tidemark_core::ids::StationNumber;
 use tidemark_core::limits::FrameLimits;
 use tidemark_core::reject::Rejection;
-use tidemark_core::value::SqliteValue;
+use tidemark_core::value::{SqliteValue, emptied};
 
 #[cfg(not(target_arch = "wasm32"))]
 use crate::attach::open_places;
@@ -90,12 +90,6 @@ fn canonical_bytes_max(row: &LogRow<'_>) -> usize {
         SqliteValue::Text(v) | SqliteValue::Blob(v) => 5 + v.len(),
     });
     18 + row.table.len() + values.sum::<usize>()
-}
-
-/// A list's memory, for values that live for another time: what is collected into the same type stays where it is.
-fn emptied<'a>(mut values: Vec<SqliteValue<'_>>) -> Vec<SqliteValue<'a>> {
-    values.clear();
-    values.into_iter().map(|_| SqliteValue::Null).collect()
 }
 
 /// The log, read in order from after a cursor.
