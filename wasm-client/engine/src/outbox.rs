@@ -124,7 +124,7 @@ impl<'a> Reader<'a> {
         let mut rows = query.query((as_i64(base.seq), as_i64(upto))).map_err(sql)?;
         let mut builder = BatchBuilder::new(schema, self.catalog.id_map(schema, self.number), base.seq + 1, base.chain);
         let mut capped = false;
-        let mut memory = Vec::with_capacity(columns);
+        let mut memory: Vec<SqliteValue<'_>> = Vec::with_capacity(columns);
         while let Some(row) = rows.next().map_err(sql)? {
             let seq: i64 = row.get(0).map_err(sql)?;
             let seq = seq.unsigned_abs();
