@@ -9,7 +9,7 @@ use crate::ids::{LOCAL_ID_MAX, StationNumber};
 use crate::planted::{Bug, planted};
 use crate::reject::{RejectCode, Rejection};
 use crate::schema::{Fingerprint, Schema, Table};
-use crate::value::{ColumnType, SqliteValue, ValueRef};
+use crate::value::{ColumnType, SqliteValue, ValueRef, emptied};
 
 /// The operation of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -235,12 +235,6 @@ impl Batch {
 /// The table's name in canonical bytes; empty for [`NO_TABLE`].
 fn table_name(schema: &Schema, table: u32) -> &str {
     schema.tables().get(table as usize).map_or("", |table| table.name.as_str())
-}
-
-/// A list's memory, for values that live for another time: what is collected into the same type stays where it is.
-fn emptied<'a>(mut values: Vec<ValueRef<'_>>) -> Vec<ValueRef<'a>> {
-    values.clear();
-    values.into_iter().map(|_| ValueRef::Null).collect()
 }
 
 /// One row of the log, as SQLite holds it.

@@ -9,7 +9,7 @@ use tidemark_core::frame::{self, Compression, FrameError, FrameHeader};
 use tidemark_core::ids::StationNumber;
 use tidemark_core::limits::FrameLimits;
 use tidemark_core::reject::Rejection;
-use tidemark_core::value::SqliteValue;
+use tidemark_core::value::{SqliteValue, emptied};
 
 #[cfg(not(target_arch = "wasm32"))]
 use crate::attach::open_places;
@@ -92,12 +92,6 @@ fn canonical_bytes_max(row: &LogRow<'_>) -> usize {
     18 + row.table.len() + values.sum::<usize>()
 }
 
-/// A list's memory, for values that live for another time: what is collected into the same type stays where it is.
-fn emptied<'a>(mut values: Vec<SqliteValue<'_>>) -> Vec<SqliteValue<'a>> {
-    values.clear();
-    values.into_iter().map(|_| SqliteValue::Null).collect()
-}
-
 /// The log, read in order from after a cursor.
 pub(crate) struct Reader<'a> {
     pub(crate) db: &'a Connection,
@@ -130,7 +124,7 @@ impl<'a> Reader<'a> {
         let mut rows = query.query((as_i64(base.seq), as_i64(upto))).map_err(sql)?;
         let mut builder = BatchBuilder::new(schema, self.catalog.id_map(schema, self.number), base.seq + 1, base.chain);
         let mut capped = false;
-        let mut memory = Vec::with_capacity(columns);
+        let mut memory: Vec<SqliteValue<'_>> = Vec::with_capacity(columns);
         while let Some(row) = rows.next().map_err(sql)? {
             let seq: i64 = row.get(0).map_err(sql)?;
             let seq = seq.unsigned_abs();
