@@ -1,7 +1,7 @@
 //! The cost of capture to a writer: the same inserts into the same table without triggers and with them, in one
-//! transaction and a transaction for each row, into a narrow table with a time column, the same without, and the widest
-//! of the shrinkage schema. Criterion shows how long they take; before it, the ratio of the CPU that the writer's thread
-//! spends is printed, the median of pairs in turn: what is spent on the disk is the same disk's either way.
+//! transaction and a transaction for each row, into a narrow table with a time column, the same without, and the
+//! widest of the shrinkage schema. Criterion shows how long they take; before it, the ratio of the CPU that the
+//! writer's thread spends is printed, the median of pairs measured in turn.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group};

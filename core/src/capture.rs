@@ -203,8 +203,8 @@ pub fn create_triggers_of(form: Form, table: &Table, unique: &[UniqueColumns], a
         &moved,
         &format!("{ousted_by_move}{}{}", log("D", "OLD"), log("I", "NEW")),
     ));
-    // The row may have a stale note; and with `recursive_triggers` on, REPLACE fires this trigger for what it ousts: the
-    // delete is logged here, the note is done with.
+    // The row may have a stale note; and with `recursive_triggers` on, REPLACE fires this trigger for what it ousts:
+    // the delete is logged here, the note is done with.
     let forget = format!("    DELETE FROM {OUSTED_TABLE} WHERE tbl = '{}' AND {key_c} {is} OLD.{key};\n", table.name);
     triggers.push(trigger("after_delete", "AFTER DELETE", "", &format!("{}{forget}", log("D", "OLD"))));
     triggers

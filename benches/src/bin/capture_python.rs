@@ -1,9 +1,9 @@
 //! What capture costs a program in Python: the rows of the shrinkage system's widest table, written by its SQLAlchemy
 //! models and by the driver alone, in bulk and row by row, into the same table without triggers and with them.
 //!
-//! `TIDEMARK_TEST_PYTHON=… cargo run -p tidemark-benches --bin capture_python [-- ROUNDS [ROWS]]`, default 7 rounds of
-//! 20,000 rows. The SQLite is that of the Python, and so is all that is measured: `benches/python/capture.py`. It prints
-//! a line of JSON per way of writing: medians of both in µs of CPU per row, and of the ratio of each pair.
+//! `TIDEMARK_TEST_PYTHON=… cargo run -p tidemark-benches --bin capture_python [-- ROUNDS [ROWS]]`, default 7 rounds
+//! of 20,000 rows. The SQLite is that of the Python, and so is all that is measured: `benches/python/capture.py`. It
+//! prints a line of JSON per way of writing: medians of both in µs of CPU per row, and of the ratio of each pair.
 
 use std::path::Path;
 use std::process::Command;
