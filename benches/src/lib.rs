@@ -1,5 +1,9 @@
 //! Rows for the benches, and what they measure with.
 
+mod capture;
+
+pub use capture::{Bench, make_file};
+
 use anyhow::{Context as _, Result};
 use tidemark_core::batch::{Batch, BatchBuilder, LogRow};
 use tidemark_core::chain::Chain;

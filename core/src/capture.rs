@@ -1,8 +1,8 @@
 //! Capture: the log, and the triggers that append to it in the writer's own transaction.
 //!
 //! ```text
-//! INSERT ─ BEFORE: what would this row oust? → tidemark_ousted ─ row written ─ AFTER: log D for each ousted, log I
-//! UPDATE ─ BEFORE: the same when key or unique columns change   ─ row written ─ AFTER: log D for each ousted, log U
+//! INSERT ─ BEFORE: would this row oust any? → tidemark_ousted ─ row written ─ AFTER: log D for each ousted, log I
+//! UPDATE ─ BEFORE: the same when key or unique columns change  ─ row written ─ AFTER: log D for each ousted, log U
 //!                                                           (or D old, I new when key or time changed)
 //! DELETE ─ AFTER: log D, forget a note of the row
 //! ```
@@ -10,9 +10,14 @@
 //! `INSERT OR REPLACE` and `UPDATE OR REPLACE` oust rows without firing delete triggers (unless a connection sets
 //! `recursive_triggers`, which is not ours to set). So a BEFORE trigger notes the rows that share the new row's key or
 //! a unique column, and the AFTER trigger, which fires only when the row was really written, logs a delete for those
-//! that are gone. When the statement is ignored or turned into an upsert's update, the note is stale and the next one
-//! clears it. A table whose only unique thing is its key and which has no time column needs no note: its `I` over an
-//! existing key replaces.
+//! that are gone. A table whose only unique thing is its key and which has no time column needs no note: its `I` over
+//! an existing key replaces.
+//!
+//! When the statement is ignored, fails or turns into an upsert's update, its note is stale. It may stay: it can only
+//! be logged as a delete when its row is gone, and **the row of a stale note is there**. So it was when the note became
+//! stale, and whatever takes the row away takes the note along: a delete forgets it, an ousting notes the table's rows
+//! anew, an update of the key clears the table's notes before, and a rollback restores both. A new row cannot have
+//! the key of a stale note without ousting the note's row. Hence an insert need not look for stale notes.
 //!
 //! Only built-ins of SQLite 3.35 are used, no custom functions, so any program is captured.
 
@@ -21,12 +26,33 @@ use crate::sqlite::quote;
 
 /// The log's table.
 pub const LOG_TABLE: &str = "tidemark_log";
-/// Notes of rows a statement is about to oust; empty between statements but for stale notes.
+/// Notes of rows a statement is about to oust; empty between statements but for stale notes, whose rows are there.
 pub const OUSTED_TABLE: &str = "tidemark_ousted";
 
 /// The writer's clock in milliseconds since 1970 UTC, with built-ins of SQLite 3.35 (`unixepoch('subsec')` came with
-/// 3.42).
-const NOW_MS: &str = "CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER)";
+/// 3.42). 1970 began 210866760000000 ms after the Julian epoch; what is cut off has half a millisecond added.
+const NOW_MS: &str = "CAST(julianday() * 86400000.0 - 210866759999999.5 AS INTEGER)";
+
+/// The forms that the triggers have had. A file keeps the form it was made with until a later program opens it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Up to 2026-11: each insert looks for stale notes, and a note clears those of all tables.
+    First,
+    /// The one that is made now.
+    Current,
+}
+
+impl Form {
+    /// All that no program makes any more.
+    pub const EARLIER: [Self; 1] = [Self::First];
+
+    const fn now_ms(self) -> &'static str {
+        match self {
+            Self::First => "CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER)",
+            Self::Current => NOW_MS,
+        }
+    }
+}
 
 /// The columns of a unique index of a table besides its key, by name.
 pub type UniqueColumns = Vec<String>;
@@ -77,13 +103,20 @@ pub fn column_list(table: &Table, prefix: &str, absent: &[usize]) -> String {
 /// file has not; tables made by `tidemark init` have none of either.
 #[must_use]
 pub fn create_triggers(table: &Table, unique: &[UniqueColumns], absent: &[usize]) -> Vec<String> {
+    create_triggers_of(Form::Current, table, unique, absent)
+}
+
+/// [`create_triggers`] in one of the forms they have had.
+#[must_use]
+pub fn create_triggers_of(form: Form, table: &Table, unique: &[UniqueColumns], absent: &[usize]) -> Vec<String> {
+    let now_ms = form.now_ms();
     let name = quote(&table.name);
     let key = quote(&table.key_column().name);
     let columns = |of: &str| column_list(table, &if of.is_empty() { String::new() } else { format!("{of}.") }, absent);
     let cs = c_columns(table.columns.len());
     let log = |op: &str, of: &str| {
         format!(
-            "    INSERT INTO {LOG_TABLE} (at, tbl, op, {cs}) VALUES ({NOW_MS}, '{}', '{op}', {});\n",
+            "    INSERT INTO {LOG_TABLE} (at, tbl, op, {cs}) VALUES ({now_ms}, '{}', '{op}', {});\n",
             table.name,
             columns(of)
         )
@@ -102,19 +135,27 @@ pub fn create_triggers(table: &Table, unique: &[UniqueColumns], absent: &[usize]
             columns.iter().map(|c| format!("{0} = NEW.{0}", quote(c))).collect::<Vec<_>>().join(" AND ")
         }),
     );
+    // The table's own notes; and a row without a key, which other programs' tables may have, is there, too.
+    let (own, is) = match form {
+        Form::First => ("1".to_owned(), "="),
+        Form::Current => (format!("tbl = '{}'", table.name), "IS"),
+    };
     let note = |clash: &str| {
         format!(
-            "    DELETE FROM {OUSTED_TABLE} WHERE 1;\n    INSERT INTO {OUSTED_TABLE} (tbl, {cs}) SELECT '{}', {} FROM {name} WHERE {clash};\n",
+            "    DELETE FROM {OUSTED_TABLE} WHERE {own};\n    INSERT INTO {OUSTED_TABLE} (tbl, {cs}) SELECT '{}', {} FROM {name} WHERE {clash};\n",
             table.name,
             columns("")
         )
     };
-    let noted_or =
-        |clash: &str| format!("EXISTS (SELECT 1 FROM {name} WHERE {clash}) OR EXISTS (SELECT 1 FROM {OUSTED_TABLE})");
+    let ousts = |clash: &str| format!("EXISTS (SELECT 1 FROM {name} WHERE {clash})");
+    let ousts_or_noted = |clash: &str| match form {
+        Form::First => format!("{} OR EXISTS (SELECT 1 FROM {OUSTED_TABLE})", ousts(clash)),
+        Form::Current => format!("{} OR EXISTS (SELECT 1 FROM {OUSTED_TABLE} WHERE {own})", ousts(clash)),
+    };
     let key_c = format!("c{}", table.key);
     let gone = |replaced: &str| {
         format!(
-            "    INSERT INTO {LOG_TABLE} (at, tbl, op, {cs}) SELECT {NOW_MS}, '{0}', 'D', {cs} FROM {OUSTED_TABLE}\n        WHERE tbl = '{0}' AND ({replaced}NOT EXISTS (SELECT 1 FROM {name} WHERE {key} = {OUSTED_TABLE}.{key_c}));\n    DELETE FROM {OUSTED_TABLE} WHERE 1;\n",
+            "    INSERT INTO {LOG_TABLE} (at, tbl, op, {cs}) SELECT {now_ms}, '{0}', 'D', {cs} FROM {OUSTED_TABLE}\n        WHERE tbl = '{0}' AND ({replaced}NOT EXISTS (SELECT 1 FROM {name} WHERE {key} {is} {OUSTED_TABLE}.{key_c}));\n    DELETE FROM {OUSTED_TABLE} WHERE {own};\n",
             table.name
         )
     };
@@ -122,21 +163,26 @@ pub fn create_triggers(table: &Table, unique: &[UniqueColumns], absent: &[usize]
     let mut triggers = Vec::new();
     if notes_inserts {
         let clash = same.join(" OR ");
-        triggers.push(trigger("before_insert", "BEFORE INSERT", &noted_or(&clash), &note(&clash)));
+        let condition = match form {
+            Form::First => ousts_or_noted(&clash),
+            Form::Current => ousts(&clash),
+        };
+        triggers.push(trigger("before_insert", "BEFORE INSERT", &condition, &note(&clash)));
     }
     // A row of the same key was replaced: upstream it may lie in another chunk, so its delete is logged before the
     // insert.
     let ousted_by_insert = if notes_inserts { gone(&format!("{key_c} = NEW.{key} OR ")) } else { String::new() };
     triggers.push(trigger("after_insert", "AFTER INSERT", "", &format!("{ousted_by_insert}{}", log("I", "NEW"))));
 
-    // An update ousts only when it changes the key or a unique column to one that is taken.
+    // An update ousts only when it changes the key or a unique column to one that is taken. Stale notes are cleared
+    // here, since its own row may have one, and has not its key any more after this.
     let changed = |columns: &[String]| {
         columns.iter().map(|c| format!("NEW.{0} IS NOT OLD.{0}", quote(c))).collect::<Vec<_>>().join(" OR ")
     };
     let mut movers = vec![table.key_column().name.clone()];
     movers.extend(unique.iter().flatten().cloned());
     let clash = format!("({}) AND {key} IS NOT OLD.{key}", same.join(" OR "));
-    let condition = format!("({}) AND ({})", changed(&movers), noted_or(&clash));
+    let condition = format!("({}) AND ({})", changed(&movers), ousts_or_noted(&clash));
     triggers.push(trigger("before_update", "BEFORE UPDATE", &condition, &note(&clash)));
     let mut place = vec![table.key_column().name.clone()];
     place.extend(table.time_column().map(|time| time.name.clone()));
@@ -157,9 +203,9 @@ pub fn create_triggers(table: &Table, unique: &[UniqueColumns], absent: &[usize]
         &moved,
         &format!("{ousted_by_move}{}{}", log("D", "OLD"), log("I", "NEW")),
     ));
-    // With `recursive_triggers` on, REPLACE fires this trigger for what it ousts: the delete is logged here, the note
-    // is done with.
-    let forget = format!("    DELETE FROM {OUSTED_TABLE} WHERE tbl = '{}' AND {key_c} = OLD.{key};\n", table.name);
+    // The row may have a stale note; and with `recursive_triggers` on, REPLACE fires this trigger for what it ousts:
+    // the delete is logged here, the note is done with.
+    let forget = format!("    DELETE FROM {OUSTED_TABLE} WHERE tbl = '{}' AND {key_c} {is} OLD.{key};\n", table.name);
     triggers.push(trigger("after_delete", "AFTER DELETE", "", &format!("{}{forget}", log("D", "OLD"))));
     triggers
 }

@@ -1,7 +1,7 @@
 //! The SQL derived from a schema, to the letter. The files beside this one are what a reader checks; a change of them
 //! is a change of every user's database.
 
-use tidemark_core::capture::{create_log, create_ousted, create_triggers};
+use tidemark_core::capture::{Form, create_log, create_ousted, create_triggers, create_triggers_of};
 use tidemark_core::postgres::{self, TimePartitioning};
 use tidemark_core::sqlite;
 
@@ -30,6 +30,15 @@ fn triggers_of_a_table_with_unique_columns() {
     let schema = crate::common::schema();
     let unique = [vec!["name".to_owned()], vec!["id".to_owned(), "name".to_owned()]];
     same_as_file("unique", &create_triggers(schema.table("site").unwrap(), &unique, &[]));
+}
+
+#[test]
+fn triggers_in_their_first_form() {
+    let schema = crate::common::schema();
+    let triggers = schema.tables().iter().flat_map(|table| create_triggers_of(Form::First, table, &[], &[]));
+    same_as_file("first", &triggers.collect::<Vec<_>>());
+    let unique = [vec!["name".to_owned()], vec!["id".to_owned(), "name".to_owned()]];
+    same_as_file("first_unique", &create_triggers_of(Form::First, schema.table("site").unwrap(), &unique, &[]));
 }
 
 #[test]

@@ -2,11 +2,12 @@
 //!
 //! The triggers depend on the tables' unique indexes, which programs may add or drop. A tool that rebuilds a table
 //! (copy, drop, rename) takes its triggers along: they are made anew, and the caller is told that changes in between
-//! were not captured.
+//! were not captured. Triggers in a form that earlier programs made capture all the same: they are made anew without a
+//! word.
 
 use rusqlite::{Connection, OptionalExtension as _};
 use tidemark_core::amount::count_is;
-use tidemark_core::capture::{UniqueColumns, create_triggers, log_rows, trigger_names};
+use tidemark_core::capture::{Form, OUSTED_TABLE, UniqueColumns, create_triggers_of, log_rows, trigger_names};
 use tidemark_core::schema::{Schema, Table};
 use tidemark_core::sqlite::quote;
 
@@ -106,10 +107,15 @@ pub(crate) fn unique_indexes(db: &Connection, file: &str, table: &Table) -> Resu
 
 /// The triggers a table should have; none while the file lacks it. What it may lack, [`check_tables`] has checked.
 pub(crate) fn derived(db: &Connection, file: &str, table: &Table) -> Result<Vec<String>> {
+    derived_of(Form::Current, db, file, table)
+}
+
+/// [`derived`] in one of the forms that triggers have had.
+fn derived_of(form: Form, db: &Connection, file: &str, table: &Table) -> Result<Vec<String>> {
     let there = columns_of(db, &table.name).map_err(|error| Error::sqlite(file, "read the tables' columns", error))?;
     let Some(there) = there else { return Ok(Vec::new()) };
     #[allow(unused_mut)] // in a browser
-    let mut triggers = create_triggers(table, &unique_indexes(db, file, table)?, &absent_of(table, &there));
+    let mut triggers = create_triggers_of(form, table, &unique_indexes(db, file, table)?, &absent_of(table, &there));
     #[cfg(not(target_arch = "wasm32"))]
     if crate::pruned::record::has_rows_of(db, table)
         .map_err(|error| Error::sqlite(file, "read what was pruned", error))?
@@ -140,11 +146,32 @@ fn existing(db: &Connection, table: &Table) -> rusqlite::Result<Vec<String>> {
     Ok(found)
 }
 
-/// Tells whether every table has exactly the derived triggers.
+/// The form in which a table has exactly the derived triggers; `None` when it has others.
+fn form_of(db: &Connection, file: &str, table: &Table) -> Result<Option<Form>> {
+    let has = existing(db, table).map_err(|error| Error::sqlite(file, "read the triggers", error))?;
+    for form in [Form::Current].into_iter().chain(Form::EARLIER) {
+        if same(&has, &derived_of(form, db, file, table)?) {
+            return Ok(Some(form));
+        }
+    }
+    Ok(None)
+}
+
+/// Tells whether every table has exactly the derived triggers, in the form that is made now.
+pub(crate) fn is_current(db: &Connection, file: &str, schema: &Schema) -> Result<bool> {
+    for table in schema.tables() {
+        if form_of(db, file, table)? != Some(Form::Current) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Tells whether every table has exactly the derived triggers, in whatever form: then all changes are captured.
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn is_intact(db: &Connection, file: &str, schema: &Schema) -> Result<bool> {
     for table in schema.tables() {
-        let has = existing(db, table).map_err(|error| Error::sqlite(file, "read the triggers", error))?;
-        if !same(&has, &derived(db, file, table)?) {
+        if form_of(db, file, table)?.is_none() {
             return Ok(false);
         }
     }
@@ -155,25 +182,31 @@ fn same(a: &[String], b: &[String]) -> bool {
     a.len() == b.len() && a.iter().all(|sql| b.contains(sql))
 }
 
-/// Makes anew the triggers of tables whose triggers are not the derived ones. To be called inside a write transaction.
+/// Makes anew the triggers of tables whose triggers are not the derived ones, or those of an earlier form: the latter
+/// is no repair. To be called inside a write transaction.
 pub(crate) fn repair(db: &Connection, file: &str, schema: &Schema) -> Result<Vec<Repair>> {
     let sql = |error| Error::sqlite(file, "repair the capture triggers", error);
     let mut repairs = Vec::new();
     for table in schema.tables() {
-        let has = existing(db, table).map_err(sql)?;
-        let derived = derived(db, file, table)?;
-        if same(&has, &derived) {
+        let form = form_of(db, file, table)?;
+        if form == Some(Form::Current) {
             continue;
         }
+        let has = existing(db, table).map_err(sql)?;
         let appeared = appeared(db, file, table)?;
         for name in names(table) {
             db.execute_batch(&format!("DROP TRIGGER IF EXISTS {}", quote(&name))).map_err(sql)?;
         }
-        for trigger in &derived {
-            db.execute_batch(trigger).map_err(sql)?;
+        for trigger in derived(db, file, table)? {
+            db.execute_batch(&trigger).map_err(sql)?;
         }
+        // Stale ones, whose rows may have gone unseen; with another schema, their columns may be others, too.
+        db.execute(&format!("DELETE FROM {OUSTED_TABLE} WHERE tbl = ?1"), [&table.name]).map_err(sql)?;
         if !appeared.is_empty() {
             repairs.extend(appeared);
+            continue;
+        }
+        if form.is_some() {
             continue;
         }
         // Triggers that log every insert, update and delete were there all the time: only what they oust has changed.

@@ -3,7 +3,7 @@
 //!
 //! The statements run over several connections, with savepoints, rollbacks, `OR REPLACE`, `OR IGNORE`, upserts, updates
 //! of keys and time columns, on tables with and without time columns and with UNIQUE constraints that the schema does
-//! not know.
+//! not know, and with triggers of the program's own that refuse rows or write to other tables.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -74,8 +74,19 @@ fn create(path: &Path) -> Connection {
             db.execute_batch(&trigger).unwrap();
         }
     }
+    db.execute_batch(OWN_TRIGGERS).unwrap();
     db
 }
+
+/// What a program's own triggers may do between our notes and our log: refuse a row without a word, or with one but
+/// keeping the rows before it, and write to another table that has notes of its own.
+const OWN_TRIGGERS: &str = "
+    CREATE TRIGGER own_ignores BEFORE INSERT ON timed WHEN NEW.n = 1 BEGIN SELECT RAISE(IGNORE); END;
+    CREATE TRIGGER own_fails BEFORE INSERT ON timed WHEN NEW.n = 2 BEGIN SELECT RAISE(FAIL, 'not this one'); END;
+    CREATE TRIGGER own_skips BEFORE UPDATE ON twin WHEN NEW.x = 5 BEGIN SELECT RAISE(IGNORE); END;
+    CREATE TRIGGER own_writes BEFORE INSERT ON twin WHEN NEW.y = 4 BEGIN
+        INSERT OR REPLACE INTO timed (id, at) VALUES (NEW.x, '2026-01-09 00:00:00.000000');
+    END;";
 
 fn open(path: &Path) -> Connection {
     let db = Connection::open(path).unwrap();
@@ -248,8 +259,14 @@ fn statement() -> impl Strategy<Value = (String, Vec<Value>)> {
         2 => any_real().prop_map(|v| ("INSERT INTO timed (v) VALUES (?)".to_owned(), vec![v])),
         3 => (small(), time(), any_real()).prop_map(|(id, at, v)| ("INSERT INTO timed (id, at, v) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET at = excluded.at, v = excluded.v".to_owned(), vec![id, at, v])),
         1 => (small(), time()).prop_map(|(id, at)| ("INSERT INTO timed (id, at) VALUES (?, ?) ON CONFLICT DO NOTHING".to_owned(), vec![id, at])),
+        1 => (small(), small()).prop_map(|(id, to)| ("INSERT INTO timed (id) VALUES (?) ON CONFLICT (id) DO UPDATE SET id = ?".to_owned(), vec![id, to])),
+        1 => (small(), time()).prop_map(|(id, at)| ("INSERT INTO timed (id, at) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET at = excluded.at WHERE v = 1".to_owned(), vec![id, at])),
+        2 => (verb(), small(), small(), time(), 0..4_i64).prop_map(|(verb, i, j, at, n)| (format!("{verb} INTO timed (id, at, n) VALUES (?1, ?3, 0), (?2, ?3, ?4)"), vec![i, j, at, Value::Integer(n)])),
+        1 => Just(fixed("INSERT OR IGNORE INTO timed SELECT * FROM timed")),
         6 => (verb(), small(), word(), small(), small()).prop_map(|(verb, id, name, x, y)| (format!("{verb} INTO twin VALUES (?, ?, ?, ?)"), vec![id, name, x, y])),
         2 => (small(), word(), small()).prop_map(|(id, name, x)| ("INSERT INTO twin (id, name, x) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET x = excluded.x, y = id".to_owned(), vec![id, name, x])),
+        1 => (word(), small()).prop_map(|(name, id)| ("INSERT INTO twin (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET id = ?".to_owned(), vec![name, id])),
+        1 => word().prop_map(|name| ("INSERT OR IGNORE INTO twin (name) VALUES (?)".to_owned(), vec![name])),
         3 => (verb(), uid(), word()).prop_map(|(verb, uid, label)| (format!("{verb} INTO tag VALUES (?, ?)"), vec![uid, label])),
         3 => (update(), small(), small()).prop_map(|(update, to, from)| (format!("{update} plain SET id = ? WHERE id = ?"), vec![to, from])),
         3 => (update(), small(), small()).prop_map(|(update, to, from)| (format!("{update} timed SET id = ?, v = 1 WHERE id = ?"), vec![to, from])),

@@ -12,6 +12,7 @@ mod contact;
 mod evolve;
 mod farewell;
 mod fleet;
+mod forms;
 mod join;
 mod look;
 mod outage;

@@ -176,8 +176,8 @@ impl Store {
             .map_err(self.sqlite("ask whether the file has changed"))
     }
 
-    /// Checks, when the database's structure has changed since the last check, that capture is in place, and repairs
-    /// it. Whoever keeps a store open calls this from time to time; opening does.
+    /// Checks, when the database's structure has changed since the last check, that capture is in place and in today's
+    /// form, and repairs it. Whoever keeps a store open calls this from time to time; opening does.
     ///
     /// # Errors
     /// When the tables are not the schema's any more, or have a unique index that capture cannot follow.
@@ -192,7 +192,7 @@ impl Store {
         self.refresh()?;
         let Self { db, file, catalog, repairs, schema_version } = self;
         capture::check_tables(db, file, &catalog.schema)?;
-        if !capture::is_intact(db, file, &catalog.schema)? {
+        if !capture::is_current(db, file, &catalog.schema)? {
             let sql = |error| Error::sqlite(file, "repair the capture triggers", error);
             let tx = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
             let done = capture::repair(&tx, file, &catalog.schema)?;
