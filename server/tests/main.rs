@@ -27,6 +27,7 @@ mod operators;
 mod otel;
 mod outage;
 mod page;
+mod pipelined;
 mod planner;
 mod pooler;
 mod program;
