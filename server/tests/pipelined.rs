@@ -1,5 +1,5 @@
-//! Requests that are sent to PostgreSQL without waiting for their answers: what fails among them undoes the whole batch,
-//! and how seldom a small batch waits.
+//! Requests that are sent to PostgreSQL without waiting for their answers: what fails among them undoes the whole
+//! batch, and how seldom a small batch waits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -75,7 +75,6 @@ async fn a_lost_write_undoes_its_batch(table: &str) {
     store.pushed(&station.cut(&sites(&station, 1, 1))).await;
     trigger(&store, table, "RAISE EXCEPTION 'not today'").await;
     for count in [1, 60] {
-        // A batch that goes by its rows alone: the station has not sent it yet when it is cut again.
         let batch = station.peek(&sites(&station, 2, count));
         for _ in 0..2 {
             let problem = store.push(&batch).await.unwrap_err();
@@ -100,7 +99,7 @@ async fn a_cursor_that_cannot_move_undoes_its_batch_though_nobody_waited_for_it(
     a_lost_write_undoes_its_batch("cursor").await;
 }
 
-/// Rows 3 of few and of many are refused by the database, or there already: then the others are written all the same.
+/// A row of few and one of many are refused by the database, or there already: the others are written all the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_database_refuses_is_isolated_among_few_rows_and_among_many() {
     for kind in [Kind::PlainPostgres, Kind::Timescale] {
@@ -187,8 +186,8 @@ async fn end_who_waits(store: &Store, wait_event: &str) {
     panic!("nobody waits for a lock of {wait_event}");
 }
 
-/// The connection ends when all was sent, the COMMIT as well, and nothing of it was answered; and when the beginning was
-/// sent.
+/// The connection ends when all was sent, the COMMIT as well, and nothing of it was answered; and when the beginning
+/// was sent.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_ends_between_the_requests_and_their_answers_leaves_nothing() {
     let store = store().await;
@@ -297,8 +296,8 @@ async fn a_small_batch_waits_for_the_database_three_times_and_once_more_for_what
     let through = url.replace(&format!(":{port}/"), &format!(":{here}/"));
     let upstream: Arc<dyn Upstream> = Arc::new(open_postgres(&through, &store.schema).await.unwrap());
     let ingest = ingest(&upstream, &store.schema, &store.clock);
-    // The least of three rounds behind the first one, in which statements are prepared: a machine that is busy elsewhere
-    // may take a while between two questions, and then it looks like waiting.
+    // The least of three rounds behind the first one, in which statements are prepared: a machine that is busy
+    // elsewhere may take a while between two questions, and then it looks like waiting.
     let mut least = [usize::MAX; 4];
     for round in 0..4 {
         let name = text(&format!("round {round}"));

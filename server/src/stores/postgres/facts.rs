@@ -63,8 +63,8 @@ impl PostgresTransaction<'_> {
         Ok(facts)
     }
 
-    /// Asks a table. Planned each time, for these keys and the size that the table has now: a plan that is kept would be
-    /// for the size it had, and of a hypertable hold each chunk.
+    /// Asks a table. Planned each time, for these keys and the size that the table has now: a plan that is kept would
+    /// be for the size it had, and of a hypertable hold each chunk.
     async fn ask(&self, table: usize, sql: &str, of: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>, StoreError> {
         self.pipeline.query_once(sql, of).await.map_err(|error| self.of(table, failed(error)))
     }

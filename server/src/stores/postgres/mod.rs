@@ -5,7 +5,8 @@
 //! | `connect`, `connection` | the way to a server, protected as the URL says; whether a connection is alive |
 //! | `pool` | many, who may have how many, and a transaction on one |
 //! | `transaction` | a transaction: rows of the schema's tables, asked about in `facts` and written in `write` |
-//! | `pipeline`, `prepared` | its requests, sent without waiting where nothing depends on the answer; statements parsed once |
+//! | `pipeline` | its requests, sent without waiting where nothing depends on the answer |
+//! | `prepared` | the statements that a connection has prepared |
 //! | `sql` | the ledger's statements |
 //! | `copy`, `few`, `values` | binary COPY, encoded by hand; a few rows in one statement; values in binary |
 //! | `ranges` | many keys as few ranges |

@@ -148,8 +148,8 @@ impl Drop for Lent<'_> {
     }
 }
 
-/// The beginning of a transaction, with its settings. A wait for another's lock ends before the time of its statement is over, and by
-/// another name: it says nothing of the statement.
+/// The beginning of a transaction, with its settings. A wait for another's lock ends before the time of its statement
+/// is over, and by another name: it says nothing of the statement.
 fn settings(statement_timeout: Duration) -> String {
     let ms = |timeout: Duration| timeout.as_millis().clamp(1, i32::MAX as u128);
     let lock_timeout = LOCK_TIMEOUT.min(statement_timeout * 3 / 4);
