@@ -28,6 +28,7 @@ mod operators;
 mod otel;
 mod outage;
 mod page;
+mod pipelined;
 mod planner;
 mod pooler;
 mod program;

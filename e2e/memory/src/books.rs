@@ -1,5 +1,6 @@
 //! The ledger in memory: within a transaction, or every call alone.
 
+use tidemark_server::ledger::BatchLedger;
 use tidemark_server::upstream::StoreError;
 
 use super::memory::MemoryUpstream;
@@ -42,3 +43,5 @@ impl Access for Alone<'_> {
 
 /// The ledger over a way to the state.
 pub(crate) struct Books<A>(pub(crate) A);
+
+impl<A: Access> BatchLedger for Books<A> {}

@@ -14,6 +14,7 @@ use super::plan::Refusal;
 use super::rejected::{last_applied, server_reject, shortened, station_rejects};
 use super::resolve::Change;
 use super::write::{Work, Written, write};
+use crate::ledger::batches::Opened;
 use crate::ledger::cursors::Advance;
 use crate::ledger::rejects::AppliedRow;
 use crate::offload::compute;
@@ -57,9 +58,8 @@ pub enum Outcome {
 pub async fn apply(tx: &mut dyn Transaction, job: &Decoded, part: &Part) -> Result<Outcome, StoreError> {
     let batch = &job.batch;
     let span = batch.span();
-    let locked = tx.lock_cursor(batch.station).await.map_err(StoreError::before_all)?;
-    let Some(cursor) = locked else { return Ok(Outcome::UnknownStation) };
-    let lineage = tx.lineage(batch.station).await.map_err(StoreError::before_all)?;
+    let opened = tx.open_batch(batch.station).await.map_err(StoreError::before_all)?;
+    let Some(Opened { cursor, lineage, has_open_rejects }) = opened else { return Ok(Outcome::UnknownStation) };
     if lineage.revoked {
         return Ok(Outcome::Revoked);
     }
@@ -92,7 +92,6 @@ pub async fn apply(tx: &mut dyn Transaction, job: &Decoded, part: &Part) -> Resu
     };
     let groups = job.groups();
     let changes = compute(batch.order.len(), || job.resolve(skip, part));
-    let has_open_rejects = tx.has_open_rejects(&lineage).await?;
     let work = Work {
         schema: &job.current,
         log: batch.station,

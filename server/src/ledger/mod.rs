@@ -4,6 +4,7 @@
 //! Each file has the records and the trait of one subject. A store that speaks SQL gets all of them from
 //! [`crate::stores::sql`], where each statement stands once.
 
+pub mod batches;
 pub mod cursors;
 pub mod fleet;
 pub mod lineage;
@@ -13,6 +14,7 @@ pub mod rejects;
 pub mod schemas;
 pub mod stations;
 
+pub use self::batches::BatchLedger;
 pub use self::cursors::CursorLedger;
 pub use self::fleet::FleetLedger;
 pub use self::lineage::LineageLedger;
@@ -24,7 +26,8 @@ pub use self::stations::StationLedger;
 
 /// All subjects of the ledger together. Within a transaction the calls belong to it; else each stands alone.
 pub trait Ledger:
-    CursorLedger
+    BatchLedger
+    + CursorLedger
     + FleetLedger
     + LineageLedger
     + OperatorLedger
@@ -37,7 +40,8 @@ pub trait Ledger:
 }
 
 impl<T> Ledger for T where
-    T: CursorLedger
+    T: BatchLedger
+        + CursorLedger
         + FleetLedger
         + LineageLedger
         + OperatorLedger

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio_postgres::Client;
 
 use super::connect::{CONNECT_TIMEOUT, ConnectError, Credentials, Established, Tls, establish, message_of};
+use super::prepared::Prepared;
 use crate::database::PostgresUrl;
 use crate::upstream::error::{StoreError, Unavailability};
 
@@ -27,11 +28,14 @@ pub(super) struct Pulse {
     last_ms: AtomicU64,
     /// Whether something was asked that was not answered to its end.
     at_work: AtomicBool,
+    /// Whether a part of what is watched had no sign for too long: then it stays at work.
+    was_silent: AtomicBool,
 }
 
 impl Pulse {
     fn new() -> Self {
-        Self { since: Instant::now(), last_ms: AtomicU64::new(0), at_work: AtomicBool::new(false) }
+        let [at_work, was_silent] = [false; 2].map(AtomicBool::new);
+        Self { since: Instant::now(), last_ms: AtomicU64::new(0), at_work, was_silent }
     }
 
     fn beat(&self) {
@@ -60,14 +64,34 @@ impl Pulse {
     ) -> Result<T, StoreError> {
         self.beat();
         self.at_work.store(true, Ordering::Relaxed);
+        self.was_silent.store(false, Ordering::Relaxed);
+        let answer = self.heard(limit, asked).await?;
+        self.at_work.store(self.was_silent.load(Ordering::Relaxed), Ordering::Relaxed);
+        answer
+    }
+
+    /// A part of what is watched, for which the database may be silent for less long.
+    ///
+    /// # Errors
+    /// As of [`Pulse::watch`].
+    pub(super) async fn within<T>(
+        &self,
+        limit: Duration,
+        asked: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        self.heard(limit, asked).await?
+    }
+
+    /// The answer to what was asked, whatever it is; an error when there was no sign for so long.
+    async fn heard<A>(&self, limit: Duration, asked: impl Future<Output = A>) -> Result<A, StoreError> {
         let mut asked = pin!(asked);
         loop {
             let ends = self.last() + limit;
             if let Ok(answer) = tokio::time::timeout_at(ends, &mut asked).await {
-                self.at_work.store(false, Ordering::Relaxed);
-                return answer;
+                return Ok(answer);
             }
             if self.last() + limit <= Instant::now() {
+                self.was_silent.store(true, Ordering::Relaxed);
                 let message = format!("the database gave no sign for {limit:?}");
                 return Err(StoreError::unavailable(Unavailability::Away, message));
             }
@@ -80,6 +104,8 @@ pub(super) struct Connection {
     pub(super) client: Client,
     /// A request to end a statement goes the same way, as well protected.
     tls: Tls,
+    /// The statements that it has prepared.
+    pub(super) prepared: Prepared,
     pub(super) pulse: Arc<Pulse>,
     pub(super) epoch: u64,
     /// Carries what is sent and received.
@@ -110,7 +136,7 @@ impl Drop for Connection {
 ///
 /// A database that takes no writes any more, or went away, may be another one tomorrow under the same address. So each
 /// connection belongs to an epoch, which ends with the first such failure of one of its connections: none of them is
-/// used again.
+/// used again. It also ends when a table was altered so that statements prepared before are refused.
 #[derive(Clone)]
 pub(super) struct Connector {
     url: PostgresUrl,
@@ -143,9 +169,13 @@ impl Connector {
         );
         if ends {
             self.note(error);
-            // Of those that fail together, the first one ends the epoch.
-            let _ = self.epoch.compare_exchange(epoch, epoch + 1, Ordering::Relaxed, Ordering::Relaxed);
+            self.ends(epoch);
         }
+    }
+
+    /// Ends an epoch. Of those that fail together, the first one ends it.
+    pub(super) fn ends(&self, epoch: u64) {
+        let _ = self.epoch.compare_exchange(epoch, epoch + 1, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     async fn connected(&self, epoch: u64) -> Result<Connection, StoreError> {
@@ -167,7 +197,7 @@ impl Connector {
                 tracing::debug!("a connection to PostgreSQL ended: {}", message_of(&error));
             }
         });
-        Ok(Connection { client, tls, pulse, epoch, carrying })
+        Ok(Connection { client, tls, prepared: Prepared::default(), pulse, epoch, carrying })
     }
 }
 

@@ -7,8 +7,9 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::SinkExt as _;
 use tidemark_core::batch::Group;
 use tidemark_core::columns::{ColumnBlock, Values};
-use tokio_postgres::Transaction;
+use tokio_postgres::{Client, Statement};
 
+use super::pipeline::Pipeline;
 use crate::upstream::writes::RowAt;
 
 /// How much is gathered before it is handed on.
@@ -17,14 +18,29 @@ const CHUNK_BYTES: usize = 256 << 10;
 pub(super) const EPOCH_2000_US: i64 = 946_684_800_000_000;
 
 /// COPYs rows into what `sql` names: the group's columns, then the station.
+///
+/// All before it is waited for. For when a COPY fails at its very beginning, as it does behind another failure, the
+/// driver ends the COPY that did not begin, and from then on takes every answer for the one to the question before.
 pub(super) async fn copy_rows(
-    transaction: &Transaction<'_>,
+    pipeline: &Pipeline<'_>,
     sql: &str,
     station: i32,
     groups: &[Group],
     rows: impl Iterator<Item = RowAt>,
 ) -> Result<u64, tokio_postgres::Error> {
-    let sink = transaction.copy_in::<_, Bytes>(sql).await?;
+    pipeline.done().await?;
+    let statement = pipeline.statement(sql, || sql.to_owned(), &[]).await?;
+    pipeline.told(copied(pipeline.client, &statement, station, groups, rows)).await
+}
+
+async fn copied(
+    client: &Client,
+    statement: &Statement,
+    station: i32,
+    groups: &[Group],
+    rows: impl Iterator<Item = RowAt>,
+) -> Result<u64, tokio_postgres::Error> {
+    let sink = client.copy_in::<_, Bytes>(statement).await?;
     let mut sink = std::pin::pin!(sink);
     let mut buffer = BytesMut::with_capacity(CHUNK_BYTES + (CHUNK_BYTES >> 2));
     buffer.put_slice(b"PGCOPY\n\xff\r\n\0");
@@ -51,7 +67,8 @@ fn put_row(buffer: &mut BytesMut, columns: &[ColumnBlock], row: usize, station: 
     buffer.put_i32(station);
 }
 
-fn put_field(buffer: &mut BytesMut, column: &ColumnBlock, row: usize) {
+/// A value with its length, as COPY and arrays have it.
+pub(super) fn put_field(buffer: &mut BytesMut, column: &ColumnBlock, row: usize) {
     if column.is_null(row) {
         buffer.put_i32(-1);
         return;

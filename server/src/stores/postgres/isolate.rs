@@ -177,7 +177,7 @@ impl PostgresTransaction<'_> {
         let Some(sql) = of.rules.broken_sql(&rows_of(of.table), table) else { return Ok(Vec::new()) };
         let faults = of.rules.own_faults();
         let mut refused = Vec::new();
-        for row in self.inner.query_typed(&sql, &[]).await.map_err(failed)? {
+        for row in self.pipeline.query_once(&sql, &[]).await.map_err(failed)? {
             let fault: i32 = row.get(row.len() - 1);
             let message = faults[fault.unsigned_abs() as usize].message.clone();
             refused.extend(of.place(table, &row)?.map(|step| RefusedStep { step, message, own: true }));
@@ -193,7 +193,7 @@ impl PostgresTransaction<'_> {
             return Ok(Vec::new());
         };
         let mut refused = Vec::new();
-        for row in self.inner.query_typed(&sql, &[]).await.map_err(failed)? {
+        for row in self.pipeline.query_once(&sql, &[]).await.map_err(failed)? {
             let message = message.clone();
             refused.extend(of.place(table, &row)?.map(|step| RefusedStep { step, message, own: false }));
         }
@@ -231,7 +231,7 @@ impl PostgresTransaction<'_> {
         let (first, last) = (StampUs(times.clone().min().unwrap_or(0)), StampUs(times.max().unwrap_or(0)));
         let times: [(&(dyn ToSql + Sync), Type); 2] = [(&first, Type::TIMESTAMPTZ), (&last, Type::TIMESTAMPTZ)];
         let parameters = if sql.contains("$1") { &times[..] } else { &[] };
-        self.inner.query_typed(sql, parameters).await.map_err(failed)
+        self.pipeline.query_once(sql, parameters).await.map_err(failed)
     }
 
     /// Writes all steps but those refused, as ever; `false`, and nothing, when the database refuses others.
@@ -263,23 +263,23 @@ impl PostgresTransaction<'_> {
     ) -> Result<Loaded<'s>, StoreError> {
         let table = &self.schema.tables()[index];
         let target = qualified(self.schema, table);
-        let rules = Rules::read(self.inner, &target, table).await?;
+        let rules = Rules::read(&self.pipeline, &target, table).await?;
         let rows = rows_of(index);
-        self.run(&format!(
+        self.send(&format!(
             "DROP TABLE IF EXISTS {rows}; \
              CREATE TEMPORARY TABLE {} (LIKE {target} INCLUDING DEFAULTS INCLUDING GENERATED) ON COMMIT DROP",
             rows.trim_start_matches("pg_temp.")
         ))
-        .await?;
+        .await;
         if let Some(relax) = rules.relax_sql(&rows) {
-            self.run(&relax).await?;
+            self.send(&relax).await;
         }
         let number = lineage.station.get().cast_signed();
         let all = steps.iter().filter_map(|(_, step)| match step.effect {
             Effect::Fresh(at) | Effect::Upsert(at) => Some(at),
             Effect::Delete => None,
         });
-        copy_rows(self.inner, &copy_sql(&rows, table), number, groups, all).await.map_err(failed)?;
+        copy_rows(&self.pipeline, &copy_sql(&rows, table), number, groups, all).await.map_err(failed)?;
         let places = steps.iter().map(|(place, step)| (step.identity, *place)).collect();
         Ok(Loaded { table: index, rules, steps, places })
     }
@@ -309,7 +309,7 @@ impl PostgresTransaction<'_> {
         }
         let table = &self.schema.tables()[index];
         let keys = KeyArray::new(key_type(table), apart.iter().map(|(_, step)| &step.identity.key));
-        self.run(&queue_sql(index, table)).await?;
+        self.send(&queue_sql(index, table)).await;
         let (queue, refused) = (queue(index), refused(index));
         let fill = format!(
             "INSERT INTO pg_temp.{queue} SELECT * FROM unnest($1::bigint[], $2::{}, $3::timestamptz[], $4::boolean[])",
@@ -324,11 +324,11 @@ impl PostgresTransaction<'_> {
             (&times, Type::TIMESTAMPTZ_ARRAY),
             (&gone, Type::BOOL_ARRAY),
         ];
-        self.inner.execute_typed(&fill, &parameters).await.map_err(failed)?;
-        self.run(&loop_sql(&qualified(self.schema, table), index, table, lineage)).await?;
+        self.pipeline.execute_once(&fill, &parameters).await.map_err(failed)?;
+        self.send(&loop_sql(&qualified(self.schema, table), index, table, lineage)).await;
         let rows = self
-            .inner
-            .query_typed(&format!("SELECT place, state, name, message FROM pg_temp.{refused} ORDER BY place"), &[])
+            .pipeline
+            .query_once(&format!("SELECT place, state, name, message FROM pg_temp.{refused} ORDER BY place"), &[])
             .await
             .map_err(failed)?;
         let step_of = |row: &Row| {

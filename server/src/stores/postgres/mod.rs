@@ -5,8 +5,10 @@
 //! | `connect`, `connection` | the way to a server, protected as the URL says; whether a connection is alive |
 //! | `pool` | many, who may have how many, and a transaction on one |
 //! | `transaction` | a transaction: rows of the schema's tables, asked about in `facts` and written in `write` |
+//! | `pipeline` | its requests, sent without waiting where nothing depends on the answer |
+//! | `prepared` | the statements that a connection has prepared |
 //! | `sql` | the ledger's statements |
-//! | `copy`, `values` | binary COPY, encoded by hand; values in binary |
+//! | `copy`, `few`, `values` | binary COPY, encoded by hand; a few rows in one statement; values in binary |
 //! | `ranges` | many keys as few ranges |
 //! | `isolate`, `rules` | which rows the database refuses, found set by set; what a table refuses rows for |
 //! | `surveyed`, `exported` | a station's rows, and all rows, streamed |
@@ -20,10 +22,13 @@ mod connection;
 mod copy;
 mod exported;
 mod facts;
+mod few;
 mod inspect;
 mod isolate;
+mod pipeline;
 mod pool;
 mod pooled;
+mod prepared;
 mod probe;
 mod ranges;
 pub mod reports;

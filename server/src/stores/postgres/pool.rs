@@ -13,10 +13,10 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use tokio_postgres::Client;
 
-use super::connect::{CONNECT_TIMEOUT, connect_and_tell, failed};
+use super::connect::{CONNECT_TIMEOUT, connect_and_tell};
 use super::connection::{Connection, Connector, Pulse};
 use super::pooled::Pooled;
-use super::transaction::PostgresTransaction;
+use super::transaction::{BEGIN_SILENCE, PostgresTransaction};
 use super::{inspect, touched};
 use crate::bounds::STATEMENT_TIMEOUT;
 use crate::database::PostgresUrl;
@@ -29,8 +29,6 @@ use crate::upstream::error::{StoreError, Unavailability};
 const CONNECTIONS_KEPT: usize = 10;
 /// How long an idle connection over that number stays.
 const IDLE_MAX: Duration = Duration::from_secs(60);
-/// How long a database may give no sign at the beginning of a transaction: nothing there takes time.
-pub(super) const BEGIN_SILENCE: Duration = Duration::from_secs(5);
 /// How long it may give none to a question of the ledger.
 pub(super) const LOOKUP_SILENCE: Duration = Duration::from_secs(10);
 /// How much longer than a statement may take it may give none in a transaction: then it is the database that is
@@ -41,9 +39,8 @@ const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a statement waits for a lock of another transaction, at most. Longer than a large batch takes that has
 /// just made a chunk, which others then wait for; a lock that is held for longer is not waited for on a connection.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
-/// Set in every transaction, with its timeouts. Not for the session, so that a transaction-pooling proxy may stand
-/// between.
-const SETTINGS: &str = "SET LOCAL synchronous_commit = on; SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL TIME ZONE 'UTC'; SET LOCAL jit = off";
+/// Begins every transaction, with its timeouts. Set in each: none relies on what an earlier one left in the session.
+const SETTINGS: &str = "BEGIN; SET LOCAL synchronous_commit = on; SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL TIME ZONE 'UTC'; SET LOCAL jit = off";
 
 /// The store.
 #[derive(Clone)]
@@ -58,7 +55,7 @@ pub struct PostgresUpstream {
     pub(super) last_write: Arc<LastWrite>,
     pub(super) description: String,
     pub(super) has_reports: bool,
-    /// The settings of every transaction.
+    /// The beginning of every transaction.
     settings: String,
     /// How long the database may give no sign within a transaction.
     silence: Duration,
@@ -151,8 +148,8 @@ impl Drop for Lent<'_> {
     }
 }
 
-/// The settings of a transaction. A wait for another's lock ends before the time of its statement is over, and by
-/// another name: it says nothing of the statement.
+/// The beginning of a transaction, with its settings. A wait for another's lock ends before the time of its statement
+/// is over, and by another name: it says nothing of the statement.
 fn settings(statement_timeout: Duration) -> String {
     let ms = |timeout: Duration| timeout.as_millis().clamp(1, i32::MAX as u128);
     let lock_timeout = LOCK_TIMEOUT.min(statement_timeout * 3 / 4);
@@ -269,29 +266,30 @@ impl PostgresUpstream {
 
     pub(super) async fn attempt(&self, work: &Work) -> Result<(), StoreError> {
         let mut lent = self.lend(Purpose::Work).await?;
-        let done = self.run(&mut lent, work).await;
+        let done = self.run(lent.connection(), work).await;
         lent.end(done)
     }
 
-    async fn run(&self, lent: &mut Lent<'_>, work: &Work) -> Result<(), StoreError> {
-        let (client, pulse) = lent.take();
-        let begin = async {
-            let inner = client.transaction().await.map_err(failed)?;
-            inner.batch_execute(&self.settings).await.map_err(failed)?;
-            Ok(inner)
-        };
-        let inner = pulse.watch(BEGIN_SILENCE, begin).await.map_err(StoreError::before_all)?;
-        let mut transaction = PostgresTransaction::new(&self.schema, &inner, self.has_reports);
-        if let Err(error) = pulse.watch(self.silence, work(&mut transaction)).await {
+    async fn run(&self, connection: &Connection, work: &Work) -> Result<(), StoreError> {
+        let pulse = &connection.pulse;
+        let begin = PostgresTransaction::begin(&self.schema, connection, &self.settings, self.has_reports);
+        let mut transaction = begin.await;
+        let mut done = pulse.watch(self.silence, work(&mut transaction)).await;
+        if done.is_ok() {
+            done = pulse.watch(self.silence, transaction.commit()).await;
+        } else if !pulse.is_at_work() {
             // Waited for: what it had locked is free when the next attempt begins. The connection is closed in any
             // case.
-            if !pulse.is_at_work() {
-                let undone = async { inner.rollback().await.map_err(failed) };
-                let _ = pulse.watch(ROLLBACK_TIMEOUT, undone).await;
-            }
-            return Err(error);
+            let _ = pulse.watch(ROLLBACK_TIMEOUT, transaction.roll_back()).await;
         }
-        pulse.watch(self.silence, async { inner.commit().await.map_err(failed) }).await
+        match done {
+            Err(error) if transaction.pipeline.met_older_statement() => {
+                // No other connection is to meet it: the next attempt gets one that knows no statement yet.
+                self.connector.ends(connection.epoch);
+                Err(StoreError::Conflict(error.to_string()))
+            }
+            done => done,
+        }
     }
 }
 

@@ -3,10 +3,10 @@
 
 use tidemark_core::schema::Table;
 use tidemark_core::sqlite::quote;
-use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 
 use super::connect::failed;
+use super::pipeline::Pipeline;
 use crate::upstream::error::StoreError;
 
 /// A unique index besides the primary key.
@@ -40,9 +40,9 @@ pub(super) struct OwnFault {
 
 impl Rules {
     /// Reads the rules of a table; `target` is its qualified name.
-    pub(super) async fn read(tx: &Transaction<'_>, target: &str, table: &Table) -> Result<Self, StoreError> {
+    pub(super) async fn read(pipeline: &Pipeline<'_>, target: &str, table: &Table) -> Result<Self, StoreError> {
         let ask =
-            |sql: &'static str| async move { tx.query_typed(sql, &[(&target, Type::TEXT)]).await.map_err(failed) };
+            |sql: &'static str| async move { pipeline.query_once(sql, &[(&target, Type::TEXT)]).await.map_err(failed) };
         let not_null = ask(
             "SELECT attname::text FROM pg_attribute
              WHERE attrelid = $1::text::regclass AND attnum > 0 AND attnotnull AND NOT attisdropped AND attidentity = ''",

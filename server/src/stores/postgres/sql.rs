@@ -1,5 +1,5 @@
-//! Statements of the ledger on PostgreSQL: parameters with their types, so that none is prepared before it is run, and
-//! rows as the ledger reads them.
+//! Statements of the ledger on PostgreSQL: within a transaction prepared once per connection, outside of one with their
+//! parameters' types, so that none is prepared before it is run; and rows as the ledger reads them.
 
 use std::error::Error;
 
@@ -7,9 +7,10 @@ use async_trait::async_trait;
 use bytes::BytesMut;
 use postgres_types::{IsNull, ToSql, to_sql_checked};
 use tokio_postgres::types::Type;
-use tokio_postgres::{GenericClient, Row};
+use tokio_postgres::{GenericClient, Row, Statement};
 
 use super::connect::failed;
+use super::pipeline::sent;
 use super::pool::{LOOKUP_SILENCE, PostgresUpstream, Purpose};
 use super::transaction::PostgresTransaction;
 use super::values::{JsonText, StampMs, UuidBytes};
@@ -99,14 +100,39 @@ fn typed(params: &[Param]) -> Vec<(&(dyn ToSql + Sync), Type)> {
     params.iter().map(|param| (param as &(dyn ToSql + Sync), type_of(param))).collect()
 }
 
+fn values(params: &[Param]) -> Vec<&(dyn ToSql + Sync)> {
+    params.iter().map(|param| param as &(dyn ToSql + Sync)).collect()
+}
+
+fn records(rows: &[Row]) -> Result<Vec<Record>, StoreError> {
+    rows.iter().map(|row| record(row).map_err(failed)).collect()
+}
+
+/// Rows of values as columns, and the types of all parameters: those that the rows share, then the columns. `None`
+/// where there are no rows.
+fn columns_of(shared: &[Param], rows: Vec<Vec<Param>>) -> Option<(Vec<Vec<Param>>, Vec<Type>)> {
+    let first = rows.first()?;
+    let types = shared.iter().map(type_of).chain(first.iter().map(array_of)).collect();
+    let mut columns: Vec<Vec<Param>> = first.iter().map(|_| Vec::with_capacity(rows.len())).collect();
+    for row in rows {
+        for (column, param) in columns.iter_mut().zip(row) {
+            column.push(param);
+        }
+    }
+    Some((columns, types))
+}
+
+fn lock_sql(table: &str) -> String {
+    format!("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
+}
+
 /// A connection at work for the ledger.
 pub(super) struct Connected<'c, C>(pub(super) &'c C);
 
 #[async_trait]
 impl<C: GenericClient + Sync> Sql for Connected<'_, C> {
     async fn query(&mut self, sql: &str, params: Vec<Param>) -> Result<Vec<Record>, StoreError> {
-        let rows = self.0.query_typed(&Dialect::Postgres.render(sql), &typed(&params)).await.map_err(failed)?;
-        rows.iter().map(|row| record(row).map_err(failed)).collect()
+        records(&self.0.query_typed(&Dialect::Postgres.render(sql), &typed(&params)).await.map_err(failed)?)
     }
 
     async fn execute(&mut self, sql: &str, params: Vec<Param>) -> Result<u64, StoreError> {
@@ -114,41 +140,97 @@ impl<C: GenericClient + Sync> Sql for Connected<'_, C> {
     }
 
     async fn execute_each(&mut self, each: &Each, params: Vec<Param>, rows: Vec<Vec<Param>>) -> Result<(), StoreError> {
-        let Some(first) = rows.first() else { return Ok(()) };
-        let mut columns: Vec<(Vec<Param>, Type)> =
-            first.iter().map(|param| (Vec::with_capacity(rows.len()), array_of(param))).collect();
-        for row in rows {
-            for ((column, _), param) in columns.iter_mut().zip(row) {
-                column.push(param);
-            }
-        }
+        let Some((columns, types)) = columns_of(&params, rows) else { return Ok(()) };
         let sql = Dialect::Postgres.render_each(each, params.len() + 1);
-        let mut typed = typed(&params);
-        typed.extend(columns.iter().map(|(column, ty)| (column as &(dyn ToSql + Sync), ty.clone())));
+        let columns = columns.iter().map(|column| column as &(dyn ToSql + Sync));
+        let typed: Vec<_> = values(&params).into_iter().chain(columns).zip(types).collect();
         self.0.execute_typed(&sql, &typed).await.map(|_| ()).map_err(failed)
     }
 
     async fn lock_table(&mut self, table: &str) -> Result<(), StoreError> {
-        self.0.batch_execute(&format!("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")).await.map_err(failed)
+        self.0.batch_execute(&lock_sql(table)).await.map_err(failed)
+    }
+}
+
+impl PostgresTransaction<'_> {
+    /// A statement of the ledger, prepared.
+    async fn prepared(&self, sql: &str, params: &[Param]) -> Result<Statement, tokio_postgres::Error> {
+        let types: Vec<Type> = params.iter().map(type_of).collect();
+        self.pipeline.statement(sql, || Dialect::Postgres.render(sql), &types).await
     }
 }
 
 #[async_trait]
 impl Sql for PostgresTransaction<'_> {
     async fn query(&mut self, sql: &str, params: Vec<Param>) -> Result<Vec<Record>, StoreError> {
-        Connected(self.inner).query(sql, params).await
+        self.begun().await?;
+        let statement = self.prepared(sql, &params).await.map_err(failed)?;
+        let rows = self.pipeline.told(self.pipeline.client.query(&statement, &values(&params))).await;
+        records(&rows.map_err(failed)?)
+    }
+
+    async fn query_all(
+        &mut self,
+        asked: Vec<(&'static str, Vec<Param>)>,
+    ) -> Result<Vec<Vec<Record>>, (usize, StoreError)> {
+        let mut statements = Vec::with_capacity(asked.len());
+        for (at, (sql, params)) in asked.iter().enumerate() {
+            let types: Vec<Type> = params.iter().map(type_of).collect();
+            let statement = match self.pipeline.known(sql, &types) {
+                Some(statement) => statement,
+                None => {
+                    // Before anything waits for a lock: a failure to prepare would hide what became of that.
+                    self.begun().await.map_err(|error| (at, error))?;
+                    self.prepared(sql, params).await.map_err(|error| (at, failed(error)))?
+                }
+            };
+            statements.push(statement);
+        }
+        let client = self.pipeline.client;
+        let mut answers = Vec::with_capacity(asked.len());
+        for ((_, params), statement) in asked.into_iter().zip(statements) {
+            let ask = async move { client.query(&statement, &values(&params)).await };
+            answers.push(sent(Box::pin(ask)).await);
+        }
+        self.begun().await.map_err(|error| (0, error))?;
+        self.pipeline.done().await.map_err(|error| (0, failed(error)))?;
+        let mut all = Vec::with_capacity(answers.len());
+        for (at, answer) in answers.into_iter().enumerate() {
+            let rows = self.pipeline.noted(answer.await).map_err(|error| (at, failed(error)))?;
+            all.push(records(&rows).map_err(|error| (at, error))?);
+        }
+        Ok(all)
     }
 
     async fn execute(&mut self, sql: &str, params: Vec<Param>) -> Result<u64, StoreError> {
-        Connected(self.inner).execute(sql, params).await
+        self.begun().await?;
+        let statement = self.prepared(sql, &params).await.map_err(failed)?;
+        self.pipeline.told(self.pipeline.client.execute(&statement, &values(&params))).await.map_err(failed)
+    }
+
+    async fn send(&mut self, sql: &str, params: Vec<Param>) -> Result<(), StoreError> {
+        self.begun().await?;
+        let statement = self.prepared(sql, &params).await.map_err(failed)?;
+        let client = self.pipeline.client;
+        let run = async move { client.execute(&statement, &values(&params)).await.map(|_| ()) };
+        self.pipeline.send(run).await;
+        Ok(())
     }
 
     async fn execute_each(&mut self, each: &Each, params: Vec<Param>, rows: Vec<Vec<Param>>) -> Result<(), StoreError> {
-        Connected(self.inner).execute_each(each, params, rows).await
+        self.begun().await?;
+        let first = params.len() + 1;
+        let Some((columns, types)) = columns_of(&params, rows) else { return Ok(()) };
+        let render = || Dialect::Postgres.render_each(each, first);
+        let statement = self.pipeline.statement(each.sql, render, &types).await.map_err(failed)?;
+        let mut values = values(&params);
+        values.extend(columns.iter().map(|column| column as &(dyn ToSql + Sync)));
+        self.pipeline.told(self.pipeline.client.execute(&statement, &values)).await.map(|_| ()).map_err(failed)
     }
 
     async fn lock_table(&mut self, table: &str) -> Result<(), StoreError> {
-        Connected(self.inner).lock_table(table).await
+        self.begun().await?;
+        self.pipeline.told(self.pipeline.client.batch_execute(&lock_sql(table))).await.map_err(failed)
     }
 }
 

@@ -15,8 +15,9 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{IsolationLevel, Transaction};
 
 use super::connect::failed;
-use super::pool::{BEGIN_SILENCE, LOOKUP_SILENCE, Lent, PostgresUpstream, Purpose};
+use super::pool::{LOOKUP_SILENCE, Lent, PostgresUpstream, Purpose};
 use super::sql::Connected;
+use super::transaction::BEGIN_SILENCE;
 use super::values::{KeyArray, StampUs, UuidBytes, cell};
 use crate::ledger::CursorLedger as _;
 use crate::survey::{Reading, Scope, Survey};

@@ -6,12 +6,11 @@ use tidemark_core::batch::Group;
 use tidemark_core::schema::Schema;
 use tidemark_core::timestamp::DAY_US;
 use tidemark_core::value::ValueRef;
-use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
 
-use super::connect::failed;
+use super::pipeline::Pipeline;
 use super::values::StampUs;
-use crate::upstream::error::StoreError;
 use crate::upstream::writes::{RowAt, TableWrites};
 
 /// The tables that the roll-ups are made of.
@@ -23,13 +22,14 @@ pub(super) async fn has_reports(client: &Client) -> Result<bool, tokio_postgres:
     Ok(row.get(0))
 }
 
-/// Notes which days a batch wrote, in its own transaction.
+/// Notes which days a batch wrote, in its own transaction. The note is sent and not waited for; `false` when there is
+/// nothing to note.
 pub(super) async fn note_touched(
-    transaction: &Transaction<'_>,
+    pipeline: &Pipeline<'_>,
     schema: &Schema,
     groups: &[Group],
     writes: &[TableWrites],
-) -> Result<(), StoreError> {
+) -> Result<bool, tokio_postgres::Error> {
     let (mut tables, mut days, mut ops) = (Vec::new(), Vec::new(), Vec::new());
     for write in writes {
         let table = &schema.tables()[write.table];
@@ -45,20 +45,22 @@ pub(super) async fn note_touched(
         let deleted = write.deletes.iter().map(|identity| table.time.map(|_| day(identity.time_us))).collect();
         for (op, touched) in [("i", of_rows(&write.fresh)), ("u", of_rows(&write.upserts)), ("d", deleted)] {
             for day in touched {
-                tables.push(table.name.as_str());
+                tables.push(table.name.clone());
                 days.push(day.map(|day| StampUs(day * DAY_US)));
                 ops.push(op);
             }
         }
     }
     if tables.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     // The session's time zone is UTC.
     let sql = "INSERT INTO shrinkage_reports.touched (tbl, day, op)
         SELECT t, d::date, o FROM unnest($1::text[], $2::timestamptz[], $3::text[]) AS n (t, d, o)";
-    let parameters: [(&(dyn ToSql + Sync), Type); 3] =
-        [(&tables, Type::TEXT_ARRAY), (&days, Type::TIMESTAMPTZ_ARRAY), (&ops, Type::TEXT_ARRAY)];
-    transaction.execute_typed(sql, &parameters).await.map_err(failed)?;
-    Ok(())
+    let types = [Type::TEXT_ARRAY, Type::TIMESTAMPTZ_ARRAY, Type::TEXT_ARRAY];
+    let statement = pipeline.statement(sql, || sql.to_owned(), &types).await?;
+    let client = pipeline.client;
+    let note = async move { client.execute(&statement, &[&tables, &days, &ops]).await.map(|_| ()) };
+    pipeline.send(note).await;
+    Ok(true)
 }

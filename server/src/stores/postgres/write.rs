@@ -1,5 +1,6 @@
-//! Writes of rows: COPY for those that should be new, COPY into a temporary table and an upsert for the others, deletes
-//! by sets. The statements are one per table, whatever the number of rows.
+//! Writes of rows: COPY for those that should be new, COPY into a temporary table and an upsert for the others, or one
+//! statement where they are [few](super::few); deletes by sets. The statements are one per table, whatever the number
+//! of rows.
 
 use tidemark_core::batch::Group;
 use tidemark_core::postgres::{primary_key, qualified};
@@ -10,6 +11,7 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::connect::failed;
 use super::copy::copy_rows;
+use super::few::{self, are_few, source_sql};
 use super::transaction::PostgresTransaction;
 use super::values::{KeyArray, StampUs, key_type, owned_array};
 use crate::ledger::lineage::Lineage;
@@ -22,9 +24,11 @@ impl PostgresTransaction<'_> {
         lineage: &Lineage,
         groups: &[Group],
         writes: &[TableWrites],
+        at_savepoint: bool,
     ) -> Result<(), StoreError> {
-        for write in writes {
-            self.write_rows(lineage, groups, write).await.map_err(|error| self.of(write.table, error))?;
+        for (place, write) in writes.iter().enumerate() {
+            let written = self.write_rows(lineage, groups, write, at_savepoint && place == 0).await;
+            written.map_err(|error| self.of(write.table, error))?;
         }
         for write in writes.iter().rev().filter(|write| !write.deletes.is_empty()) {
             self.delete_rows(lineage, write).await.map_err(|error| self.of(write.table, error))?;
@@ -32,15 +36,23 @@ impl PostgresTransaction<'_> {
         Ok(())
     }
 
-    async fn copy_fresh(
+    async fn insert_fresh(
         &self,
         lineage: &Lineage,
         groups: &[Group],
         table: &Table,
         rows: &[RowAt],
     ) -> Result<(), tokio_postgres::Error> {
-        let sql = copy_sql(&qualified(self.schema, table), table);
-        copy_rows(self.inner, &sql, lineage.station.get().cast_signed(), groups, rows.iter().copied()).await?;
+        let target = qualified(self.schema, table);
+        if are_few(groups, rows) {
+            let columns = column_list(table);
+            let sql = format!("INSERT INTO {target} ({columns}) SELECT {columns} FROM {}", source_sql(table, &columns));
+            let number = lineage.station.get().cast_signed();
+            few::run(&self.pipeline, &sql, table, number, groups, rows, &[]).await?;
+            return Ok(());
+        }
+        let sql = copy_sql(&target, table);
+        copy_rows(&self.pipeline, &sql, lineage.station.get().cast_signed(), groups, rows.iter().copied()).await?;
         Ok(())
     }
 
@@ -53,24 +65,35 @@ impl PostgresTransaction<'_> {
     ) -> Result<(), StoreError> {
         let table = &self.schema.tables()[write.table];
         let target = qualified(self.schema, table);
+        let number = lineage.station.get().cast_signed();
+        if are_few(groups, &rows) {
+            let owned = owned_array(lineage);
+            let source = source_sql(table, &column_list(table));
+            let sql = upsert_sql(&target, &source, table, &format!("= ANY (${})", table.columns.len() + 2));
+            let others = [(&owned as &(dyn ToSql + Sync), Type::INT4_ARRAY)];
+            let written = few::run(&self.pipeline, &sql, table, number, groups, &rows, &others).await;
+            return of_other_station(written.map_err(failed)?, rows.len() as u64);
+        }
         let temporary = format!("pg_temp.\"tidemark_upsert_{}\"", write.table);
-        self.run(&format!(
+        self.send(&format!(
             "DROP TABLE IF EXISTS {temporary}; CREATE TEMPORARY TABLE {} (LIKE {target}) ON COMMIT DROP",
             temporary.trim_start_matches("pg_temp.")
         ))
-        .await?;
+        .await;
         let sql = copy_sql(&temporary, table);
-        let number = lineage.station.get().cast_signed();
-        let copied = copy_rows(self.inner, &sql, number, groups, rows.into_iter()).await.map_err(failed)?;
-        let written =
-            self.inner.execute_typed(&upsert_sql(&target, &temporary, table, lineage), &[]).await.map_err(failed)?;
-        if written < copied {
-            return Err(StoreError::Violation("the row belongs to another station".to_owned()));
-        }
-        Ok(())
+        let copied = copy_rows(&self.pipeline, &sql, number, groups, rows.into_iter()).await.map_err(failed)?;
+        let upsert = upsert_sql(&target, &temporary, table, &format!("IN ({})", owned_list(lineage)));
+        of_other_station(self.pipeline.execute_once(&upsert, &[]).await.map_err(failed)?, copied)
     }
 
-    async fn write_rows(&self, lineage: &Lineage, groups: &[Group], write: &TableWrites) -> Result<(), StoreError> {
+    /// Writes rows of a table. At the savepoint of their range they need none of their own.
+    async fn write_rows(
+        &self,
+        lineage: &Lineage,
+        groups: &[Group],
+        write: &TableWrites,
+        at_savepoint: bool,
+    ) -> Result<(), StoreError> {
         let table = &self.schema.tables()[write.table];
         let references_itself = table.columns.iter().any(|column| column.references == Some(write.table));
         let mut upserts = write.upserts.clone();
@@ -78,11 +101,18 @@ impl PostgresTransaction<'_> {
             // A fresh row may hang on one that is upserted: both go in one statement.
             upserts.extend(&write.fresh);
         } else if !write.fresh.is_empty() {
-            self.run("SAVEPOINT tidemark_fresh").await?;
-            match self.copy_fresh(lineage, groups, table, &write.fresh).await {
-                Ok(()) => self.run("RELEASE SAVEPOINT tidemark_fresh").await?,
+            if !at_savepoint {
+                self.send("SAVEPOINT tidemark_fresh").await;
+            }
+            match self.insert_fresh(lineage, groups, table, &write.fresh).await {
+                Ok(()) if at_savepoint => {}
+                Ok(()) => self.send("RELEASE SAVEPOINT tidemark_fresh").await,
                 Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
-                    self.run("ROLLBACK TO SAVEPOINT tidemark_fresh; RELEASE SAVEPOINT tidemark_fresh").await?;
+                    if at_savepoint {
+                        self.go_back_to("tidemark_range").await;
+                    } else {
+                        self.go_back("tidemark_fresh").await;
+                    }
                     if !self.past_unique_violations && !self.is_primary(&error).await? {
                         return Err(failed(error));
                     }
@@ -101,8 +131,8 @@ impl PostgresTransaction<'_> {
         let sql = "SELECT i.indisprimary FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
             JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2";
         let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&schema, Type::TEXT), (&index, Type::TEXT)];
-        let row = self.inner.query_typed_opt(sql, &parameters).await.map_err(failed)?;
-        Ok(row.is_none_or(|row| row.get(0)))
+        let rows = self.pipeline.query_once(sql, &parameters).await.map_err(failed)?;
+        Ok(rows.first().is_none_or(|row| row.get(0)))
     }
 
     async fn delete_rows(&self, lineage: &Lineage, write: &TableWrites) -> Result<(), StoreError> {
@@ -113,7 +143,7 @@ impl PostgresTransaction<'_> {
         let Some(time) = table.time_column().map(|time| quote(&time.name)) else {
             let sql =
                 format!("DELETE FROM {target} WHERE {key} = ANY ($1::{}) AND \"station\" = ANY ($2)", keys.sql_type());
-            self.inner.execute_typed(&sql, &[keys.parameter(), (&owned, Type::INT4_ARRAY)]).await.map_err(failed)?;
+            self.pipeline.execute_once(&sql, &[keys.parameter(), (&owned, Type::INT4_ARRAY)]).await.map_err(failed)?;
             return Ok(());
         };
         // The range lets TimescaleDB leave out every chunk that cannot hold one of the rows.
@@ -125,8 +155,8 @@ impl PostgresTransaction<'_> {
         let times: Vec<StampUs> = write.deletes.iter().map(|identity| StampUs(identity.time_us)).collect();
         let range = write.deletes.iter().map(|identity| identity.time_us);
         let (first, last) = (StampUs(range.clone().min().unwrap_or(0)), StampUs(range.max().unwrap_or(0)));
-        self.inner
-            .execute_typed(
+        self.pipeline
+            .execute_once(
                 &sql,
                 &[
                     keys.parameter(),
@@ -157,17 +187,24 @@ pub(super) fn owned_list(lineage: &Lineage) -> String {
     lineage.owned().map(|number| number.to_string()).collect::<Vec<_>>().join(", ")
 }
 
-pub(super) fn upsert_sql(target: &str, from: &str, table: &Table, lineage: &Lineage) -> String {
-    let owned = owned_list(lineage);
+/// An upsert from `from`, of rows whose station `is_owned`: the end of a condition.
+fn upsert_sql(target: &str, from: &str, table: &Table, is_owned: &str) -> String {
     let columns = column_list(table);
     let key: Vec<String> = primary_key(table).into_iter().map(quote).collect();
     let names = table.columns.iter().map(|column| quote(&column.name)).chain(["\"station\"".to_owned()]);
     let sets: Vec<String> = names.map(|name| format!("{name} = EXCLUDED.{name}")).collect();
     format!(
         "INSERT INTO {target} AS t ({columns}) SELECT {columns} FROM {from} \
-         ON CONFLICT ({}) DO UPDATE SET {} WHERE t.\"station\" IN ({})",
+         ON CONFLICT ({}) DO UPDATE SET {} WHERE t.\"station\" {is_owned}",
         key.join(", "),
         sets.join(", "),
-        owned
     )
+}
+
+/// An upsert leaves rows that the station does not own.
+fn of_other_station(written: u64, wanted: u64) -> Result<(), StoreError> {
+    if written < wanted {
+        return Err(StoreError::Violation("the row belongs to another station".to_owned()));
+    }
+    Ok(())
 }

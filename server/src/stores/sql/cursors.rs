@@ -10,6 +10,11 @@ use super::{Param, Record, Sql, first, value};
 use crate::ledger::cursors::{Advance, CursorLedger, History, Thinned, Thinning, prints_after};
 use crate::upstream::error::StoreError;
 
+/// The cursor of the station ?1, locked.
+pub(super) const LOCK: &str = "SELECT seq, chain FROM tidemark.cursor WHERE station = ?1 {locked}";
+/// Its table.
+pub(super) const TABLE: &str = "tidemark.cursor";
+
 /// Batches read for one page of a history: each has at least one print, most have thousands.
 const BATCHES_PER_PAGE: i64 = 4096;
 
@@ -40,7 +45,7 @@ const THIN_HISTORY: &str = "WITH first AS MATERIALIZED (
     DELETE FROM tidemark.history WHERE station = ?1 AND first_seq IN (SELECT first_seq FROM first)
     AND applied_at < ?2 AND first_seq + count - 1 <= (SELECT seq FROM tidemark.cursor WHERE station = ?1) - ?4";
 
-fn cursor_of(row: &mut Record) -> Result<Cursor, StoreError> {
+pub(super) fn cursor_of(row: &mut Record) -> Result<Cursor, StoreError> {
     Ok(Cursor { seq: row.column()?, chain: row.column()? })
 }
 
@@ -52,9 +57,8 @@ impl<T: Sql> CursorLedger for T {
     }
 
     async fn lock_cursor(&mut self, station: StationNumber) -> Result<Option<Cursor>, StoreError> {
-        let sql = "SELECT seq, chain FROM tidemark.cursor WHERE station = ?1 {locked}";
-        let locked = first(self, sql, params![station], |mut row| cursor_of(&mut row)).await;
-        locked.map_err(|error| error.of_table("tidemark.cursor"))
+        let locked = first(self, LOCK, params![station], |mut row| cursor_of(&mut row)).await;
+        locked.map_err(|error| error.of_table(TABLE))
     }
 
     async fn advance(&mut self, advance: &Advance) -> Result<(), StoreError> {
@@ -63,8 +67,7 @@ impl<T: Sql> CursorLedger for T {
                    WHERE station = ?1";
         let Advance { station, cursor, began, now_ms, clock_offset_ms } = *advance;
         let now = Param::ms(now_ms);
-        self.execute(sql, params![station, cursor.seq, cursor.chain, now, clock_offset_ms, began]).await?;
-        Ok(())
+        self.send(sql, params![station, cursor.seq, cursor.chain, now, clock_offset_ms, began]).await
     }
 
     async fn heard(&mut self, station: StationNumber) -> Result<u64, StoreError> {
@@ -83,8 +86,7 @@ impl<T: Sql> CursorLedger for T {
                    VALUES (?1, ?2, ?3, ?4, ?5)";
         let count = Param::Number(Some(u32::try_from(prints.len()).unwrap_or(u32::MAX)));
         let params = params![station, first_seq, count, prints.as_flattened(), Param::ms(now_ms)];
-        self.execute(sql, params).await?;
-        Ok(())
+        self.send(sql, params).await
     }
 
     async fn history(

@@ -22,17 +22,24 @@ fn summary_of(mut row: Record) -> Result<Option<LineageSummary>, StoreError> {
     Ok(station.map(|station| LineageSummary { station, former, fork }))
 }
 
+/// The lineage of the station ?1.
+pub(super) const LINEAGE: &str = "SELECT s.revoked_at IS NOT NULL, l.former, l.owned FROM tidemark.station AS s
+    LEFT JOIN tidemark.line AS l ON l.station = s.number WHERE s.number = ?1 ORDER BY l.distance";
+
+/// The lineage of a station that the rows of [`LINEAGE`] tell.
+pub(super) fn lineage_of(station: StationNumber, rows: Vec<Record>) -> Result<Lineage, StoreError> {
+    let mut lineage = Lineage::new(station);
+    for mut row in rows {
+        lineage.revoked = row.column()?;
+        lineage.former.extend(former_of(&mut row)?);
+    }
+    Ok(lineage)
+}
+
 #[async_trait]
 impl<T: Sql> LineageLedger for T {
     async fn lineage(&mut self, station: StationNumber) -> Result<Lineage, StoreError> {
-        let sql = "SELECT s.revoked_at IS NOT NULL, l.former, l.owned FROM tidemark.station AS s
-                   LEFT JOIN tidemark.line AS l ON l.station = s.number WHERE s.number = ?1 ORDER BY l.distance";
-        let mut lineage = Lineage::new(station);
-        for mut row in self.query(sql, params![station]).await? {
-            lineage.revoked = row.column()?;
-            lineage.former.extend(former_of(&mut row)?);
-        }
-        Ok(lineage)
+        lineage_of(station, self.query(LINEAGE, params![station]).await?)
     }
 
     async fn lineages(&mut self) -> Result<Vec<LineageSummary>, StoreError> {

@@ -1,0 +1,34 @@
+//! What a batch begins with.
+
+use async_trait::async_trait;
+use tidemark_core::decision::Cursor;
+use tidemark_core::ids::StationNumber;
+
+use super::cursors::CursorLedger;
+use super::lineage::{Lineage, LineageLedger};
+use super::rejects::RejectLedger;
+use crate::upstream::error::StoreError;
+
+/// What a batch of a station meets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// The station's cursor, locked until the transaction ends.
+    pub cursor: Cursor,
+    /// Its lineage.
+    pub lineage: Lineage,
+    /// Whether a number whose rows it owns has open rejects. Nothing is to be concluded from it for a station that was
+    /// revoked.
+    pub has_open_rejects: bool,
+}
+
+/// The ledger, opened for a batch.
+#[async_trait]
+pub trait BatchLedger: CursorLedger + LineageLedger + RejectLedger {
+    /// Locks a station's cursor, and then reads what else a batch needs to know; `None` of an unknown station.
+    async fn open_batch(&mut self, station: StationNumber) -> Result<Option<Opened>, StoreError> {
+        let Some(cursor) = self.lock_cursor(station).await? else { return Ok(None) };
+        let lineage = self.lineage(station).await?;
+        let has_open_rejects = !lineage.revoked && self.has_open_rejects(&lineage).await?;
+        Ok(Some(Opened { cursor, lineage, has_open_rejects }))
+    }
+}
