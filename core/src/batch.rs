@@ -340,6 +340,11 @@ impl<'s> BatchBuilder<'s> {
             convert_row(self.schema, index, &self.ids, row.values, 0..table.columns.len(), &mut values)
         };
         match converted {
+            // A delete of what could never travel has nothing to do here either.
+            _ if table.append && (op == Op::Update || op == Op::Delete && converted.is_ok()) => {
+                let key = row.values.get(table.key).copied().unwrap_or(SqliteValue::Null);
+                self.push_rejected(row, index as u32, Rejection::append_only(&table.name, op.as_str(), key));
+            }
             Ok(()) => self.append(row.seq, row.at_ms, index as u32, op, &values),
             // What never could travel upstream is not there, so its delete has nothing to do.
             Err(_) if op == Op::Delete => {

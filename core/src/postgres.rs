@@ -66,9 +66,12 @@ fn check_sql(column: &Column) -> Option<String> {
 }
 
 /// The columns of the upstream primary key: the key, and the time of a hypertable, whose unique keys must contain it.
-/// The same on plain PostgreSQL, so that a table can become a hypertable later.
+/// The same on plain PostgreSQL, so that a table can become a hypertable later. None of an append table.
 #[must_use]
 pub fn primary_key(table: &Table) -> Vec<&str> {
+    if table.append {
+        return Vec::new();
+    }
     table.identity().map(|index| table.columns[index].name.as_str()).collect()
 }
 
@@ -131,8 +134,10 @@ pub fn create_table(schema: &Schema, table: &Table) -> String {
     }
     lines.push("\"station\" integer NOT NULL DEFAULT 0".to_owned());
     let key: Vec<String> = primary_key(table).into_iter().map(quote).collect();
-    let key_name = quote(&derived_name(&table.name, "", "pkey"));
-    lines.push(format!("CONSTRAINT {key_name} PRIMARY KEY ({})", key.join(", ")));
+    if !key.is_empty() {
+        let key_name = quote(&derived_name(&table.name, "", "pkey"));
+        lines.push(format!("CONSTRAINT {key_name} PRIMARY KEY ({})", key.join(", ")));
+    }
     lines.extend(table.columns.iter().filter_map(|column| check_constraint(table, column)));
     lines.extend(
         foreign_keys(schema, table).map(|(column, parent)| foreign_key_constraint(schema, table, column, parent)),
@@ -151,19 +156,25 @@ pub fn foreign_keys<'s>(schema: &'s Schema, table: &'s Table) -> impl Iterator<I
         .filter(move |(_, parent)| ordinary && parent.time.is_none())
 }
 
-/// An index behind every foreign key: what PostgreSQL reads before it deletes a parent.
+/// An index behind every foreign key: what PostgreSQL reads before it deletes a parent. And of an append table one
+/// that says which pages may hold a key: it has an entry for a million bytes of rows, not for each row, and several
+/// spans in it, since stations' blocks of keys lie mixed in one page.
 #[must_use]
 pub fn create_indexes(schema: &Schema, table: &Table) -> Vec<String> {
-    foreign_keys(schema, table)
-        .map(|(column, _)| {
-            format!(
-                "CREATE INDEX {} ON {} ({})",
-                quote(&derived_name(&table.name, &column.name, "idx")),
-                qualified(schema, table),
-                quote(&column.name)
-            )
-        })
-        .collect()
+    let target = qualified(schema, table);
+    let of_keys = foreign_keys(schema, table).map(|(column, _)| {
+        let name = quote(&derived_name(&table.name, &column.name, "idx"));
+        format!("CREATE INDEX {name} ON {target} ({})", quote(&column.name))
+    });
+    let of_pages = table.append.then(|| {
+        let key = &table.key_column().name;
+        let name = quote(&derived_name(&table.name, key, "pages"));
+        format!(
+            "CREATE INDEX {name} ON {target} USING brin ({} int8_minmax_multi_ops) WITH (autosummarize = on)",
+            quote(key)
+        )
+    });
+    of_keys.chain(of_pages).collect()
 }
 
 /// The comment of a table upstream: its `doc`. `None` where the schema says nothing.

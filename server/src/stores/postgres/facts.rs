@@ -72,11 +72,17 @@ impl PostgresTransaction<'_> {
                 }
             }
         }
+        self.answer_appended(lineage, &questions.appended, &mut facts).await?;
         Ok(facts)
     }
 
     /// Asks a table.
-    async fn ask(&self, table: usize, sql: &str, of: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>, StoreError> {
+    pub(super) async fn ask(
+        &self,
+        table: usize,
+        sql: &str,
+        of: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<Vec<Row>, StoreError> {
         self.inner.query_typed(sql, of).await.map_err(|error| self.of(table, failed(error)))
     }
 

@@ -72,4 +72,8 @@ impl Rows for PostgresTransaction<'_> {
         self.past_unique_violations = false;
         isolated
     }
+
+    async fn note_highest(&mut self, lineage: &Lineage, keys: &[(usize, i64)]) -> Result<(), StoreError> {
+        self.raise_highest(lineage, keys).await
+    }
 }

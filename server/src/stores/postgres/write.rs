@@ -83,7 +83,8 @@ impl PostgresTransaction<'_> {
                 Ok(()) => self.run("RELEASE SAVEPOINT tidemark_fresh").await?,
                 Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
                     self.run("ROLLBACK TO SAVEPOINT tidemark_fresh; RELEASE SAVEPOINT tidemark_fresh").await?;
-                    if !self.past_unique_violations && !self.is_primary(&error).await? {
+                    // An append table has no unique index but the operator's, and takes no upserts.
+                    if table.append || !self.past_unique_violations && !self.is_primary(&error).await? {
                         return Err(failed(error));
                     }
                     upserts.extend(&write.fresh);
@@ -158,16 +159,24 @@ pub(super) fn owned_list(lineage: &Lineage) -> String {
 }
 
 pub(super) fn upsert_sql(target: &str, from: &str, table: &Table, lineage: &Lineage) -> String {
-    let owned = owned_list(lineage);
     let columns = column_list(table);
+    let on_conflict = on_conflict_sql(table, lineage);
+    format!("INSERT INTO {target} AS t ({columns}) SELECT {columns} FROM {from} {on_conflict}")
+}
+
+/// What an insert does where the row is there, if it is the station's; nothing for an append table, where the planner
+/// has found it to be new.
+pub(super) fn on_conflict_sql(table: &Table, lineage: &Lineage) -> String {
+    if table.append {
+        return String::new();
+    }
     let key: Vec<String> = primary_key(table).into_iter().map(quote).collect();
     let names = table.columns.iter().map(|column| quote(&column.name)).chain(["\"station\"".to_owned()]);
     let sets: Vec<String> = names.map(|name| format!("{name} = EXCLUDED.{name}")).collect();
     format!(
-        "INSERT INTO {target} AS t ({columns}) SELECT {columns} FROM {from} \
-         ON CONFLICT ({}) DO UPDATE SET {} WHERE t.\"station\" IN ({})",
+        "ON CONFLICT ({}) DO UPDATE SET {} WHERE t.\"station\" IN ({})",
         key.join(", "),
         sets.join(", "),
-        owned
+        owned_list(lineage)
     )
 }
