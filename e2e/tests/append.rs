@@ -137,6 +137,27 @@ fn what_changes_appended_rows_is_rejected_and_shown_and_nothing_is_doubled() -> 
 }
 
 #[test]
+fn keys_that_ran_away_are_renumbered_in_append_tables_too() -> Result<()> {
+    let cluster = PostgresCluster::shared(Flavour::Timescale)?;
+    let (field, upstream) = field(&cluster)?;
+    let server = field.serve()?;
+    let station = field.join_station("a", &server.url())?;
+    station.open()?.execute_batch(
+        "INSERT INTO gate (name) VALUES ('near'); INSERT INTO gate (id, name) VALUES (5000000000, 'far');
+         INSERT INTO event (gate_id, what) VALUES (1, 'a'), (5000000000, 'b');
+         INSERT INTO event (id, what) VALUES (6000000000, 'c'); INSERT INTO event (what) VALUES ('d')",
+    )?;
+    station.run(&["push"])?.success()?;
+    ensure!(rejects(&station)?.len() == 4 && rows(&upstream, "event")? == ["1 a 1"], "{:?}", rejects(&station)?);
+    station.run(&["rejects", "renumber"])?.success()?;
+    station.run(&["push"])?.success()?;
+    ensure!(rejects(&station)?.is_empty(), "{:?}", rejects(&station)?);
+    ensure!(rows(&upstream, "event")? == ["1 a 1", "2 b 1", "3 c 1", "4 d 1"], "{:?}", rows(&upstream, "event")?);
+    field.assert_upstream_equals(&[&station])?;
+    Ok(())
+}
+
+#[test]
 fn verify_brings_missing_rows_back_and_leaves_others_as_they_are_upstream() -> Result<()> {
     let cluster = PostgresCluster::shared(Flavour::Timescale)?;
     let (field, upstream) = field(&cluster)?;
