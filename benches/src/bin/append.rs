@@ -15,11 +15,20 @@ use tidemark_core::schema::Schema;
 use tidemark_e2e::postgres::{Flavour, PgClient, PostgresCluster};
 
 /// A way: what it is called, whether the table is an append table, and what is done to it then.
-const WAYS: [(&str, bool, &str); 4] = [
+const WAYS: [(&str, bool, &str); 5] = [
     ("with its primary key", false, ""),
     ("append table, with its index of pages", true, ""),
     ("append table, with no index at all", true, "DROP INDEX bench.reading_id_pages"),
-    ("append table, with a plain index on the key", true, "CREATE INDEX ON bench.reading (id)"),
+    (
+        "append table, with a plain index on the key",
+        true,
+        "DROP INDEX bench.reading_id_pages; CREATE INDEX ON bench.reading (id)",
+    ),
+    (
+        "append table, its index of pages with several spans an entry",
+        true,
+        "DROP INDEX bench.reading_id_pages; CREATE INDEX ON bench.reading USING brin (id int8_minmax_multi_ops)",
+    ),
 ];
 /// Keys that are looked for at once: neighbours, as in a batch that is sent again.
 const LOOKED_FOR: i64 = 10_000;
