@@ -156,22 +156,19 @@ pub fn foreign_keys<'s>(schema: &'s Schema, table: &'s Table) -> impl Iterator<I
         .filter(move |(_, parent)| ordinary && parent.time.is_none())
 }
 
-/// An index behind every foreign key: what PostgreSQL reads before it deletes a parent. And of an append table one
-/// that says which pages may hold a key: it has an entry for a million bytes of rows, not for each row. (Entries with
-/// several spans each would tell stations' blocks apart that lie mixed, and make COPY slower than with the key.)
+/// An index behind every foreign key: what PostgreSQL reads before it deletes a parent.
 #[must_use]
 pub fn create_indexes(schema: &Schema, table: &Table) -> Vec<String> {
-    let target = qualified(schema, table);
-    let of_keys = foreign_keys(schema, table).map(|(column, _)| {
-        let name = quote(&derived_name(&table.name, &column.name, "idx"));
-        format!("CREATE INDEX {name} ON {target} ({})", quote(&column.name))
-    });
-    let of_pages = table.append.then(|| {
-        let key = &table.key_column().name;
-        let name = quote(&derived_name(&table.name, key, "pages"));
-        format!("CREATE INDEX {name} ON {target} USING brin ({}) WITH (autosummarize = on)", quote(key))
-    });
-    of_keys.chain(of_pages).collect()
+    foreign_keys(schema, table)
+        .map(|(column, _)| {
+            format!(
+                "CREATE INDEX {} ON {} ({})",
+                quote(&derived_name(&table.name, &column.name, "idx")),
+                qualified(schema, table),
+                quote(&column.name)
+            )
+        })
+        .collect()
 }
 
 /// The comment of a table upstream: its `doc`. `None` where the schema says nothing.

@@ -47,7 +47,7 @@ impl Rows for Books<Session<'_>> {
             }
         }
         for (&table, keys) in &questions.appended {
-            let keys: BTreeSet<Key> = keys.iter().copied().collect();
+            let keys: BTreeSet<Key> = keys.iter().map(|row| row.key).collect();
             let name = &self.0.schema.tables()[table].name;
             for (identity, row) in self.0.with_keys(table, &keys) {
                 let hash = RowHash::of(&mut Vec::new(), name, row.values.iter().map(Value::as_ref));

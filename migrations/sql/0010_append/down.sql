@@ -1,1 +1,1 @@
-DROP TABLE tidemark.highest_key;
+DROP TABLE tidemark.inserted;

@@ -1,8 +1,8 @@
--- The highest key that a station ever inserted into a table that is only appended to. Such a table has no unique index: a
--- key above this one is new, any other is looked for.
-CREATE TABLE tidemark.highest_key (
-    station integer NOT NULL REFERENCES tidemark.station (number),
-    tbl     text NOT NULL,
-    key     bigint NOT NULL,
-    PRIMARY KEY (station, tbl)
-);
+-- Which keys were inserted into tables that are only appended to, as ranges of keys that follow each other. Such a table
+-- has no unique index: what lies in none of its ranges is new. A station's keys ascend, so they are few.
+CREATE TABLE tidemark.inserted (
+    tbl   text NOT NULL,
+    first bigint NOT NULL,
+    last  bigint NOT NULL CHECK (last >= first),
+    PRIMARY KEY (tbl, first)
+) WITH (fillfactor = 50);

@@ -1,6 +1,6 @@
 //! Inserts into append tables: upstream has no unique index there, so that no key comes twice is decided here.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use tidemark_core::batch::{Group, Op};
 use tidemark_core::digest::RowHash;
@@ -9,7 +9,6 @@ use tidemark_core::reject::{RejectCode, Rejection};
 use tidemark_core::schema::{Schema, Table};
 
 use super::resolve::Change;
-use crate::ledger::lineage::Lineage;
 use crate::upstream::writes::RowAt;
 
 /// What an insert finds.
@@ -69,17 +68,25 @@ pub fn taken(table: &Table, key: Key) -> Rejection {
     Rejection::new(RejectCode::AppendOnly, message)
 }
 
-/// The highest key in the station's own block that is inserted into each append table.
+/// The keys that changes have inserted into each append table, or found there; `refused` are the places of the changes
+/// that were not applied, in order.
 #[must_use]
-pub fn highest_keys(schema: &Schema, lineage: &Lineage, changes: &[Change]) -> Vec<(usize, i64)> {
-    let mut highest = Vec::new();
-    for (index, _) in schema.tables().iter().enumerate().filter(|(_, table)| table.append) {
-        let keys = changes.iter().filter(|change| change.table == index && change.op == Op::Insert);
-        let keys = keys.filter_map(|change| match change.key {
-            Some(Key::Integer(id)) if lineage.station.owns(id) => Some(id),
-            _ => None,
-        });
-        highest.extend(keys.max().map(|key| (index, key)));
+pub fn inserted_keys(
+    schema: &Schema,
+    changes: &[Change],
+    refused: impl Iterator<Item = usize>,
+) -> BTreeMap<usize, Vec<i64>> {
+    let mut inserted: BTreeMap<usize, Vec<i64>> = BTreeMap::new();
+    if schema.tables().iter().all(|table| !table.append) {
+        return inserted;
     }
-    highest
+    let mut refused = refused.peekable();
+    for (place, change) in changes.iter().enumerate() {
+        let is_refused = refused.next_if_eq(&place).is_some();
+        let is_append = schema.tables().get(change.table).is_some_and(|table| table.append);
+        if let (false, true, Op::Insert, Some(Key::Integer(id))) = (is_refused, is_append, change.op, change.key) {
+            inserted.entry(change.table).or_default().push(id);
+        }
+    }
+    inserted
 }

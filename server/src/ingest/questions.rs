@@ -46,7 +46,7 @@ pub fn questions(
             asked.foreign.entry(index).or_default().insert(identity.key);
         }
         if schema.tables()[index].append {
-            asked.appended.entry(index).or_default().push(identity.key);
+            asked.appended.entry(index).or_default().push(identity);
         } else if schema.tables()[index].time.is_none() {
             touched.entry(index).or_default().insert(identity.key);
         } else if inherits(identity.key) {

@@ -28,7 +28,7 @@ use tidemark_core::schema::Schema;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use super::appended::highest_keys;
+use super::appended::inserted_keys;
 use super::check::{Refused, TimeRange, check};
 use super::plan::{Plan, Refusal, plan};
 use super::questions::{guarded_by, questions};
@@ -104,9 +104,9 @@ pub async fn write(tx: &mut dyn Transaction, work: &Work<'_>) -> Result<Written,
             .refused
             .extend(plan.rejected.into_iter().map(|refusal| Refusal { place: low + refusal.place, ..refusal }));
     }
-    let highest = highest_keys(work.schema, work.lineage, work.changes);
-    if !highest.is_empty() {
-        tx.note_highest(work.lineage, &highest).await?;
+    let refused = written.refused.iter().map(|refusal| refusal.place);
+    for (table, keys) in inserted_keys(work.schema, work.changes, refused) {
+        tx.keep_inserted(table, &keys).await?;
     }
     Ok(written)
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tidemark_core::digest::RowHash;
-use tidemark_core::identity::Key;
+use tidemark_core::identity::{Identity, Key};
 
 use crate::ledger::rejects::RejectedRow;
 
@@ -31,8 +31,8 @@ pub struct Questions {
     /// Of the rows asked about in `present`, those that a number wrote which the station replaced, in tables with a
     /// time column: that number may have moved them to another time after the histories parted.
     pub inherited: BTreeSet<(usize, Key)>,
-    /// Keys that are inserted into append tables, in the order of the log: what are the rows that have them already?
-    pub appended: BTreeMap<usize, Vec<Key>>,
+    /// Rows that are inserted into append tables, in the order of the log: what are the rows that have their keys already?
+    pub appended: BTreeMap<usize, Vec<Identity>>,
 }
 
 impl Questions {

@@ -26,10 +26,9 @@ pub trait Rows: Send {
     /// Writes steps as if one after another in this order, each all or nothing, and says which the database refused.
     async fn write_each(&mut self, lineage: &Lineage, groups: &[Group], steps: &[Step])
     -> Result<Isolated, StoreError>;
-    /// Notes that no key above these was ever inserted into these append tables in the station's own block, for a store
-    /// that cannot tell quickly. A key that is lower than one noted before changes nothing.
-    async fn note_highest(&mut self, lineage: &Lineage, keys: &[(usize, i64)]) -> Result<(), StoreError> {
-        let _ = (lineage, keys);
+    /// Keeps that rows of these keys were inserted into an append table, for a store that cannot tell quickly.
+    async fn keep_inserted(&mut self, table: usize, keys: &[i64]) -> Result<(), StoreError> {
+        let _ = (table, keys);
         Ok(())
     }
 }

@@ -72,7 +72,7 @@ impl PostgresTransaction<'_> {
                 }
             }
         }
-        self.answer_appended(lineage, &questions.appended, &mut facts).await?;
+        self.answer_appended(&questions.appended, &mut facts).await?;
         Ok(facts)
     }
 

@@ -142,14 +142,7 @@ fn rows_condition(table: &Table, rows: &[Identity], and: &mut String, parameters
     let keys = KeyArray::new(table.key_column().ty, rows.iter().map(|row| &row.key));
     let any = format!("= ANY (${}::{})", parameters.len() + 1, keys.sql_type());
     parameters.push(keys.into_parameter());
-    let key = &table.key_column().name;
-    and.push_str(&format!(" AND {} {any}", quote(key)));
-    // The index of an append table finds ranges, not lists.
-    let ids = rows.iter().filter_map(|row| if let Key::Integer(id) = row.key { Some(id) } else { None });
-    if let Some((first, last)) = ids.clone().min().zip(ids.max()).filter(|_| table.append) {
-        compare(key, ">=", (Box::new(first), Type::INT8), and, parameters);
-        compare(key, "<=", (Box::new(last), Type::INT8), and, parameters);
-    }
+    and.push_str(&format!(" AND {} {any}", quote(&table.key_column().name)));
     let times = rows.iter().map(|row| row.time_us);
     time_condition(table, times.clone().min().unwrap_or(i64::MIN), times.max().unwrap_or(i64::MAX), and, parameters);
 }

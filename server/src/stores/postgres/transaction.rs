@@ -73,7 +73,7 @@ impl Rows for PostgresTransaction<'_> {
         isolated
     }
 
-    async fn note_highest(&mut self, lineage: &Lineage, keys: &[(usize, i64)]) -> Result<(), StoreError> {
-        self.raise_highest(lineage, keys).await
+    async fn keep_inserted(&mut self, table: usize, keys: &[i64]) -> Result<(), StoreError> {
+        PostgresTransaction::keep_inserted(self, table, keys).await
     }
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _};
 use tidemark_core::batch::Group;
 use tidemark_core::digest::RowHash;
-use tidemark_core::identity::Key;
+use tidemark_core::identity::Identity;
 use tidemark_core::schema::{Schema, Table};
 use tidemark_core::sqlite::quote;
 use tidemark_core::value::{ColumnType, ValueRef};
@@ -94,14 +94,14 @@ impl SqliteTransaction<'_> {
 
     /// The rows of an append table that have one of these keys. Here the key is the place of the row itself, so this is
     /// as quick as it can be.
-    fn gather_appended(&self, index: usize, keys: &[Key], facts: &mut Facts) -> rusqlite::Result<()> {
+    fn gather_appended(&self, index: usize, rows: &[Identity], facts: &mut Facts) -> rusqlite::Result<()> {
         let table = &self.schema.tables()[index];
         let columns: Vec<String> = table.columns.iter().map(|column| quote(&column.name)).collect();
         let (key, name) = (quote(&table.key_column().name), quote(&table.name));
         let sql = format!("SELECT {} FROM {name} WHERE {key} = ?1", columns.join(", "));
         let mut select = self.connection.prepare_cached(&sql)?;
         let mut scratch = Vec::new();
-        for key in keys {
+        for Identity { key, .. } in rows {
             let mut rows = select.query([Parameter(key.value())])?;
             while let Some(row) = rows.next()? {
                 let cells = table.columns.iter().enumerate();
