@@ -347,6 +347,14 @@ impl<'s> BatchBuilder<'s> {
             convert_row(self.schema, index, &self.ids, row.values, 0..table.columns.len(), &mut values)
         };
         match converted {
+            // A delete of what could never travel has nothing to do here either.
+            _ if table.append && (op == Op::Update || op == Op::Delete && converted.is_ok()) => {
+                let rejection = match row.values.get(table.key) {
+                    Some(SqliteValue::Integer(id)) => Rejection::append_only(&table.name, op.as_str(), id),
+                    key => Rejection::append_only(&table.name, op.as_str(), key.unwrap_or(&SqliteValue::Null)),
+                };
+                self.push_rejected(row, index as u32, rejection);
+            }
             Ok(()) => self.append(row.seq, row.at_ms, index as u32, op, &values),
             // What never could travel upstream is not there, so its delete has nothing to do.
             Err(_) if op == Op::Delete => {

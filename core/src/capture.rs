@@ -241,10 +241,17 @@ pub fn log_rows_numbered(table: &Table, of: &str, absent: &[usize]) -> String {
     )
 }
 
+/// The log's letter for a row that is logged as it is now, whatever became of it before: an append table takes inserts
+/// only, and upstream one of a row that is there already, the same, changes nothing.
+#[must_use]
+pub const fn whole_row(table: &Table) -> char {
+    if table.append { 'I' } else { 'U' }
+}
+
 /// Logs a row once more, as it is now, as a change of the whole row: `?1` is its key.
 #[must_use]
 pub fn log_row(table: &Table, absent: &[usize]) -> String {
-    log_rows(table, 'U', &format!("{} = ?1", quote(&table.key_column().name)), absent)
+    log_rows(table, whole_row(table), &format!("{} = ?1", quote(&table.key_column().name)), absent)
 }
 
 /// Logs the delete of a row that this file does not have: `?1` is its key and, in a table with a time column, `?2` its

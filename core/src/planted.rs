@@ -66,6 +66,8 @@ bugs! {
     BatchBlind = "batch-blind",
     /// Planner: a uuid may be another station's.
     OwnerNotChecked = "owner-not-checked",
+    /// Planner: an insert into an append table is written whatever row of its key is there.
+    AppendUnchecked = "append-unchecked",
     /// Cutting: what cannot convert travels as a void change, and is not noted as rejected.
     VoidForgotten = "void-forgotten",
     /// Engine: a tidemark beyond the batch is taken at once, with no word of the rejects in between.

@@ -66,9 +66,12 @@ fn check_sql(column: &Column) -> Option<String> {
 }
 
 /// The columns of the upstream primary key: the key, and the time of a hypertable, whose unique keys must contain it.
-/// The same on plain PostgreSQL, so that a table can become a hypertable later.
+/// The same on plain PostgreSQL, so that a table can become a hypertable later. None of an append table.
 #[must_use]
 pub fn primary_key(table: &Table) -> Vec<&str> {
+    if table.append {
+        return Vec::new();
+    }
     table.identity().map(|index| table.columns[index].name.as_str()).collect()
 }
 
@@ -131,8 +134,10 @@ pub fn create_table(schema: &Schema, table: &Table) -> String {
     }
     lines.push("\"station\" integer NOT NULL DEFAULT 0".to_owned());
     let key: Vec<String> = primary_key(table).into_iter().map(quote).collect();
-    let key_name = quote(&derived_name(&table.name, "", "pkey"));
-    lines.push(format!("CONSTRAINT {key_name} PRIMARY KEY ({})", key.join(", ")));
+    if !key.is_empty() {
+        let key_name = quote(&derived_name(&table.name, "", "pkey"));
+        lines.push(format!("CONSTRAINT {key_name} PRIMARY KEY ({})", key.join(", ")));
+    }
     lines.extend(table.columns.iter().filter_map(|column| check_constraint(table, column)));
     lines.extend(
         foreign_keys(schema, table).map(|(column, parent)| foreign_key_constraint(schema, table, column, parent)),

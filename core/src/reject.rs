@@ -62,6 +62,8 @@ codes! {
     Referenced = "referenced",
     /// The uuid belongs to a row of another station.
     Owner = "owner",
+    /// An update or delete in an append table, or an insert of a key that is there with other values.
+    AppendOnly = "append-only",
     /// A constraint that the upstream database has beyond the schema.
     Constraint = "constraint",
 }
@@ -87,6 +89,15 @@ impl Rejection {
     #[must_use]
     pub fn new(code: RejectCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
+    }
+
+    /// That of an update or delete in an append table.
+    #[must_use]
+    pub fn append_only(table: &str, op: &str, key: impl std::fmt::Display) -> Self {
+        let message = format!(
+            "{table}: an append table takes inserts only; upstream the row {key} stays as it was inserted, whatever this {op} did here"
+        );
+        Self::new(RejectCode::AppendOnly, message)
     }
 }
 

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is a test's way to fail")]
 
+mod append;
 mod asks;
 mod attach;
 mod bad_input;

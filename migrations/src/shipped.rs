@@ -22,8 +22,7 @@ macro_rules! files {
 }
 
 /// Tidemark's own tables on PostgreSQL.
-pub const POSTGRES_SYSTEM: &[File] =
-    files!("sql": "0001_tidemark", "0004_rejects", "0005_history", "0006_readers", "0008_upkeep", "0009_fleet");
+pub const POSTGRES_SYSTEM: &[File] = files!("sql": "0001_tidemark", "0004_rejects", "0005_history", "0006_readers", "0008_upkeep", "0009_fleet", "0010_append");
 
 /// The shipped schema's tables on PostgreSQL.
 pub const POSTGRES_SHRINKAGE: &[File] = files!("sql": "0002_shrinkage_tables", "0003_shrinkage_hypertables");

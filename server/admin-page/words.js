@@ -24,7 +24,7 @@ export const code = name => (knows(`code.${name}`) ? t(`code.${name}`) : t('code
 
 /** Every code that a reject may have. */
 export const CODES = [
-  'clock', 'constraint', 'id-range', 'json', 'length', 'nul', 'owner', 'parent', 'range', 'reference', 'referenced',
+  'append-only', 'clock', 'constraint', 'id-range', 'json', 'length', 'nul', 'owner', 'parent', 'range', 'reference', 'referenced',
   'required', 'timestamp', 'too-large', 'type', 'unknown-table', 'utf8', 'uuid',
 ];
 

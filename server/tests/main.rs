@@ -5,6 +5,7 @@
 
 mod acts;
 mod admission;
+mod append;
 mod at_once;
 mod common;
 mod configuration;

@@ -43,7 +43,8 @@ async fn all_migrations_equal_the_derived_ddl() {
                 "0006_readers",
                 "0007_shrinkage_reports",
                 "0008_upkeep",
-                "0009_fleet"
+                "0009_fleet",
+                "0010_append"
             ]
         );
         assert!(up(&migrated, &shrinkage()).await.unwrap().is_empty(), "a second run does nothing");
@@ -164,7 +165,8 @@ async fn runners_at_once_apply_every_migration_once() {
                 "0006_readers",
                 "0007_shrinkage_reports",
                 "0008_upkeep",
-                "0009_fleet"
+                "0009_fleet",
+                "0010_append"
             ]
         );
     }
@@ -236,7 +238,7 @@ async fn a_schema_grows_by_tables_and_nullable_columns() {
         };
         assert_eq!(sorted(&url), sorted(&fresh));
         client.batch_execute("DELETE FROM field.site").await.unwrap();
-        postgres::down(&mut connect(&url).await, 7, false).await.unwrap();
+        postgres::down(&mut connect(&url).await, 8, false).await.unwrap();
         assert_eq!(cluster.dump(&url), before);
     }
 }
@@ -474,9 +476,12 @@ async fn reports_come_with_the_shrinkage_tables_whatever_their_version() {
         let before = cluster.dump(&url);
         // A database from before there were reports.
         let gone = postgres::down(&mut connect(&url).await, 6, false).await.unwrap();
-        assert_eq!(gone, ["0009_fleet", "0008_upkeep", "0007_shrinkage_reports"]);
+        assert_eq!(gone, ["0010_append", "0009_fleet", "0008_upkeep", "0007_shrinkage_reports"]);
         let come = up(&url, &newer).await.unwrap();
-        assert_eq!(come, ["derived:shrinkage:v2", "0007_shrinkage_reports", "0008_upkeep", "0009_fleet"]);
+        assert_eq!(
+            come,
+            ["derived:shrinkage:v2", "0007_shrinkage_reports", "0008_upkeep", "0009_fleet", "0010_append"]
+        );
         let client = connect(&url).await;
         client
             .batch_execute(
@@ -490,7 +495,8 @@ async fn reports_come_with_the_shrinkage_tables_whatever_their_version() {
         assert_eq!(client.query_one(counted, &[]).await.unwrap().get::<_, i64>(0), 1);
         client.batch_execute("TRUNCATE shrinkage.calculation_data; DELETE FROM shrinkage.nomenclature").await.unwrap();
         postgres::down(&mut connect(&url).await, 6, false).await.unwrap();
-        assert_eq!(up(&url, &shrinkage()).await.unwrap(), ["0007_shrinkage_reports", "0008_upkeep", "0009_fleet"]);
+        let again = ["0007_shrinkage_reports", "0008_upkeep", "0009_fleet", "0010_append"];
+        assert_eq!(up(&url, &shrinkage()).await.unwrap(), again);
         assert_eq!(cluster.dump(&url), before);
     }
     let mut connection = rusqlite::Connection::open_in_memory().unwrap();

@@ -16,6 +16,11 @@ pub fn not_additions(old: &Schema, new: &Schema) -> Vec<String> {
         if before.key_column().name != after.key_column().name || time(before) != time(after) {
             reasons.push(format!("table {} has another key, time column or chunk", before.name));
         }
+        if before.append != after.append {
+            let (was, is) = if after.append { ("was not", "is") } else { ("was", "is not") };
+            let name = &before.name;
+            reasons.push(format!("table {name} {was} an append table and now {is}: declare one under another name"));
+        }
         for (index, column) in before.columns.iter().enumerate() {
             let Some(at) = after.column_index(&column.name) else {
                 reasons.push(format!("column {}.{} is gone", before.name, column.name));

@@ -175,6 +175,9 @@ fn canonical(name: &str, version: u32, tables: &[Table]) -> String {
         if let (Some(time), Some(chunk)) = (table.time_column(), table.chunk) {
             let _ = writeln!(out, "time {} chunk {}", time.name, chunk.seconds);
         }
+        if table.append {
+            out.push_str("append\n");
+        }
         for column in &table.columns {
             let _ = write!(out, "column {} {}", column.name, column.ty.as_str());
             if column.required {

@@ -19,6 +19,8 @@ pub struct Table {
     pub time: Option<usize>,
     /// Width of a chunk, with `time`.
     pub chunk: Option<Chunk>,
+    /// Rows are only ever inserted: updates and deletes are rejected, and upstream has no unique index on the key.
+    pub append: bool,
 }
 
 impl Table {

@@ -119,10 +119,12 @@ fn parse_table(
     number: usize,
     pending: &mut Vec<PendingReference>,
 ) -> Option<Table> {
-    let mut table = Table { name: name.to_owned(), doc: None, columns: Vec::new(), key: 0, time: None, chunk: None };
+    let mut table =
+        Table { name: name.to_owned(), doc: None, columns: Vec::new(), key: 0, time: None, chunk: None, append: false };
     let mut key_name = (String::from("id"), name_span.clone());
     let mut time_name: Option<(String, Range<usize>)> = None;
     let mut chunk_span = None;
+    let mut append_span = None;
     for (key, value) in body {
         let here = format!("{path}.{}", key.get_ref());
         match key.get_ref().as_ref() {
@@ -153,12 +155,16 @@ fn parse_table(
                     }
                 }
             }
+            "append" => {
+                append_span = Some(value.span());
+                table.append = issues.boolean(value, &here).unwrap_or(false);
+            }
             "columns" => {
                 if let Some(columns) = issues.table(value, &here) {
                     parse_columns(issues, columns, &here, number, &mut table.columns, pending);
                 }
             }
-            other => issues.unknown_key(&key.span(), path, other, "doc, key, time, chunk, columns"),
+            other => issues.unknown_key(&key.span(), path, other, "doc, key, time, chunk, append, columns"),
         }
     }
     if table.columns.is_empty() {
@@ -222,6 +228,14 @@ fn parse_table(
     } else if let Some(span) = chunk_span {
         issues.add(&span, path, "`chunk` is the width of a hypertable's chunks: it needs `time`");
     }
+    if let Some(span) = append_span.filter(|_| table.append && table.key_column().ty == ColumnType::Uuid) {
+        issues.add(
+            &span,
+            path,
+            "the key of an append table is an integer: only of numbers that ascend does the server know without asking \
+             that none comes twice; leave `append` out",
+        );
+    }
     Some(table)
 }
 
@@ -248,6 +262,17 @@ fn resolve(issues: &mut Collector<'_>, tables: &mut [Table], pending: Vec<Pendin
             );
             continue;
         };
+        if tables[parent].append {
+            issues.add(
+                &reference.span,
+                &reference.path,
+                format!(
+                    "references {:?}, which is an append table: upstream it has no unique index to find the row by; \
+                     leave out `references` here, or `append` there",
+                    reference.parent
+                ),
+            );
+        }
         let key_type = tables[parent].key_column().ty;
         // A table that failed to parse shifts the numbers; its own issue is reported already.
         let Some(column) = tables.get_mut(reference.table).and_then(|table| table.columns.get_mut(reference.column))

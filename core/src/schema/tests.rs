@@ -1,6 +1,6 @@
 //! Schema files that are wrong, each in its way, and what the fingerprint sees.
 
-use super::{Schema, shrinkage};
+use super::{Schema, not_additions, shrinkage};
 
 fn complaint(text: &str) -> String {
     Schema::parse(text).expect_err("the schema is bad").to_string()
@@ -166,6 +166,54 @@ fn the_fingerprint_sees_meaning_and_not_documentation() {
     {
         assert_ne!(plain, schema(other), "{other}");
     }
+}
+
+fn with_append(append: &str, rest: &str) -> String {
+    format!("name='w'\nversion=1\n[tables.t]\n{append}\n[tables.t.columns]\nid={{type='integer'}}\n{rest}")
+}
+
+#[test]
+fn an_append_table_has_an_integer_key_and_no_references_to_it() {
+    let parsed = Schema::parse(&with_append(
+        "append = true",
+        "a={type='integer', references='up'}\n[tables.up.columns]\nid={type='integer'}",
+    ));
+    assert!(parsed.unwrap().tables()[0].append, "it may reference others");
+    assert_eq!(
+        complaint(&with_append("append = 'yes'", "")),
+        "line 4, tables.t.append: expected true or false, found string"
+    );
+    let uuid = complaint("name='w'\nversion=1\n[tables.t]\nkey='u'\nappend=true\n[tables.t.columns]\nu={type='uuid'}");
+    assert!(uuid.starts_with("line 5, tables.t: the key of an append table is an integer"), "{uuid}");
+    for child in [
+        "a={type='integer', references='t'}",
+        "[tables.c.columns]\nid={type='integer'}\na={type='integer', references='t'}",
+    ] {
+        let refused = complaint(&with_append("append = true", child));
+        assert!(refused.contains("references \"t\", which is an append table"), "{refused}");
+    }
+}
+
+#[test]
+fn the_fingerprint_sees_append_and_says_nothing_where_there_is_none() {
+    let fingerprint = |append: &str| Schema::parse(&with_append(append, "")).unwrap().fingerprint();
+    assert_eq!(fingerprint(""), fingerprint("append = false"));
+    assert_ne!(fingerprint(""), fingerprint("append = true"));
+}
+
+#[test]
+fn a_table_neither_becomes_an_append_table_nor_ceases_to_be_one() {
+    let schema = |append: &str| Schema::parse(&with_append(append, "")).unwrap();
+    let (plain, append) = (schema(""), schema("append = true"));
+    assert_eq!(not_additions(&append, &append), Vec::<String>::new());
+    assert_eq!(
+        not_additions(&plain, &append),
+        ["table t was not an append table and now is: declare one under another name"]
+    );
+    assert_eq!(
+        not_additions(&append, &plain),
+        ["table t was an append table and now is not: declare one under another name"]
+    );
 }
 
 #[test]

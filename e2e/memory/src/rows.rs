@@ -1,7 +1,10 @@
 //! Rows in memory, within a transaction.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use tidemark_core::batch::Group;
+use tidemark_core::digest::RowHash;
 use tidemark_core::identity::Key;
 use tidemark_core::value::{Value, ValueRef};
 use tidemark_server::ingest::resolve::identity_of;
@@ -41,6 +44,14 @@ impl Rows for Books<Session<'_>> {
                 for (identity, row) in self.0.with_keys(table, keys) {
                     facts.holders.insert((at, identity.key), Key::of(row.values[column].as_ref()));
                 }
+            }
+        }
+        for (&table, keys) in &questions.appended {
+            let keys: BTreeSet<Key> = keys.iter().map(|row| row.key).collect();
+            let name = &self.0.schema.tables()[table].name;
+            for (identity, row) in self.0.with_keys(table, &keys) {
+                let hash = RowHash::of(&mut Vec::new(), name, row.values.iter().map(Value::as_ref));
+                facts.appended.insert((table, identity.key), hash);
             }
         }
         Ok(facts)

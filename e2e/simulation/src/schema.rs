@@ -8,8 +8,8 @@ use tidemark_memory::Constraint;
 
 use super::faults::{Fault, FaultSet};
 
-/// A table that references itself, one with a time column, one keyed by uuids that all stations share, and one that
-/// references a table with a time column.
+/// A table that references itself, one with a time column, one keyed by uuids that all stations share, one that
+/// references a table with a time column, and one that takes inserts only.
 pub const SCHEMA: &str = r#"
 name = "tides"
 version = 1
@@ -40,6 +40,15 @@ id = { type = "integer" }
 reading_id = { type = "integer", references = "reading" }
 count = { type = "integer", min = 0, max = 1000 }
 raw = { type = "bytes" }
+
+[tables.visit]
+time = "at"
+append = true
+[tables.visit.columns]
+id = { type = "integer" }
+site_id = { type = "integer", references = "site" }
+at = { type = "timestamp", default = "now" }
+who = { type = "text", max_bytes = 60 }
 "#;
 
 /// A unique index that a program of the station made: what `INSERT OR REPLACE` ousts rows through.

@@ -105,7 +105,7 @@ fn statement(db: &Connection, dice: &mut Dice, manners: Manners) -> rusqlite::Re
         let sql = "INSERT INTO reading (measured_at, note) VALUES (?1, ?2)";
         return run(db, sql, params![time(dice), *dice.pick(&unwritable)]);
     }
-    match dice.below(20) {
+    match dice.below(24) {
         0..=2 => {
             let (name, parent) = (name(dice), some(db, dice, "site", "1")?);
             run(db, "INSERT INTO site (name, parent_id) VALUES (?1, ?2)", params![name, parent])
@@ -166,6 +166,36 @@ fn statement(db: &Connection, dice: &mut Dice, manners: Manners) -> rusqlite::Re
         18 => {
             let id = some(db, dice, "reading", NOT_POISON)?;
             run(db, "DELETE FROM reading WHERE id = ?1", [id])
+        }
+        19 => {
+            for _ in 0..dice.between(1, 4) {
+                let site = some(db, dice, "site", "1")?;
+                run(
+                    db,
+                    "INSERT INTO visit (site_id, at, who) VALUES (?1, ?2, ?3)",
+                    params![site, time(dice), name(dice)],
+                )?;
+            }
+            Ok(())
+        }
+        20 => {
+            // What an append table does not take.
+            let id = some(db, dice, "visit", "1")?;
+            match dice.below(3) {
+                0 => run(db, "DELETE FROM visit WHERE id = ?1", [id]),
+                1 => run(db, "UPDATE visit SET who = ?2 WHERE id = ?1", params![id, name(dice)]),
+                _ => run(db, "UPDATE OR REPLACE visit SET id = ?2 WHERE id = ?1", params![id, dice.between(1, 40)]),
+            }
+        }
+        21 => {
+            // A key given by hand: of a row that is there, or of one that was deleted, or below others.
+            let sql = "INSERT OR REPLACE INTO visit (id, at, who) VALUES (?1, ?2, ?3)";
+            run(db, sql, params![dice.between(1, 40), time(dice), name(dice)])
+        }
+        22 => {
+            // The very row once more.
+            let id = some(db, dice, "visit", "1")?;
+            run(db, "INSERT OR REPLACE INTO visit SELECT * FROM visit WHERE id = ?1", [id])
         }
         _ => {
             // Deleted and written again, at once.

@@ -13,7 +13,10 @@ const REACHED: &[(&str, &[&str])] = &[
     ("problem", &["bad-frame", "timeout", "forked", "too-large", "internal", "unavailable"]),
     ("moment", &["Begin", "LockCursor", "Facts", "Write", "StoreRejects", "Advance", "Commit", "Committed"]),
     ("crash point", &["before sending", "after sending", "before the reply is heard", "after the reply is heard"]),
-    ("verdict", &["applied", "void", "clock", "owner", "reference", "referenced", "constraint", "unknown-table"]),
+    (
+        "verdict",
+        &["applied", "void", "clock", "owner", "reference", "referenced", "constraint", "unknown-table", "append-only"],
+    ),
     ("part", &["of a batch"]),
     ("verdict", &["type", "required", "range", "length", "nul", "utf8", "timestamp", "uuid", "id-range"]),
 ];

@@ -241,6 +241,7 @@ export default {
   'code.parent': 'The row it refers to was rejected itself.',
   'code.referenced': 'Other rows still refer to it.',
   'code.owner': 'The row belongs to another station.',
+  'code.append-only': 'Rows of this table are only added, never changed or deleted.',
   'code.constraint': 'A rule of the database refuses it.',
   'code.other': 'The server refuses it.',
 

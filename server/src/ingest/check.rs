@@ -45,6 +45,10 @@ pub fn check(schema: &Schema, lineage: &Lineage, groups: &[Group], changes: &[Ch
     let mut refused = Refused::new();
     for change in changes {
         let Some(table) = schema.tables().get(change.table) else { continue };
+        if let (true, Op::Update | Op::Delete, Some(key)) = (table.append, change.op, change.key) {
+            refused.insert(change.at, Rejection::append_only(&table.name, change.op.as_str(), key));
+            continue;
+        }
         let times = (change.op != Op::Delete).then_some(times);
         for (block, &column) in columns[change.at.group as usize].iter().enumerate() {
             if let Err(rejection) = check_cell(table, column, lineage, change.value(groups, block), times) {

@@ -8,7 +8,7 @@
 //! | resolve | `resolve` | [`resolve::Change`]s: row, table and operation of each, worked out once |
 //! | check | `check` | [`check::Refused`]: verdicts that need nothing but the change itself |
 //! | ask | `questions` | [`Questions`] about sets of rows, which the store answers as [`Facts`] |
-//! | plan | `plan` | [`plan::Plan`]: a verdict for each change, and the net effect as steps |
+//! | plan | `plan`, `appended` | [`plan::Plan`]: a verdict for each change, and the net effect as steps |
 //! | write | `write` | [`write::Written`]: what the database took; what it refused is isolated |
 //! | keep | `rejected` | the refused changes as [rejects](crate::ledger::rejects) |
 //!
@@ -18,6 +18,7 @@
 //! [`Questions`]: crate::upstream::Questions
 //! [`Facts`]: crate::upstream::Facts
 
+pub mod appended;
 pub mod apply;
 pub mod check;
 pub mod chunks;

@@ -10,6 +10,7 @@ use tidemark_core::planted::{Bug, planted};
 use tidemark_core::reject::{RejectCode, Rejection};
 use tidemark_core::schema::{Schema, Table};
 
+use super::appended::{Appended, Arrival, taken};
 use super::check::Refused;
 use super::questions::guarded_by;
 use super::resolve::Change;
@@ -93,6 +94,7 @@ pub fn plan(
     facts: Facts,
 ) -> Plan {
     let foreign = facts.foreign;
+    let mut appended = Appended::new(facts.appended);
     let mut inherited: HashMap<(usize, Key), BTreeSet<i64>> =
         asked.inherited.iter().filter_map(|&at| Some((at, facts.present.get(&at)?.clone()))).collect();
     let mut overlay = Overlay::new(schema, groups, facts.present, facts.children, facts.holders, facts.rejected);
@@ -131,6 +133,19 @@ pub fn plan(
                 continue;
             }
         };
+        if table.append && !planted(Bug::AppendUnchecked) {
+            match appended.take(schema, groups, change, identity.key) {
+                Arrival::New => {}
+                Arrival::Known => {
+                    plan.applied += 1;
+                    continue;
+                }
+                Arrival::Other => {
+                    plan.rejected.push(Refusal::new(place, taken(table, identity.key)));
+                    continue;
+                }
+            }
+        }
         // Wherever a number that was replaced has moved the row, there it is no more.
         for time_us in inherited.remove(&(index, identity.key)).into_iter().flatten() {
             let elsewhere = Identity { time_us, ..identity };

@@ -45,7 +45,9 @@ pub fn questions(
         if matches!(identity.key, Key::Uuid(_)) {
             asked.foreign.entry(index).or_default().insert(identity.key);
         }
-        if schema.tables()[index].time.is_none() {
+        if schema.tables()[index].append {
+            asked.appended.entry(index).or_default().push(identity);
+        } else if schema.tables()[index].time.is_none() {
             touched.entry(index).or_default().insert(identity.key);
         } else if inherits(identity.key) {
             asked.present.entry(index).or_default().insert(identity.key);

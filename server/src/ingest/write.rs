@@ -28,6 +28,7 @@ use tidemark_core::schema::Schema;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
+use super::appended::inserted_keys;
 use super::check::{Refused, TimeRange, check};
 use super::plan::{Plan, Refusal, plan};
 use super::questions::{guarded_by, questions};
@@ -102,6 +103,10 @@ pub async fn write(tx: &mut dyn Transaction, work: &Work<'_>) -> Result<Written,
         written
             .refused
             .extend(plan.rejected.into_iter().map(|refusal| Refusal { place: low + refusal.place, ..refusal }));
+    }
+    let refused = written.refused.iter().map(|refusal| refusal.place);
+    for (table, keys) in inserted_keys(work.schema, work.changes, refused) {
+        tx.keep_inserted(table, &keys).await?;
     }
     Ok(written)
 }

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use tidemark_core::identity::Key;
+use tidemark_core::digest::RowHash;
+use tidemark_core::identity::{Identity, Key};
 
 use crate::ledger::rejects::RejectedRow;
 
@@ -30,6 +31,8 @@ pub struct Questions {
     /// Of the rows asked about in `present`, those that a number wrote which the station replaced, in tables with a
     /// time column: that number may have moved them to another time after the histories parted.
     pub inherited: BTreeSet<(usize, Key)>,
+    /// Rows that are inserted into append tables, in the order of the log: what are the rows that have their keys already?
+    pub appended: BTreeMap<usize, Vec<Identity>>,
 }
 
 impl Questions {
@@ -53,4 +56,6 @@ pub struct Facts {
     pub holders: HashMap<(ColumnAt, Key), Option<Key>>,
     /// Referenced rows that are absent because their change was rejected.
     pub rejected: HashMap<(usize, Key), RejectedRow>,
+    /// The hash of the row of an append table that has the key; no entry, no row.
+    pub appended: HashMap<(usize, Key), RowHash>,
 }

@@ -26,6 +26,11 @@ pub trait Rows: Send {
     /// Writes steps as if one after another in this order, each all or nothing, and says which the database refused.
     async fn write_each(&mut self, lineage: &Lineage, groups: &[Group], steps: &[Step])
     -> Result<Isolated, StoreError>;
+    /// Keeps that rows of these keys were inserted into an append table, for a store that cannot tell quickly.
+    async fn keep_inserted(&mut self, table: usize, keys: &[i64]) -> Result<(), StoreError> {
+        let _ = (table, keys);
+        Ok(())
+    }
 }
 
 /// [`Rows::write_each`] to the letter: for stores where a savepoint costs next to nothing.

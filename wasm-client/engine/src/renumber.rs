@@ -10,7 +10,8 @@ use tidemark_core::value::ColumnType;
 
 use crate::error::{Error, RejectProblem, Result};
 use crate::lacking::Lacking;
-use crate::repair::requeue_row;
+use crate::log::last_seq;
+use crate::repair::{appended_since, requeue_row};
 use crate::store::Store;
 
 /// A table whose keys were renumbered.
@@ -40,6 +41,7 @@ impl Store {
             // A row and what references it cannot change at once.
             tx.execute_batch("PRAGMA defer_foreign_keys = ON").map_err(sql)?;
             let lacking = Lacking::read(tx, &file)?;
+            let before = last_seq(tx).map_err(sql)?;
             let mut done = Vec::new();
             for (index, table) in schema.tables().iter().enumerate() {
                 let is_numbered = table.key_column().ty == ColumnType::Integer && lacking.has(table);
@@ -47,6 +49,8 @@ impl Store {
                     done.push(renumber_table(tx, (&file, &lacking), &schema, index, now_ms)?);
                 }
             }
+            // Rows that reference those were rejected with them.
+            appended_since(tx, &schema, before).map_err(sql)?;
             Ok(done)
         })
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
+use tidemark_core::capture::whole_row;
 use tidemark_core::protocol::{RejectFate, RejectsReply, RejectsRequest, SettledReject};
 use tidemark_core::reject::RejectCode;
 use tidemark_core::schema::{Schema, Table};
@@ -83,6 +84,7 @@ impl Store {
             if tx.execute(&update, params_from_iter(values)).map_err(sql)? == 0 {
                 return Err(RejectProblem::RowGone { seq, table: table.name.clone() }.into());
             }
+            appended_since(tx, &schema, before).map_err(sql)?;
             let repaired = last_seq(tx).map_err(sql)?.saturating_sub(before);
             let mut rejects = of_row(tx, &schema, &rejected).map_err(sql)?;
             let family = with_children(tx, &schema, rejects.clone()).map_err(sql)?;
@@ -334,9 +336,10 @@ fn send_again(db: &Connection, schema: &Schema, rejects: &[Open], now_ms: i64) -
         let columns: Vec<String> = table.columns.iter().map(|column| quote(&column.name)).collect();
         let (name, key) = (quote(&table.name), quote(&table.key_column().name));
         let mut log = db.prepare(&format!(
-            "INSERT INTO tidemark_log (at, tbl, op, {}) SELECT ?1, '{}', 'U', {} FROM {name} WHERE {key} IS ?2",
+            "INSERT INTO tidemark_log (at, tbl, op, {}) SELECT ?1, '{}', '{}', {} FROM {name} WHERE {key} IS ?2",
             cs.join(", "),
             table.name,
+            whole_row(table),
             columns.join(", ")
         ))?;
         match log.execute((now_ms, &open.key))? {
@@ -351,6 +354,16 @@ fn send_again(db: &Connection, schema: &Schema, rejects: &[Open], now_ms: i64) -
         changes += log.execute((now_ms, as_i64(open.seq)))? as u64;
     }
     Ok(changes)
+}
+
+/// Makes inserts of the updates in append tables that this transaction has logged after a seq: it mends rows that were
+/// rejected, and upstream has none of them.
+pub(crate) fn appended_since(db: &Connection, schema: &Schema, seq: u64) -> rusqlite::Result<()> {
+    for table in schema.tables().iter().filter(|table| table.append) {
+        let sql = "UPDATE tidemark_log SET op = 'I' WHERE seq > ?1 AND tbl = ?2 AND op = 'U'";
+        db.execute(sql, (as_i64(seq), &table.name))?;
+    }
+    Ok(())
 }
 
 fn settle(db: &Connection, rejects: &[Open], state: RejectState, now_ms: i64) -> rusqlite::Result<()> {

@@ -140,6 +140,32 @@ proptest! {
     }
 }
 
+/// An append table takes no deletes: the places of rows that went before they were logged tell of none.
+#[test]
+fn a_row_of_an_append_table_that_goes_before_it_is_logged_leaves_an_empty_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plant.db");
+    let db = Connection::open(&path).unwrap();
+    db.execute_batch(THEIRS).unwrap();
+    db.execute_batch("INSERT INTO reading (at) VALUES ('2024-01-01'), ('2024-01-02'), ('2024-01-03')").unwrap();
+    let toml = TOML.replace("time = 'at'", "time = 'at'\nappend = true");
+    let (mut store, _) = Store::attach(&path, &Schema::parse(&toml).unwrap(), [7; 16]).unwrap();
+    db.execute_batch("DELETE FROM reading WHERE id = 2; INSERT INTO reading (at) VALUES ('2024-01-04')").unwrap();
+    store.backfill(&mut |_| ()).unwrap();
+    let mut query = db.prepare("SELECT seq, op, c0 FROM tidemark_log ORDER BY seq").unwrap();
+    let log = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+    let log: Vec<(i64, String, Option<i64>)> = log.unwrap().map(Result::unwrap).collect();
+    let line = |seq, op: &str, key| (seq, op.to_owned(), key);
+    let wanted = [
+        line(1, "I", Some(1)),
+        line(2, "I", Some(3)),
+        line(3, "D", None),
+        line(4, "D", Some(2)),
+        line(5, "I", Some(4)),
+    ];
+    assert_eq!(log, wanted);
+}
+
 /// JSON that is a number: SQLite keeps it as one, since a column declared JSON has numeric affinity. It travels as JSON
 /// all the same.
 #[test]

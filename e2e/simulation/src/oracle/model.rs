@@ -74,6 +74,9 @@ impl Model {
         };
         let table = &schema.tables()[index];
         let gone = change.op == "D";
+        if table.append && change.op == "U" {
+            return Verdict::Here("append-only");
+        }
         let travels = |at: usize| !gone || at == table.key || Some(at) == table.time;
         let mut values = Vec::new();
         for (at, column) in table.columns.iter().enumerate() {
@@ -93,6 +96,9 @@ impl Model {
             Some(Value::Timestamp(us)) => *us,
             _ => 0,
         };
+        if gone && table.append {
+            return Verdict::Here("append-only");
+        }
         if !gone && table.time.is_some() && (time_us < FLOOR_US || time_us > now_ms * 1000 + AHEAD_US) {
             return Verdict::There("clock", named(&values));
         }
@@ -120,8 +126,15 @@ impl Model {
         if table.name == "reading" && self.unwritable.iter().any(has) {
             return Verdict::There("constraint", named(&values));
         }
-        self.rows[index].insert(identity, StoredRow { station, values });
-        Verdict::Applied
+        let there = self.rows[index].iter().find(|(there, _)| table.append && there.key == key);
+        match there {
+            Some((_, row)) if row.values != values => Verdict::There("append-only", named(&values)),
+            Some(_) => Verdict::Applied,
+            None => {
+                self.rows[index].insert(identity, StoredRow { station, values });
+                Verdict::Applied
+            }
+        }
     }
 
     /// Whether a row of an ordinary table is held by another row of an ordinary table.

@@ -84,6 +84,10 @@ impl OldTable {
             anyhow::bail!("BUG: {} has no time column", table.name);
         };
         let key = table.key_column();
+        let mut holds: Vec<String> = holds.iter().map(|row| row.get(0)).collect();
+        if table.append {
+            holds.push("no unique index to copy its rows by".to_owned());
+        }
         Ok(Self {
             name: table.name.clone(),
             namespace: quote(schema.name()),
@@ -94,7 +98,7 @@ impl OldTable {
             chunk: chunk.to_string(),
             rows_about: size.get(0),
             bytes: size.get::<_, i64>(1).unsigned_abs(),
-            holds: holds.iter().map(|row| row.get(0)).collect(),
+            holds,
             sql,
         })
     }

@@ -60,12 +60,18 @@ impl PostgresTransaction<'_> {
                 }
             }
         }
+        self.answer_appended(&questions.appended, &mut facts).await?;
         Ok(facts)
     }
 
     /// Asks a table. Planned each time, for these keys and the size that the table has now: a plan that is kept would
     /// be for the size it had, and of a hypertable hold each chunk.
-    async fn ask(&self, table: usize, sql: &str, of: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>, StoreError> {
+    pub(super) async fn ask(
+        &self,
+        table: usize,
+        sql: &str,
+        of: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<Vec<Row>, StoreError> {
         self.pipeline.query_once(sql, of).await.map_err(|error| self.of(table, failed(error)))
     }
 

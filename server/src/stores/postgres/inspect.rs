@@ -70,9 +70,12 @@ pub(super) async fn differences(client: &mut Client, schema: &Schema) -> Result<
             continue;
         };
         compare_columns(table, there, &mut found);
-        let wanted: BTreeSet<String> = BTreeSet::from([primary_key(table).join(", ")]);
+        let wanted = primary_key(table).join(", ");
+        let wanted: BTreeSet<String> = if table.append { BTreeSet::new() } else { BTreeSet::from([wanted]) };
         let keys = primary.get(&table.name).cloned().unwrap_or_default();
-        if keys != wanted {
+        if table.append && !keys.is_empty() {
+            found.push(format!("table {}: the primary key is ({}), an append table has none", table.name, join(&keys)));
+        } else if keys != wanted {
             found.push(format!(
                 "table {}: the primary key is ({}), the schema needs ({})",
                 table.name,

@@ -17,7 +17,7 @@ use std::collections::{HashMap, HashSet};
 
 use tidemark_core::batch::Group;
 use tidemark_core::identity::Identity;
-use tidemark_core::postgres::{primary_key, qualified};
+use tidemark_core::postgres::qualified;
 use tidemark_core::schema::Table;
 use tidemark_core::sqlite::quote;
 use tokio_postgres::Row;
@@ -28,7 +28,7 @@ use super::copy::copy_rows;
 use super::rules::Rules;
 use super::transaction::PostgresTransaction;
 use super::values::{KeyArray, StampUs, key_cell, key_type};
-use super::write::{column_list, copy_sql, owned_list};
+use super::write::{column_list, copy_sql, on_conflict_sql, owned_list};
 use crate::ledger::lineage::Lineage;
 use crate::upstream::error::StoreError;
 use crate::upstream::rows::Rows as _;
@@ -406,8 +406,7 @@ fn loop_sql(target: &str, index: usize, table: &Table, lineage: &Lineage) -> Str
     let names: Vec<String> =
         table.columns.iter().map(|column| quote(&column.name)).chain(["\"station\"".to_owned()]).collect();
     let list = |of: &str| names.iter().map(|name| format!("{of}.{name}")).collect::<Vec<_>>().join(", ");
-    let conflict: Vec<String> = primary_key(table).into_iter().map(quote).collect();
-    let sets: Vec<String> = names.iter().map(|name| format!("{name} = EXCLUDED.{name}")).collect();
+    let owned = owned_list(lineage);
     format!(
         "DO $tidemark$
          #variable_conflict use_column
@@ -421,7 +420,7 @@ fn loop_sql(target: &str, index: usize, table: &Table, lineage: &Lineage) -> Str
                          DELETE FROM {target} AS t WHERE {stored} AND t.\"station\" IN ({owned});
                      ELSE
                          INSERT INTO {target} AS t ({columns}) VALUES ({values})
-                         ON CONFLICT ({conflict}) DO UPDATE SET {sets} WHERE t.\"station\" IN ({owned});
+                         {on_conflict};
                          IF NOT FOUND THEN
                              RAISE EXCEPTION 'the row belongs to another station';
                          END IF;
@@ -438,8 +437,6 @@ fn loop_sql(target: &str, index: usize, table: &Table, lineage: &Lineage) -> Str
         stored = at("t", "tidemark_step"),
         columns = column_list(table),
         values = list("tidemark_step"),
-        conflict = conflict.join(", "),
-        sets = sets.join(", "),
-        owned = owned_list(lineage),
+        on_conflict = on_conflict_sql(table, &format!("IN ({owned})")),
     )
 }

@@ -10,6 +10,7 @@
 //! | `sql` | the ledger's statements |
 //! | `copy`, `few`, `values` | binary COPY, encoded by hand; a few rows in one statement; values in binary |
 //! | `ranges` | many keys as few ranges |
+//! | `appended` | which inserts into append tables meet a row that is there |
 //! | `isolate`, `rules` | which rows the database refuses, found set by set; what a table refuses rows for |
 //! | `surveyed`, `exported` | a station's rows, and all rows, streamed |
 //! | `reports`, `touched` | what reports are made from, and the notes of which days were written |
@@ -17,6 +18,7 @@
 //! | `size` | how large it is |
 //! | `inspect` | what of the schema a database has not |
 
+mod appended;
 mod connect;
 mod connection;
 mod copy;

@@ -168,4 +168,9 @@ impl Rows for PostgresTransaction<'_> {
         self.past_unique_violations = false;
         isolated
     }
+
+    async fn keep_inserted(&mut self, table: usize, keys: &[i64]) -> Result<(), StoreError> {
+        self.begun().await?;
+        PostgresTransaction::keep_inserted(self, table, keys).await
+    }
 }

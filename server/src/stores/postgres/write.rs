@@ -113,7 +113,8 @@ impl PostgresTransaction<'_> {
                     } else {
                         self.go_back("tidemark_fresh").await;
                     }
-                    if !self.past_unique_violations && !self.is_primary(&error).await? {
+                    // An append table has no unique index but the operator's, and takes no upserts.
+                    if table.append || !self.past_unique_violations && !self.is_primary(&error).await? {
                         return Err(failed(error));
                     }
                     upserts.extend(&write.fresh);
@@ -190,15 +191,20 @@ pub(super) fn owned_list(lineage: &Lineage) -> String {
 /// An upsert from `from`, of rows whose station `is_owned`: the end of a condition.
 fn upsert_sql(target: &str, from: &str, table: &Table, is_owned: &str) -> String {
     let columns = column_list(table);
+    let on_conflict = on_conflict_sql(table, is_owned);
+    format!("INSERT INTO {target} AS t ({columns}) SELECT {columns} FROM {from} {on_conflict}")
+}
+
+/// What an insert does where the row is there, if its station `is_owned`; nothing for an append table, where the planner
+/// has found it to be new.
+pub(super) fn on_conflict_sql(table: &Table, is_owned: &str) -> String {
+    if table.append {
+        return String::new();
+    }
     let key: Vec<String> = primary_key(table).into_iter().map(quote).collect();
     let names = table.columns.iter().map(|column| quote(&column.name)).chain(["\"station\"".to_owned()]);
     let sets: Vec<String> = names.map(|name| format!("{name} = EXCLUDED.{name}")).collect();
-    format!(
-        "INSERT INTO {target} AS t ({columns}) SELECT {columns} FROM {from} \
-         ON CONFLICT ({}) DO UPDATE SET {} WHERE t.\"station\" {is_owned}",
-        key.join(", "),
-        sets.join(", "),
-    )
+    format!("ON CONFLICT ({}) DO UPDATE SET {} WHERE t.\"station\" {is_owned}", key.join(", "), sets.join(", "),)
 }
 
 /// An upsert leaves rows that the station does not own.

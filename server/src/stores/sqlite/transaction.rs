@@ -3,12 +3,14 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _};
 use tidemark_core::batch::Group;
+use tidemark_core::digest::RowHash;
+use tidemark_core::identity::Identity;
 use tidemark_core::schema::{Schema, Table};
 use tidemark_core::sqlite::quote;
 use tidemark_core::value::{ColumnType, ValueRef};
 
 use super::file::failed;
-use super::values::{Parameter, key_of, typed};
+use super::values::{Parameter, key_of, typed, typed_or_raw};
 use crate::ledger::lineage::Lineage;
 use crate::upstream::error::StoreError;
 use crate::upstream::facts::{ColumnAt, Facts, Questions};
@@ -84,7 +86,32 @@ impl SqliteTransaction<'_> {
                 }
             }
         }
+        for (&index, keys) in &questions.appended {
+            self.gather_appended(index, keys, &mut facts)?;
+        }
         Ok(facts)
+    }
+
+    /// The rows of an append table that have one of these keys. Here the key is the place of the row itself, so this is
+    /// as quick as it can be.
+    fn gather_appended(&self, index: usize, rows: &[Identity], facts: &mut Facts) -> rusqlite::Result<()> {
+        let table = &self.schema.tables()[index];
+        let columns: Vec<String> = table.columns.iter().map(|column| quote(&column.name)).collect();
+        let (key, name) = (quote(&table.key_column().name), quote(&table.name));
+        let sql = format!("SELECT {} FROM {name} WHERE {key} = ?1", columns.join(", "));
+        let mut select = self.connection.prepare_cached(&sql)?;
+        let mut scratch = Vec::new();
+        for Identity { key, .. } in rows {
+            let mut rows = select.query([Parameter(key.value())])?;
+            while let Some(row) = rows.next()? {
+                let cells = table.columns.iter().enumerate();
+                let cells: rusqlite::Result<Vec<ValueRef<'_>>> =
+                    cells.map(|(at, column)| Ok(typed_or_raw(column.ty, row.get_ref(at)?))).collect();
+                let hash = RowHash::of(&mut scratch, &table.name, cells?.into_iter());
+                facts.appended.insert((index, *key), hash);
+            }
+        }
+        Ok(())
     }
 
     fn write_rows(&self, lineage: &Lineage, groups: &[Group], write: &TableWrites) -> Result<(), StoreError> {

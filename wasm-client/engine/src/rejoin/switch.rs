@@ -2,7 +2,7 @@
 //! the new catalog. All of it, or nothing.
 
 use rusqlite::{Transaction, params};
-use tidemark_core::capture::{LOG_TABLE, log_rows};
+use tidemark_core::capture::{LOG_TABLE, log_rows, whole_row};
 use tidemark_core::rejoin::RejoinReply;
 use tidemark_core::sqlite::quote;
 
@@ -169,7 +169,7 @@ fn log_anew(tx: &Transaction<'_>, catalog: &Catalog) -> rusqlite::Result<()> {
         }
         if !gone {
             for table in catalog.lacking.tables(&catalog.schema) {
-                tx.execute(&log_rows(table, 'U', "1", &catalog.lacking.columns(table)), [])?;
+                tx.execute(&log_rows(table, whole_row(table), "1", &catalog.lacking.columns(table)), [])?;
             }
         }
     }

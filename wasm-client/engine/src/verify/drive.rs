@@ -52,6 +52,8 @@ pub struct Repaired {
     /// Rows that only upstream has, under keys or times that no change of this station can name: only the server's
     /// operator reaches them.
     pub out_of_reach: u64,
+    /// Rows of append tables that are upstream with other values, or that only upstream has: they stay as they are.
+    pub append_only: u64,
     /// Changes that the server rejected meanwhile.
     pub rejected: u64,
 }
@@ -129,6 +131,7 @@ fn attempt(store: &mut Store, means: &mut Means<'_>, wish: &Wish) -> std::result
         so_far.rewritten += logged.rewritten;
         so_far.removed += logged.removed;
         so_far.out_of_reach += logged.out_of_reach;
+        so_far.append_only += logged.append_only;
         so_far.rejected += rejected;
     }
     let report = means.search(store, wish)?;

@@ -76,7 +76,10 @@ pub(super) fn judge(
     let keys: HashSet<Key> = suspects.iter().map(|suspect| suspect.key).collect();
     let pending =
         keys_of(&tx, &rows, table, &format!("FROM tidemark_log WHERE seq > {} AND tbl = ?1", server.seq), &keys)?;
-    let rejected = keys_of(&tx, &rows, table, "FROM tidemark_rejects WHERE tbl = ?1 AND state = 'open'", &keys)?;
+    // That upstream keeps a row of an append table as it was is known even when nobody wants to be told of it again.
+    let kept =
+        "FROM tidemark_rejects WHERE tbl = ?1 AND (state = 'open' OR state = 'discarded' AND code = 'append-only')";
+    let rejected = keys_of(&tx, &rows, table, kept, &keys)?;
     let upstream: HashMap<Identity, &FoundRow> = found.iter().map(|row| (row.id, row)).collect();
     let mut lookup = rows.lookup(table)?;
     let mut judgements = Vec::with_capacity(suspects.len());

@@ -24,6 +24,8 @@ pub(super) struct Logged {
     pub(super) removed: u64,
     /// Rows that only upstream has, and that no station's change can name.
     pub(super) out_of_reach: u64,
+    /// Rows of append tables that are upstream otherwise: nothing changes them there.
+    pub(super) append_only: u64,
 }
 
 /// Logs every difference in one transaction: parents before children, deletes after all, children before parents.
@@ -42,7 +44,13 @@ pub(super) fn repair(store: &mut Store, differences: &[Difference]) -> Result<Lo
             }
             let mut write = tx.prepare(&log_row(table, &catalog.lacking.columns(table))).map_err(sql)?;
             let wanted = differences.iter().filter(|found| found.table == index && found.kind != Kind::Extra);
-            let wanted: Vec<Identity> = wanted.map(|found| found.identity).collect();
+            let mut wanted: Vec<Identity> = wanted.map(|found| found.identity).collect();
+            if table.append {
+                let all = wanted.len();
+                let there: HashSet<Key> = there_otherwise(differences, index).collect();
+                wanted.retain(|identity| !there.contains(&identity.key));
+                logged.append_only += (all - wanted.len()) as u64;
+            }
             for identity in parents_before_children(&mut rows.lookup(index)?, index, table, wanted)? {
                 // A row that is gone, or moved, meanwhile has a change of its own that says so.
                 if let Some((key, _)) = rows.local_identity(index, &identity) {
@@ -62,6 +70,10 @@ pub(super) fn repair(store: &mut Store, differences: &[Difference]) -> Result<Lo
                 if has_key(tx, table, extra.identity.key).map_err(sql)? {
                     continue;
                 }
+                if table.append {
+                    logged.append_only += 1;
+                    continue;
+                }
                 match rows.local_identity(index, &extra.identity) {
                     Some((key, time)) => {
                         let values = [Some(key), time].into_iter().flatten();
@@ -73,6 +85,12 @@ pub(super) fn repair(store: &mut Store, differences: &[Difference]) -> Result<Lo
         }
         Ok(logged)
     })
+}
+
+/// The keys of one table that upstream has with other values, at another time, or alone.
+fn there_otherwise(differences: &[Difference], table: usize) -> impl Iterator<Item = Key> + '_ {
+    let of_table = differences.iter().filter(move |found| found.table == table && found.kind != Kind::Missing);
+    of_table.map(|found| found.identity.key)
 }
 
 /// Orders rows of a table that references itself so that each comes after the one it hangs on.

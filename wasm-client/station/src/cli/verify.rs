@@ -164,6 +164,12 @@ fn repair_line(repaired: &Repaired) -> String {
             show::count(repaired.out_of_reach, "row")
         ));
     }
+    if repaired.append_only > 0 {
+        line.push_str(&format!(
+            ", {} of append tables left as they are upstream",
+            show::count(repaired.append_only, "row")
+        ));
+    }
     line
 }
 
@@ -259,6 +265,7 @@ fn json_of(schema: &Schema, report: &Report, repaired: Option<&Repaired>, limit:
             "removed": repaired.removed,
             "rejected": repaired.rejected,
             "out_of_reach": repaired.out_of_reach,
+            "append_only": repaired.append_only,
         })),
         "requests": report.requests,
     })

@@ -242,6 +242,7 @@ export default {
   'reject.code.parent': 'What it refers to was rejected itself. Repair that first; this one goes along.',
   'reject.code.referenced': 'Other rows on the server still need it.',
   'reject.code.owner': 'It belongs to another device.',
+  'reject.code.append-only': 'It can only be added, not changed or deleted afterwards.',
   'reject.code.constraint': 'A rule of the server’s database refuses it.',
   'reject.code.other': 'The server refuses it.',
 

@@ -169,6 +169,7 @@ fn what_to_do(reject: &Reject) -> &'static str {
         "id-range" => {
             "`tidemark rejects renumber`, if a key is too large; else `tidemark rejects repair SEQ --set COLUMN=VALUE`, or `discard SEQ`"
         }
+        "append-only" => "`tidemark rejects discard SEQ`: upstream the row stays as it was inserted",
         "clock" => "if the time is right, the server's operator can release it; else `tidemark rejects repair`",
         _ => "`tidemark rejects repair SEQ --set COLUMN=VALUE`, or `discard SEQ`",
     }
