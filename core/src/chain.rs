@@ -8,8 +8,8 @@ use crate::value::{ValueRef, hex, unhex};
 /// The first bytes of a chain: enough to tell two histories apart, small enough to keep for every change.
 pub type Print = [u8; 8];
 
-/// Up to so many bytes are hashed in one piece: a hasher that takes several is larger than most changes, and to make one
-/// costs more than to hash them.
+/// Up to so many bytes are hashed in one piece: a hasher that takes several is larger than most changes, and making one
+/// costs more than hashing them.
 const SMALL_BYTES: usize = 512;
 
 /// The chain's value at some seq.

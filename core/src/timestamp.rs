@@ -57,8 +57,8 @@ pub fn parse(text: &[u8]) -> Result<i64, NotATimestamp> {
     if (FIRST_US..=LAST_US).contains(&us) { Ok(us) } else { Err(NotATimestamp) }
 }
 
-/// An instant in one of the two forms that nearly all have, `YYYY-MM-DD HH:MM:SS` with or without six digits; `None` for
-/// any other text, whatever is wrong with it.
+/// An instant in one of the two forms that nearly all have, `YYYY-MM-DD HH:MM:SS` with or without six digits; `None`
+/// for any other text, whatever is wrong with it.
 fn usual(text: &[u8]) -> Option<i64> {
     let (head, fraction) = text.split_at_checked(19)?;
     let mut not_digits = 0;
