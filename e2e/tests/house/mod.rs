@@ -59,7 +59,7 @@ fn comments_are_no_wider_than_a_page() {
 
 /// Where tasks and threads are begun in the programs, how many, and who hears when one panics. What is to go on for as
 /// long as a program runs is begun by `supervision` in the server and by `chores` in the station, which begin it again.
-const BEGUN: [(&str, usize, &str); 13] = [
+const BEGUN: [(&str, usize, &str); 12] = [
     ("server/src/admin/backup/archive.rs", 1, "who joins it"),
     ("server/src/cli/signal.rs", 1, "nobody: it waits for a second signal"),
     ("server/src/http/digest.rs", 1, "the request that waits for it"),
