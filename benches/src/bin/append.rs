@@ -1,5 +1,5 @@
-//! What an append table saves and costs in PostgreSQL: binary COPY of the same rows into the table with its key, without
-//! one, and with indexes that it could have instead, on TimescaleDB; and what a look by key costs.
+//! What an append table saves and costs in PostgreSQL: binary COPY of the same rows into the table with its key,
+//! without one, and with indexes that it could have instead, on TimescaleDB; and what a look by key costs.
 //!
 //! `cargo run -p tidemark-benches --bin append [ROWS [ROUNDS]]`, default a million rows and 5 rounds, in which the ways
 //! take turns; PostgreSQL does the work, so how this is built does not matter. It is set up as for the tests, with

@@ -31,7 +31,8 @@ pub struct Questions {
     /// Of the rows asked about in `present`, those that a number wrote which the station replaced, in tables with a
     /// time column: that number may have moved them to another time after the histories parted.
     pub inherited: BTreeSet<(usize, Key)>,
-    /// Rows that are inserted into append tables, in the order of the log: what are the rows that have their keys already?
+    /// Rows that are inserted into append tables, in the order of the log: what are the rows that have their keys
+    /// already?
     pub appended: BTreeMap<usize, Vec<Identity>>,
 }
 

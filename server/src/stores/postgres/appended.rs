@@ -1,8 +1,8 @@
 //! Inserts into append tables: which of them meet a row that is there, and those rows.
 //!
 //! There is no unique index to ask. But the keys that were inserted are kept, as ranges of keys that follow each other
-//! (`tidemark.inserted`); since a station's keys ascend, these are few. Only a key that lies in one is looked for in the
-//! table: at its row's time first, which leaves out every chunk but one.
+//! (`tidemark.inserted`); since a station's keys ascend, these are few. Only a key that lies in one is looked for in
+//! the table: at its row's time first, which leaves out every chunk but one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
