@@ -89,7 +89,7 @@ impl Disk {
     fn show_clock(&self, db: &Connection) -> rusqlite::Result<()> {
         let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_INNOCUOUS;
         let now_ms = Arc::clone(&self.now_ms);
-        db.create_scalar_function("julianday", 1, flags, move |_| {
+        db.create_scalar_function("julianday", 0, flags, move |_| {
             Ok(now_ms.load(Ordering::SeqCst) as f64 / 86_400_000.0 + 2_440_587.5)
         })?;
         let now_ms = Arc::clone(&self.now_ms);
