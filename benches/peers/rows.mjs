@@ -68,6 +68,9 @@ export async function until(what, seconds, child, ready) {
   }
 }
 
+// Who is told to stop takes the servers along: `started` ends them with this program.
+for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => process.exit(1));
+
 /** A server of a peer: keeps the end of what it prints, and ends with this program. */
 export async function started(spawn, path, args, options) {
   const child = spawn(path, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] });

@@ -17,7 +17,7 @@
 
 mod connect;
 mod connection;
-mod copy;
+pub mod copy;
 mod exported;
 mod facts;
 mod inspect;
