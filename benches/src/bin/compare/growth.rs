@@ -21,7 +21,7 @@ pub struct Grown {
     pub size: u64,
     /// Changes that were pushed.
     pub changes: u64,
-    /// The median of the rounds, microseconds a change, without what a push costs that has nothing to push.
+    /// The median of the rounds, microseconds a change, without what a push of one change costs.
     pub micros: f64,
 }
 
@@ -40,14 +40,15 @@ pub fn run(options: &Options) -> Result<Vec<Grown>> {
     // The first push makes the first chunks, and connections.
     write_readings(&mut db, PROBE)?;
     push(&station, &server, PROBE)?;
-    let mut empty = Vec::new();
+    let mut single = Vec::new();
     for _ in 0..options.rounds.max(5) {
-        empty.push(push(&station, &server, 0)?.seconds);
+        write_readings(&mut db, 1)?;
+        single.push(push(&station, &server, 1)?.seconds);
     }
-    let empty = median(&mut empty);
-    println!("growth: a push with nothing to push takes {:.0} ms, and is taken off", empty * 1e3);
+    let single = median(&mut single);
+    println!("growth: a push of one change takes {:.0} ms, and is taken off", single * 1e3);
     let sizes = || (3..).map(|power| 10_u64.pow(power)).take_while(|&size| size <= options.growth_max);
-    let cost = |seconds: f64, changes: u64| (seconds - empty) / changes as f64 * 1e6;
+    let cost = |seconds: f64, changes: u64| (seconds - single) / (changes - 1) as f64 * 1e6;
 
     let mut grown = Vec::new();
     // What is upstream comes through the same door, so both sides have it.
