@@ -1,5 +1,5 @@
-//! The hot paths, one at a time and as often as told, on the same input each time: for scripts/bench-check, which counts
-//! their instructions.
+//! The hot paths, one at a time and as often as told, on the same input each time: for scripts/bench-check, which
+//! counts their instructions.
 //!
 //! `instructions PATH TIMES`; without arguments it lists the paths, each with how many changes one time is about. The
 //! input is made before; what it takes to make it is the same however often the path runs, so the difference between

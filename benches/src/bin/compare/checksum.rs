@@ -7,8 +7,8 @@ use tidemark_e2e::postgres::PgClient;
 pub const COLUMNS: &str = "id, station, site_id, measured_at, temperature, humidity, pressure, note";
 
 /// The sum over the rows of the first six bytes of SHA-256 of: id, station, site, microseconds since 1970, the three
-/// reals' bits in hexadecimal, the note or `\N`, with commas between. It does not depend on the order of the rows, and a
-/// row that is missing, doubled or different changes it. benches/peers/rows.mjs computes the same.
+/// reals' bits in hexadecimal, the note or `\N`, with commas between. It does not depend on the order of the rows, and
+/// a row that is missing, doubled or different changes it. benches/peers/rows.mjs computes the same.
 const ROW: &str = r"('x' || encode(substr(sha256(convert_to(concat_ws(',', id, station, site_id,
     (extract(epoch FROM measured_at) * 1000000)::bigint, encode(float8send(temperature), 'hex'),
     encode(float8send(humidity), 'hex'), encode(float8send(pressure), 'hex'), coalesce(note, '\N')), 'UTF8')), 1, 6), 'hex'))

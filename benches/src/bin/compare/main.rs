@@ -1,7 +1,7 @@
 //! What is beside us: the whole way of a row, and others with the same rows, in one table.
 //!
-//! Started by `scripts/compare`, which sets the peers up; `cargo run --release -p tidemark-benches --bin compare [-- ROWS
-//! [ROUNDS]]` alone measures Tidemark beside COPY and psql.
+//! Started by `scripts/compare`, which sets the peers up; `cargo run --release -p tidemark-benches --bin compare [--
+//! ROWS [ROUNDS]]` alone measures Tidemark beside COPY and psql.
 //!
 //! The rows are readings of 7 columns, pending in a station's log, into a TimescaleDB hypertable whose PostgreSQL has
 //! fsync and synchronous_commit on. Each round gives every contender the same rows once, one after the other; what

@@ -107,8 +107,8 @@ struct Changes {
     next: [usize; 3],
 }
 
-/// Writes a mix into the station's file: of ten changes seven inserts (copies of rows that are there), two updates and a
-/// delete, no row twice, over all tables by their sizes.
+/// Writes a mix into the station's file: of ten changes seven inserts (copies of rows that are there), two updates and
+/// a delete, no row twice, over all tables by their sizes.
 fn record(db: &mut Connection, schema: &Schema, changes: u64) -> Result<()> {
     let mut tables = Vec::new();
     for (at, table) in schema.tables().iter().enumerate() {

@@ -42,7 +42,7 @@ pub(super) async fn copy_rows(
     sink.finish().await
 }
 
-/// A row in COPY's binary form: the columns, then the station. Public for scripts/bench-check, which counts what it costs.
+/// A row in COPY's binary form: the columns, then the station. Public for scripts/bench-check, which counts its cost.
 pub fn put_row(buffer: &mut BytesMut, columns: &[ColumnBlock], row: usize, station: i32) {
     buffer.put_u16(columns.len() as u16 + 1);
     for column in columns {
