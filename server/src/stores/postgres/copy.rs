@@ -58,7 +58,8 @@ async fn copied(
     sink.finish().await
 }
 
-fn put_row(buffer: &mut BytesMut, columns: &[ColumnBlock], row: usize, station: i32) {
+/// A row in COPY's binary form: the columns, then the station. Public for scripts/bench-check, which counts its cost.
+pub fn put_row(buffer: &mut BytesMut, columns: &[ColumnBlock], row: usize, station: i32) {
     buffer.put_u16(columns.len() as u16 + 1);
     for column in columns {
         put_field(buffer, column, row);

@@ -21,7 +21,7 @@
 mod appended;
 mod connect;
 mod connection;
-mod copy;
+pub mod copy;
 mod exported;
 mod facts;
 mod few;
