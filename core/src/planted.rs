@@ -72,8 +72,8 @@ bugs! {
     VoidForgotten = "void-forgotten",
     /// Engine: a tidemark beyond the batch is taken at once, with no word of the rejects in between.
     AckBeyondBatch = "ack-beyond-batch",
-    /// Engine: a batch that was sent early is acknowledged although the one before it was not.
-    EarlyTakenForNext = "early-taken-for-next",
+    /// Engine: where a batch that was sent early overtook the one before it, the server is taken to have lost that one.
+    OvertakingIsLoss = "overtaking-is-loss",
     /// Engine: after an error of the server the batch is skipped.
     SkipOnError = "skip-on-error",
     /// Engine: once idle, it waits for a hint instead of looking at the log.

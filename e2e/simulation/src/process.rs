@@ -119,14 +119,14 @@ impl Process {
         }
     }
 
-    /// As a station's program does and a browser does not: some look ahead, and some of them have two requests under
+    /// As a station's program does and a browser does not: some look ahead, and most of them have two requests under
     /// way.
     fn look_ahead(&mut self, now_ms: i64) -> Option<Request> {
         if !self.token[0].is_multiple_of(2) {
             return None;
         }
         self.daemon.look_ahead(&mut self.store, now_ms);
-        let early = if self.token[0].is_multiple_of(4) { self.daemon.early(&mut self.store, now_ms) } else { None };
+        let early = if self.token[0].is_multiple_of(8) { None } else { self.daemon.early(&mut self.store, now_ms) };
         self.early = early.as_ref().map(|request| request.id).or(self.early);
         early
     }

@@ -65,11 +65,13 @@ fn a_commit_that_shows_only_after_its_word_is_met_by_one_of_these_looks() {
     let writer = other(&world);
     writer.execute("BEGIN IMMEDIATE", []).unwrap();
     insert(&writer);
-    daemon.written(world.clock.0);
+    let told_ms = world.clock.0;
+    daemon.written(told_ms);
     for _ in 0..4 {
         let Step::Idle(until_ms) = next(&mut world, &mut daemon) else { panic!() };
         world.clock.0 = until_ms;
     }
+    assert!(world.clock.0 - told_ms < 20, "it looks again soon after the word, and not only when it would have anyway");
     writer.execute("COMMIT", []).unwrap();
     let sent = next(&mut world, &mut daemon);
     assert!(matches!(exchange(&mut world, &mut daemon, sent), Event::Acked { tidemark: 1, .. }));

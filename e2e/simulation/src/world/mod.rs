@@ -205,7 +205,9 @@ impl<'s> World<'s> {
         }
         for fault in self.faults.iter() {
             let dice = &mut self.strikes[fault as usize];
-            let mean = self.active_ms as f64 / *dice.pick(&[1.0, 3.0, 6.0]);
+            // A file is copied by one strike and put back by another.
+            let often: &[f64] = if fault == Fault::Rewind { &[3.0, 6.0] } else { &[1.0, 3.0, 6.0] };
+            let mean = self.active_ms as f64 / *dice.pick(often);
             let mut at_ms = dice.wait(mean);
             let mut strikes = Vec::new();
             while at_ms < self.active_ms && strikes.len() < 12 {

@@ -20,7 +20,6 @@
 
 use tidemark_core::frame::{self, FrameHeader};
 use tidemark_core::ids::StationNumber;
-use tidemark_core::planted::{Bug, planted};
 
 use super::Push;
 use super::pending::{AT_ONCE, Ahead, Held, Next, Sent};
@@ -115,9 +114,6 @@ impl Push {
             _ => meta.tidemark,
         };
         let follows = number == Some(*station) && upstream == sent.base && meta.sent_seq >= sent.span.last_seq();
-        if planted(Bug::EarlyTakenForNext) && early.is_some() {
-            return true;
-        }
         let fits =
             early.is_some() || link.pace.as_ref().is_some_and(|pace| FrameHeader::parse(frame, pace.limits()).is_ok());
         follows && fits && !link.ask_station && !link.outage.probes() && link.outage.is_over()

@@ -186,7 +186,7 @@ fn refused(turn: &mut Turn<'_>, reply: &Reply, sent: &Sent, problem: &Problem) -
     let again = || Heard::Failed { why: Trouble::NotTaken(problem.detail.clone()), retry_after_ms: None };
     Ok(match problem.code {
         // It overtook the one before it, which is acknowledged by now: where the server stood then says nothing.
-        ProblemCode::Gap if sent.early => Heard::On(Event::Ignored),
+        ProblemCode::Gap if sent.early && !planted(Bug::OvertakingIsLoss) => Heard::On(Event::Ignored),
         ProblemCode::Gap | ProblemCode::Forked => {
             let (Some(seq), Some(chain)) = (problem.tidemark, problem.chain.as_deref().copied()) else {
                 // It does not say where it stands: ask.
