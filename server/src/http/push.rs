@@ -1,7 +1,8 @@
 //! `POST /v1/push`: a frame in, the tidemark out.
 //!
 //! ```text
-//! head: token · load · schema · memory ─▶ body ─▶ turn to decode ─▶ Decoded ─▶ in order ─▶ turn to apply ─▶ apply ─▶ reply
+//! head: token · load · schema · memory ─▶ body ─▶ turn to decode ─▶ Decoded
+//!     ─▶ in order ─▶ turn to apply ─▶ apply ─▶ reply
 //! ```
 
 use std::sync::Arc;

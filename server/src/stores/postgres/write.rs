@@ -195,8 +195,8 @@ fn upsert_sql(target: &str, from: &str, table: &Table, is_owned: &str) -> String
     format!("INSERT INTO {target} AS t ({columns}) SELECT {columns} FROM {from} {on_conflict}")
 }
 
-/// What an insert does where the row is there, if its station `is_owned`; nothing for an append table, where the planner
-/// has found it to be new.
+/// What an insert does where the row is there, if its station `is_owned`; nothing for an append table, where the
+/// planner has found it to be new.
 pub(super) fn on_conflict_sql(table: &Table, is_owned: &str) -> String {
     if table.append {
         return String::new();

@@ -183,8 +183,8 @@ impl Daemon {
         drop(self.engine.look_ahead(store, now_ms));
     }
 
-    /// A request to perform beside the one under way, after [`Daemon::look_ahead`]; see [`Engine::early`]. What goes wrong
-    /// is met again when the batch is due.
+    /// A request to perform beside the one under way, after [`Daemon::look_ahead`]; see [`Engine::early`]. What goes
+    /// wrong is met again when the batch is due.
     pub fn early(&mut self, store: &mut Store, now_ms: i64) -> Option<Request> {
         self.engine.early(store, now_ms).ok().flatten()
     }
