@@ -61,7 +61,7 @@ fn a_document_that_names_what_is_not_there_is_found_out() -> Result<()> {
     let mut project = Project::read()?;
     let mut verdict = |said: &str| project.judge(said, "");
     for right in [
-        "core/src/batch.rs",
+        "core/src/batch/mod.rs",
         "core/src/batch",
         "core/tests/golden",
         "server/src/http/",
