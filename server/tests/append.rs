@@ -217,6 +217,17 @@ async fn many_rows_with_some_refused_come_in_once(store: &Store) {
     let good: Vec<Change> = (1..).zip(rows).filter(|(n, _)| n % 100 != 7).map(|(_, row)| row).collect();
     store.has(&station, "reading", &values(&good)).await;
     store.has(&station, "event", &values(&left)).await;
+    // Rows that are logged twice, beside one that is refused: the first of them are in before the second are looked at.
+    let twice = [event(&maker, 11, "calm"), event(&maker, 12, "alarm 1")];
+    let mut wanted = Vec::new();
+    left.push(twice[0].clone());
+    if store.url.is_some() {
+        wanted.extend([(508, "constraint"), (510, "constraint")]);
+    } else {
+        left.push(twice[1].clone());
+    }
+    assert_eq!(store.pushed(&station.cut(&[twice.clone(), twice].concat())).await, wanted);
+    store.has(&station, "event", &values(&left)).await;
     // All once more, with what was refused: the others are known, and what was refused is refused again.
     assert_eq!(store.pushed(&station.cut(&good)).await, []);
     store.has(&station, "reading", &values(&good)).await;

@@ -3,7 +3,8 @@
 //! A station that has more to send does not wait for the reply to a batch before it sends the next one: while the
 //! server applies the first, it decodes the second, which is then held here until the first is dealt with. The head of
 //! such a push says which change it follows. It waits for pushes of the same station that follow an earlier change or
-//! say nothing, never for a later one, so no two wait for each other; a push that says nothing waits for none.
+//! say nothing, never for a later one, so no two wait for each other; a push that says nothing waits for none. It is
+//! not decoded before they are, so that it never holds the memory that they need, or much memory for little.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,12 +22,28 @@ pub(super) struct Order {
 /// The pushes of one station.
 #[derive(Debug, Default)]
 struct Pushes {
-    /// Each by its number, with the change it says that it follows.
-    under_way: HashMap<u64, Option<u64>>,
+    /// Each by its number.
+    under_way: HashMap<u64, Push>,
     next_id: u64,
     /// The last change that one of them found or made durable.
     durable: u64,
     moved: Arc<Notify>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Push {
+    /// The change that it says it follows.
+    after: Option<u64>,
+    is_decoded: bool,
+}
+
+/// What a push waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Until {
+    /// That those before it are decoded, or gone.
+    Decoded,
+    /// That the change it follows is durable, or those before it are gone.
+    Durable,
 }
 
 /// A push that is under way, until it is dropped.
@@ -45,7 +62,7 @@ impl Order {
         let pushes = stations.entry(station).or_default();
         let id = pushes.next_id;
         pushes.next_id += 1;
-        pushes.under_way.insert(id, after);
+        pushes.under_way.insert(id, Push { after, is_decoded: false });
         UnderWay { order: self, station, id, after }
     }
 
@@ -55,17 +72,25 @@ impl Order {
 }
 
 impl UnderWay<'_> {
-    /// Waits until the change that it follows is durable, nothing is under way any more that could make it so, or the
-    /// time is over.
-    pub(super) async fn turn(&self, until: Instant) {
-        while let Some(moved) = self.waits_for() {
+    /// Waits for those before it; `false` when the time was over first.
+    pub(super) async fn turn(&self, until: Until, ends: Instant) -> bool {
+        while let Some(moved) = self.waits_for(until) {
             let notified = moved.notified();
             tokio::pin!(notified);
             notified.as_mut().enable();
             // It may have moved before that.
-            if self.waits_for().is_none() || tokio::time::timeout_at(until, notified).await.is_err() {
-                return;
+            if self.waits_for(until).is_some() && tokio::time::timeout_at(ends, notified).await.is_err() {
+                return false;
             }
+        }
+        true
+    }
+
+    /// It is decoded.
+    pub(super) fn is_decoded(&self) {
+        if let Some(pushes) = self.order.stations().get_mut(&self.station) {
+            pushes.under_way.insert(self.id, Push { after: self.after, is_decoded: true });
+            pushes.moved.notify_waiters();
         }
     }
 
@@ -78,11 +103,13 @@ impl UnderWay<'_> {
     }
 
     /// What tells that it may go; `None` when it may.
-    fn waits_for(&self) -> Option<Arc<Notify>> {
+    fn waits_for(&self, until: Until) -> Option<Arc<Notify>> {
         let after = self.after?;
         let stations = self.order.stations();
         let pushes = stations.get(&self.station)?;
-        let goes_before = |(id, other): (&u64, &Option<u64>)| *id != self.id && *other < Some(after);
+        let goes_before = |(id, other): (&u64, &Push)| {
+            *id != self.id && other.after < Some(after) && !(until == Until::Decoded && other.is_decoded)
+        };
         let waits = pushes.durable < after && pushes.under_way.iter().any(goes_before);
         waits.then(|| Arc::clone(&pushes.moved))
     }
@@ -119,7 +146,7 @@ mod tests {
 
     /// Whether it may go now.
     fn may_go(push: &UnderWay<'_>) -> bool {
-        push.turn(much_later()).now_or_never().is_some()
+        push.turn(Until::Durable, much_later()).now_or_never().is_some()
     }
 
     #[tokio::test]
@@ -143,7 +170,7 @@ mod tests {
             let order = Order::default();
             let first = order.begin(station(7), None);
             let second = order.begin(station(7), Some(100));
-            let mut waiting = pin!(second.turn(much_later()));
+            let mut waiting = pin!(second.turn(Until::Durable, much_later()));
             assert!(waiting.as_mut().now_or_never().is_none());
             if fails {
                 drop(first)
@@ -154,7 +181,19 @@ mod tests {
         }
         let order = Order::default();
         let _first = order.begin(station(7), None);
-        order.begin(station(7), Some(100)).turn(Instant::now()).await;
+        assert!(!order.begin(station(7), Some(100)).turn(Until::Durable, Instant::now()).await);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_decoded_before_what_it_follows() {
+        let order = Order::default();
+        let first = order.begin(station(7), None);
+        let second = order.begin(station(7), Some(100));
+        let mut waiting = pin!(second.turn(Until::Decoded, much_later()));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        first.is_decoded();
+        assert_eq!(waiting.as_mut().now_or_never(), Some(true));
+        assert!(!may_go(&second), "it is not durable yet");
     }
 
     #[test]

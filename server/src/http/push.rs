@@ -1,7 +1,7 @@
 //! `POST /v1/push`: a frame in, the tidemark out.
 //!
 //! ```text
-//! head: token · load · schema · memory ─▶ body ─▶ turn to decode ─▶ Decoded
+//! head: token · load · schema · memory ─▶ body ─▶ in order ─▶ turn to decode ─▶ Decoded
 //!     ─▶ in order ─▶ turn to apply ─▶ apply ─▶ reply
 //! ```
 
@@ -19,6 +19,7 @@ use super::body::Held;
 use super::endpoint::Endpoint;
 use super::memory::Holder;
 use super::noted::noted;
+use super::order::Until;
 use super::turns::{NoTurn, Turn, Want};
 use crate::ingest::{Decoded, ROW_BYTES};
 use crate::ledger::fleet::Pushed;
@@ -75,13 +76,19 @@ pub(super) async fn push(mut asked: Asked<'_>, station: Arc<StationRecord>) -> R
     let held = asked.body(Holder::Station(number)).await?;
     let until = Instant::now() + endpoint.limits().turn_timeout;
     let cost = held.bytes.len() as u64;
+    if !under_way.turn(Until::Decoded, until).await {
+        return Err(no_turn(NoTurn::Busy));
+    }
     let (job, memory) = decode(endpoint, number, held, until).await?;
+    under_way.is_decoded();
     let span = job.batch.span();
     let (first_seq, last_seq) = (span.first_seq, span.last_seq());
     let noted = noted(asked.request);
     let want = Want { station: number, cost, bytes: 0, tables: job.tables() };
+    if !under_way.turn(Until::Durable, until).await {
+        return Err(no_turn(NoTurn::Busy));
+    }
     let asked_at = Instant::now();
-    under_way.turn(until).await;
     let turn = endpoint.applying.turn(want, until).await;
     endpoint.ingest.metrics().requests.waited(Queue::Apply, asked_at.elapsed());
     let turn = turn.map_err(no_turn)?;

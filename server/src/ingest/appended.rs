@@ -1,6 +1,6 @@
 //! Inserts into append tables: upstream has no unique index there, so that no key comes twice is decided here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tidemark_core::batch::{Group, Op};
 use tidemark_core::digest::RowHash;
@@ -69,7 +69,7 @@ pub fn taken(table: &Table, key: Key) -> Rejection {
 }
 
 /// The keys that changes have inserted into each append table, or found there; `refused` are the places of the changes
-/// that were not applied, in order.
+/// that were not applied.
 #[must_use]
 pub fn inserted_keys(
     schema: &Schema,
@@ -80,9 +80,9 @@ pub fn inserted_keys(
     if schema.tables().iter().all(|table| !table.append) {
         return inserted;
     }
-    let mut refused = refused.peekable();
+    let refused: HashSet<usize> = refused.collect();
     for (place, change) in changes.iter().enumerate() {
-        let is_refused = refused.next_if_eq(&place).is_some();
+        let is_refused = refused.contains(&place);
         let is_append = schema.tables().get(change.table).is_some_and(|table| table.append);
         if let (false, true, Op::Insert, Some(Key::Integer(id))) = (is_refused, is_append, change.op, change.key) {
             inserted.entry(change.table).or_default().push(id);

@@ -96,6 +96,10 @@ pub async fn write(tx: &mut dyn Transaction, work: &Work<'_>) -> Result<Written,
             ranges.extend([(middle, high), (low, middle)]);
             continue;
         };
+        // Before the next range asks which keys were inserted.
+        for (table, keys) in inserted_keys(range.schema, range.changes, plan.rejected.iter().map(|no| no.place)) {
+            tx.keep_inserted(table, &keys).await?;
+        }
         if !ranges.is_empty() {
             known.note(&range, &plan);
         }
@@ -103,10 +107,6 @@ pub async fn write(tx: &mut dyn Transaction, work: &Work<'_>) -> Result<Written,
         written
             .refused
             .extend(plan.rejected.into_iter().map(|refusal| Refusal { place: low + refusal.place, ..refusal }));
-    }
-    let refused = written.refused.iter().map(|refusal| refusal.place);
-    for (table, keys) in inserted_keys(work.schema, work.changes, refused) {
-        tx.keep_inserted(table, &keys).await?;
     }
     Ok(written)
 }

@@ -331,3 +331,68 @@ fn a_file_put_back_to_an_older_copy_does_not_hear_what_was_sent_early() {
     let event = world.engine.on_reply(&mut world.store, now_ms, early.id, &taken).unwrap();
     assert_eq!((event, tidemark(&world)), (Event::Ignored, 100));
 }
+
+/// Two lanes, as a station's program has them: the outcome of a request that nobody waits for makes room.
+#[derive(Default)]
+struct Lanes {
+    carried: Vec<(Request, Option<Outcome>)>,
+}
+
+impl Beside for Lanes {
+    fn begin(&mut self, request: Request) {
+        assert!(self.carried.len() < 2);
+        self.carried.push((request, None));
+    }
+
+    fn has_room(&mut self, beside: u64) -> bool {
+        self.carried.retain(|(request, outcome)| request.id == beside || outcome.is_none());
+        self.carried.len() < 2
+    }
+
+    fn finish(&mut self, id: u64) -> Outcome {
+        let at = self.carried.iter().position(|(request, _)| request.id == id).expect("a request that is carried");
+        self.carried.remove(at).1.expect("it is done")
+    }
+}
+
+impl Lanes {
+    /// The server answers all that it was sent.
+    fn answer(&mut self, world: &mut World) {
+        for (request, outcome) in &mut self.carried {
+            outcome.get_or_insert_with(|| world.server.send(request));
+        }
+    }
+}
+
+#[test]
+fn what_was_sent_early_is_still_heard_after_a_question_that_came_between() {
+    let mut world = World::joined_with(LIMITS);
+    world.engine = Engine::new(Config::interactive(3).in_contact(1));
+    world.write(350);
+    let mut lanes = Lanes::default();
+    let mut contacts = 0;
+    for _ in 0..40 {
+        let now_ms = world.clock.0;
+        let id = match world.engine.next(&mut world.store, now_ms).unwrap() {
+            Action::Send(request) => {
+                contacts += usize::from(request.url.ends_with("/contact"));
+                lanes.begin(request.clone());
+                request.id
+            }
+            Action::UnderWay(id) => id,
+            Action::Idle if world.store.status().unwrap().pending == 0 => break,
+            other => panic!("{other:?}"),
+        };
+        // All that is under way is answered before anything else is done.
+        lanes.answer(&mut world);
+        world.engine.work_beside(&mut world.store, now_ms, id, &mut lanes).unwrap();
+        lanes.answer(&mut world);
+        world.clock.0 += 120_000;
+        let now_ms = world.clock.0;
+        let reply = lanes.finish(id).unwrap();
+        world.engine.on_reply(&mut world.store, now_ms, id, &reply).unwrap();
+    }
+    assert!(contacts > 1, "{contacts}");
+    assert_eq!(world.server.batches, [100, 100, 100, 50], "each batch once");
+    world.assert_in_sync();
+}

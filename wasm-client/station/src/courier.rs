@@ -103,7 +103,7 @@ impl Beside for Courier {
 
     fn has_room(&mut self, beside: u64) -> bool {
         for lane in &mut self.lanes {
-            // Nobody waits for the outcome of any other.
+            // Whoever asks waits for the outcome of no other.
             if lane.carries.is_some_and(|id| id != beside) && lane.is_done() {
                 drop(lane.take());
             }
@@ -119,7 +119,8 @@ impl Beside for Courier {
 
 impl Transport for Courier {
     fn send(&mut self, request: &Request) -> Outcome {
-        self.transport.send(request)
+        self.begin(request.clone());
+        self.finish(request.id)
     }
 
     fn beside(&mut self) -> Option<&mut dyn Beside> {

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 pub use tidemark_client::sync::daemon::News;
-use tidemark_client::sync::daemon::{Daemon, Step, Watch, unless_busy};
+use tidemark_client::sync::daemon::{Daemon, LOOKS_WITHIN_MS, Step, Watch, unless_busy};
 use tidemark_client::sync::{Beside as _, Config, Stop};
 use tidemark_client::{Result, Store};
 
@@ -93,7 +93,9 @@ fn steps(
             }
             Step::UnderWay(id) => id,
             Step::Idle(until_ms) => {
-                bell.wait(left_ms(until_ms).min(poll_ms), || ending() || bell.is_written());
+                // A look that is due soon is waited for: while a program writes much, one word follows the other.
+                let left_ms = left_ms(until_ms);
+                bell.wait(left_ms.min(poll_ms), || ending() || left_ms > LOOKS_WITHIN_MS && bell.is_written());
                 continue;
             }
             // A write is no reason to try sooner.
@@ -103,13 +105,7 @@ fn steps(
             }
             Step::Ended(stop) => return Ok(Some(stop)),
         };
-        // What need not wait for the answer.
-        daemon.look_ahead(store, now_ms());
-        if courier.has_room(id)
-            && let Some(early) = daemon.early(store, now_ms())
-        {
-            courier.begin(early);
-        }
+        daemon.work_beside(store, now_ms(), id, courier);
         bell.wait(u64::MAX, || courier.is_done(id) || ending());
         bell.wait(GRACE_MS, || courier.is_done(id));
         if !courier.is_done(id) {

@@ -9,7 +9,7 @@
 //! Stations share by bytes (start-time fair queueing; Goyal, Vin and Cheng 1996): each has a virtual time that its
 //! requests move on by what they cost, and the station that is furthest behind goes next. So a station with twenty rows
 //! is not behind one with half a million, whoever came first. One station has as many turns at a time as
-//! [`Turns::each`] says, one unless told otherwise; its next request waits without holding anything.
+//! [`Turns::each`] says, one unless told otherwise; its next request waits without a turn.
 //!
 //! Requests for the same tables take half of the slots at most, and all of a table three quarters, so that one on which
 //! everybody waits leaves the others theirs. Which of a request's tables was locked the database does not say: those

@@ -5,7 +5,9 @@
 //! the table: at its row's time first, which leaves out every chunk but one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 
+use futures_util::TryStreamExt as _;
 use tidemark_core::digest::RowHash;
 use tidemark_core::identity::{Identity, Key};
 use tidemark_core::postgres::qualified;
@@ -89,7 +91,11 @@ impl PostgresTransaction<'_> {
             parameters.extend([(first as &(dyn ToSql + Sync), Type::TIMESTAMPTZ), (last, Type::TIMESTAMPTZ)]);
         }
         let mut scratch = Vec::new();
-        for row in self.ask(index, &sql, &parameters).await? {
+        // Hashed as they come: a small batch may ask for rows of any length.
+        let asked = parameters.iter().map(|(value, ty)| (*value, ty.clone()));
+        let of = |error| self.of(index, failed(error));
+        let mut found = pin!(self.pipeline.rows_once(&sql, asked).await.map_err(of)?);
+        while let Some(row) = self.pipeline.noted(found.try_next().await).map_err(of)? {
             let cells = table.columns.iter().enumerate().map(|(at, column)| cell(&row, at, column.ty));
             let values: Vec<ValueRef<'_>> = cells.collect::<Result<_, _>>().map_err(failed)?;
             let Some(key) = Key::of(values[table.key]) else { continue };
@@ -104,14 +110,16 @@ impl PostgresTransaction<'_> {
         let before = self.spans_at(index, &new).await?;
         let after = joined(&before, &new);
         let name = self.schema.tables()[index].name.as_str();
-        let gone: Vec<i64> =
-            before.iter().map(|span| span.0).filter(|first| !after.iter().any(|span| span.0 == *first)).collect();
+        let gone =
+            before.iter().map(|span| span.0).filter(|first| after.binary_search_by_key(first, |span| span.0).is_err());
+        let gone: Vec<i64> = gone.collect();
         if !gone.is_empty() {
             let sql = "DELETE FROM tidemark.inserted WHERE tbl = $1 AND first = ANY ($2)";
             let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&name, Type::TEXT), (&gone, Type::INT8_ARRAY)];
             self.pipeline.execute_once(sql, &parameters).await.map_err(failed)?;
         }
-        let (firsts, lasts): (Vec<i64>, Vec<i64>) = after.iter().filter(|span| !before.contains(span)).copied().unzip();
+        let is_new = |span: &&Span| before.binary_search(span).is_err();
+        let (firsts, lasts): (Vec<i64>, Vec<i64>) = after.iter().filter(is_new).copied().unzip();
         let sql = "INSERT INTO tidemark.inserted (tbl, first, last)
             SELECT $1, first, last FROM unnest($2::bigint[], $3::bigint[]) AS s (first, last)
             ON CONFLICT (tbl, first) DO UPDATE SET last = EXCLUDED.last";
@@ -138,14 +146,17 @@ fn spans(mut keys: Vec<i64>) -> Vec<Span> {
     joined(&[], &keys.iter().map(|&key| (key, key)).collect::<Vec<_>>())
 }
 
-/// The fewest spans that hold the keys of all of these and no others, in order.
+/// The fewest spans that hold the keys of all of these and no others, in order. None reaches from one station's ids
+/// into another's: whoever moves a span has locked the cursor of one station.
 fn joined(some: &[Span], more: &[Span]) -> Vec<Span> {
     let mut all = [some, more].concat();
     all.sort_unstable();
     let mut joined: Vec<Span> = Vec::with_capacity(all.len().min(16));
     for (first, last) in all {
         match joined.last_mut() {
-            Some(before) if first <= before.1.saturating_add(1) => before.1 = before.1.max(last),
+            Some(before) if first <= before.1.saturating_add(1) && first >> 32 == before.1 >> 32 => {
+                before.1 = before.1.max(last);
+            }
             _ => joined.push((first, last)),
         }
     }
@@ -162,6 +173,8 @@ mod tests {
         assert_eq!(spans(vec![5, 1, 2, 3, 3, 9]), [(1, 3), (5, 5), (9, 9)]);
         assert_eq!(joined(&[(1, 3), (8, 9)], &[(4, 6)]), [(1, 6), (8, 9)]);
         assert_eq!(joined(&[(1, 3), (8, 9)], &[(4, 7), (20, 21)]), [(1, 9), (20, 21)]);
+        let (block, last) = (1_i64 << 32, (1_i64 << 32) - 1);
+        assert_eq!(joined(&[(last - 1, last)], &[(block, block)]), [(last - 1, last), (block, block)]);
         assert_eq!(
             joined(&[(i64::MAX - 1, i64::MAX)], &[(i64::MIN, i64::MIN)]),
             [(i64::MIN, i64::MIN), (i64::MAX - 1, i64::MAX)]

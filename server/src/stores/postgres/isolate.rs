@@ -68,6 +68,8 @@ impl PostgresTransaction<'_> {
         steps: &[Step],
     ) -> Result<Isolated, StoreError> {
         self.savepoint().await?;
+        // What is loaded to look for them stands behind it.
+        self.at_savepoint = false;
         match self.sift(lineage, groups, steps).await {
             Ok(Some(isolated)) if isolated.complete => {
                 self.release_savepoint().await?;

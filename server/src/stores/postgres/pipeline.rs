@@ -16,7 +16,7 @@ use std::task::Poll;
 use futures_util::future::BoxFuture;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Error, Row, Statement};
+use tokio_postgres::{Client, Error, Row, RowStream, Statement};
 
 use super::prepared::{Prepared, Use};
 
@@ -62,11 +62,7 @@ impl<'c> Pipeline<'c> {
     pub(super) fn noted<T>(&self, answer: Result<T, Error>) -> Result<T, Error> {
         if let Err(error) = &answer {
             self.has_failed.store(true, Ordering::Relaxed);
-            let is_older = self.using.has_used_older()
-                && matches!(
-                    error.code(),
-                    Some(&SqlState::FEATURE_NOT_SUPPORTED | &SqlState::INVALID_SQL_STATEMENT_NAME)
-                );
+            let is_older = self.using.has_used_older() && is_of_older_statement(error);
             self.met_older.fetch_or(is_older, Ordering::Relaxed);
             // Refused because of this one.
             self.forget_unseen();
@@ -169,9 +165,31 @@ impl<'c> Pipeline<'c> {
         self.told(self.client.query_typed(sql, parameters)).await
     }
 
+    /// A query that is not worth preparing, whose rows are taken one by one. All before it is waited for.
+    pub(super) async fn rows_once<'p>(
+        &self,
+        sql: &str,
+        parameters: impl ExactSizeIterator<Item = Typed<'p>>,
+    ) -> Result<RowStream, Error> {
+        self.done().await?;
+        self.noted(self.client.query_typed_raw(sql, parameters).await)
+    }
+
     /// A statement that is not worth preparing; how many rows it wrote.
     pub(super) async fn execute_once(&self, sql: &str, parameters: &[Typed<'_>]) -> Result<u64, Error> {
         self.told(self.client.execute_typed(sql, parameters)).await
+    }
+}
+
+/// Whether PostgreSQL refused a statement because it was prepared before a table was altered, or is not there any more.
+/// Much else is a feature that is not supported, a trigger's exception for one: where it was raised tells them apart.
+fn is_of_older_statement(error: &Error) -> bool {
+    match error.as_db_error() {
+        Some(refused) if *refused.code() == SqlState::FEATURE_NOT_SUPPORTED => {
+            refused.routine() == Some("RevalidateCachedQuery")
+        }
+        Some(refused) => *refused.code() == SqlState::INVALID_SQL_STATEMENT_NAME,
+        None => false,
     }
 }
 

@@ -39,7 +39,7 @@ const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a statement waits for a lock of another transaction, at most. Longer than a large batch takes that has
 /// just made a chunk, which others then wait for; a lock that is held for longer is not waited for on a connection.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
-/// Begins every transaction, with its timeouts. Set in each: none relies on what an earlier one left in the session.
+/// Begins every transaction, with its timeouts. Set in each: no setting is left in the session.
 const SETTINGS: &str = "BEGIN; SET LOCAL synchronous_commit = on; SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL TIME ZONE 'UTC'; SET LOCAL jit = off";
 
 /// The store.

@@ -37,7 +37,7 @@ pub(super) struct PostgresTransaction<'c> {
     /// Keep writing after a violation of a unique index besides the primary key (used while isolating rows).
     pub(super) past_unique_violations: bool,
     /// Nothing was asked since the savepoint of a range was set.
-    at_savepoint: bool,
+    pub(super) at_savepoint: bool,
     /// There are roll-ups, which are told which days were written.
     pub(super) has_reports: bool,
 }

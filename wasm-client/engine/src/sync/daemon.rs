@@ -17,7 +17,7 @@
 //! end with a promise, people wait for single pushes, and what the disk refuses is theirs to see at once. How long a
 //! stop rests it has from here, by [`Stop::rests_ms`].
 
-use super::{Action, Config, Engine, Event, Failure, Reply, Request, Stop};
+use super::{Action, Beside, Config, Engine, Event, Failure, Reply, Request, Stop};
 use crate::capture::Repair;
 use crate::error::{Error, Result};
 use crate::store::Store;
@@ -32,6 +32,8 @@ const IDLE_MS: i64 = 60_000;
 /// first bytes, and a commit shows only once all are written and synced: on most disks within the first of these, on
 /// slow ones within the last. Whatever takes longer is seen by who looks from time to time.
 const LOOKS_MS: [i64; 9] = [1, 2, 3, 5, 8, 13, 21, 34, 55];
+/// The last of them comes within so many milliseconds.
+pub const LOOKS_WITHIN_MS: u64 = 55;
 
 /// The next thing to do.
 #[derive(Debug)]
@@ -181,6 +183,12 @@ impl Daemon {
     /// due.
     pub fn look_ahead(&mut self, store: &mut Store, now_ms: i64) {
         drop(self.engine.look_ahead(store, now_ms));
+    }
+
+    /// What is to be done while the request of this number is under way. What goes wrong is met again when the batch is
+    /// due.
+    pub fn work_beside(&mut self, store: &mut Store, now_ms: i64, id: u64, beside: &mut dyn Beside) {
+        drop(self.engine.work_beside(store, now_ms, id, beside));
     }
 
     /// A request to perform beside the one under way, after [`Daemon::look_ahead`]; see [`Engine::early`]. What goes

@@ -1,40 +1,8 @@
 //! Driving an engine until everything is upstream, on a blocking transport.
 
-use super::{Action, Engine, Event, Failure, Reply, Request, Stop, Trouble};
+use super::{Action, Engine, Event, Outcome, Request, Stop, Transport, Trouble};
 use crate::error::Result;
 use crate::store::Store;
-
-/// The answer to a request, or why there is none.
-pub type Outcome = std::result::Result<Reply, Failure>;
-
-/// Performs requests.
-pub trait Transport {
-    /// One HTTP exchange: no redirects, no retries, the body of the reply bounded.
-    ///
-    /// # Errors
-    /// When there is no answer.
-    fn send(&mut self, request: &Request) -> Outcome;
-
-    /// The same beside other work, of a transport that can.
-    fn beside(&mut self) -> Option<&mut dyn Beside> {
-        None
-    }
-}
-
-/// Performs requests while other work goes on.
-pub trait Beside {
-    /// Begins a request without waiting for the answer.
-    fn begin(&mut self, request: Request);
-
-    /// Whether another one can begin. Of those that have begun before, only this one's outcome is still wanted.
-    fn has_room(&mut self, beside: u64) -> bool;
-
-    /// Waits for the answer to the request of this number, which was begun.
-    ///
-    /// # Errors
-    /// As [`Transport::send`].
-    fn finish(&mut self, id: u64) -> Outcome;
-}
 
 /// The time.
 pub trait Clock {
@@ -134,8 +102,8 @@ pub fn say_contact(
 
 /// Sends what is not under way yet, and does meanwhile what need not wait.
 fn exchange(store: &mut Store, engine: &mut Engine, transport: &mut dyn Transport, now_ms: i64, todo: Todo) -> Outcome {
-    // What goes wrong ahead of its time is met again when the batch is due.
     let Some(beside) = transport.beside() else {
+        // What goes wrong ahead of its time is met again when the batch is due.
         drop(engine.look_ahead(store, now_ms));
         return match todo {
             Todo::Send(request) => transport.send(&request),
@@ -146,12 +114,7 @@ fn exchange(store: &mut Store, engine: &mut Engine, transport: &mut dyn Transpor
     if let Todo::Send(request) = todo {
         beside.begin(request);
     }
-    drop(engine.look_ahead(store, now_ms));
-    if beside.has_room(id)
-        && let Ok(Some(early)) = engine.early(store, now_ms)
-    {
-        beside.begin(early);
-    }
+    drop(engine.work_beside(store, now_ms, id, beside));
     beside.finish(id)
 }
 

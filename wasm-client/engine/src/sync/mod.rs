@@ -29,10 +29,11 @@ pub mod rejoin;
 pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod stop;
+mod transport;
 mod untrusted;
 
 pub use backoff::{Backoff, BackoffBounds};
-pub use drive::{Beside, Clock, Drained, Outcome, Patience, Summary, Transport, agree, drain, say_contact};
+pub use drive::{Clock, Drained, Patience, Summary, agree, drain, say_contact};
 pub use engine::{Config, Engine, Words};
 pub use pace::Pace;
 pub use refusal::{Refusal, RefusalKind};
@@ -40,6 +41,7 @@ pub use reply::Foreign;
 pub use request::{Failure, FailureKind, Method, Reply, Request};
 pub use stop::{Excess, Stop, StopKind, Trouble, Unwell};
 pub use tidemark_core::url::{ServerUrl, UrlError};
+pub use transport::{Beside, Outcome, Transport};
 pub use untrusted::Untrusted;
 
 /// The next thing to do.

@@ -1,4 +1,5 @@
-//! The course of an engine: one request is in flight, or it waits after a failure, or it has stopped, or it is free.
+//! The course of an engine: one request is in flight, whose outcome is heard next, or it waits after a failure, or it
+//! has stopped, or it is free.
 
 use tidemark_core::ids::StationNumber;
 use tidemark_core::planted::{Bug, planted};

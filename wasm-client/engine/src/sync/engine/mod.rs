@@ -1,6 +1,6 @@
-//! The engine: a state machine over the store. It keeps one request in flight, waits after failures and stops; what is
-//! asked and what follows from an answer is known by its [conversations](super::conversation). Everything else is read
-//! from the store when needed.
+//! The engine: a state machine over the store. It keeps one request in flight, and beside it at most a batch that was
+//! sent early; it waits after failures and stops. What is asked and what follows from an answer is known by its
+//! [conversations](super::conversation). Everything else is read from the store when needed.
 
 mod config;
 mod course;
@@ -14,7 +14,7 @@ use super::conversation::push::{self, Push};
 use super::conversation::rejects::Rejects;
 use super::conversation::station::{self, WhereItStands};
 use super::conversation::{Ask, Came, Conversation, Heard, Joined, Link, Turn};
-use super::{Action, Event, Failure, FailureKind, Reply, Request, Stop};
+use super::{Action, Beside, Event, Failure, FailureKind, Reply, Request, Stop};
 use crate::error::{Error, Result};
 use crate::halt::Halt;
 use crate::repair::RejectsQuestion;
@@ -235,6 +235,26 @@ impl Engine {
         self.settle(store)?;
         let Some(InFlight { asked: Asked::Push(sent), number, .. }) = self.course.in_flight() else { return Ok(()) };
         self.push.look_ahead(&mut Turn { store, link: &mut self.link, now_ms }, sent, *number)
+    }
+
+    /// What is to be done while the request of this number is under way: [`Engine::look_ahead`], and then
+    /// [`Engine::early`] where there is room.
+    ///
+    /// # Errors
+    /// As of these.
+    pub fn work_beside(&mut self, store: &mut Store, now_ms: i64, id: u64, beside: &mut dyn Beside) -> Result<()> {
+        self.look_ahead(store, now_ms)?;
+        // A batch that was sent early is the one in flight by now, or waits for a question to be answered. Only in the
+        // first case does nobody wait for the outcome of another request.
+        let is_push = matches!(self.course.in_flight(), Some(InFlight { asked: Asked::Push(_), .. }));
+        if is_push
+            && self.push.has_unsent_ahead()
+            && beside.has_room(id)
+            && let Some(early) = self.early(store, now_ms)?
+        {
+            beside.begin(early);
+        }
+        Ok(())
     }
 
     /// The batch that [`Engine::look_ahead`] cut, to be performed beside the request in flight. Its outcome is to be

@@ -119,6 +119,11 @@ impl Push {
         follows && fits && !link.ask_station && !link.outage.probes() && link.outage.is_over()
     }
 
+    /// Whether a batch was cut ahead that is not under way yet.
+    pub(in crate::sync) fn has_unsent_ahead(&self) -> bool {
+        self.ahead.as_ref().is_some_and(|ahead| ahead.early.is_none())
+    }
+
     /// Drops the batch that was cut ahead.
     pub(in crate::sync) fn drop_ahead(&mut self) {
         self.ahead = None;
