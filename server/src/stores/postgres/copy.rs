@@ -69,6 +69,7 @@ pub fn put_row(buffer: &mut BytesMut, columns: &[ColumnBlock], row: usize, stati
 }
 
 /// A value with its length, as COPY and arrays have it.
+#[inline(always)] // called by itself it costs a COPY a fifth more instructions
 pub(super) fn put_field(buffer: &mut BytesMut, column: &ColumnBlock, row: usize) {
     if column.is_null(row) {
         buffer.put_i32(-1);
