@@ -8,7 +8,9 @@ use serde_json::Value as Json;
 use tidemark_e2e::field::{EXIT_UNREACHABLE, Field, Station};
 use tidemark_e2e::postgres::{Flavour, PgClient, PostgresCluster};
 use tidemark_e2e::proxy::{Act, Gate, Proxy};
-use tidemark_e2e::world::{Dice, pause};
+use tidemark_e2e::world::Dice;
+
+use crate::crash::{Kills, still_pushing};
 
 const SCHEMA: &str = r#"
 name = "weir"
@@ -217,16 +219,12 @@ fn a_server_and_a_station_killed_mid_push_leave_each_appended_row_once() -> Resu
     let address = server.address;
     let station = field.join_station("a", &server.url())?;
     let mut dice = Dice::from_env();
-    let (mut kills, mut rounds) = (0, 0);
-    while kills < 6 {
-        rounds += 1;
-        ensure!(rounds < 40, "only {kills} of {rounds} kills met a push");
+    let mut kills = Kills::of(6, 40);
+    while kills.go_on()? {
         write(&station, &mut dice, 3000)?;
         let mut push = station.start(&["push"])?;
-        pause(Duration::from_millis(dice.below(350)));
-        let met = !push.has_ended()?;
-        kills += u32::from(met);
-        if rounds % 2 == 0 {
+        let met = still_pushing(&mut push, &mut dice, 350)?;
+        if kills.round.is_multiple_of(2) {
             push.kill()?;
         } else {
             server.process.kill()?;
@@ -234,9 +232,9 @@ fn a_server_and_a_station_killed_mid_push_leave_each_appended_row_once() -> Resu
             ensure!(matches!(ended.code, Some(0 | EXIT_UNREACHABLE)), "{ended:?}");
             server = field.serve_on(address)?;
         }
+        kills.count(met);
     }
     station.push_until_drained()?;
-    println!("{kills} of {rounds} kills met a running push");
     field.assert_upstream_equals(&[&station])?;
     ensure!(rejects(&station)?.is_empty());
     Ok(())

@@ -21,9 +21,41 @@ fn field(database: Option<String>) -> Result<Field> {
 }
 
 /// Waits a random while, at most `limit_ms`, or until the push has ended. Returns whether it is still running.
-fn still_pushing(push: &mut Running, dice: &mut Dice, limit_ms: u64) -> Result<bool> {
+pub fn still_pushing(push: &mut Running, dice: &mut Dice, limit_ms: u64) -> Result<bool> {
     pause(Duration::from_millis(dice.below(limit_ms)));
     Ok(!push.has_ended()?)
+}
+
+/// Rounds of killing, until so many kills have met a running push.
+pub struct Kills {
+    wanted: u32,
+    rounds_max: u32,
+    met: u32,
+    /// The round that goes on.
+    pub round: u32,
+}
+
+impl Kills {
+    pub const fn of(wanted: u32, rounds_max: u32) -> Self {
+        Self { wanted, rounds_max, met: 0, round: 0 }
+    }
+
+    /// Begins another round, if one is needed.
+    pub fn go_on(&mut self) -> Result<bool> {
+        let Self { wanted, rounds_max, met, round } = *self;
+        if met >= wanted {
+            println!("{met} of {round} kills met a running push");
+            return Ok(false);
+        }
+        self.round += 1;
+        ensure!(self.round < rounds_max, "only {met} of {} kills met a push", self.round);
+        Ok(true)
+    }
+
+    /// Whether the kill of this round met a running push.
+    pub fn count(&mut self, met: bool) {
+        self.met += u32::from(met);
+    }
 }
 
 fn killing_the_server_mid_push(database: Option<String>) -> Result<()> {
@@ -32,21 +64,18 @@ fn killing_the_server_mid_push(database: Option<String>) -> Result<()> {
     let address = server.address;
     let station = field.join_station("one", &server.url())?;
     let mut dice = Dice::from_env();
-    let (mut kills, mut rounds) = (0, 0);
-    while kills < 8 {
-        rounds += 1;
-        ensure!(rounds < 40, "only {kills} of {rounds} kills met a push");
+    let mut kills = Kills::of(8, 40);
+    while kills.go_on()? {
         station.record(&mut dice, 250)?;
         let mut push = station.start(&["push"])?;
         let met = still_pushing(&mut push, &mut dice, 350)?;
         server.process.kill()?;
-        kills += u32::from(met);
         let ended = push.wait()?;
         ensure!(matches!(ended.code, Some(0 | EXIT_UNREACHABLE)), "{ended:?}");
         server = field.serve_on(address)?;
+        kills.count(met);
     }
     station.push_until_drained()?;
-    println!("{kills} of {rounds} kills met a running push");
     field.assert_upstream_equals(&[&station])?;
     Ok(())
 }
@@ -69,18 +98,15 @@ fn a_station_killed_mid_push_loses_and_doubles_nothing() -> Result<()> {
     let server = field.serve()?;
     let station = field.join_station("one", &server.url())?;
     let mut dice = Dice::from_env();
-    let (mut kills, mut rounds) = (0, 0);
-    while kills < 12 {
-        rounds += 1;
-        ensure!(rounds < 60, "only {kills} of {rounds} kills met a push");
+    let mut kills = Kills::of(12, 60);
+    while kills.go_on()? {
         station.record(&mut dice, 200)?;
         let mut push = station.start(&["push"])?;
         let met = still_pushing(&mut push, &mut dice, 300)?;
         push.kill()?;
-        kills += u32::from(met);
+        kills.count(met);
     }
     station.run(&["push"])?.success()?;
-    println!("{kills} of {rounds} kills met a running push");
     field.assert_upstream_equals(&[&station])?;
     Ok(())
 }
@@ -180,21 +206,18 @@ fn postgres_killed_at_random_moments_loses_and_doubles_nothing() -> Result<()> {
     let server = field.serve()?;
     let station = field.join_station("one", &server.url())?;
     let mut dice = Dice::from_env();
-    let (mut kills, mut rounds) = (0, 0);
-    while kills < 4 {
-        rounds += 1;
-        ensure!(rounds < 30, "only {kills} of {rounds} kills met a push");
+    let mut kills = Kills::of(4, 30);
+    while kills.go_on()? {
         station.record(&mut dice, 300)?;
         let mut push = station.start(&["push"])?;
         let met = still_pushing(&mut push, &mut dice, 400)?;
         cluster.kill_hard()?;
-        kills += u32::from(met);
         cluster.restart()?;
         let ended = push.wait()?;
         ensure!(matches!(ended.code, Some(0 | EXIT_UNREACHABLE)), "{ended:?}");
+        kills.count(met);
     }
     station.push_until_drained()?;
-    println!("{kills} of {rounds} kills met a running push");
     field.assert_upstream_equals(&[&station])?;
     Ok(())
 }

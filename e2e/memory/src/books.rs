@@ -1,6 +1,9 @@
 //! The ledger in memory: within a transaction, or every call alone.
 
-use tidemark_server::ledger::BatchLedger;
+use async_trait::async_trait;
+use tidemark_core::ids::StationNumber;
+use tidemark_server::ledger::batches::Opened;
+use tidemark_server::ledger::{BatchLedger, CursorLedger as _, LineageLedger as _};
 use tidemark_server::upstream::StoreError;
 
 use super::memory::MemoryUpstream;
@@ -44,4 +47,15 @@ impl Access for Alone<'_> {
 /// The ledger over a way to the state.
 pub(crate) struct Books<A>(pub(crate) A);
 
-impl<A: Access> BatchLedger for Books<A> {}
+#[async_trait]
+impl<A: Access> BatchLedger for Books<A> {
+    async fn open_batch(&mut self, station: StationNumber) -> Result<Option<Opened>, StoreError> {
+        let Some(cursor) = self.lock_cursor(station).await? else { return Ok(None) };
+        let lineage = self.lineage(station).await?;
+        let has_open = |session: &mut Session<'_>| {
+            lineage.owned().any(|number| session.state.open_rejects(number).next().is_some())
+        };
+        let has_open_rejects = self.0.with(has_open);
+        Ok(Some(Opened { cursor, lineage, has_open_rejects }))
+    }
+}

@@ -108,13 +108,6 @@ impl<A: Access> RejectLedger for Books<A> {
         })
     }
 
-    async fn has_open_rejects(&mut self, lineage: &Lineage) -> Result<bool, StoreError> {
-        let has = |session: &mut Session<'_>| {
-            lineage.owned().any(|number| session.state.open_rejects(number).next().is_some())
-        };
-        Ok(self.0.with(has))
-    }
-
     async fn rejected_rows(
         &mut self,
         schema: &Schema,

@@ -4,9 +4,7 @@ use async_trait::async_trait;
 use tidemark_core::decision::Cursor;
 use tidemark_core::ids::StationNumber;
 
-use super::cursors::CursorLedger;
-use super::lineage::{Lineage, LineageLedger};
-use super::rejects::RejectLedger;
+use super::lineage::Lineage;
 use crate::upstream::error::StoreError;
 
 /// What a batch of a station meets.
@@ -23,12 +21,7 @@ pub struct Opened {
 
 /// The ledger, opened for a batch.
 #[async_trait]
-pub trait BatchLedger: CursorLedger + LineageLedger + RejectLedger {
+pub trait BatchLedger {
     /// Locks a station's cursor, and then reads what else a batch needs to know; `None` of an unknown station.
-    async fn open_batch(&mut self, station: StationNumber) -> Result<Option<Opened>, StoreError> {
-        let Some(cursor) = self.lock_cursor(station).await? else { return Ok(None) };
-        let lineage = self.lineage(station).await?;
-        let has_open_rejects = !lineage.revoked && self.has_open_rejects(&lineage).await?;
-        Ok(Some(Opened { cursor, lineage, has_open_rejects }))
-    }
+    async fn open_batch(&mut self, station: StationNumber) -> Result<Option<Opened>, StoreError>;
 }

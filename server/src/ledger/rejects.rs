@@ -177,8 +177,6 @@ pub trait RejectLedger: Send {
     async fn reject_heads(&mut self, filter: &RejectFilter) -> Result<Vec<RejectHead>, StoreError>;
     /// How many rejects of each code are open.
     async fn open_by_code(&mut self) -> Result<Vec<(String, u64)>, StoreError>;
-    /// Whether a number whose rows the station owns has open rejects.
-    async fn has_open_rejects(&mut self, lineage: &Lineage) -> Result<bool, StoreError>;
     /// The newest open reject of an insert or update of each of these rows, by table and key.
     async fn rejected_rows(
         &mut self,

@@ -24,6 +24,19 @@ fn looked_ahead(rows: u64) -> (World, Request) {
     (world, first)
 }
 
+/// The same with 250 changes, and a copy of the file from when it had 150.
+fn copied_and_looked_ahead() -> (World, Request, std::path::PathBuf) {
+    let mut world = World::joined_with(LIMITS);
+    world.write(150);
+    let first = send(&mut world);
+    let copy = world.folder.path().join("copy.db");
+    back_up(world.path(), &copy).unwrap();
+    world.write(100);
+    let now_ms = world.clock.0;
+    world.engine.look_ahead(&mut world.store, now_ms).unwrap();
+    (world, first, copy)
+}
+
 #[track_caller]
 fn send(world: &mut World) -> Request {
     match world.engine.next(&mut world.store, world.clock.0).unwrap() {
@@ -85,14 +98,7 @@ fn a_process_that_ends_before_it_acknowledged_sends_once_more_and_nothing_twice(
 
 #[test]
 fn a_file_that_was_put_back_to_an_older_copy_sends_its_own_changes() {
-    let mut world = World::joined_with(LIMITS);
-    world.write(150);
-    let first = send(&mut world);
-    let copy = world.folder.path().join("copy.db");
-    back_up(world.path(), &copy).unwrap();
-    world.write(100);
-    let now_ms = world.clock.0;
-    world.engine.look_ahead(&mut world.store, now_ms).unwrap();
+    let (mut world, first, copy) = copied_and_looked_ahead();
     restore(&copy, world.path(), world.folder.path().join("kept.db")).unwrap();
     world.store.execute("INSERT INTO reading (note) SELECT 'another' FROM reading LIMIT 80", []).unwrap();
     answered(&mut world, &first);
@@ -314,14 +320,8 @@ fn one_that_overtook_the_batch_before_it_goes_again_at_once() {
 
 #[test]
 fn a_file_put_back_to_an_older_copy_does_not_hear_what_was_sent_early() {
-    let mut world = World::joined_with(LIMITS);
-    world.write(150);
-    let first = send(&mut world);
-    let copy = world.folder.path().join("copy.db");
-    back_up(world.path(), &copy).unwrap();
-    world.write(100);
+    let (mut world, first, copy) = copied_and_looked_ahead();
     let now_ms = world.clock.0;
-    world.engine.look_ahead(&mut world.store, now_ms).unwrap();
     let early = world.engine.early(&mut world.store, now_ms).unwrap().unwrap();
     restore(&copy, world.path(), world.folder.path().join("kept.db")).unwrap();
     answered(&mut world, &first);

@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn, ready};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::Poll;
@@ -28,10 +28,15 @@ pub(super) type Typed<'p> = (&'p (dyn ToSql + Sync), Type);
 
 /// Sends a request, and does not wait for its answer.
 pub(super) async fn sent<'c, T: Send + 'c>(mut asked: Sent<'c, T>) -> Sent<'c, T> {
-    match poll_fn(|context| Poll::Ready(asked.as_mut().poll(context))).await {
+    match begun(asked.as_mut()).await {
         Poll::Ready(answer) => Box::pin(ready(answer)),
         Poll::Pending => asked,
     }
+}
+
+/// Polls a request for the first time, which sends it.
+async fn begun<F: Future + ?Sized>(mut asked: Pin<&mut F>) -> Poll<F::Output> {
+    poll_fn(|context| Poll::Ready(asked.as_mut().poll(context))).await
 }
 
 /// The requests of a transaction.
@@ -96,7 +101,7 @@ impl<'c> Pipeline<'c> {
     /// well a little later.
     pub(super) async fn send(&self, asked: impl Future<Output = Result<(), Error>> + Send + 'c) {
         let mut asked: Sent<'c, ()> = Box::pin(asked);
-        if let Poll::Ready(answer) = poll_fn(|context| Poll::Ready(asked.as_mut().poll(context))).await {
+        if let Poll::Ready(answer) = begun(asked.as_mut()).await {
             // It was not sent, so the database knows of no failure: it would take a COMMIT.
             self.has_failed.fetch_or(answer.is_err(), Ordering::Relaxed);
             asked = Box::pin(ready(answer));
@@ -124,7 +129,7 @@ impl<'c> Pipeline<'c> {
     /// The first of those that failed.
     pub(super) async fn told<T>(&self, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let mut asked = pin!(asked);
-        let at_once = poll_fn(|context| Poll::Ready(asked.as_mut().poll(context))).await;
+        let at_once = begun(asked.as_mut()).await;
         self.done().await?;
         self.noted(match at_once {
             Poll::Ready(answer) => answer,

@@ -9,7 +9,7 @@ use tidemark_core::protocol::RejectedChange;
 use tidemark_core::schema::Schema;
 
 use super::value::{Ms, params};
-use super::{Each, Param, Record, Sql, value};
+use super::{Each, Param, Record, Sql};
 use crate::ledger::lineage::Lineage;
 use crate::ledger::rejects::{
     AppliedRow, Reject, RejectFilter, RejectHead, RejectLedger, RejectState, RejectedRow, Settled,
@@ -231,11 +231,6 @@ impl<T: Sql> RejectLedger for T {
         let sql = "SELECT code, count(*) FROM tidemark.rejects WHERE state = 'open' GROUP BY code ORDER BY code";
         let rows = self.query(sql, Vec::new()).await?;
         rows.into_iter().map(|mut row| Ok((row.column()?, row.column()?))).collect()
-    }
-
-    async fn has_open_rejects(&mut self, lineage: &Lineage) -> Result<bool, StoreError> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM tidemark.rejects WHERE station {in 1} AND state = 'open')";
-        Ok(value(self, sql, vec![Param::Numbers(lineage.owned().collect())]).await?.unwrap_or(false))
     }
 
     async fn rejected_rows(

@@ -33,7 +33,7 @@ const IDLE_MS: i64 = 60_000;
 /// slow ones within the last. Whatever takes longer is seen by who looks from time to time.
 const LOOKS_MS: [i64; 9] = [1, 2, 3, 5, 8, 13, 21, 34, 55];
 /// The last of them comes within so many milliseconds.
-pub const LOOKS_WITHIN_MS: u64 = 55;
+pub const LOOKS_WITHIN_MS: u64 = LOOKS_MS[LOOKS_MS.len() - 1].unsigned_abs();
 
 /// The next thing to do.
 #[derive(Debug)]
