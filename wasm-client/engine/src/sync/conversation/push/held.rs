@@ -1,6 +1,6 @@
 //! Acknowledgements that wait, so that the log is trimmed of many batches at once.
 //!
-//! SQLite empties a table by giving its pages back, which costs an eighth of deleting the same rows: each row deleted
+//! SQLite empties a table by giving its pages back, which costs a fraction of deleting the same rows: each row deleted
 //! moves others, and every page it touches is written. So while batches follow each other, what they brought upstream
 //! stays in the log until it is all that the log holds. Where the log does not come to an end, the oldest batches are
 //! acknowledged one by one, as each of them would have been.
