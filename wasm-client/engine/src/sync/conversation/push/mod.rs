@@ -3,6 +3,7 @@
 
 mod ahead;
 mod farewell;
+mod held;
 mod pending;
 
 use tidemark_core::decision::Cursor;
@@ -12,8 +13,9 @@ use tidemark_core::planted::{Bug, planted};
 use tidemark_core::protocol::{Problem, ProblemCode, PushReply};
 
 pub(in crate::sync) use self::farewell::farewell;
+use self::held::Held;
 pub(in crate::sync) use self::pending::Sent;
-use self::pending::{Ahead, Held, Next};
+use self::pending::{Ahead, Next};
 use super::fork::forked;
 use super::problem::{failed, is_elsewhere, on_other, on_problem};
 use super::{Ask, Came, Conversation, Heard, Joined, Link, Turn};
@@ -31,9 +33,8 @@ pub(in crate::sync) struct Push {
     agreed: Option<Cursor>,
     /// The batch after the one in flight.
     ahead: Option<Ahead>,
-    /// An acknowledgement that waits: its changes are upstream, and not yet acknowledged here because the next batch
-    /// went first.
-    held: Option<Held>,
+    /// What is upstream and not yet acknowledged here.
+    held: Held,
 }
 
 impl Conversation for Push {
@@ -100,7 +101,7 @@ impl Conversation for Push {
 impl Push {
     /// Nothing was sent yet.
     pub(in crate::sync) const fn new() -> Self {
-        Self { agreed: None, ahead: None, held: None }
+        Self { agreed: None, ahead: None, held: Held::new() }
     }
 
     /// Draws the conclusion from the answer.
@@ -112,7 +113,11 @@ impl Push {
                 return Ok(Heard::Failed { why: Trouble::NoAnswer(failure.clone()), retry_after_ms: None });
             }
         };
-        match read::<PushReply>(reply) {
+        let read = read::<PushReply>(reply);
+        if !matches!(read, Read::Done(_)) {
+            self.held.settle(turn.store)?;
+        }
+        match read {
             Read::Done(done) => self.on_pushed(turn, came.took_ms, sent, &done),
             Read::Problem(problem) => refused(turn, reply, sent, &problem),
             Read::Other(foreign) if reply.status == 413 => Ok(too_large(turn.link, sent, None, foreign.to_string())),
@@ -133,12 +138,16 @@ impl Push {
         } else if self.agreed == Some(server) && server.seq > last.seq {
             Agreement::Same
         } else {
+            self.held.settle(turn.store)?;
             compare(turn.store, sent.base, server)?
         };
         match agreement {
             Agreement::Same => {}
             Agreement::Moved => return Ok(Heard::On(Event::Ignored)),
-            other => return forked(turn, sent.base, server, other),
+            other => {
+                self.held.settle(turn.store)?;
+                return forked(turn, sent.base, server, other);
+            }
         }
         if server.seq <= sent.base.seq {
             return Ok(Heard::Failed { why: Trouble::NotMoved, retry_after_ms: None });
@@ -158,7 +167,8 @@ impl Push {
             limits: reply.limits,
             now_ms: turn.now_ms,
         };
-        let acked = if whole && self.hold(&ack) { ack.moves() } else { acknowledge(turn.store, &ack)? };
+        let waits = whole && self.is_followed(upto) && self.held.take(&ack);
+        let acked = if waits { ack.moves() } else { self.held.settle_with(turn.store, &ack)? };
         turn.link.went_through();
         if let Some(pace) = &mut turn.link.pace {
             pace.set_limits(reply.limits);
