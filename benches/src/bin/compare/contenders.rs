@@ -89,6 +89,27 @@ pub const ZERO: Contender = Contender {
     unlike: "a plain table; made for single edits, not for bulk; client in memory",
     rows_max: 1_000,
 };
+pub const OURS_APPEND: Contender = Contender {
+    group: "append",
+    name: "Tidemark push",
+    what: "the same rows into a table that is declared append = true",
+    unlike: "",
+    rows_max: ALL,
+};
+pub const COPY_KEYED: Contender = Contender {
+    group: "append",
+    name: "binary COPY, table with its key",
+    what: COPY.what,
+    unlike: "a unique index more; no client, no log, no exactly-once",
+    rows_max: ALL,
+};
+pub const COPY_APPEND: Contender = Contender {
+    group: "append",
+    name: "binary COPY, append table",
+    what: COPY.what,
+    unlike: COPY.unlike,
+    rows_max: ALL,
+};
 pub const OURS_UPSERT: Contender = Contender {
     group: "upserts",
     name: "Tidemark push",
