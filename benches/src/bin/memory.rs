@@ -2,10 +2,12 @@
 //! long log, and its server.
 //!
 //! `cargo run --release -p tidemark-benches --bin memory -- connected [STATIONS [SECONDS]]`, default 2,000 stations
-//! that have pushed once, and 30 seconds; then all push at once. `… --bin memory -- pending [CHANGES]`, default
-//! 10,000,000 of 7 columns. Both on TimescaleDB. It fails when a row is not upstream once.
+//! that have pushed once, and 30 seconds; then all push at once. Its server has a `--head-timeout` of ten minutes, or
+//! it would close what is idle for 10 s. `… --bin memory -- pending [CHANGES]`, default 10,000,000 of 7 columns.
+//! Both on TimescaleDB. It fails when a row is not upstream once.
 #![allow(clippy::disallowed_methods)] // measures real time
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -17,10 +19,15 @@ use tidemark_e2e::siege::good::quantile;
 use tidemark_e2e::siege::log::Table;
 use tidemark_e2e::siege::site::Site;
 use tidemark_e2e::siege::station::{Delivery, Station};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 /// Rows of a push of the connected stations.
 const ROWS: u64 = 20;
+/// How many push at once before they are idle.
+const AT_ONCE: usize = 32;
+/// By itself a server closes what was idle for 10 s.
+const HEAD_TIMEOUT: [&str; 2] = ["--head-timeout", "600"];
 
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
@@ -34,7 +41,7 @@ fn main() -> Result<()> {
 }
 
 fn connected(count: usize, idle: Duration) -> Result<()> {
-    let site = Site::start(Flavour::Timescale, &[], false)?;
+    let site = Site::start(Flavour::Timescale, &HEAD_TIMEOUT.map(str::to_owned), false)?;
     // The server has what a shell gives it; all the stations are this process.
     descriptors::allow_most()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -43,13 +50,13 @@ fn connected(count: usize, idle: Duration) -> Result<()> {
     said(&site, "all have joined, each over a connection that it ended")?;
     let station = |member| Station::new(member, site.schema(), site.door().clone(), Table::Reading);
     let stations = members.iter().map(station).collect::<Result<Vec<_>>>()?;
-    let (stations, first) = runtime.block_on(all_push(stations))?;
-    println!("the first push of all at once, over new connections: {first}");
+    let (stations, first) = runtime.block_on(all_push(stations, AT_ONCE))?;
+    println!("the first push, {AT_ONCE} at a time, over new connections: {first}");
     said(&site, "after it")?;
     std::thread::sleep(idle);
     said(&site, &format!("{idle:?} later"))?;
-    let (stations, again) = runtime.block_on(all_push(stations))?;
-    println!("the second, over the kept ones: {again}");
+    let (stations, again) = runtime.block_on(all_push(stations, count))?;
+    println!("the second, all at once over the kept ones: {again}");
     said(&site, "after it")?;
     std::thread::sleep(idle);
     said(&site, &format!("{idle:?} later"))?;
@@ -60,12 +67,16 @@ fn connected(count: usize, idle: Duration) -> Result<()> {
     site.end()
 }
 
-/// All push once, at the same time; the stations, and how it went.
-async fn all_push(stations: Vec<Station>) -> Result<(Vec<Station>, String)> {
-    let (began, count) = (Instant::now(), stations.len());
+/// All push once, so many at a time; the stations, and how it went.
+async fn all_push(stations: Vec<Station>, at_once: usize) -> Result<(Vec<Station>, String)> {
+    let (began, count, turns) = (Instant::now(), stations.len(), Arc::new(Semaphore::new(at_once)));
     let mut pushing = JoinSet::new();
     for mut station in stations {
-        pushing.spawn(async move { station.push(ROWS).await.map(|delivery| (station, delivery)) });
+        let turns = Arc::clone(&turns);
+        pushing.spawn(async move {
+            let _turn = turns.acquire().await?;
+            station.push(ROWS).await.map(|delivery| (station, delivery))
+        });
     }
     let (mut stations, mut deliveries): (Vec<_>, Vec<Delivery>) = (Vec::new(), Vec::new());
     while let Some(pushed) = pushing.join_next().await {

@@ -106,7 +106,7 @@ fn inserts(
     let Reference { client, url, binary, csv } = reference;
     let rows = options.rows;
     // Before the table is emptied for the others: what the first rows are, for those that are given fewer.
-    let limits = [ALL_ROWS, BULK.rows_max, ORM.rows_max, COUCH.rows_max, ZERO.rows_max];
+    let limits = [OURS, INFLUX, BULK, ORM, COUCH, ZERO].map(|contender| contender.rows_max);
     let contents = limits.map(|limit| of_table(client, limit.min(rows)).map(|content| (limit, content)));
     let contents = contents.into_iter().collect::<Result<Vec<_>>>()?;
     let expected = |contender: Contender| -> Result<Content> {
@@ -136,7 +136,7 @@ fn inserts(
     }
     let influx = || {
         let program = peers.path("influxdb/usr/bin/influxd")?;
-        read_back(peers.node("influx.mjs", &[&program], csv, rows)?, &expected(INFLUX)?)
+        read_back(peers.node("influx.mjs", &[&program], csv, INFLUX.rows_max.min(rows))?, &expected(INFLUX)?)
     };
     standings.note(INFLUX, influx());
     let couch = || {
@@ -146,8 +146,6 @@ fn inserts(
     standings.note(COUCH, couch());
     Ok(())
 }
-
-const ALL_ROWS: u64 = OURS.rows_max;
 
 fn upserts(
     options: &Options,

@@ -22,8 +22,9 @@ const PROBE: u64 = 10_000;
 /// # Errors
 /// When a station is refused, or rows are not upstream once.
 pub fn run(options: &Options, grown: &mut Noted) -> Result<()> {
-    let site = Site::start(Flavour::Timescale, &[], false)?;
-    // The server is started as from a shell; all the stations are this process.
+    // By itself a server closes what was idle for 10 s.
+    let site = Site::start(Flavour::Timescale, &["--head-timeout", "600"].map(str::to_owned), false)?;
+    // It is started as from a shell; all the stations are this process.
     descriptors::allow_most()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut stations: Vec<Station> = Vec::new();
