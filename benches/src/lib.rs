@@ -1,8 +1,10 @@
 //! Rows for the benches, and what they measure with.
 
 mod capture;
+mod watched;
 
 pub use capture::{Bench, make_file};
+pub use watched::{Watched, push, watched};
 
 use anyhow::{Context as _, Result};
 use tidemark_core::batch::{Batch, BatchBuilder, LogRow};
@@ -36,6 +38,16 @@ pub fn narrow_schema() -> Schema {
     .expect("BUG: the schema of the benches is valid")
 }
 
+/// The same table, declared as an append table.
+///
+/// # Panics
+/// BUG: when that is not valid.
+#[must_use]
+pub fn append_schema() -> Schema {
+    let text = narrow_schema().source().replace("[tables.reading]", "[tables.reading]\nappend = true");
+    Schema::parse(&text).expect("BUG: the schema of the benches is valid")
+}
+
 /// Cuts a batch of `rows` inserts out of a log made up on the spot.
 ///
 /// # Panics
@@ -45,7 +57,7 @@ pub fn narrow_batch(schema: &Schema, rows: usize) -> Batch {
     let station = StationNumber::new(1).expect("BUG: 1 is a station number");
     let mut builder = BatchBuilder::new(schema, station, 1, Chain::start([1; 16]));
     for n in 0..rows {
-        let time = tidemark_core::timestamp::format(1_700_000_000_000_000 + n as i64 * 60_000_000);
+        let time = tidemark_core::timestamp::format(FIRST_US + n as i64 * MINUTE_US);
         let wave = (n as f64 / 50.0).sin();
         let values = [
             SqliteValue::Integer(n as i64 + 1),
@@ -67,11 +79,25 @@ pub fn narrow_batch(schema: &Schema, rows: usize) -> Batch {
     builder.finish(0)
 }
 
+/// Begin of the readings, microseconds since 1970 UTC.
+pub const FIRST_US: i64 = 1_700_000_000_000_000;
+/// A reading a minute, and after so many from the beginning again: none lies in the future, which a server refuses.
+const MINUTES: u64 = 1_000_000;
+const MINUTE_US: i64 = 60_000_000;
+
 /// Writes `rows` readings into a station's file, one a minute: a million rows are two years, a hundred chunks.
 ///
 /// # Errors
 /// SQLite's.
 pub fn write_readings(db: &mut rusqlite::Connection, rows: u64) -> Result<()> {
+    write_readings_at(db, rows, |n| FIRST_US + (n % MINUTES) as i64 * MINUTE_US)
+}
+
+/// The same with another time of each, microseconds since 1970 UTC.
+///
+/// # Errors
+/// SQLite's.
+pub fn write_readings_at(db: &mut rusqlite::Connection, rows: u64, time_us: impl Fn(u64) -> i64) -> Result<()> {
     let mut written = 0;
     while written < rows {
         let transaction = db.transaction()?;
@@ -80,7 +106,7 @@ pub fn write_readings(db: &mut rusqlite::Connection, rows: u64) -> Result<()> {
                 "INSERT INTO reading (site_id, measured_at, temperature, humidity, pressure, note) VALUES (?, ?, ?, ?, ?, ?)",
             )?;
             for n in written..(written + 50_000).min(rows) {
-                let time = tidemark_core::timestamp::format(1_700_000_000_000_000 + n as i64 * 60_000_000);
+                let time = tidemark_core::timestamp::format(time_us(n));
                 let wave = (n as f64 / 50.0).sin();
                 let note = (n % 10 == 0).then_some("checked by hand");
                 statement.execute((n as i64 % 20 + 1, time, 10.0 + wave * 15.0, 60.0 - wave * 20.0, 1013.25, note))?;

@@ -9,9 +9,8 @@
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use tidemark_benches::{median, narrow_schema};
+use tidemark_benches::{append_schema, median, narrow_schema};
 use tidemark_core::postgres::{TimePartitioning, create_all};
-use tidemark_core::schema::Schema;
 use tidemark_e2e::postgres::{Flavour, PgClient, PostgresCluster};
 
 /// A way: what it is called, whether the table is an append table, and what is done to it then.
@@ -30,7 +29,7 @@ fn main() -> Result<()> {
     let rounds: usize = args.next().map_or(Ok(5), |rounds| rounds.parse()).context("ROUNDS is a number")?;
     let cluster = PostgresCluster::start(Flavour::Timescale)?;
     let narrow = narrow_schema();
-    let append = Schema::parse(&narrow.source().replace("[tables.reading]", "[tables.reading]\nappend = true"))?;
+    let append = append_schema();
     let mut ways = Vec::new();
     for (n, (name, is_append, then)) in WAYS.into_iter().enumerate() {
         let database = format!("append_{n}");

@@ -59,35 +59,56 @@ pub const BULK: Contender = Contender {
     name: "SQLAlchemy 2 + psycopg, bulk insert",
     what: "execute(insert(table), rows), 50,000 to a transaction",
     unlike: IN_MEMORY,
-    rows_max: 200_000,
+    rows_max: 100_000,
 };
 pub const ORM: Contender = Contender {
     group: "inserts",
     name: "SQLAlchemy 2 + psycopg, ORM",
     what: "objects added to a session, 50,000 to a transaction",
     unlike: IN_MEMORY,
-    rows_max: 100_000,
+    rows_max: 50_000,
 };
 pub const INFLUX: Contender = Contender {
     group: "inserts",
     name: "line protocol into InfluxDB 1",
     what: "POST /write, 5,000 lines to a request, fsync for each",
     unlike: "another database: no SQL, no keys, no transactions; rows in memory at the start",
-    rows_max: ALL,
+    rows_max: 200_000,
 };
 pub const COUCH: Contender = Contender {
     group: "inserts",
     name: "pouchdb-server, _bulk_docs",
     what: "1,000 documents to a request, LevelDB",
     unlike: "a document store; rows in memory at the start",
-    rows_max: 50_000,
+    rows_max: 10_000,
 };
 pub const ZERO: Contender = Contender {
     group: "inserts",
     name: "Rocicorp Zero, mutations",
     what: "one mutation a row, 50 on their way, until the server confirmed",
     unlike: "a plain table; made for single edits, not for bulk; client in memory",
-    rows_max: 1_000,
+    rows_max: 300,
+};
+pub const OURS_APPEND: Contender = Contender {
+    group: "append",
+    name: "Tidemark push",
+    what: "the same rows into a table that is declared append = true",
+    unlike: "",
+    rows_max: ALL,
+};
+pub const COPY_KEYED: Contender = Contender {
+    group: "append",
+    name: "binary COPY, table with its key",
+    what: COPY.what,
+    unlike: "a unique index more; no client, no log, no exactly-once",
+    rows_max: ALL,
+};
+pub const COPY_APPEND: Contender = Contender {
+    group: "append",
+    name: "binary COPY, append table",
+    what: COPY.what,
+    unlike: COPY.unlike,
+    rows_max: ALL,
 };
 pub const OURS_UPSERT: Contender = Contender {
     group: "upserts",

@@ -9,6 +9,7 @@
 //! station's file, cell by cell. The program fails when ours differs, and only then: a peer that fails is shown so.
 #![allow(clippy::disallowed_methods)] // measures real time
 
+mod append;
 mod checksum;
 mod contenders;
 mod copying;
@@ -16,7 +17,6 @@ mod drivers;
 mod growth;
 mod mixed;
 mod options;
-mod ours;
 mod replication;
 mod report;
 mod rounds;
@@ -29,16 +29,16 @@ use standings::Standings;
 fn main() -> Result<()> {
     let options = Options::parse(std::env::args().skip(1))?;
     let mut standings = Standings::default();
-    let mut grown = Vec::new();
     if options.wants("inserts") || options.wants("upserts") {
         rounds::run(&options, &mut standings)?;
+    }
+    if options.wants("append") {
+        append::run(&options, &mut standings)?;
     }
     if options.wants("mixed") {
         mixed::run(&options, &mut standings)?;
     }
-    if options.wants("growth") {
-        grown = growth::run(&options)?;
-    }
+    let grown = growth::run(&options)?;
     report::print(&standings, &grown);
     if let Some(out) = &options.out {
         std::fs::write(out, report::json(&options, &standings, &grown)?)?;

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use rusqlite::Connection;
+use tidemark_benches::push;
 use tidemark_core::schema::{Column, Schema, Table};
 use tidemark_core::value::ColumnType;
 use tidemark_e2e::field::Field;
@@ -15,7 +16,6 @@ use tidemark_e2e::process::python_script;
 
 use crate::contenders::{COPY_MIXED, OURS_MIXED};
 use crate::options::Options;
-use crate::ours::push;
 use crate::standings::{Measured, Standings};
 
 /// How many changes a program commits at once.
@@ -51,13 +51,13 @@ pub fn run(options: &Options, standings: &mut Standings) -> Result<()> {
         std::fs::copy(&original, &station.file)?;
         station.run(&["attach"])?.success()?;
         field.join(&station, &server.url())?;
-        push(&station, &server, changes)?;
+        push(&station, &server)?;
 
         record(&mut station.open()?, field.schema(), changes)?;
         let client = cluster.admin(&database)?;
         client.batch("CHECKPOINT")?;
         let waiting = station.waiting()?;
-        standings.note_ours(OURS_MIXED, push(&station, &server, waiting))?;
+        standings.note_ours(OURS_MIXED, Measured::of_push(waiting, push(&station, &server)?))?;
         field.assert_upstream_equals(&[&station])?;
         let open: i64 = client.value("SELECT count(*) FROM tidemark.rejects")?;
         ensure!(open == 0, "{open} changes were rejected");

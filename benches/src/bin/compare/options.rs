@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail, ensure};
 
 /// The parts of the comparison, in the order in which they are measured.
-const PARTS: [&str; 4] = ["inserts", "upserts", "mixed", "growth"];
+const PARTS: [&str; 5] = ["inserts", "upserts", "append", "mixed", "growth"];
+/// The parts of `growth`, which may be asked for by themselves.
+const GROWTH: [&str; 5] = ["upstream", "pending", "chunks", "stations", "references"];
 
 /// What to measure.
 #[derive(Debug)]
@@ -16,7 +18,7 @@ pub struct Options {
     pub rounds: usize,
     /// The parts asked for; none is all.
     only: Vec<String>,
-    /// The most rows upstream, or pending, that growth goes to.
+    /// The most rows upstream, or changes pending, that growth goes to.
     pub growth_max: u64,
     /// Where the peers are; `None` leaves them out.
     pub peers: Option<Peers>,
@@ -63,8 +65,9 @@ impl Options {
             }
         }
         ensure!(options.rows >= 10 && options.rounds >= 1, "at least 10 rows and 1 round");
-        if let Some(unknown) = options.only.iter().find(|part| !PARTS.contains(&part.as_str())) {
-            bail!("--only {unknown:?}: it is one of {}", PARTS.join(", "));
+        if let Some(unknown) = options.only.iter().find(|part| !PARTS.iter().chain(&GROWTH).any(|known| known == part))
+        {
+            bail!("--only {unknown:?}: it is one of {}; or, of growth, {}", PARTS.join(", "), GROWTH.join(", "));
         }
         if with_peers {
             let path = |name: &str| std::env::var_os(name).map(PathBuf::from);
@@ -80,6 +83,7 @@ impl Options {
     /// Whether a part is asked for.
     #[must_use]
     pub fn wants(&self, part: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|wanted| wanted == part)
+        let asked = |wanted: &String| wanted == part || wanted == "growth" && GROWTH.contains(&part);
+        self.only.is_empty() || self.only.iter().any(asked)
     }
 }

@@ -28,7 +28,7 @@ pub fn print(standings: &Standings, grown: &[Grown]) {
         );
     }
     for one in grown {
-        println!("{:8} {:>10} {:25} {:.2} µs a change", "growth", one.size, one.what, one.micros);
+        println!("{:8} {one}", "growth");
     }
 }
 
@@ -40,7 +40,10 @@ pub fn json(options: &Options, standings: &Standings, grown: &[Grown]) -> Result
     let results: Vec<Value> = standings.0.iter().map(|standing| result(standings, standing)).collect();
     let growth: Vec<Value> = grown
         .iter()
-        .map(|one| json!({"what": one.what, "size": one.size, "changes": one.changes, "micros_a_change": rounded(one.micros)}))
+        .map(|one| {
+            let (micros, copy) = (rounded(one.micros), one.copy_micros.map(rounded));
+            json!({"what": one.what, "size": one.size, "changes": one.changes, "micros_a_change": micros, "copy_micros": copy})
+        })
         .collect();
     let value = json!({
         "command": std::env::var("TIDEMARK_COMPARE_COMMAND").unwrap_or_default(),

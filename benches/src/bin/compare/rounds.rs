@@ -1,7 +1,7 @@
 //! Readings into one hypertable: inserts, then an edit of each, ours and everybody else's within each round.
 
 use anyhow::{Context as _, Result, ensure};
-use tidemark_benches::{narrow_schema, write_readings};
+use tidemark_benches::{narrow_schema, push, write_readings};
 use tidemark_e2e::field::Field;
 use tidemark_e2e::postgres::{Flavour, PgClient, PostgresCluster};
 
@@ -13,16 +13,16 @@ use crate::contenders::{
 use crate::copying::{copy, emptied, psql};
 use crate::drivers::Said;
 use crate::options::Options;
-use crate::ours::push;
 use crate::replication::Replicated;
 use crate::standings::{Measured, Standings};
 
 /// One database after our push: what everybody else is compared with.
-struct Reference {
-    client: PgClient,
+pub struct Reference {
+    /// A superuser's connection to it.
+    pub client: PgClient,
     url: String,
     /// All rows, as COPY's binary file on the server.
-    binary: String,
+    pub binary: String,
     /// The same as CSV.
     csv: String,
 }
@@ -62,12 +62,12 @@ fn round(
     write_readings(&mut station.open()?, rows)?;
 
     client.batch("CHECKPOINT")?;
-    let pushed = push(&station, &server, rows)?;
+    let pushed = Measured::of_push(rows, push(&station, &server)?);
     let seen = field.assert_upstream_equals(&[&station])?;
     ensure!(seen.rows == rows, "upstream has {} of {rows} rows", seen.rows);
     let reference = Reference { url: field.database.clone(), ..exported(client, cluster, "inserted")? };
     if options.wants("inserts") {
-        standings.note_ours(OURS, Ok(pushed))?;
+        standings.note_ours(OURS, pushed)?;
         inserts(options, &reference, replicated, round, standings)?;
     }
     if options.wants("upserts") {
@@ -76,16 +76,19 @@ fn round(
         copy(&reference.client, &reference.binary, rows)?;
         station.open()?.execute("UPDATE reading SET temperature = temperature + 1", [])?;
         reference.client.batch("CHECKPOINT")?;
-        let pushed = push(&station, &server, rows)?;
+        let pushed = Measured::of_push(rows, push(&station, &server)?);
         field.assert_upstream_equals(&[&station])?;
-        standings.note_ours(OURS_UPSERT, Ok(pushed))?;
+        standings.note_ours(OURS_UPSERT, pushed)?;
         upserts(options, reference, cluster, &database, standings)?;
     }
     Ok(())
 }
 
 /// Writes the table to files that the others read.
-fn exported(client: PgClient, cluster: &PostgresCluster, name: &str) -> Result<Reference> {
+///
+/// # Errors
+/// The database's.
+pub fn exported(client: PgClient, cluster: &PostgresCluster, name: &str) -> Result<Reference> {
     let path = |extension: &str| cluster.folder().join(format!("{name}.{extension}")).to_string_lossy().into_owned();
     let (binary, csv) = (path("copy"), path("csv"));
     client.batch(&format!("COPY (SELECT * FROM bench.reading ORDER BY id) TO '{binary}' (FORMAT binary)"))?;
@@ -103,7 +106,7 @@ fn inserts(
     let Reference { client, url, binary, csv } = reference;
     let rows = options.rows;
     // Before the table is emptied for the others: what the first rows are, for those that are given fewer.
-    let limits = [ALL_ROWS, BULK.rows_max, ORM.rows_max, COUCH.rows_max, ZERO.rows_max];
+    let limits = [OURS, INFLUX, BULK, ORM, COUCH, ZERO].map(|contender| contender.rows_max);
     let contents = limits.map(|limit| of_table(client, limit.min(rows)).map(|content| (limit, content)));
     let contents = contents.into_iter().collect::<Result<Vec<_>>>()?;
     let expected = |contender: Contender| -> Result<Content> {
@@ -133,7 +136,7 @@ fn inserts(
     }
     let influx = || {
         let program = peers.path("influxdb/usr/bin/influxd")?;
-        read_back(peers.node("influx.mjs", &[&program], csv, rows)?, &expected(INFLUX)?)
+        read_back(peers.node("influx.mjs", &[&program], csv, INFLUX.rows_max.min(rows))?, &expected(INFLUX)?)
     };
     standings.note(INFLUX, influx());
     let couch = || {
@@ -143,8 +146,6 @@ fn inserts(
     standings.note(COUCH, couch());
     Ok(())
 }
-
-const ALL_ROWS: u64 = OURS.rows_max;
 
 fn upserts(
     options: &Options,
@@ -174,7 +175,10 @@ fn upserts(
 }
 
 /// Notes a peer that writes into the empty table, and whether the rows in it are then the right ones.
-fn into_table(
+///
+/// # Errors
+/// When the table cannot be emptied.
+pub fn into_table(
     standings: &mut Standings,
     client: &PgClient,
     contender: Contender,

@@ -1,7 +1,7 @@
 //! What was measured of whom, round by round.
 
 use anyhow::{Result, ensure};
-use tidemark_benches::median;
+use tidemark_benches::{Watched, median};
 
 use crate::contenders::Contender;
 
@@ -23,6 +23,12 @@ impl Measured {
     #[must_use]
     pub const fn new(rows: u64, seconds: f64) -> Self {
         Self { rows, seconds, with: None, memory_mib: None }
+    }
+
+    /// A push of ours.
+    #[must_use]
+    pub fn of_push(changes: u64, push: Watched) -> Self {
+        Self { memory_mib: Some((push.station_mib, push.server_mib)), ..Self::new(changes, push.seconds) }
     }
 
     /// Rows a second.
@@ -88,9 +94,8 @@ impl Standings {
     /// Notes a round of ours.
     ///
     /// # Errors
-    /// When it failed: that ends the comparison.
-    pub fn note_ours(&mut self, contender: Contender, outcome: Result<Measured>) -> Result<()> {
-        let measured = outcome?;
+    /// When there was nothing to push: that ends the comparison.
+    pub fn note_ours(&mut self, contender: Contender, measured: Measured) -> Result<()> {
         ensure!(measured.rows > 0, "nothing was pushed");
         self.note(contender, Ok(measured));
         Ok(())

@@ -1,0 +1,48 @@
+//! A station's program from its start to its end, and what memory it and the server take meanwhile.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use tidemark_e2e::field::Station;
+use tidemark_e2e::process::ServerProcess;
+
+use crate::memory_kib;
+
+/// What was seen.
+#[derive(Debug, Clone, Copy)]
+pub struct Watched {
+    /// How long the program took.
+    pub seconds: f64,
+    /// The most memory that it held, MiB.
+    pub station_mib: f64,
+    /// The most that the server has held since its start, MiB.
+    pub server_mib: f64,
+}
+
+/// Pushes all that is pending.
+///
+/// # Errors
+/// When the push fails.
+pub fn push(station: &Station, server: &ServerProcess) -> Result<Watched> {
+    watched(station, &["push"], server)
+}
+
+/// Runs `tidemark` with these arguments.
+///
+/// # Errors
+/// When it fails.
+#[allow(clippy::disallowed_methods)] // measures real time
+pub fn watched(station: &Station, args: &[&str], server: &ServerProcess) -> Result<Watched> {
+    let begin = Instant::now();
+    let mut running = station.start(args)?;
+    let (mut station_kib, mut server_kib) = (0, 0);
+    while !running.has_ended()? {
+        // The process may end between two looks.
+        station_kib = memory_kib(running.pid(), "VmHWM").unwrap_or(station_kib);
+        server_kib = memory_kib(server.process.pid(), "VmHWM").unwrap_or(server_kib);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let seconds = begin.elapsed().as_secs_f64();
+    running.wait()?.success()?;
+    Ok(Watched { seconds, station_mib: station_kib as f64 / 1024.0, server_mib: server_kib as f64 / 1024.0 })
+}
