@@ -40,6 +40,8 @@ bugs! {
     AckBeforeCommit = "ack-before-commit",
     /// Server: the cursor need not move for the rows to be committed.
     CursorApart = "cursor-apart",
+    /// Server: the prints need not be kept for the rows to be committed.
+    HistoryApart = "history-apart",
     /// Server: rejected changes are not stored.
     RejectNotStored = "reject-not-stored",
     /// Server: what was rejected is not told again with a duplicate.
@@ -58,6 +60,10 @@ bugs! {
     ChunksUncapped = "chunks-uncapped",
     /// Store: a panic leaves what its transaction has written.
     PanicLeavesRows = "panic-leaves-rows",
+    /// Store: of prints and cursor, which are sent and not waited for, a failure is not looked for before the commit.
+    BookkeepingLost = "bookkeeping-lost",
+    /// Store: a statement that was prepared before a table was altered is used on and on.
+    StatementOfOldSchema = "statement-of-old-schema",
     /// Planner: of several images of one row in a batch, the first is written.
     FirstImageKept = "first-image-kept",
     /// Planner: a row deleted and inserted again in one batch stays deleted.

@@ -12,7 +12,7 @@ use tidemark_e2e::world::Dice;
 
 use crate::crash::{Kills, still_pushing};
 
-const SCHEMA: &str = r#"
+pub(crate) const SCHEMA: &str = r#"
 name = "weir"
 version = 1
 [tables.gate.columns]
@@ -43,7 +43,7 @@ fn field(cluster: &PostgresCluster) -> Result<(Field, PgClient)> {
 }
 
 /// The rows of an append table upstream, as text, in order: a row that is there twice stands there twice.
-fn rows(upstream: &PgClient, table: &str) -> Result<Vec<String>> {
+pub(crate) fn rows(upstream: &PgClient, table: &str) -> Result<Vec<String>> {
     let columns = if table == "level" { "height" } else { "what" };
     let sql = format!("SELECT concat_ws(' ', id & 4294967295, {columns}, station) FROM weir.{table} ORDER BY id, 1");
     Ok(upstream.query(&sql, &[])?.iter().map(|row| row.get(0)).collect())

@@ -25,6 +25,8 @@ contract! {
     poison_is_isolated_and_kept,
     extremes_arrive_bit_for_bit,
     changes_rejected_on_the_station_are_kept,
+    prints_or_a_cursor_that_cannot_be_written_undo_their_batch,
+    tables_are_altered_under_prepared_statements,
     joining_is_idempotent_and_a_code_is_used_once,
 }
 
@@ -334,6 +336,53 @@ async fn changes_rejected_on_the_station_are_kept(store: &Store) {
     assert!(
         kept.iter().all(|reject| reject.origin == "station" && reject.image.is_none() && reject.message.len() < 300)
     );
+}
+
+/// These are the only changes of a station that are upstream, with the prints of all of them.
+async fn holds(store: &Store, station: &Station, changes: &[Change]) {
+    let rows: Vec<_> = changes.iter().map(|change| change.values.clone()).collect();
+    store.has(station, "site", &rows).await;
+    let history = store.upstream.history(station.number, 0, 100).await.unwrap().unwrap();
+    assert_eq!((history.cursor.seq, history.prints.len()), (rows.len() as u64, rows.len()), "on {:?}", store.kind);
+    assert_eq!(store.rejects(station.number).await, []);
+}
+
+/// A store need not wait for what it sends of them.
+async fn prints_or_a_cursor_that_cannot_be_written_undo_their_batch(store: &Store) {
+    let mut station = store.join("north").await;
+    let maker = station.clone();
+    let mut done = vec![maker.site(1)];
+    assert!(store.pushed(&station.cut(&done)).await.is_empty());
+    for table in ["history", "cursor"] {
+        store.refuse(table).await;
+        let next = done.len() as i64 + 1;
+        for count in [1, 60] {
+            let changes: Vec<Change> = (next..next + count).map(|n| maker.site(n)).collect();
+            let batch = station.peek(&changes);
+            for _ in 0..2 {
+                let problem = store.push(&batch).await.unwrap_err();
+                assert_eq!(problem.code, ProblemCode::Unavailable, "{problem:?}");
+                holds(store, &station, &done).await;
+            }
+        }
+        store.relent().await;
+        done.push(maker.site(next));
+        assert!(store.pushed(&station.cut(&done[done.len() - 1..])).await.is_empty());
+        holds(store, &station, &done).await;
+    }
+}
+
+async fn tables_are_altered_under_prepared_statements(store: &Store) {
+    let mut station = store.join("north").await;
+    let mut done = Vec::new();
+    for n in 1..=4 {
+        if n == 3 {
+            store.alter_tables().await;
+        }
+        done.push(station.site(n));
+        assert!(store.pushed(&station.cut(&done[done.len() - 1..])).await.is_empty());
+        holds(store, &station, &done).await;
+    }
 }
 
 async fn joining_is_idempotent_and_a_code_is_used_once(store: &Store) {

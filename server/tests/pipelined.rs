@@ -22,19 +22,6 @@ async fn store() -> Store {
     on_postgres(Cluster::plain(), &field(), |upstream| upstream).await
 }
 
-async fn run(store: &Store, sql: &str) {
-    connect(store.url.as_deref().unwrap()).await.batch_execute(sql).await.unwrap();
-}
-
-/// A trigger on a table of the ledger, which does something when it is written.
-async fn trigger(store: &Store, table: &str, does: &str) {
-    let sql = format!(
-        "CREATE FUNCTION public.odd() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {does}; RETURN NEW; END $$;
-         CREATE TRIGGER odd BEFORE INSERT OR UPDATE ON tidemark.{table} FOR EACH ROW EXECUTE FUNCTION public.odd()"
-    );
-    run(store, &sql).await;
-}
-
 /// So many of a station's sites, its history's batches and its tidemark are upstream.
 #[track_caller]
 fn holds<'a>(store: &'a Store, station: &'a Station, rows: i64, batches: i64) -> impl Future<Output = ()> + 'a {
@@ -69,36 +56,6 @@ fn sites(station: &Station, first: i64, count: i64) -> Vec<Change> {
     (first..first + count).map(|n| station.site(n)).collect()
 }
 
-async fn a_lost_write_undoes_its_batch(table: &str) {
-    let store = store().await;
-    let mut station = store.join("north").await;
-    store.pushed(&station.cut(&sites(&station, 1, 1))).await;
-    trigger(&store, table, "RAISE EXCEPTION 'not today'").await;
-    for count in [1, 60] {
-        let batch = station.peek(&sites(&station, 2, count));
-        for _ in 0..2 {
-            let problem = store.push(&batch).await.unwrap_err();
-            assert_eq!(problem.code, ProblemCode::Unavailable, "{problem:?}");
-            holds(&store, &station, 1, 1).await;
-        }
-    }
-    run(&store, "DROP FUNCTION public.odd CASCADE").await;
-    let batch = station.cut(&sites(&station, 2, 1));
-    let reply = push_until_taken(&store, &batch).await;
-    assert_eq!((reply.tidemark, reply.applied), (2, 1));
-    holds(&store, &station, 2, 2).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn prints_that_cannot_be_kept_undo_their_batch_though_nobody_waited_for_them() {
-    a_lost_write_undoes_its_batch("history").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_cursor_that_cannot_move_undoes_its_batch_though_nobody_waited_for_it() {
-    a_lost_write_undoes_its_batch("cursor").await;
-}
-
 /// A row of few and one of many are refused by the database, or there already: the others are written all the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_database_refuses_is_isolated_among_few_rows_and_among_many() {
@@ -125,7 +82,8 @@ async fn what_the_database_refuses_is_isolated_among_few_rows_and_among_many() {
             let changes = sites(&station, 1 + round * 100, count);
             let number = station.number.get();
             let there = (i64::from(number) << 32) + 3 + round * 100;
-            run(&store, &format!("INSERT INTO field.site (id, name, station) VALUES ({there}, 'by hand', {number})"))
+            store
+                .run(&format!("INSERT INTO field.site (id, name, station) VALUES ({there}, 'by hand', {number})"))
                 .await;
             assert!(store.pushed(&station.cut(&changes)).await.is_empty(), "{kind:?} {count}");
             all.extend(changes.into_iter().map(|change| change.values));
@@ -150,7 +108,7 @@ async fn statements_of_an_old_schema_are_prepared_anew_and_the_push_goes_through
         "ALTER TABLE tidemark.line ALTER COLUMN former TYPE bigint",
         "ALTER TABLE field.site DROP COLUMN depth; ALTER TABLE tidemark.line ALTER COLUMN former TYPE integer",
     ] {
-        run(&store, sql).await;
+        store.run(sql).await;
         for _ in 0..3 {
             let pushes: Vec<_> = stations
                 .iter_mut()
@@ -196,13 +154,13 @@ async fn a_connection_that_ends_between_the_requests_and_their_answers_leaves_no
     let holder = connect(store.url.as_deref().unwrap()).await;
     holder.batch_execute("SELECT pg_advisory_lock(7)").await.unwrap();
     for (round, table) in ["history", "cursor"].into_iter().enumerate() {
-        trigger(&store, table, "PERFORM pg_advisory_xact_lock(7)").await;
+        store.trigger(table, "PERFORM pg_advisory_xact_lock(7)").await;
         let rows = 1 + round as i64;
         let batch = station.cut(&sites(&station, rows + 1, 1));
         let (pushed, ()) = tokio::join!(store.push(&batch), end_who_waits(&store, "advisory"));
         assert_eq!(pushed.unwrap_err().code, ProblemCode::Unavailable);
         holds(&store, &station, rows, rows).await;
-        run(&store, "DROP FUNCTION public.odd CASCADE").await;
+        store.drop_trigger().await;
         assert_eq!(push_until_taken(&store, &batch).await.tidemark.cast_signed(), rows + 1);
         holds(&store, &station, rows + 1, rows + 1).await;
     }

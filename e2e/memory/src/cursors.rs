@@ -50,14 +50,13 @@ impl<A: Access> CursorLedger for Books<A> {
 
     async fn advance(&mut self, advance: &Advance) -> Result<(), StoreError> {
         let Advance { station, cursor, began, now_ms, .. } = *advance;
-        self.0.with(|session| {
-            session.at(Moment::Advance)?;
+        let advance = |session: &mut Session<'_>| {
             let stored = session.state.cursors.get(&station.get());
             let (before, heard) = stored.map_or((0, 0), |stored| (stored.began, stored.heard));
             let heard = if before < began { heard.max(before) } else { heard };
             session.set_cursor(station, StoredCursor { cursor, updated_at_ms: now_ms, began, heard });
-            Ok(())
-        })
+        };
+        self.0.with(|session| session.send(Moment::Advance, advance))
     }
 
     async fn heard(&mut self, station: StationNumber) -> Result<u64, StoreError> {
@@ -72,8 +71,8 @@ impl<A: Access> CursorLedger for Books<A> {
         now_ms: i64,
     ) -> Result<(), StoreError> {
         let applied = Applied { prints: prints.to_vec(), at_ms: now_ms };
-        self.0.with(|session| session.set_history((station.get(), first_seq), Some(applied)));
-        Ok(())
+        let keep = |session: &mut Session<'_>| session.set_history((station.get(), first_seq), Some(applied));
+        self.0.with(|session| session.send(Moment::KeepHistory, keep))
     }
 
     async fn history(

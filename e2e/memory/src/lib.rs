@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use tidemark_core::decision::Cursor;
 use tidemark_core::ids::StationNumber;
+use tidemark_core::planted::{Bug, planted};
 use tidemark_core::value::{Value, ValueRef};
 use tidemark_server::export::Export;
 use tidemark_server::ledger::Ledger;
@@ -24,12 +25,33 @@ use tidemark_server::upstream::{StoreError, Upstream, Work, no_cursor};
 
 use self::books::{Alone, Books};
 pub use self::memory::{Contents, MemoryUpstream};
+use self::state::Prepared;
 pub use self::state::{Constraint, Faults, Footprint, Moment, StoredRow, Trial};
 
 #[async_trait]
 impl<A: books::Access> SchemaLedger for Books<A> {
     async fn schemas(&mut self) -> Result<Vec<KnownSchema>, StoreError> {
         Ok(self.0.with(|session| session.state.known.clone()))
+    }
+}
+
+impl MemoryUpstream {
+    fn attempt(&self, work: &Work) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let mut books = Books(self.session(&mut state));
+        books.0.prepared = *self.prepared();
+        let result = self
+            .at(Moment::Begin)
+            .and_then(|()| work(&mut books).now_or_never().expect("BUG: memory never waits"))
+            .and_then(|()| if planted(Bug::BookkeepingLost) { Ok(()) } else { books.0.told() })
+            .and_then(|()| self.at(Moment::Commit));
+        if result.is_ok() {
+            books.0.commit();
+        }
+        *self.prepared() = books.0.prepared;
+        drop(books);
+        drop(state);
+        result.and_then(|()| self.at(Moment::Committed))
     }
 }
 
@@ -48,18 +70,13 @@ impl Upstream for MemoryUpstream {
     }
 
     async fn transact(&self, work: Work) -> Result<(), StoreError> {
-        let mut state = self.state();
-        let mut books = Books(self.session(&mut state));
-        let result = self
-            .at(Moment::Begin)
-            .and_then(|()| work(&mut books).now_or_never().expect("BUG: memory never waits"))
-            .and_then(|()| self.at(Moment::Commit));
-        if result.is_ok() {
-            books.0.commit();
+        let done = self.attempt(&work);
+        if !self.prepared().met_older || planted(Bug::StatementOfOldSchema) {
+            return done;
         }
-        drop(books);
-        drop(state);
-        result.and_then(|()| self.at(Moment::Committed))
+        // Over a connection that has no statements yet.
+        *self.prepared() = Prepared::default();
+        self.attempt(&work)
     }
 
     fn ledger(&self) -> Box<dyn Ledger + '_> {

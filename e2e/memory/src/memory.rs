@@ -9,7 +9,7 @@ use tidemark_server::ledger::rejects::Reject;
 use tidemark_server::ledger::schemas::KnownSchema;
 use tidemark_server::upstream::{StoreError, Upstream};
 
-use super::state::{Constraint, Faults, Moment, Session, State, StoredRow, Trial};
+use super::state::{Constraint, Faults, Moment, Prepared, Session, State, StoredRow, Trial};
 
 /// The contents of the store.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +25,7 @@ pub struct Contents<'a> {
 pub struct MemoryUpstream {
     pub(crate) schema: Arc<Schema>,
     state: Arc<Mutex<State>>,
+    prepared: Arc<Mutex<Prepared>>,
     constraint: Option<Constraint>,
     faults: Option<Faults>,
     trial: Option<Trial>,
@@ -37,7 +38,8 @@ impl MemoryUpstream {
         let known = vec![KnownSchema { fingerprint: schema.fingerprint().to_hex(), toml: schema.source().to_owned() }];
         let rows = schema.tables().iter().map(|_| BTreeMap::new()).collect();
         let state = State { rows, known, ..State::default() };
-        Self { schema, state: Arc::new(Mutex::new(state)), constraint: None, faults: None, trial: None }
+        let state = Arc::new(Mutex::new(state));
+        Self { schema, state, prepared: Arc::default(), constraint: None, faults: None, trial: None }
     }
 
     /// Adds an older schema whose batches it takes.
@@ -70,6 +72,17 @@ impl MemoryUpstream {
         self
     }
 
+    /// The same store over a connection of its own, as another server has it.
+    #[must_use]
+    pub fn over_another_connection(&self) -> Self {
+        Self { prepared: Arc::default(), ..self.clone() }
+    }
+
+    /// Somebody alters tables, so that statements which were prepared before are refused.
+    pub fn alter_tables(&self) {
+        self.state().alterations += 1;
+    }
+
     /// Looks at everything there is. `look` must not call the store.
     pub fn inspect<R>(&self, look: impl FnOnce(Contents<'_>) -> R) -> R {
         let state = self.state();
@@ -84,6 +97,10 @@ impl MemoryUpstream {
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn prepared(&self) -> MutexGuard<'_, Prepared> {
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn at(&self, moment: Moment) -> Result<(), StoreError> {

@@ -74,6 +74,7 @@ impl Rows for Books<Session<'_>> {
 
     async fn write(&mut self, lineage: &Lineage, groups: &[Group], writes: &[TableWrites]) -> Result<(), StoreError> {
         self.0.at(Moment::Write)?;
+        self.0.use_statement()?;
         for write in writes {
             let table = &self.0.schema.tables()[write.table];
             for at in write.fresh.iter().chain(&write.upserts) {

@@ -16,7 +16,7 @@ use tidemark_server::ledger::lineage::{Fork, Former, Parting};
 use tidemark_server::ledger::rejects::{Reject, RejectState};
 use tidemark_server::ledger::schemas::KnownSchema;
 use tidemark_server::ledger::stations::StationRecord;
-use tidemark_server::upstream::StoreError;
+use tidemark_server::upstream::{Cause, StoreError};
 
 /// A row as it is kept.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,7 +46,9 @@ pub enum Moment {
     Write,
     /// Rejects are kept.
     StoreRejects,
-    /// The cursor moves.
+    /// Prints are kept; nobody waits for it.
+    KeepHistory,
+    /// The cursor moves; nobody waits for it.
     Advance,
     /// Nothing is durable yet.
     Commit,
@@ -110,6 +112,8 @@ pub(crate) struct State {
     pub(crate) descents: BTreeMap<u32, Descent>,
     /// For display alone, so no transaction undoes it.
     pub(crate) contacts: BTreeMap<u32, Contact>,
+    /// How often somebody has altered the tables.
+    pub(crate) alterations: u64,
 }
 
 /// The text under which a station is kept.
@@ -156,6 +160,15 @@ fn put_back<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, before: Option<V>) {
     }
 }
 
+/// The statements that a connection has prepared.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Prepared {
+    /// The tables' alterations until then; `None` while there are no statements.
+    after: Option<u64>,
+    /// One was refused, because the tables were altered since.
+    pub(crate) met_older: bool,
+}
+
 /// Work on the state. What it wrote is undone when it is dropped, unless it was committed.
 pub(crate) struct Session<'s> {
     pub(crate) schema: &'s Schema,
@@ -167,6 +180,9 @@ pub(crate) struct Session<'s> {
     faults: Option<&'s FaultsFn>,
     trial: Option<&'s TrialFn>,
     footprint: Footprint,
+    pub(crate) prepared: Prepared,
+    /// The first failure of what nobody waits for. As PostgreSQL does, the database refuses all that follows.
+    unseen: Option<StoreError>,
 }
 
 impl Drop for Session<'_> {
@@ -186,16 +202,54 @@ impl<'s> Session<'s> {
         trial: Option<&'s TrialFn>,
     ) -> Self {
         let (undo, marks, footprint) = (Vec::new(), Vec::new(), Footprint::default());
-        Self { schema, state, undo, marks, constraint, faults, trial, footprint }
+        let (prepared, unseen) = (Prepared::default(), None);
+        Self { schema, state, undo, marks, constraint, faults, trial, footprint, prepared, unseen }
     }
 
-    pub(crate) fn at(&self, moment: Moment) -> Result<(), StoreError> {
+    fn fails_at(&self, moment: Moment) -> Result<(), StoreError> {
         self.faults.map_or(Ok(()), |faults| faults(moment))
     }
 
-    /// Everything stays.
+    /// A request whose answer is waited for, behind those of all that was sent before.
+    pub(crate) fn at(&self, moment: Moment) -> Result<(), StoreError> {
+        self.told()?;
+        self.fails_at(moment)
+    }
+
+    /// Runs a statement for whose answer nobody waits. It fails at once where it cannot be sent; that the database has
+    /// refused it is seen with the next answer that is waited for.
+    pub(crate) fn send(&mut self, moment: Moment, run: impl FnOnce(&mut Self)) -> Result<(), StoreError> {
+        if self.unseen.is_none() {
+            match self.fails_at(moment) {
+                Ok(()) => run(self),
+                Err(error @ StoreError::Unavailable { .. }) => return Err(error),
+                Err(error) => self.unseen = Some(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether all that was sent has succeeded.
+    pub(crate) fn told(&self) -> Result<(), StoreError> {
+        self.unseen.clone().map_or(Ok(()), Err)
+    }
+
+    /// Uses a prepared statement. It is refused if the tables were altered since an earlier transaction prepared it.
+    pub(crate) fn use_statement(&mut self) -> Result<(), StoreError> {
+        let alterations = self.state.alterations;
+        if *self.prepared.after.get_or_insert(alterations) == alterations {
+            return Ok(());
+        }
+        self.prepared.met_older = true;
+        let message = "cached plan must not change result type".to_owned();
+        Err(StoreError::Refused { cause: Cause::sql_state("0A000"), message })
+    }
+
+    /// Everything stays. A database that has refused a part undoes all of it, and answers as if it had gone well.
     pub(crate) fn commit(&mut self) {
-        self.undo.clear();
+        if self.unseen.is_none() {
+            self.undo.clear();
+        }
     }
 
     pub(crate) fn mark(&mut self) {

@@ -99,6 +99,8 @@ faults! {
     BrokenTrigger = "broken-trigger",
     /// The server panics over some rows; it stays.
     Panic = "panic",
+    /// Tables are altered while servers have statements prepared, which the database refuses from then on.
+    AlteredTable = "altered-table",
 }
 
 /// A set of faults.

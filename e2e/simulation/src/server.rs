@@ -33,6 +33,7 @@ const MOMENTS: &[Moment] = &[
     Moment::Facts,
     Moment::Write,
     Moment::StoreRejects,
+    Moment::KeepHistory,
     Moment::Advance,
     Moment::Commit,
     Moment::Committed,
@@ -215,7 +216,7 @@ pub struct Served {
 }
 
 fn endpoint(upstream: &MemoryUpstream, schema: &Arc<Schema>, clock: &MachineClock, limits: FrameLimits) -> Endpoint {
-    let upstream: Arc<dyn Upstream> = Arc::new(upstream.clone());
+    let upstream: Arc<dyn Upstream> = Arc::new(upstream.over_another_connection());
     let clock = Arc::new(ServerClock(clock.shown()));
     let ingest =
         Ingest::new(upstream, Arc::clone(schema), ClockWindow::DEFAULT, limits, clock).with_chunks_max(CHUNKS_MAX);

@@ -11,7 +11,10 @@ const SEEDS: u64 = 2_000;
 const REACHED: &[(&str, &[&str])] = &[
     ("event", &["acked", "agreed", "smaller", "failed", "stopped", "ignored", "joined"]),
     ("problem", &["bad-frame", "timeout", "forked", "too-large", "internal", "unavailable"]),
-    ("moment", &["Begin", "LockCursor", "Facts", "Write", "StoreRejects", "Advance", "Commit", "Committed"]),
+    (
+        "moment",
+        &["Begin", "LockCursor", "Facts", "Write", "StoreRejects", "KeepHistory", "Advance", "Commit", "Committed"],
+    ),
     ("crash point", &["before sending", "after sending", "before the reply is heard", "after the reply is heard"]),
     (
         "verdict",

@@ -5,25 +5,29 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use serde_json::Value as Json;
-use tidemark_e2e::postgres::PgClient;
+use tidemark_e2e::field::Field;
+use tidemark_e2e::postgres::{Flavour, PgClient, PostgresCluster};
 use tidemark_e2e::process::Running;
 use tidemark_e2e::world::{Dice, wait_for};
 
 use super::{Kind, World, push};
+use crate::append;
 
-/// A cluster whose database was migrated before TimescaleDB was there, with a station's rows in it, and TimescaleDB
-/// since.
+/// A cluster whose database was migrated before TimescaleDB was there, and TimescaleDB since.
 fn migrated_too_early() -> Result<World> {
     let mut world = World::new(Kind::Plain)?;
-    let cluster = world.cluster.as_mut().context("a cluster")?;
+    load_timescaledb(world.cluster.as_mut().context("a cluster")?)?;
+    Ok(world)
+}
+
+fn load_timescaledb(cluster: &mut PostgresCluster) -> Result<()> {
     let settings = "shared_preload_libraries = 'timescaledb'\ntimescaledb.telemetry_level = off\nmax_worker_processes = 16\n\
                     timescaledb.max_background_workers = 2\n";
     let file = cluster.folder().join("data/postgresql.conf");
     let before = std::fs::read_to_string(&file)?;
     std::fs::write(&file, before + settings)?;
     cluster.kill_hard()?;
-    cluster.restart()?;
-    Ok(world)
+    cluster.restart()
 }
 
 /// HQ's own rows, so many that they are copied in several pieces.
@@ -155,6 +159,47 @@ fn what_a_copy_would_lose_is_moved_in_place_or_told() -> Result<()> {
     ensure!(client.value::<i64>("SELECT count(*) FROM public.fresh")? == before);
     ensure!(world.does(&["timescale"])?.lines().count() == 7);
     world.field.assert_upstream_equals(&[&station])?;
+    Ok(())
+}
+
+#[test]
+fn an_append_table_becomes_a_hypertable_in_place_and_has_each_row_once_afterwards() -> Result<()> {
+    let mut cluster = PostgresCluster::start(Flavour::Plain)?;
+    let field = Field::new(append::SCHEMA, Some(cluster.create_database("weir")?))?;
+    field.migrate()?;
+    load_timescaledb(&mut cluster)?;
+    let server = field.serve()?;
+    let station = field.join_station("a", &server.url())?;
+    let file = station.open()?;
+    file.execute_batch(
+        "INSERT INTO event (what) VALUES ('opened');
+         WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 200)
+         INSERT INTO level (at, height) SELECT datetime('2026-01-01', n || ' days'), n % 7 FROM n",
+    )?;
+    push(&station)?;
+    let upstream = cluster.connect("weir")?;
+    let before = append::rows(&upstream, "level")?;
+    let optimize = |args: &[&str]| Ok::<_, anyhow::Error>(field.server_command(args)?.success()?.stdout);
+    let plan: Json = serde_json::from_str(&optimize(&["optimize", "--plan", "--json"])?)?;
+    let why = serde_json::json!(["no unique index to copy its rows by"]);
+    ensure!(plan["tables"].as_array().is_some_and(|tables| tables.len() == 1), "{plan}");
+    ensure!(plan["tables"][0]["table"] == "level" && plan["tables"][0]["in_place_for"] == why, "{plan}");
+    optimize(&["optimize"])?;
+    ensure!(before.len() == 200 && append::rows(&upstream, "level")? == before);
+    let chunks = "SELECT count(*) FROM timescaledb_information.chunks WHERE hypertable_name = 'level'";
+    ensure!(upstream.value::<i64>(chunks)? > 5);
+    // The server that ran all the while goes on. Rows that are sent again are found in their chunks.
+    file.execute_batch(
+        "INSERT OR REPLACE INTO level SELECT * FROM level WHERE id BETWEEN 40 AND 90;
+         INSERT INTO level (at, height) VALUES ('2026-02-01', 1), ('2027-01-01', 2)",
+    )?;
+    push(&station)?;
+    ensure!(append::rows(&upstream, "level")?.len() == 202);
+    field.assert_upstream_equals(&[&station])?;
+    station.run(&["verify"])?.success()?;
+    drop(field.serve()?);
+    ensure!(optimize(&["optimize"])?.contains("there was nothing to make a hypertable of"));
+    ensure!(optimize(&["test"])?.lines().all(|line| line.starts_with("ok ") || line.starts_with("warn ")));
     Ok(())
 }
 

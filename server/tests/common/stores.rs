@@ -1,7 +1,7 @@
 //! The stores that a contract is run against, each new and empty, each with one constraint beyond the schema.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tidemark_core::batch::Batch;
 use tidemark_core::digest::RowDigest;
@@ -10,7 +10,7 @@ use tidemark_core::limits::FrameLimits;
 use tidemark_core::protocol::{Problem, PushReply};
 use tidemark_core::schema::Schema;
 use tidemark_core::value::Value;
-use tidemark_memory::MemoryUpstream;
+use tidemark_memory::{MemoryUpstream, Moment};
 use tidemark_server::config::{ClockWindow, DatabaseUrl};
 use tidemark_server::ingest::Ingest;
 use tidemark_server::ledger::rejects::Reject;
@@ -18,7 +18,7 @@ use tidemark_server::stations::{JoinAsk, JoinOutcome, NewStation};
 use tidemark_server::stores::postgres::PostgresUpstream;
 use tidemark_server::stores::sqlite::SqliteUpstream;
 use tidemark_server::survey::Survey;
-use tidemark_server::upstream::Upstream;
+use tidemark_server::upstream::{StoreError, Upstream};
 
 use super::cluster::{Cluster, connect};
 use super::station::{Station, frame};
@@ -43,6 +43,9 @@ pub struct Store {
     pub url: Option<String>,
     pub poison_allowed: Arc<AtomicBool>,
     pub folder: tempfile::TempDir,
+    memory: Option<MemoryUpstream>,
+    /// Where the store in memory fails.
+    fails_at: Arc<Mutex<Option<Moment>>>,
 }
 
 /// The note that a constraint beyond the schema refuses.
@@ -66,7 +69,8 @@ pub async fn on_postgres(
     let ingest = ingest(&upstream, schema, &clock);
     let (poison_allowed, folder) = (Arc::default(), tempfile::tempdir().unwrap());
     let (kind, schema, url) = (Kind::Timescale, Arc::clone(schema), Some(database));
-    Store { kind, schema, upstream, ingest, clock, url, poison_allowed, folder }
+    let (memory, fails_at) = (None, Arc::default());
+    Store { kind, schema, upstream, ingest, clock, url, poison_allowed, folder, memory, fails_at }
 }
 
 pub async fn open_postgres(url: &str, schema: &Arc<Schema>) -> anyhow::Result<PostgresUpstream> {
@@ -91,6 +95,7 @@ impl Store {
         let folder = tempfile::tempdir().unwrap();
         let mut url = None;
         let poison_allowed = Arc::new(AtomicBool::new(false));
+        let (mut in_memory, fails_at) = (None, Arc::<Mutex<Option<Moment>>>::default());
         let upstream: Arc<dyn Upstream> = match kind {
             Kind::Memory => {
                 let allowed = Arc::clone(&poison_allowed);
@@ -104,6 +109,12 @@ impl Store {
                 for older in &schemas[..schemas.len() - 1] {
                     memory = memory.knowing(older);
                 }
+                let failing = Arc::clone(&fails_at);
+                memory = memory.with_faults(Arc::new(move |moment| {
+                    let fails = *failing.lock().unwrap() == Some(moment);
+                    if fails { Err(StoreError::Violation("not today".into())) } else { Ok(()) }
+                }));
+                in_memory = Some(memory.clone());
                 Arc::new(memory)
             }
             Kind::Sqlite => {
@@ -143,7 +154,72 @@ impl Store {
         };
         let clock = TestClock::new();
         let ingest = ingest(&upstream, &schema, &clock);
-        Self { kind, schema, upstream, ingest, clock, url, poison_allowed, folder }
+        let memory = in_memory;
+        Self { kind, schema, upstream, ingest, clock, url, poison_allowed, folder, memory, fails_at }
+    }
+
+    /// Runs statements in PostgreSQL.
+    pub async fn run(&self, sql: &str) {
+        connect(self.url.as_deref().unwrap()).await.batch_execute(sql).await.unwrap();
+    }
+
+    /// A trigger of PostgreSQL's on a table of the ledger, which does something when it is written.
+    pub async fn trigger(&self, table: &str, does: &str) {
+        let sql = format!(
+            "CREATE FUNCTION public.odd() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {does}; RETURN NEW; END $$;
+             CREATE TRIGGER odd BEFORE INSERT OR UPDATE ON tidemark.{table} FOR EACH ROW EXECUTE FUNCTION public.odd()"
+        );
+        self.run(&sql).await;
+    }
+
+    /// Takes it away.
+    pub async fn drop_trigger(&self) {
+        self.run("DROP FUNCTION public.odd CASCADE").await;
+    }
+
+    /// The database refuses what is written to a table of the ledger: `history` or `cursor`.
+    pub async fn refuse(&self, table: &str) {
+        match self.kind {
+            Kind::Memory => {
+                let moment = if table == "history" { Moment::KeepHistory } else { Moment::Advance };
+                *self.fails_at.lock().unwrap() = Some(moment);
+            }
+            Kind::Sqlite => {
+                let on = |what: &str| {
+                    format!(
+                        "CREATE TRIGGER odd_{what} BEFORE {what} ON tidemark_{table}
+                         BEGIN SELECT RAISE(ABORT, 'not today'); END;"
+                    )
+                };
+                self.embedded().execute_batch(&(on("insert") + &on("update"))).unwrap();
+            }
+            Kind::PlainPostgres | Kind::Timescale => self.trigger(table, "RAISE EXCEPTION 'not today'").await,
+        }
+    }
+
+    /// It refuses nothing any more.
+    pub async fn relent(&self) {
+        match self.kind {
+            Kind::Memory => *self.fails_at.lock().unwrap() = None,
+            Kind::Sqlite => {
+                self.embedded().execute_batch("DROP TRIGGER odd_insert; DROP TRIGGER odd_update").unwrap();
+            }
+            Kind::PlainPostgres | Kind::Timescale => self.drop_trigger().await,
+        }
+    }
+
+    /// Somebody alters tables for which statements may be prepared.
+    pub async fn alter_tables(&self) {
+        match self.kind {
+            Kind::Memory => self.memory.as_ref().unwrap().alter_tables(),
+            Kind::Sqlite => self.embedded().execute_batch("ALTER TABLE site ADD COLUMN depth INTEGER").unwrap(),
+            Kind::PlainPostgres | Kind::Timescale => {
+                // What is asked of the second has another type from now on: PostgreSQL refuses who asks as before.
+                let sql = "ALTER TABLE field.site ADD COLUMN depth bigint;
+                    ALTER TABLE tidemark.line ALTER COLUMN former TYPE bigint";
+                self.run(sql).await;
+            }
+        }
     }
 
     /// Takes the constraint beyond the schema away.
@@ -155,8 +231,7 @@ impl Store {
                 file.execute_batch("DROP TRIGGER no_poison").unwrap();
             }
             Kind::PlainPostgres | Kind::Timescale => {
-                let client = connect(self.url.as_deref().unwrap()).await;
-                client.batch_execute("ALTER TABLE field.reading DROP CONSTRAINT no_poison").await.unwrap();
+                self.run("ALTER TABLE field.reading DROP CONSTRAINT no_poison").await;
             }
         }
     }

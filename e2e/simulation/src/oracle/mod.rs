@@ -2,6 +2,7 @@
 //!
 //! * **Upstream is a prefix of each station's history, applied once**: rows and rejects are those that the naive
 //!   [`model`] has after taking the changes up to the cursor, one by one; and they move only when the cursor does.
+//!   Each move keeps the prints of the changes it passes.
 //! * **Acknowledgements are only for what is durable**: no reply names more than the database's cursor, no station's
 //!   tidemark passes it, and no change leaves a log before.
 //! * **No reject is lost**: what the model refuses is kept upstream and, from the acknowledgement on, on the station,
@@ -18,6 +19,7 @@ use futures_util::FutureExt as _;
 use rusqlite::Connection;
 use tidemark_client::Store;
 use tidemark_client::sync::Reply;
+use tidemark_core::chain::Print;
 use tidemark_core::decision::Cursor;
 use tidemark_core::frame::FrameHeader;
 use tidemark_core::ids::StationNumber;
@@ -283,9 +285,26 @@ impl Oracle {
         if after.seq < last {
             coverage.count("part", "of a batch");
         }
+        let (before, passed) = (known.cursor, (after.seq - known.cursor) as usize);
         known.cursor = after.seq;
         known.upstream = branch;
+        let station = known.number;
+        let prints = self.prints(station, before, passed);
+        ensure!(
+            prints.len() == passed && prints.last() == Some(&after.chain.print()),
+            "the cursor went from {before} to {}, with the prints of {} changes",
+            after.seq,
+            prints.len()
+        );
         Ok(())
+    }
+
+    /// The prints of a station's changes after one of them, at most `limit`.
+    fn prints(&self, number: Option<StationNumber>, after: u64, limit: usize) -> Vec<Print> {
+        let Some(number) = number else { return Vec::new() };
+        let history = self.upstream.upstream().history(number, after, limit).now_or_never();
+        let history = history.expect("BUG: memory never waits").expect("BUG: nothing fails for the oracle");
+        history.filter(|history| history.first_seq == after + 1).map(|history| history.prints).unwrap_or_default()
     }
 
     /// Upstream is what the model is.

@@ -83,7 +83,10 @@ impl World<'_> {
         match Process::start(&station.disk, &station.file, life, seed, slot == 0 && self.plan.seed.is_multiple_of(2)) {
             Ok(process) => {
                 station.processes[slot] = Some(process);
-                station.ended = None;
+                // A second one says nothing of how the first one ended.
+                if slot == 0 {
+                    station.ended = None;
+                }
                 trace!(self, "{} starts process {slot}", station_name(index));
                 self.settle(index, slot)?;
                 self.tick(index, slot, 1);

@@ -82,6 +82,11 @@ impl World<'_> {
                 self.jump(index, at, kind == 0);
                 false
             }
+            Fault::AlteredTable => {
+                self.hit(fault);
+                self.upstream.alter_tables();
+                false
+            }
             Fault::WrongHint => {
                 self.hit(fault);
                 if let Some(process) = &mut self.stations[index].processes[0] {

@@ -10,14 +10,12 @@ use std::pin::pin;
 use futures_util::TryStreamExt as _;
 use tidemark_core::digest::RowHash;
 use tidemark_core::identity::{Identity, Key};
-use tidemark_core::postgres::qualified;
 use tidemark_core::sqlite::quote;
-use tidemark_core::value::ValueRef;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::connect::failed;
 use super::transaction::PostgresTransaction;
-use super::values::{KeyArray, StampUs, cell, key_type};
+use super::values::{KeyArray, StampUs, key_type, select_sql, values_of};
 use crate::upstream::error::StoreError;
 use crate::upstream::facts::Facts;
 
@@ -78,12 +76,10 @@ impl PostgresTransaction<'_> {
         facts: &mut Facts,
     ) -> Result<(), StoreError> {
         let table = &self.schema.tables()[index];
-        let columns: Vec<String> = table.columns.iter().map(|column| quote(&column.name)).collect();
         let keys: BTreeSet<Key> = rows.iter().map(|row| row.key).collect();
         let array = KeyArray::new(key_type(table), keys.iter());
-        let (target, key) = (qualified(self.schema, table), quote(&table.key_column().name));
-        let mut sql =
-            format!("SELECT {} FROM {target} WHERE {key} = ANY ($1::{})", columns.join(", "), array.sql_type());
+        let (select, key) = (select_sql(self.schema, table), quote(&table.key_column().name));
+        let mut sql = format!("{select} WHERE {key} = ANY ($1::{})", array.sql_type());
         let stamps = times.map(|(first, last)| (StampUs(first), StampUs(last)));
         let mut parameters = vec![array.parameter()];
         if let (Some((first, last)), Some(time)) = (&stamps, table.time_column()) {
@@ -96,8 +92,7 @@ impl PostgresTransaction<'_> {
         let of = |error| self.of(index, failed(error));
         let mut found = pin!(self.pipeline.rows_once(&sql, asked).await.map_err(of)?);
         while let Some(row) = self.pipeline.noted(found.try_next().await).map_err(of)? {
-            let cells = table.columns.iter().enumerate().map(|(at, column)| cell(&row, at, column.ty));
-            let values: Vec<ValueRef<'_>> = cells.collect::<Result<_, _>>().map_err(failed)?;
+            let values = values_of(&row, table)?;
             let Some(key) = Key::of(values[table.key]) else { continue };
             facts.appended.insert((index, key), RowHash::of(&mut scratch, &table.name, values.into_iter()));
         }

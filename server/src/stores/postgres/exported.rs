@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use tidemark_core::postgres::qualified;
-use tidemark_core::value::ValueRef;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{IsolationLevel, Transaction};
 
 use super::connect::failed;
 use super::pool::{PostgresUpstream, Purpose};
-use super::values::cell;
+use super::values::values_of;
 use crate::export::Export;
 use crate::upstream::error::StoreError;
 
@@ -65,9 +64,7 @@ impl PostgresUpstream {
         let rows = tx.query_typed_raw(&sql, NO_PARAMETERS).await.map_err(failed)?;
         let mut rows = std::pin::pin!(rows);
         while let Some(row) = rows.try_next().await.map_err(failed)? {
-            let cells = it.columns.iter().enumerate().map(|(at, column)| cell(&row, at, column.ty));
-            let values: Vec<ValueRef<'_>> = cells.collect::<Result<_, _>>().map_err(failed)?;
-            export.row(table, &values).map_err(StoreError::Fault)?;
+            export.row(table, &values_of(&row, it)?).map_err(StoreError::Fault)?;
         }
         Ok(())
     }

@@ -5,12 +5,10 @@ use postgres_types::ToSql;
 use tidemark_core::decision::Cursor;
 use tidemark_core::identity::{Identity, Key};
 use tidemark_core::ids::StationNumber;
-use tidemark_core::postgres::qualified;
 use tidemark_core::schema::Table;
 use tidemark_core::sqlite::quote;
 use tidemark_core::survey::Range;
 use tidemark_core::timestamp::{FIRST_US, LAST_US};
-use tidemark_core::value::ValueRef;
 use tokio_postgres::types::Type;
 use tokio_postgres::{IsolationLevel, Transaction};
 
@@ -18,7 +16,7 @@ use super::connect::failed;
 use super::pool::{LOOKUP_SILENCE, Lent, PostgresUpstream, Purpose};
 use super::sql::Connected;
 use super::transaction::BEGIN_SILENCE;
-use super::values::{KeyArray, StampUs, UuidBytes, cell};
+use super::values::{KeyArray, StampUs, UuidBytes, select_sql, values_of};
 use crate::ledger::CursorLedger as _;
 use crate::survey::{Reading, Scope, Survey};
 use crate::upstream::error::StoreError;
@@ -87,16 +85,12 @@ impl PostgresUpstream {
             Scope::Span(range) => span_condition(table, range, &mut and, &mut parameters),
             Scope::Rows(rows) => rows_condition(table, rows, &mut and, &mut parameters),
         }
-        let columns: Vec<String> = table.columns.iter().map(|column| quote(&column.name)).collect();
-        let target = qualified(&self.schema, table);
-        let sql = format!("SELECT {} FROM {target} WHERE \"station\" = $1{and}", columns.join(", "));
+        let sql = format!("{} WHERE \"station\" = $1{and}", select_sql(&self.schema, table));
         let parameters = parameters.iter().map(|(value, ty)| (&**value as &(dyn ToSql + Sync), ty.clone()));
         let rows = transaction.query_typed_raw(&sql, parameters).await.map_err(failed)?;
         let mut rows = std::pin::pin!(rows);
         while let Some(row) = rows.try_next().await.map_err(failed)? {
-            let cells = table.columns.iter().enumerate().map(|(at, column)| cell(&row, at, column.ty));
-            let values: Vec<ValueRef<'_>> = cells.collect::<Result<_, _>>().map_err(failed)?;
-            survey.row(&values).map_err(StoreError::Fault)?;
+            survey.row(&values_of(&row, table)?).map_err(StoreError::Fault)?;
         }
         Ok(())
     }

@@ -5,7 +5,9 @@ use std::error::Error;
 use bytes::BytesMut;
 use postgres_types::{FromSql, IsNull, ToSql, accepts, to_sql_checked};
 use tidemark_core::identity::Key;
-use tidemark_core::schema::Table;
+use tidemark_core::postgres::qualified;
+use tidemark_core::schema::{Schema, Table};
+use tidemark_core::sqlite::quote;
 use tidemark_core::timestamp::{FIRST_US, LAST_US};
 use tidemark_core::value::{ColumnType, ValueRef};
 use tokio_postgres::Row;
@@ -87,7 +89,7 @@ impl<'a> FromSql<'a> for JsonText<'a> {
 }
 
 /// A cell by its column's type.
-pub(super) fn cell(row: &Row, at: usize, ty: ColumnType) -> Result<ValueRef<'_>, tokio_postgres::Error> {
+fn cell(row: &Row, at: usize, ty: ColumnType) -> Result<ValueRef<'_>, tokio_postgres::Error> {
     let value = match ty {
         ColumnType::Integer => row.try_get::<_, Option<i64>>(at)?.map(ValueRef::Integer),
         ColumnType::Real => row.try_get::<_, Option<f64>>(at)?.map(ValueRef::Real),
@@ -99,6 +101,18 @@ pub(super) fn cell(row: &Row, at: usize, ty: ColumnType) -> Result<ValueRef<'_>,
         ColumnType::Uuid => row.try_get::<_, Option<UuidBytes>>(at)?.map(|uuid| ValueRef::Uuid(uuid.0)),
     };
     Ok(value.unwrap_or(ValueRef::Null))
+}
+
+/// A query of a table's rows, all of them, whose values [`values_of`] gives.
+pub(super) fn select_sql(schema: &Schema, table: &Table) -> String {
+    let columns: Vec<String> = table.columns.iter().map(|column| quote(&column.name)).collect();
+    format!("SELECT {} FROM {}", columns.join(", "), qualified(schema, table))
+}
+
+/// The values of a row that begins with the table's columns, in their order.
+pub(super) fn values_of<'r>(row: &'r Row, table: &Table) -> Result<Vec<ValueRef<'r>>, StoreError> {
+    let cells = table.columns.iter().enumerate().map(|(at, column)| cell(row, at, column.ty));
+    cells.collect::<Result<_, _>>().map_err(failed)
 }
 
 /// Keys of one table as one array parameter.

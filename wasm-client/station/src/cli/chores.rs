@@ -4,7 +4,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tidemark_client::prune::Wish;
 use tidemark_core::restart::Pauses;
@@ -18,8 +19,8 @@ use super::show;
 use super::trust::TrustArgs;
 use crate::clock::{now_ms, sleep_ms, steady_ms};
 
-/// How soon other wishes are seen.
-const LOOK_MS: u64 = 1_000;
+/// How often who waits looks whether its time is over: a machine that slept wakes no waiter.
+const LOOK_MS: u64 = 10_000;
 
 /// What is wanted beside pushing.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
@@ -51,29 +52,64 @@ pub(super) struct Wanted {
     pub trust: TrustArgs,
 }
 
+/// The wishes of now, and word of others.
+struct Wishes {
+    now: Mutex<Wanted>,
+    changed: Condvar,
+}
+
+impl Wishes {
+    fn new(wanted: Wanted) -> Self {
+        Self { now: Mutex::new(wanted), changed: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Wanted> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, wanted: Wanted) {
+        *self.lock() = wanted;
+        self.changed.notify_all();
+    }
+
+    fn get(&self) -> Wanted {
+        self.lock().clone()
+    }
+
+    /// Waits, but not past other wishes.
+    fn wait(&self, ms: u64, before: &Wanted) {
+        let until_ms = steady_ms().saturating_add(ms);
+        let mut now = self.lock();
+        while *now == *before {
+            let left_ms = until_ms.saturating_sub(steady_ms());
+            if left_ms == 0 {
+                return;
+            }
+            let look = Duration::from_millis(left_ms.min(LOOK_MS));
+            now = self.changed.wait_timeout(now, look).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
 /// The chores of a process.
 pub(super) struct Chores {
-    wanted: Arc<Mutex<Wanted>>,
+    wishes: Arc<Wishes>,
 }
 
 impl Chores {
     /// Begins to do them.
     pub(super) fn start(db: &Path, wanted: Wanted) -> Self {
-        let wanted = Arc::new(Mutex::new(wanted));
-        let (copied, pruned) = ((db.to_owned(), Arc::clone(&wanted)), (db.to_owned(), Arc::clone(&wanted)));
+        let wishes = Arc::new(Wishes::new(wanted));
+        let (copied, pruned) = ((db.to_owned(), Arc::clone(&wishes)), (db.to_owned(), Arc::clone(&wishes)));
         keep_doing("copying the file", move || make_copies(&copied.0, &copied.1));
         keep_doing("removing old rows", move || remove_old(&pruned.0, &pruned.1));
-        Self { wanted }
+        Self { wishes }
     }
 
     /// Others are wanted from now on; one that is being done is brought to its end.
     pub(super) fn set(&self, wanted: Wanted) {
-        *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = wanted;
+        self.wishes.set(wanted);
     }
-}
-
-fn now_wanted(wanted: &Mutex<Wanted>) -> Wanted {
-    wanted.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 fn tell(text: &str) {
@@ -99,22 +135,14 @@ fn supervised(what: &str, chore: &dyn Fn(), tell: &dyn Fn(&str), pause: &dyn Fn(
     }
 }
 
-/// Waits, but not past other wishes.
-fn wait(ms: u64, wanted: &Mutex<Wanted>, before: &Wanted) {
-    let until_ms = steady_ms().saturating_add(ms);
-    while steady_ms() < until_ms && now_wanted(wanted) == *before {
-        sleep_ms(LOOK_MS.min(ms), || false);
-    }
-}
-
-fn make_copies(db: &Path, wanted: &Mutex<Wanted>) {
+fn make_copies(db: &Path, wishes: &Wishes) {
     let (mut due, mut told) = (Due::default(), None);
     loop {
-        let now = now_wanted(wanted);
+        let now = wishes.get();
         let said = (now.args.backup_every, now.args.backup_keep, now.args.backup_dir.clone());
         let Some(every_hours) = now.args.backup_every else {
             told = None;
-            wait(60_000, wanted, &now);
+            wishes.wait(60_000, &now);
             continue;
         };
         if told.as_ref() != Some(&said) {
@@ -125,20 +153,20 @@ fn make_copies(db: &Path, wanted: &Mutex<Wanted>) {
         let schedule = uuid_of(db)
             .and_then(|uuid| Schedule::new(db, &uuid, &now.args.backup_dir, every_hours, now.args.backup_keep));
         match schedule {
-            Ok(schedule) => wait(schedule.step(&mut due, &tell), wanted, &now),
+            Ok(schedule) => wishes.wait(schedule.step(&mut due, &tell), &now),
             Err(error) => {
                 tell(&format!("no copy is made: {}; trying again", error.message));
-                wait(retry_ms(hours_ms(every_hours)).unsigned_abs(), wanted, &now);
+                wishes.wait(retry_ms(hours_ms(every_hours)).unsigned_abs(), &now);
             }
         }
     }
 }
 
-fn remove_old(db: &Path, wanted: &Mutex<Wanted>) {
+fn remove_old(db: &Path, wishes: &Wishes) {
     loop {
-        let now = now_wanted(wanted);
+        let now = wishes.get();
         let Some(older_than_ms) = now.args.prune_older_than else {
-            wait(60_000, wanted, &now);
+            wishes.wait(60_000, &now);
             continue;
         };
         let every_ms = hours_ms(now.args.prune_every);
@@ -153,7 +181,7 @@ fn remove_old(db: &Path, wanted: &Mutex<Wanted>) {
                 retry_ms(every_ms)
             }
         };
-        wait(wait_ms.unsigned_abs(), wanted, &now);
+        wishes.wait(wait_ms.unsigned_abs(), &now);
     }
 }
 
@@ -183,6 +211,30 @@ mod tests {
             told.len() == 2 && told[1].contains("while copying the file: planted, the 2. time; it goes on"),
             "{told:?}"
         );
+    }
+
+    #[test]
+    fn other_wishes_end_a_wait_at_once() {
+        let wanted = |hours| Wanted {
+            args: ChoreArgs {
+                backup_every: hours,
+                backup_keep: KEEP,
+                backup_dir: PathBuf::from(FOLDER),
+                prune_older_than: None,
+                prune_every: 24.0,
+            },
+            trust: TrustArgs::default(),
+        };
+        let (wishes, began_ms) = (Arc::new(Wishes::new(wanted(None))), steady_ms());
+        let waiting = Arc::clone(&wishes);
+        let thread = std::thread::spawn(move || waiting.wait(600_000, &wanted(None)));
+        sleep_ms(20, || false);
+        assert!(!thread.is_finished());
+        wishes.set(wanted(Some(1.0)));
+        thread.join().unwrap();
+        assert!(steady_ms() - began_ms < LOOK_MS / 2);
+        // Those that are so already are not waited past.
+        wishes.wait(600_000, &wanted(None));
     }
 
     #[test]

@@ -268,11 +268,11 @@ impl Engine {
     /// # Errors
     /// When the store fails.
     pub fn early(&mut self, store: &mut Store, now_ms: i64) -> Result<Option<Request>> {
-        let id = self.course.number();
         let meta = store.meta()?;
         let (None, Ok(joined)) = (&meta.forked, Joined::of(store.file(), &meta)) else { return Ok(None) };
         let Some(InFlight { asked: Asked::Push(sent), .. }) = self.course.in_flight() else { return Ok(None) };
-        Ok(self.push.early(&Turn { store, link: &mut self.link, now_ms }, &joined, sent, id))
+        let Some(after) = self.push.goes_early_after(&self.link, &joined, sent) else { return Ok(None) };
+        Ok(self.push.early(&joined, after, self.course.number(), now_ms))
     }
 
     /// Acknowledges what is upstream and was left for later; whoever lets go of an engine calls this before.

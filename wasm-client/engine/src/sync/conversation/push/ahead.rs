@@ -118,29 +118,25 @@ impl Push {
         Some((sent, next))
     }
 
-    /// The batch that was cut ahead as a request of this number, to be sent beside the one in flight, which it follows.
-    pub(in crate::sync) fn early(
-        &mut self,
-        turn: &Turn<'_>,
-        joined: &Joined<'_>,
-        in_flight: &Sent,
-        id: u64,
-    ) -> Option<Request> {
+    /// The last change of the batch in flight, if the one that was cut ahead may be sent beside it.
+    pub(in crate::sync) fn goes_early_after(&self, link: &Link, joined: &Joined<'_>, in_flight: &Sent) -> Option<u64> {
         let ahead = self.ahead.as_ref()?;
         let follows = ahead.early.is_none()
             && ahead.station == joined.number
             && ahead.sent.base == in_flight.last()
             && joined.meta.sent_seq >= ahead.sent.span.last_seq();
-        if !follows || !turn.link.takes_early() {
-            return None;
-        }
+        (follows && link.takes_early()).then(|| in_flight.span.last_seq())
+    }
+
+    /// The batch that was cut ahead as a request of this number, which follows change `after`.
+    pub(in crate::sync) fn early(&mut self, joined: &Joined<'_>, after: u64, id: u64, now_ms: i64) -> Option<Request> {
         let ahead = self.ahead.as_mut()?;
         let mut frame = std::mem::take(&mut ahead.frame);
-        frame::restamp(&mut frame, turn.now_ms);
+        frame::restamp(&mut frame, now_ms);
         let request = Request::frame(&joined.server, joined.token, frame).numbered(id);
         ahead.early = Some(Early { id, timeout_ms: request.timeout_ms });
         // It waits for the one in flight, which was given its time when it was sent.
         let timeout_ms = 2 * request.timeout_ms;
-        Some(Request { after: Some(in_flight.span.last_seq()), ..request }.within_ms(timeout_ms))
+        Some(Request { after: Some(after), ..request }.within_ms(timeout_ms))
     }
 }
