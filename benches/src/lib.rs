@@ -4,9 +4,9 @@ mod capture;
 mod watched;
 
 pub use capture::{Bench, make_file};
-pub use watched::{Watched, push, watched};
+pub use watched::{Watched, memory_kib, push, watched};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use tidemark_core::batch::{Batch, BatchBuilder, LogRow};
 use tidemark_core::chain::Chain;
 use tidemark_core::ids::StationNumber;
@@ -116,17 +116,6 @@ pub fn write_readings_at(db: &mut rusqlite::Connection, rows: u64, time_us: impl
         written = (written + 50_000).min(rows);
     }
     Ok(())
-}
-
-/// What the kernel says of a process's memory, in KiB: `VmRSS` is what it holds, `VmHWM` the most so far.
-///
-/// # Errors
-/// When there is no such process.
-pub fn memory_kib(pid: u32, what: &str) -> Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let value = status.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':'));
-    let value = value.with_context(|| format!("no {what}"))?;
-    Ok(value.split_whitespace().next().context("no number")?.parse()?)
 }
 
 /// The one in the middle.

@@ -2,11 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use tidemark_e2e::field::Station;
 use tidemark_e2e::process::ServerProcess;
-
-use crate::memory_kib;
 
 /// What was seen.
 #[derive(Debug, Clone, Copy)]
@@ -45,4 +43,15 @@ pub fn watched(station: &Station, args: &[&str], server: &ServerProcess) -> Resu
     let seconds = begin.elapsed().as_secs_f64();
     running.wait()?.success()?;
     Ok(Watched { seconds, station_mib: station_kib as f64 / 1024.0, server_mib: server_kib as f64 / 1024.0 })
+}
+
+/// What the kernel says of a process's memory, in KiB: `VmRSS` is what it holds, `VmHWM` the most so far.
+///
+/// # Errors
+/// When there is no such process.
+pub fn memory_kib(pid: u32, what: &str) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let value = status.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':'));
+    let value = value.with_context(|| format!("no {what}"))?;
+    Ok(value.split_whitespace().next().context("no number")?.parse()?)
 }

@@ -161,7 +161,7 @@ async fn a_server_with_time_for_one_piece_a_request_gets_through_all_the_same() 
     let (upstream, schema) = (Arc::clone(&store.upstream), Arc::clone(&store.schema));
     let ingest = Ingest::new(upstream, schema, ClockWindow::DEFAULT, FrameLimits::DEFAULT, clock)
         .with_request_time(Duration::ZERO);
-    let store = Store { ingest: Arc::new(ingest), ..store };
+    let store = store.with_ingest(Arc::new(ingest));
     only_the_odd_rows_are_rejected(&store, "SQLSTATE 53400", 24).await;
 }
 
@@ -210,7 +210,7 @@ async fn rows_over_40_years_go_through_a_small_lock_table_in_pieces() {
     let ingest =
         Ingest::new(Arc::clone(&store.upstream), Arc::clone(&store.schema), window, FrameLimits::DEFAULT, clock)
             .with_chunks_max(u32::MAX);
-    let store = Store { ingest: Arc::new(ingest), ..store };
+    let store = store.with_ingest(Arc::new(ingest));
     let mut station = store.join("north").await;
     let changes: Vec<Change> = (0..520).map(|n| station.reading(n + 1, day(1) - n * 28 * DAY_US, &[])).collect();
     let batch = station.cut(&changes);
@@ -228,7 +228,7 @@ async fn a_batch_over_many_chunks_is_cut_into_transactions_that_touch_few() {
     let clock: Arc<dyn Clock> = Arc::<crate::common::TestClock>::clone(&store.clock);
     let (upstream, schema) = (Arc::clone(&store.upstream), Arc::clone(&store.schema));
     let ingest = Ingest::new(upstream, schema, ClockWindow::DEFAULT, FrameLimits::DEFAULT, clock).with_chunks_max(8);
-    let store = Store { ingest: Arc::new(ingest), ..store };
+    let store = store.with_ingest(Arc::new(ingest));
     let mut station = store.join("north").await;
     // A reject in the first transaction, and one in the last, both told.
     let mut changes = vec![station.reading(900, day(1), &[("site_id", station.id(9))])];
@@ -301,7 +301,7 @@ async fn a_server_without_rights_rejects_no_change() {
     let upstream: Arc<dyn tidemark_server::upstream::Upstream> =
         Arc::new(crate::common::stores::open_postgres(&limited, &store.schema).await.unwrap());
     let ingest = crate::common::stores::ingest(&upstream, &store.schema, &store.clock);
-    let store = Store { ingest, ..store };
+    let store = store.with_ingest(ingest);
     let batch = station.cut(&[plain(&station, 1), plain(&station, 2)]);
     for _ in 0..6 {
         assert_eq!(store.push(&batch).await.unwrap_err().code, ProblemCode::Unavailable);

@@ -191,7 +191,7 @@ fn an_append_table_becomes_a_hypertable_in_place_and_has_each_row_once_afterward
     // The server that ran all the while goes on. Rows that are sent again are found in their chunks.
     file.execute_batch(
         "INSERT OR REPLACE INTO level SELECT * FROM level WHERE id BETWEEN 40 AND 90;
-         INSERT INTO level (at, height) VALUES ('2026-02-01', 1), ('2027-01-01', 2)",
+         INSERT INTO level (at, height) VALUES ('2026-02-01', 1), ('2026-10-01', 2)",
     )?;
     push(&station)?;
     ensure!(append::rows(&upstream, "level")?.len() == 202);

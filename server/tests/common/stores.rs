@@ -158,6 +158,11 @@ impl Store {
         Self { kind, schema, upstream, ingest, clock, url, poison_allowed, folder, memory, fails_at }
     }
 
+    /// The same store, into which another ingest writes.
+    pub fn with_ingest(self, ingest: Arc<Ingest>) -> Self {
+        Self { ingest, ..self }
+    }
+
     /// Runs statements in PostgreSQL.
     pub async fn run(&self, sql: &str) {
         connect(self.url.as_deref().unwrap()).await.batch_execute(sql).await.unwrap();

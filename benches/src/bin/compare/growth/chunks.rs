@@ -4,7 +4,7 @@ use anyhow::Result;
 use tidemark_benches::{FIRST_US, narrow_schema, write_readings_at};
 
 use super::ground::{Ground, rounds};
-use super::{Grown, Noted};
+use super::grown::{Grown, Noted};
 use crate::copying::copy;
 use crate::options::Options;
 

@@ -6,7 +6,7 @@ use tidemark_benches::FIRST_US;
 use tidemark_core::timestamp::format;
 
 use super::ground::{Ground, rounds};
-use super::{Grown, Noted};
+use super::grown::{Grown, Noted};
 use crate::options::Options;
 
 /// 7 columns, three of which refer to other tables.

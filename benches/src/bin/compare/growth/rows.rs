@@ -4,7 +4,7 @@ use anyhow::Result;
 use tidemark_benches::{narrow_schema, write_readings};
 
 use super::ground::{Ground, rounds};
-use super::{Grown, Noted};
+use super::grown::{Grown, Noted};
 use crate::options::Options;
 
 /// The changes whose cost is measured while there are more and more rows upstream.

@@ -9,7 +9,7 @@ use tidemark_e2e::siege::site::Site;
 use tidemark_e2e::siege::station::Station;
 
 use super::ground::rounds;
-use super::{Grown, Noted};
+use super::grown::{Grown, Noted};
 use crate::options::Options;
 
 /// How many are connected.

@@ -226,8 +226,8 @@ impl Engine {
     }
 
     /// Cuts the batch after the one in flight, if more was waiting when that was cut, and acknowledges what has waited
-    /// for it long enough. To be called after [`Action::Send`] by whoever can do two things at once; the engine does the
-    /// same without it, one after the other.
+    /// for it long enough. To be called after [`Action::Send`] by whoever can do two things at once; the engine does
+    /// the same without it, one after the other.
     ///
     /// # Errors
     /// When the store fails. Nothing is lost: [`Engine::next`] will see the same.
