@@ -1,6 +1,5 @@
 //! The one transaction of an acknowledgement: rejects kept with their image, tidemark moved, log trimmed.
 
-use rusqlite::Connection;
 use tidemark_core::decision::Cursor;
 use tidemark_core::limits::FrameLimits;
 use tidemark_core::planted::{Bug, planted};
@@ -9,13 +8,12 @@ use tidemark_core::reject::{RejectCode, Rejection};
 
 use crate::error::{Error, Result, printable};
 use crate::lineage::raise_bound;
-use crate::log::last_seq;
 use crate::meta;
 use crate::rejects::{Origin, keep, parent_rejected_here, resolve};
 use crate::store::Store;
 
 /// The changes that are durable upstream now, and their fate.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Ack<'a> {
     /// The tidemark the batch followed.
     pub base: Cursor,
@@ -106,19 +104,11 @@ pub fn acknowledge(store: &mut Store, ack: &Ack<'_>) -> Result<Acked> {
         for (table, id) in ack.largest_ids {
             raise_bound(tx, table, *id).map_err(sql)?;
         }
-        trim(tx, ack.upto.seq + u64::from(planted(Bug::TrimPastTidemark))).map_err(sql)?;
+        let trim = ack.upto.seq as i64 + i64::from(planted(Bug::TrimPastTidemark));
+        tx.execute("DELETE FROM tidemark_log WHERE seq <= ?1", [trim]).map_err(sql)?;
         if planted(Bug::SeqReused) {
             tx.execute("UPDATE sqlite_sequence SET seq = 0 WHERE name = 'tidemark_log'", []).map_err(sql)?;
         }
         Ok(ack.moves())
     })
-}
-
-/// Deletes the changes up to `upto` from the log. Where that is all of it, SQLite gives its pages back as they are, and
-/// looks at no row.
-fn trim(db: &Connection, upto: u64) -> rusqlite::Result<()> {
-    if last_seq(db)? <= upto {
-        return db.execute("DELETE FROM tidemark_log", []).map(drop);
-    }
-    db.execute("DELETE FROM tidemark_log WHERE seq <= ?1", [upto as i64]).map(drop)
 }

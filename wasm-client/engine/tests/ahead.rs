@@ -1,4 +1,4 @@
-//! The batch that is cut while another is in flight, and the acknowledgements that wait meanwhile.
+//! The batch that is cut while another is in flight, and the acknowledgement that waits for it to go first.
 
 use crate::common::{Fault, World, answer, changes, schema};
 use tidemark_client::backup::{back_up, restore};
@@ -69,7 +69,7 @@ fn it_is_the_batch_that_would_be_cut_then_and_goes_before_the_acknowledgement() 
     world.clock.0 += 5_000;
     let second = send(&mut world);
     assert_eq!(tidemark(&world), 0, "not yet");
-    // It has waited long enough.
+    // By now it is.
     let now_ms = world.clock.0;
     world.engine.look_ahead(&mut world.store, now_ms).unwrap();
     assert_eq!(tidemark(&world), 100);
@@ -175,78 +175,6 @@ fn an_acknowledgement_that_finds_the_file_locked_is_made_later() {
     }
 }
 
-/// Hears of batches of 100 while each next one is cut ahead, until so many changes are upstream.
-fn acked(world: &mut World, upto: u64) {
-    let mut request = send(world);
-    loop {
-        let now_ms = world.clock.0;
-        world.engine.look_ahead(&mut world.store, now_ms).unwrap();
-        match answered(world, &request) {
-            Event::Acked { tidemark, .. } if tidemark == upto => return,
-            Event::Acked { .. } => request = send(world),
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-#[test]
-fn batches_that_follow_each_other_are_acknowledged_together() {
-    for written_meanwhile in [0, 1] {
-        let mut world = World::joined_with(LIMITS);
-        world.write(450);
-        acked(&mut world, 400);
-        assert_eq!((tidemark(&world), world.store.log(1_000).unwrap().len()), (0, 450));
-        let last = send(&mut world);
-        world.write(written_meanwhile);
-        answered(&mut world, &last);
-        let left = world.store.log(1_000).unwrap().len() as u64;
-        assert_eq!((tidemark(&world), left), (450, written_meanwhile), "what is upstream, and nothing else, is gone");
-        world.push();
-        world.assert_in_sync();
-    }
-}
-
-#[test]
-fn acknowledgements_that_wait_are_made_when_the_time_is_over_or_something_fails() {
-    let lost = Failure { kind: FailureKind::Broken, message: "the connection was lost".into() };
-    type End = fn(&mut World, &Request, &Failure);
-    let ends: [(End, u64); 4] = [
-        (|world, _, _| world.engine.settle(&mut world.store).unwrap(), 300),
-        (|world, next, lost| drop(world.engine.on_failure(&mut world.store, world.clock.0, next.id, lost)), 300),
-        // The first is due; the second came a little later.
-        (|world, _, _| world.engine.look_ahead(&mut world.store, world.clock.0 + 5_000).unwrap(), 100),
-        (|world, _, _| world.engine.look_ahead(&mut world.store, world.clock.0 - 60_000).unwrap(), 300),
-    ];
-    for (end, expected) in ends {
-        let mut world = World::joined_with(LIMITS);
-        world.write(450);
-        acked(&mut world, 100);
-        world.clock.0 += 1;
-        acked(&mut world, 300);
-        let next = send(&mut world);
-        assert_eq!(tidemark(&world), 0);
-        world.clock.0 -= 1;
-        end(&mut world, &next, &lost);
-        assert_eq!(tidemark(&world), expected);
-        world.restart();
-        world.push();
-        world.assert_in_sync();
-    }
-}
-
-#[test]
-fn nothing_that_was_rejected_waits_for_more() {
-    let mut world = World::joined_with(LIMITS);
-    world.write(450);
-    world.server.reject.push(150);
-    acked(&mut world, 200);
-    assert_eq!(tidemark(&world), 0);
-    send(&mut world);
-    let now_ms = world.clock.0;
-    world.engine.look_ahead(&mut world.store, now_ms).unwrap();
-    assert_eq!((tidemark(&world), world.store.status().unwrap().rejects), (200, 1));
-}
-
 /// While the first request is under way, a program writes.
 struct Written<'a> {
     world: &'a mut crate::common::FakeServer,
@@ -342,6 +270,7 @@ fn a_batch_that_was_sent_early_is_heard_after_the_one_before_it() {
     answered(&mut world, &first);
     assert_eq!(under_way(&mut world), early.id);
     world.engine.look_ahead(&mut world.store, now_ms).unwrap();
+    assert_eq!(tidemark(&world), 100);
     let third = world.engine.early(&mut world.store, now_ms).unwrap().unwrap();
     assert_eq!((third.after, batch(&third).first_seq), (Some(200), 201));
     answered(&mut world, &early);

@@ -225,29 +225,25 @@ impl Engine {
         }
     }
 
-    /// Cuts the batch after the one in flight, if more was waiting when that was cut, and acknowledges what has waited
-    /// for it long enough. To be called after [`Action::Send`] by whoever can do two things at once; the engine does
-    /// the same without it, one after the other.
+    /// Acknowledges the batch before the one in flight, and cuts the one after it if more was waiting when that was
+    /// cut. To be called after [`Action::Send`] by whoever can do two things at once; the engine does the same without
+    /// it, one after the other.
     ///
     /// # Errors
     /// When the store fails. Nothing is lost: [`Engine::next`] will see the same.
     pub fn look_ahead(&mut self, store: &mut Store, now_ms: i64) -> Result<()> {
-        self.cut_ahead(store, now_ms)?;
-        self.push.settle_due(store, now_ms)
-    }
-
-    fn cut_ahead(&mut self, store: &mut Store, now_ms: i64) -> Result<()> {
+        self.settle(store)?;
         let Some(InFlight { asked: Asked::Push(sent), number, .. }) = self.course.in_flight() else { return Ok(()) };
         self.push.look_ahead(&mut Turn { store, link: &mut self.link, now_ms }, sent, *number)
     }
 
-    /// What is to be done while the request of this number is under way: [`Engine::look_ahead`], with
-    /// [`Engine::early`] in between where there is room.
+    /// What is to be done while the request of this number is under way: [`Engine::look_ahead`], and then
+    /// [`Engine::early`] where there is room.
     ///
     /// # Errors
     /// As of these.
     pub fn work_beside(&mut self, store: &mut Store, now_ms: i64, id: u64, beside: &mut dyn Beside) -> Result<()> {
-        self.cut_ahead(store, now_ms)?;
+        self.look_ahead(store, now_ms)?;
         // A batch that was sent early is the one in flight by now, or waits for a question to be answered. Only in the
         // first case does nobody wait for the outcome of another request.
         let is_push = matches!(self.course.in_flight(), Some(InFlight { asked: Asked::Push(_), .. }));
@@ -258,7 +254,7 @@ impl Engine {
         {
             beside.begin(early);
         }
-        self.push.settle_due(store, now_ms)
+        Ok(())
     }
 
     /// The batch that [`Engine::look_ahead`] cut, to be performed beside the request in flight. Its outcome is to be
@@ -299,10 +295,7 @@ impl Engine {
     /// When the store fails; the batch will be sent again then.
     pub fn on_reply(&mut self, store: &mut Store, now_ms: i64, id: u64, reply: &Reply) -> Result<Event> {
         let Some(flight) = self.course.land(id) else { return Ok(Event::Ignored) };
-        // A batch that went through may leave more for later.
-        if !matches!(flight.asked, Asked::Push(_))
-            && let Err(error) = self.settle(store)
-        {
+        if let Err(error) = self.settle(store) {
             self.course.back_off(now_ms, None);
             return Err(error);
         }

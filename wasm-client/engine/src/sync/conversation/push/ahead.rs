@@ -1,12 +1,12 @@
-//! Station and server at work at the same time: while a batch is in flight, the one after it is cut and, by whoever can
-//! have two requests under way, sent. What is upstream meanwhile is acknowledged here [later](super::held).
+//! Station and server at work at the same time: while a batch is in flight, the one before it is acknowledged here, and
+//! the one after it is cut and, by whoever can have two requests under way, sent.
 //!
 //! ```text
-//! server    apply N     · work out N + 1     apply N + 1 · work out N + 2
-//! station   cut N + 1, send N + 1            cut N + 2, send N + 2
+//! server    apply N     · decode N + 1             apply N + 1 · decode N + 2
+//! station   ack N − 1, cut N + 1, send N + 1       ack N, cut N + 2, send N + 2
 //! ```
 //!
-//! A batch that was sent early is heard only once the one before it was heard. When that one failed, or the file
+//! A batch that was sent early is heard only once the one before it is acknowledged. When that one failed, or the file
 //! says something else by now, the outcome of the early one is not heard: the server took it only if it had the one
 //! before, and says so when the same changes come again.
 //!
@@ -15,15 +15,15 @@
 //! older copy says so no more; one that says so has the changes, and no others in their place, since the log is only
 //! appended to.
 //!
-//! A process that ends before it has acknowledged batches leaves the file as if their replies had been lost: they are
-//! sent once more, and the server, which has them, says so.
+//! A process that ends before it has acknowledged a batch leaves the file as if the reply had been lost: the batch is
+//! sent once more, and the server, which has it, says so.
 
-use tidemark_core::decision::Cursor;
 use tidemark_core::frame::{self, FrameHeader};
 use tidemark_core::ids::StationNumber;
 
 use super::Push;
-use super::pending::{AT_ONCE, Ahead, Next, Sent};
+use super::pending::{AT_ONCE, Ahead, Held, Next, Sent};
+use crate::ack::{Ack, acknowledge};
 use crate::error::Result;
 use crate::meta::Meta;
 use crate::outbox::{Snapshot, encode};
@@ -45,7 +45,7 @@ impl Push {
         let Some(pace) = turn.link.pace.as_ref().filter(|_| ready) else { return Ok(()) };
         let cut = {
             let snapshot = Snapshot::take(turn.store)?;
-            if self.held.upstream(snapshot.tidemark) != sent.base {
+            if snapshot.tidemark != sent.base {
                 return Ok(());
             }
             snapshot.cut(sent.last(), snapshot.last_seq, &pace.caps(), turn.now_ms)?
@@ -62,17 +62,39 @@ impl Push {
 
     /// Acknowledges what is upstream and was left for later.
     pub(in crate::sync) fn settle(&mut self, store: &mut Store) -> Result<()> {
-        self.held.settle(store)
+        let Some(held) = &self.held else { return Ok(()) };
+        let ack = Ack {
+            base: held.base,
+            upto: held.upto,
+            largest_ids: &held.largest_ids,
+            rejected_here: &held.rejected_here,
+            rejected_by_server: &held.rejected_by_server,
+            limits: held.limits,
+            now_ms: held.now_ms,
+        };
+        // Where another process was faster, that is as good.
+        acknowledge(store, &ack)?;
+        self.held = None;
+        Ok(())
     }
 
-    /// Acknowledges what was left for later long enough.
-    pub(in crate::sync) fn settle_due(&mut self, store: &mut Store, now_ms: i64) -> Result<()> {
-        self.held.settle_due(store, now_ms)
-    }
-
-    /// Whether the batch that follows this change is ready to go.
-    pub(super) fn is_followed(&self, upto: Cursor) -> bool {
-        self.ahead.as_ref().is_some_and(|ahead| ahead.sent.base == upto)
+    /// Leaves an acknowledgement for later, if the next batch is ready to go first.
+    pub(super) fn hold(&mut self, ack: &Ack<'_>) -> bool {
+        let ready = self.held.is_none() && self.ahead.as_ref().is_some_and(|ahead| ahead.sent.base == ack.upto);
+        let at_once = AT_ONCE.filter(|_| ready);
+        if let Some(_at_once) = at_once {
+            self.held = Some(Held {
+                _at_once,
+                base: ack.base,
+                upto: ack.upto,
+                largest_ids: ack.largest_ids.to_vec(),
+                rejected_here: ack.rejected_here.to_vec(),
+                rejected_by_server: ack.rejected_by_server.to_vec(),
+                limits: ack.limits,
+                now_ms: ack.now_ms,
+            });
+        }
+        at_once.is_some()
     }
 
     /// Drops the batch that was cut ahead unless it is the next one now. Returns whether something must be acknowledged
@@ -82,12 +104,15 @@ impl Push {
         if !is_next {
             self.ahead = None;
         }
-        !is_next && !self.held.is_empty()
+        !is_next && self.held.is_some()
     }
 
     fn is_next(&self, Ahead { station, sent, frame, early, .. }: &Ahead, link: &Link, meta: &Meta) -> bool {
         let number = meta.membership.as_ref().map(|membership| membership.number);
-        let upstream = self.held.upstream(meta.tidemark);
+        let upstream = match &self.held {
+            Some(held) if held.base == meta.tidemark => held.upto,
+            _ => meta.tidemark,
+        };
         let follows = number == Some(*station) && upstream == sent.base && meta.sent_seq >= sent.span.last_seq();
         let fits =
             early.is_some() || link.pace.as_ref().is_some_and(|pace| FrameHeader::parse(frame, pace.limits()).is_ok());

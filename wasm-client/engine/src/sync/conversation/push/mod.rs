@@ -3,7 +3,6 @@
 
 mod ahead;
 mod farewell;
-mod held;
 mod pending;
 
 use tidemark_core::decision::Cursor;
@@ -13,9 +12,8 @@ use tidemark_core::planted::{Bug, planted};
 use tidemark_core::protocol::{Problem, ProblemCode, PushReply};
 
 pub(in crate::sync) use self::farewell::farewell;
-use self::held::Held;
 pub(in crate::sync) use self::pending::Sent;
-use self::pending::{Ahead, Next};
+use self::pending::{Ahead, Held, Next};
 use super::fork::forked;
 use super::problem::{failed, is_elsewhere, on_other, on_problem};
 use super::{Ask, Came, Conversation, Heard, Joined, Link, Turn};
@@ -33,8 +31,9 @@ pub(in crate::sync) struct Push {
     agreed: Option<Cursor>,
     /// The batch after the one in flight.
     ahead: Option<Ahead>,
-    /// What is upstream and not yet acknowledged here.
-    held: Held,
+    /// An acknowledgement that waits: its changes are upstream, and not yet acknowledged here because the next batch
+    /// went first.
+    held: Option<Held>,
 }
 
 impl Conversation for Push {
@@ -101,7 +100,7 @@ impl Conversation for Push {
 impl Push {
     /// Nothing was sent yet.
     pub(in crate::sync) const fn new() -> Self {
-        Self { agreed: None, ahead: None, held: Held::new() }
+        Self { agreed: None, ahead: None, held: None }
     }
 
     /// Draws the conclusion from the answer.
@@ -113,11 +112,7 @@ impl Push {
                 return Ok(Heard::Failed { why: Trouble::NoAnswer(failure.clone()), retry_after_ms: None });
             }
         };
-        let read = read::<PushReply>(reply);
-        if !matches!(read, Read::Done(_)) {
-            self.held.settle(turn.store)?;
-        }
-        match read {
+        match read::<PushReply>(reply) {
             Read::Done(done) => self.on_pushed(turn, came.took_ms, sent, &done),
             Read::Problem(problem) => refused(turn, reply, sent, &problem),
             Read::Other(foreign) if reply.status == 413 => Ok(too_large(turn.link, sent, None, foreign.to_string())),
@@ -138,16 +133,12 @@ impl Push {
         } else if self.agreed == Some(server) && server.seq > last.seq {
             Agreement::Same
         } else {
-            self.held.settle(turn.store)?;
             compare(turn.store, sent.base, server)?
         };
         match agreement {
             Agreement::Same => {}
             Agreement::Moved => return Ok(Heard::On(Event::Ignored)),
-            other => {
-                self.held.settle(turn.store)?;
-                return forked(turn, sent.base, server, other);
-            }
+            other => return forked(turn, sent.base, server, other),
         }
         if server.seq <= sent.base.seq {
             return Ok(Heard::Failed { why: Trouble::NotMoved, retry_after_ms: None });
@@ -167,8 +158,7 @@ impl Push {
             limits: reply.limits,
             now_ms: turn.now_ms,
         };
-        let waits = whole && self.is_followed(upto) && self.held.take(&ack);
-        let acked = if waits { ack.moves() } else { self.held.settle_with(turn.store, &ack)? };
+        let acked = if whole && self.hold(&ack) { ack.moves() } else { acknowledge(turn.store, &ack)? };
         turn.link.went_through();
         if let Some(pace) = &mut turn.link.pace {
             pace.set_limits(reply.limits);

@@ -1,7 +1,10 @@
-//! Batches that are pending with a push: the one on its way, and the one that was cut ahead of its time.
+//! Batches that are pending with a push: the one on its way, the one that was cut ahead of its time, and the
+//! acknowledgement that waits.
 
 use tidemark_core::decision::{Cursor, Span};
 use tidemark_core::ids::StationNumber;
+use tidemark_core::limits::FrameLimits;
+use tidemark_core::protocol::RejectedChange;
 use tidemark_core::reject::Rejection;
 
 use crate::outbox::Cut;
@@ -68,4 +71,17 @@ pub(super) enum Next {
     Frame(Vec<u8>),
     /// Nothing: it went before its turn.
     UnderWay(Early),
+}
+
+/// An [`Ack`] that waits.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) _at_once: AtOnce,
+    pub(super) base: Cursor,
+    pub(super) upto: Cursor,
+    pub(super) largest_ids: Vec<(String, i64)>,
+    pub(super) rejected_here: Vec<(u64, Rejection)>,
+    pub(super) rejected_by_server: Vec<RejectedChange>,
+    pub(super) limits: FrameLimits,
+    pub(super) now_ms: i64,
 }
