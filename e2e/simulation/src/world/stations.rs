@@ -96,6 +96,13 @@ impl World<'_> {
         Ok(())
     }
 
+    /// A process has ended by itself. Of a station only the first one says how it fares.
+    fn has_ended(&mut self, index: usize, slot: usize, why: String) {
+        if slot == 0 {
+            self.stations[index].ended = Some(why);
+        }
+    }
+
     /// Lets a process look after so many milliseconds of true time; earlier appointments are off.
     pub(super) fn tick(&mut self, index: usize, slot: usize, after_ms: i64) {
         let Some(process) = &mut self.stations[index].processes[slot] else { return };
@@ -199,7 +206,7 @@ impl World<'_> {
             Next::Ended(why) => {
                 trace!(self, "{}'s process {slot} ends: {why}", station_name(index));
                 self.coverage.count("process", "ended");
-                self.stations[index].ended = Some(why);
+                self.has_ended(index, slot, why);
                 if slot > 0 {
                     self.stations[index].processes[slot] = None;
                 }
@@ -336,7 +343,7 @@ impl World<'_> {
             }
             Err(error) => {
                 trace!(self, "{}'s process {slot} ends: {error}", station_name(index));
-                self.stations[index].ended = Some(error.to_string());
+                self.has_ended(index, slot, error.to_string());
                 self.stations[index].processes[slot] = None;
             }
         }
