@@ -24,8 +24,12 @@ use super::turns::{NoTurn, Turn, Want};
 use crate::ingest::{Decoded, ROW_BYTES};
 use crate::ledger::fleet::Pushed;
 use crate::metrics::Queue;
+use crate::panics::{caught, fault};
 use crate::spans::span;
 use crate::stations::StationRecord;
+
+/// A frame that takes no more memory than this is decoded where it is: to hand it to another thread takes longer.
+const SMALL_BYTES: usize = 128 << 10;
 
 /// Refuses while a batch would wait for its turn in vain; before it is read, and before a station that asks where it
 /// stands sends it.
@@ -144,16 +148,24 @@ async fn decode(
     let mut turn = turn.map_err(no_turn)?;
     let decoding = Arc::clone(ingest);
     let span = span!("decode", station = station.get(), bytes = held.bytes.len(), changes = header.count);
-    let job = tokio::task::spawn_blocking(move || {
+    let decode = move || {
         let Held { bytes, share } = held;
         let decoded = span.in_scope(|| decoding.decode(schema, &bytes))?;
         drop((bytes, share));
         turn.set_bytes(decoded.bytes());
         turn.leave_slot();
         Ok((decoded, turn))
-    });
-    let decoded = job.await;
-    ingest.panics().joined("decoding a frame", &station, decoded)?
+    };
+    let (doing, panics) = ("decoding a frame", ingest.panics());
+    if expected_bytes(&header) <= SMALL_BYTES {
+        caught(async { decode() }).await.map_err(|panic| {
+            panics.caught(doing, Some(&station), &*panic);
+            fault()
+        })?
+    } else {
+        let decoded = tokio::task::spawn_blocking(decode).await;
+        panics.joined(doing, &station, decoded)?
+    }
 }
 
 /// The memory that a frame may take when it is unfolded, by its head, in bytes.

@@ -27,6 +27,14 @@ pub struct TableWrites {
     pub deletes: Vec<Identity>,
 }
 
+impl TableWrites {
+    /// How many rows they write.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.fresh.len() + self.upserts.len() + self.deletes.len()
+    }
+}
+
 /// The effect of a change that is the last of its row within the range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {

@@ -113,9 +113,15 @@ impl<T> State<T> {
         order.sort_unstable_by_key(|&at| (self.waiting[at].starts, self.waiting[at].id));
         // Room is kept for one that waits for much of it; the small ones do not take it away.
         let mut kept_for_another = false;
+        // Many wait for the same tables: whether these are free is looked up once.
+        let mut taken: Option<&[usize]> = None;
         for at in order {
             let Waiting { want, since, .. } = &self.waiting[at];
-            if self.turns_of(want.station) >= each || !self.tables_are_free(want, slots) {
+            if taken == Some(&*want.tables) || self.turns_of(want.station) >= each {
+                continue;
+            }
+            if !self.tables_are_free(want, slots) {
+                taken = Some(&want.tables);
                 continue;
             }
             let is_small = want.bytes <= bytes_max / 64;

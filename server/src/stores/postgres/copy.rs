@@ -3,11 +3,13 @@
 //! The form is PostgreSQL's ("COPY", section "Binary Format"): a signature, then per row the number of fields, each
 //! with its length and its bytes in network order, then −1.
 
+use std::pin::Pin;
+
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::SinkExt as _;
 use tidemark_core::batch::Group;
 use tidemark_core::columns::{ColumnBlock, Values};
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::{Client, CopyInSink, Statement};
 
 use super::pipeline::Pipeline;
 use crate::upstream::writes::RowAt;
@@ -28,20 +30,47 @@ pub(super) async fn copy_rows(
     groups: &[Group],
     rows: impl Iterator<Item = RowAt>,
 ) -> Result<u64, tokio_postgres::Error> {
-    pipeline.done().await?;
-    let statement = pipeline.statement(sql, || sql.to_owned(), &[]).await?;
-    pipeline.told(copied(pipeline.client, &statement, station, groups, rows)).await
+    let mut sink = begun(pipeline, sql, station, groups, rows).await?;
+    pipeline.told(sink.as_mut().finish()).await
 }
 
-async fn copied(
+/// The same without waiting for its answer, into the table with this index. That it begins is waited for.
+pub(super) async fn send_rows(
+    pipeline: &Pipeline<'_>,
+    sql: &str,
+    index: usize,
+    station: i32,
+    groups: &[Group],
+    rows: impl Iterator<Item = RowAt>,
+) -> Result<(), tokio_postgres::Error> {
+    let mut sink = begun(pipeline, sql, station, groups, rows).await?;
+    pipeline.send_to(Some(index), async move { sink.as_mut().finish().await.map(|_| ()) }).await;
+    Ok(())
+}
+
+/// A COPY that has begun and was given all its rows.
+async fn begun(
+    pipeline: &Pipeline<'_>,
+    sql: &str,
+    station: i32,
+    groups: &[Group],
+    rows: impl Iterator<Item = RowAt>,
+) -> Result<Sink, tokio_postgres::Error> {
+    pipeline.done().await?;
+    let statement = pipeline.statement(sql, || sql.to_owned(), &[]).await?;
+    pipeline.told(given(pipeline.client, &statement, station, groups, rows)).await
+}
+
+type Sink = Pin<Box<CopyInSink<Bytes>>>;
+
+async fn given(
     client: &Client,
     statement: &Statement,
     station: i32,
     groups: &[Group],
     rows: impl Iterator<Item = RowAt>,
-) -> Result<u64, tokio_postgres::Error> {
-    let sink = client.copy_in::<_, Bytes>(statement).await?;
-    let mut sink = std::pin::pin!(sink);
+) -> Result<Sink, tokio_postgres::Error> {
+    let mut sink = Box::pin(client.copy_in::<_, Bytes>(statement).await?);
     let mut buffer = BytesMut::with_capacity(CHUNK_BYTES + (CHUNK_BYTES >> 2));
     buffer.put_slice(b"PGCOPY\n\xff\r\n\0");
     buffer.put_u64(0);
@@ -55,7 +84,7 @@ async fn copied(
     }
     buffer.put_i16(-1);
     sink.send(buffer.freeze()).await?;
-    sink.finish().await
+    Ok(sink)
 }
 
 /// A row in COPY's binary form: the columns, then the station. Public for scripts/bench-check, which counts its cost.

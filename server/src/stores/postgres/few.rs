@@ -16,14 +16,24 @@ use super::copy::put_field;
 use super::pipeline::{Pipeline, Typed};
 use crate::upstream::writes::RowAt;
 
-/// So many rows are few.
-const ROWS_MAX: usize = 50;
-/// Unless they have more bytes than this: an array must fit into PostgreSQL's memory, and a COPY need not.
-const BYTES_MAX: usize = 256 << 10;
+/// How much goes into one statement: rows, and their bytes, since an array must fit into PostgreSQL's memory, and a COPY
+/// need not.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Few {
+    rows: usize,
+    bytes: usize,
+}
 
-/// Whether these rows go into one statement.
-pub(super) fn are_few(groups: &[Group], rows: &[RowAt]) -> bool {
-    rows.len() <= ROWS_MAX && rows.iter().map(|at| bytes_of(groups, *at)).sum::<usize>() <= BYTES_MAX
+/// New rows. A COPY of more takes PostgreSQL less time.
+pub(super) const FRESH: Few = Few { rows: 50, bytes: 256 << 10 };
+/// Rows that may be there. A COPY of them needs a temporary table and a plan besides, and then saves little.
+pub(super) const UPSERTS: Few = Few { rows: 2_000, bytes: 1 << 20 };
+
+impl Few {
+    /// Whether these rows go into one statement.
+    pub(super) fn has(self, groups: &[Group], rows: &[RowAt]) -> bool {
+        rows.len() <= self.rows && rows.iter().map(|at| bytes_of(groups, *at)).sum::<usize>() <= self.bytes
+    }
 }
 
 /// The bytes of a row's texts and the like.
@@ -58,13 +68,37 @@ pub(super) async fn run(
     rows: &[RowAt],
     others: &[Typed<'_>],
 ) -> Result<u64, tokio_postgres::Error> {
-    let columns: Vec<Column<'_>> = (0..table.columns.len()).map(|column| Column { groups, rows, column }).collect();
-    let typed =
-        columns.iter().zip(&table.columns).map(|(values, column)| -> Typed<'_> { (values, array_of(column.ty)) });
-    let mut parameters: Vec<Typed<'_>> = typed.collect();
+    let columns = columns_of(table, groups, rows);
+    let typed = columns.iter().zip(&table.columns);
+    let mut parameters: Vec<Typed<'_>> =
+        typed.map(|(array, column)| -> Typed<'_> { (array, array_of(column.ty)) }).collect();
     parameters.push((&station, Type::INT4));
     parameters.extend(others.iter().cloned());
     pipeline.execute(sql, &parameters).await
+}
+
+/// Sends a statement over rows of the table with this index, and does not wait for its answer. Its parameters are the
+/// columns and the station.
+pub(super) async fn send(
+    pipeline: &Pipeline<'_>,
+    sql: &str,
+    (index, table): (usize, &Table),
+    station: i32,
+    groups: &[Group],
+    rows: &[RowAt],
+) -> Result<(), tokio_postgres::Error> {
+    let types: Vec<Type> =
+        table.columns.iter().map(|column| array_of(column.ty)).chain(std::iter::once(Type::INT4)).collect();
+    let statement = pipeline.statement(sql, || sql.to_owned(), &types).await?;
+    let (client, columns) = (pipeline.client, columns_of(table, groups, rows));
+    let run = async move {
+        let mut parameters: Vec<&(dyn ToSql + Sync)> = Vec::with_capacity(columns.len() + 1);
+        parameters.extend(columns.iter().map(|array| array as &(dyn ToSql + Sync)));
+        parameters.push(&station);
+        client.execute(&statement, &parameters).await.map(|_| ())
+    };
+    pipeline.send_to(Some(index), run).await;
+    Ok(())
 }
 
 const fn array_of(ty: ColumnType) -> Type {
@@ -80,28 +114,38 @@ const fn array_of(ty: ColumnType) -> Type {
     }
 }
 
-/// One column of some rows, as an array.
-#[derive(Debug)]
-struct Column<'a> {
-    groups: &'a [Group],
-    rows: &'a [RowAt],
-    column: usize,
+/// The columns of some rows, each an array.
+fn columns_of(table: &Table, groups: &[Group], rows: &[RowAt]) -> Vec<Array> {
+    let columns = table.columns.iter().enumerate();
+    columns.map(|(at, column)| Array::of(&array_of(column.ty), groups, rows, at)).collect()
 }
 
-impl ToSql for Column<'_> {
-    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        let Kind::Array(element) = ty.kind() else { return Err("a column of rows is an array".into()) };
-        let of = |at: &RowAt| &self.groups[at.group as usize].columns[self.column];
-        let has_null = self.rows.iter().any(|at| of(at).is_null(at.row as usize));
+/// An array as PostgreSQL takes it.
+#[derive(Debug)]
+struct Array(BytesMut);
+
+impl Array {
+    fn of(ty: &Type, groups: &[Group], rows: &[RowAt], column: usize) -> Self {
+        let Kind::Array(element) = ty.kind() else { panic!("BUG: a column of rows is an array") };
+        let of = |at: &RowAt| &groups[at.group as usize].columns[column];
+        let has_null = rows.iter().any(|at| of(at).is_null(at.row as usize));
+        let mut out = BytesMut::new();
         // One dimension, whether there are NULLs, the type, and of the dimension its length and first index.
         out.put_i32(1);
         out.put_i32(has_null.into());
         out.put_u32(element.oid());
-        out.put_u32(self.rows.len() as u32);
+        out.put_u32(rows.len() as u32);
         out.put_i32(1);
-        for at in self.rows {
-            put_field(out, of(at), at.row as usize);
+        for at in rows {
+            put_field(&mut out, of(at), at.row as usize);
         }
+        Self(out)
+    }
+}
+
+impl ToSql for Array {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        out.extend_from_slice(&self.0);
         Ok(IsNull::No)
     }
 

@@ -23,6 +23,10 @@ use super::prepared::{Prepared, Use};
 /// A request that was sent, until it is answered.
 pub(super) type Sent<'c, T> = BoxFuture<'c, Result<T, Error>>;
 
+const BEGIN: &str = "BEGIN";
+/// Ends a transaction, and makes it durable.
+pub(super) const COMMIT: &str = "COMMIT";
+
 /// A parameter with its type.
 pub(super) type Typed<'p> = (&'p (dyn ToSql + Sync), Type);
 
@@ -45,8 +49,10 @@ pub(super) struct Pipeline<'c> {
     prepared: &'c Prepared,
     /// How the connection's statements are used by this transaction.
     using: Use,
-    /// Sent and not looked at, in order.
-    unseen: Mutex<VecDeque<Sent<'c, ()>>>,
+    /// Sent and not looked at, in order, each with the table that it writes, if it is one of the schema's.
+    unseen: Mutex<VecDeque<(Option<usize>, Sent<'c, ()>)>>,
+    /// The table whose rows were sent and not looked at, and failed.
+    failed_table: Mutex<Option<usize>>,
     /// A request failed, and the transaction did not go back to before it: nothing of it can be committed.
     has_failed: AtomicBool,
     /// PostgreSQL refused what it says of a statement that is of an old schema or not there any more.
@@ -56,10 +62,35 @@ pub(super) struct Pipeline<'c> {
 impl<'c> Pipeline<'c> {
     pub(super) fn new(client: &'c Client, prepared: &'c Prepared) -> Self {
         let [has_failed, met_older] = [false; 2].map(AtomicBool::new);
-        Self { client, prepared, using: prepared.begin(), unseen: Mutex::default(), has_failed, met_older }
+        let (unseen, failed_table) = (Mutex::default(), Mutex::default());
+        Self { client, prepared, using: prepared.begin(), unseen, failed_table, has_failed, met_older }
     }
 
-    fn next_unseen(&self) -> Option<Sent<'c, ()>> {
+    /// Begins the transaction, and does not wait for it: a BEGIN and a SELECT that makes the settings. The first on a
+    /// connection is one text; then both are prepared.
+    pub(super) async fn begin(&self, settings: &str) -> Sent<'c, ()> {
+        let (client, prepared, by) = (self.client, self.prepared, self.using.transaction());
+        let known = prepared.find(&self.using, BEGIN, &[]).zip(prepared.find(&self.using, settings, &[]));
+        if let Some((begin, set)) = known {
+            let begun = sent(Box::pin(async move { client.execute(&begin, &[]).await })).await;
+            let set = sent(Box::pin(async move { client.execute(&set, &[]).await })).await;
+            return Box::pin(async move {
+                begun.await?;
+                set.await.map(|_| ())
+            });
+        }
+        let settings = settings.to_owned();
+        sent(Box::pin(async move {
+            client.batch_execute(&format!("{BEGIN}; {settings}")).await?;
+            for sql in [BEGIN, COMMIT, &settings] {
+                prepared.keep(by, sql, &client.prepare_typed(sql, &[]).await?);
+            }
+            Ok(())
+        }))
+        .await
+    }
+
+    fn next_unseen(&self) -> Option<(Option<usize>, Sent<'c, ()>)> {
         self.unseen.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
@@ -82,9 +113,15 @@ impl<'c> Pipeline<'c> {
 
     /// The transaction goes back to before what failed. What was not looked at yet may have failed as well.
     pub(super) fn goes_back(&self) {
+        *self.failed_table.lock().unwrap_or_else(PoisonError::into_inner) = None;
         if self.unseen.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
             self.has_failed.store(false, Ordering::Relaxed);
         }
+    }
+
+    /// The table whose rows were sent and not looked at, and failed.
+    pub(super) fn failed_table(&self) -> Option<usize> {
+        *self.failed_table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a statement may have failed because an earlier transaction prepared it, before a table was altered.
@@ -100,13 +137,40 @@ impl<'c> Pipeline<'c> {
     /// Sends a request and waits for nothing. Only for what cannot fail by the rows that are written, or may fail as
     /// well a little later.
     pub(super) async fn send(&self, asked: impl Future<Output = Result<(), Error>> + Send + 'c) {
+        self.send_to(None, asked).await;
+    }
+
+    /// The same of a request that writes rows of a table of the schema.
+    pub(super) async fn send_to(
+        &self,
+        table: Option<usize>,
+        asked: impl Future<Output = Result<(), Error>> + Send + 'c,
+    ) {
         let mut asked: Sent<'c, ()> = Box::pin(asked);
         if let Poll::Ready(answer) = begun(asked.as_mut()).await {
             // It was not sent, so the database knows of no failure: it would take a COMMIT.
             self.has_failed.fetch_or(answer.is_err(), Ordering::Relaxed);
             asked = Box::pin(ready(answer));
         }
-        self.unseen.lock().unwrap_or_else(PoisonError::into_inner).push_back(asked);
+        self.unseen.lock().unwrap_or_else(PoisonError::into_inner).push_back((table, asked));
+    }
+
+    /// One statement that is always the same, sent and not waited for. From the second time on it is prepared, which is
+    /// not waited for either.
+    pub(super) async fn send_fixed(&self, sql: &'static str) {
+        let (client, prepared) = (self.client, self.prepared);
+        if let Some(statement) = self.known(sql, &[]) {
+            self.send(async move { client.execute(&statement, &[]).await.map(|_| ()) }).await;
+            return;
+        }
+        let by = self.using.transaction();
+        let prepare = async move {
+            let statement = client.prepare_typed(sql, &[]).await?;
+            prepared.keep(by, sql, &statement);
+            Ok(())
+        };
+        self.send(prepare).await;
+        self.send(client.batch_execute(sql)).await;
     }
 
     /// Statements that are sent and not waited for.
@@ -117,8 +181,12 @@ impl<'c> Pipeline<'c> {
 
     /// Waits until all that was sent is answered, and has succeeded.
     pub(super) async fn done(&self) -> Result<(), Error> {
-        while let Some(asked) = self.next_unseen() {
-            self.noted(asked.await)?;
+        while let Some((table, asked)) = self.next_unseen() {
+            let answer = asked.await;
+            if answer.is_err() {
+                *self.failed_table.lock().unwrap_or_else(PoisonError::into_inner) = table;
+            }
+            self.noted(answer)?;
         }
         Ok(())
     }
@@ -149,7 +217,7 @@ impl<'c> Pipeline<'c> {
             return Ok(statement);
         }
         let statement = self.told(self.client.prepare_typed(&text(), types)).await?;
-        self.prepared.keep(&self.using, key, &statement);
+        self.prepared.keep(self.using.transaction(), key, &statement);
         Ok(statement)
     }
 

@@ -16,7 +16,7 @@ use tokio_postgres::Client;
 use super::connect::{CONNECT_TIMEOUT, connect_and_tell};
 use super::connection::{Connection, Connector, Pulse};
 use super::pooled::Pooled;
-use super::transaction::{BEGIN_SILENCE, PostgresTransaction};
+use super::transaction::{BEGIN_SILENCE, PostgresTransaction, Undoing};
 use super::{inspect, touched};
 use crate::bounds::STATEMENT_TIMEOUT;
 use crate::database::PostgresUrl;
@@ -39,8 +39,9 @@ const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a statement waits for a lock of another transaction, at most. Longer than a large batch takes that has
 /// just made a chunk, which others then wait for; a lock that is held for longer is not waited for on a connection.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
-/// Begins every transaction, with its timeouts. Set in each: no setting is left in the session.
-const SETTINGS: &str = "BEGIN; SET LOCAL synchronous_commit = on; SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL TIME ZONE 'UTC'; SET LOCAL jit = off";
+/// What is set in every transaction, besides its timeouts, for it alone: no setting is left in the session.
+const SETTINGS: [(&str, &str); 4] =
+    [("synchronous_commit", "on"), ("idle_in_transaction_session_timeout", "60s"), ("TimeZone", "UTC"), ("jit", "off")];
 
 /// The store.
 #[derive(Clone)]
@@ -94,6 +95,14 @@ struct Shares {
     reports: Semaphore,
 }
 
+/// How a transaction ended.
+enum Ended {
+    /// It is durable.
+    Committed,
+    /// It is undone: rows were refused that had no savepoint.
+    Unmarked,
+}
+
 /// How many transactions and surveys run at once on a pool of so many connections.
 pub(crate) const fn work_max(pool_max: usize) -> usize {
     let share = share(pool_max);
@@ -116,7 +125,8 @@ pub(super) struct Lent<'u> {
 }
 
 impl Lent<'_> {
-    fn connection(&mut self) -> &mut Connection {
+    /// The connection.
+    pub(super) fn connection(&mut self) -> &mut Connection {
         self.object.as_mut().expect("BUG: a connection is lent until it is dropped")
     }
 
@@ -148,16 +158,15 @@ impl Drop for Lent<'_> {
     }
 }
 
-/// The beginning of a transaction, with its settings. A wait for another's lock ends before the time of its statement
-/// is over, and by another name: it says nothing of the statement.
+/// The statement that makes the settings of a transaction: one, so that it can be prepared. A wait for another's lock
+/// ends before the time of its statement is over, and by another name: it says nothing of the statement.
 fn settings(statement_timeout: Duration) -> String {
-    let ms = |timeout: Duration| timeout.as_millis().clamp(1, i32::MAX as u128);
-    let lock_timeout = LOCK_TIMEOUT.min(statement_timeout * 3 / 4);
-    format!(
-        "{SETTINGS}; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}",
-        ms(statement_timeout),
-        ms(lock_timeout)
-    )
+    let ms = |timeout: Duration| timeout.as_millis().clamp(1, i32::MAX as u128).to_string();
+    let (statement, lock) = (ms(statement_timeout), ms(LOCK_TIMEOUT.min(statement_timeout * 3 / 4)));
+    let timeouts = [("statement_timeout", statement.as_str()), ("lock_timeout", &lock)];
+    let all = SETTINGS.into_iter().chain(timeouts);
+    let set: Vec<String> = all.map(|(name, value)| format!("set_config('{name}', '{value}', true)")).collect();
+    format!("SELECT {}", set.join(", "))
 }
 
 fn pool(connector: &Connector, size: usize, wait: Duration) -> anyhow::Result<Pool<Connector>> {
@@ -264,6 +273,11 @@ impl PostgresUpstream {
         });
     }
 
+    /// No connection of this epoch is used again: the next one knows no statement yet.
+    pub(super) fn forget_statements(&self, epoch: u64) {
+        self.connector.ends(epoch);
+    }
+
     pub(super) async fn attempt(&self, work: &Work) -> Result<(), StoreError> {
         let mut lent = self.lend(Purpose::Work).await?;
         let done = self.run(lent.connection(), work).await;
@@ -271,24 +285,32 @@ impl PostgresUpstream {
     }
 
     async fn run(&self, connection: &Connection, work: &Work) -> Result<(), StoreError> {
+        match self.run_once(connection, work, Undoing::Again).await {
+            Ok(Ended::Unmarked) => self.run_once(connection, work, Undoing::Savepoints).await.map(|_| ()),
+            done => done.map(|_| ()),
+        }
+    }
+
+    async fn run_once(&self, connection: &Connection, work: &Work, undoing: Undoing) -> Result<Ended, StoreError> {
         let pulse = &connection.pulse;
-        let begin = PostgresTransaction::begin(&self.schema, connection, &self.settings, self.has_reports);
+        let begin = PostgresTransaction::begin(&self.schema, connection, &self.settings, self.has_reports, undoing);
         let mut transaction = begin.await;
         let mut done = pulse.watch(self.silence, work(&mut transaction)).await;
         if done.is_ok() {
             done = pulse.watch(self.silence, transaction.commit()).await;
-        } else if !pulse.is_at_work() {
-            // Waited for: what it had locked is free when the next attempt begins. The connection is closed in any
-            // case.
+        }
+        if done.is_err() && !pulse.is_at_work() {
+            // Waited for: what it had locked is free when the next attempt begins. The connection is closed, unless the
+            // transaction is run again at once.
             let _ = pulse.watch(ROLLBACK_TIMEOUT, transaction.roll_back()).await;
         }
-        match done {
+        match done.map_err(|error| transaction.of_sent(error)) {
+            Err(error) if !pulse.is_at_work() && transaction.is_to_be_marked(&error) => Ok(Ended::Unmarked),
             Err(error) if transaction.pipeline.met_older_statement() => {
-                // No other connection is to meet it: the next attempt gets one that knows no statement yet.
-                self.connector.ends(connection.epoch);
+                self.forget_statements(connection.epoch);
                 Err(StoreError::Conflict(error.to_string()))
             }
-            done => done,
+            done => done.map(|()| Ended::Committed),
         }
     }
 }

@@ -36,6 +36,11 @@ pub(super) struct Use {
 }
 
 impl Use {
+    /// The number of the transaction, by which it keeps what it prepares.
+    pub(super) const fn transaction(&self) -> u64 {
+        self.transaction
+    }
+
     /// Whether it has used a statement that an earlier transaction prepared.
     pub(super) fn has_used_older(&self) -> bool {
         self.has_used_older.load(Ordering::Relaxed)
@@ -63,12 +68,12 @@ impl Prepared {
         Some(found.statement.clone())
     }
 
-    /// Keeps a statement.
-    pub(super) fn keep(&self, using: &Use, key: &str, statement: &Statement) {
+    /// Keeps a statement that the transaction with this number prepared.
+    pub(super) fn keep(&self, by: u64, key: &str, statement: &Statement) {
         let mut kept = self.kept();
         if kept.len() >= STATEMENTS_MAX {
             kept.clear();
         }
-        kept.insert(key.to_owned(), Kept { statement: statement.clone(), by: using.transaction });
+        kept.insert(key.to_owned(), Kept { statement: statement.clone(), by });
     }
 }

@@ -10,7 +10,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{GenericClient, Row, Statement};
 
 use super::connect::failed;
-use super::pipeline::sent;
+use super::pipeline::{Pipeline, sent};
 use super::pool::{LOOKUP_SILENCE, PostgresUpstream, Purpose};
 use super::transaction::PostgresTransaction;
 use super::values::{JsonText, StampMs, UuidBytes};
@@ -237,13 +237,37 @@ impl Sql for PostgresTransaction<'_> {
 /// The ledger outside of a transaction: each statement on whatever connection is free.
 pub(super) struct Alone<'u>(pub(super) &'u PostgresUpstream);
 
+impl Alone<'_> {
+    /// A query, prepared: each request of a station begins with one. `None` when the connection's statements are of a
+    /// schema from before.
+    async fn ask(&self, sql: &str, params: &[Param]) -> Result<Option<Vec<Record>>, StoreError> {
+        let mut lent = self.0.lend(Purpose::Lookup).await?;
+        let connection = lent.connection();
+        let pipeline = Pipeline::new(&connection.client, &connection.prepared);
+        let asked = async {
+            let types: Vec<Type> = params.iter().map(type_of).collect();
+            let statement = pipeline.statement(sql, || Dialect::Postgres.render(sql), &types).await.map_err(failed)?;
+            records(&pipeline.told(connection.client.query(&statement, &values(params))).await.map_err(failed)?)
+        };
+        let done = connection.pulse.watch(LOOKUP_SILENCE, asked).await;
+        if done.is_err() && pipeline.met_older_statement() {
+            self.0.forget_statements(connection.epoch);
+            return Ok(None);
+        }
+        drop(pipeline);
+        lent.end(done).map(Some)
+    }
+}
+
 #[async_trait]
 impl Sql for Alone<'_> {
     async fn query(&mut self, sql: &str, params: Vec<Param>) -> Result<Vec<Record>, StoreError> {
-        let mut lent = self.0.lend(Purpose::Lookup).await?;
-        let (client, pulse) = lent.take();
-        let done = pulse.watch(LOOKUP_SILENCE, Connected(&*client).query(sql, params)).await;
-        lent.end(done)
+        loop {
+            // Each round ends an epoch of connections, and those of the next know no statement yet.
+            if let Some(records) = self.ask(sql, &params).await? {
+                return Ok(records);
+            }
+        }
     }
 
     async fn execute(&mut self, sql: &str, params: Vec<Param>) -> Result<u64, StoreError> {

@@ -10,8 +10,9 @@ use tidemark_core::schema::Schema;
 
 use super::connect::failed;
 use super::connection::{Connection, Pulse};
-use super::pipeline::{Pipeline, Sent, sent};
+use super::pipeline::{COMMIT, Pipeline, Sent};
 use super::touched::note_touched;
+use super::write::Undo;
 use crate::ledger::lineage::Lineage;
 use crate::upstream::error::StoreError;
 use crate::upstream::facts::{Facts, Questions};
@@ -28,6 +29,32 @@ enum Beginning<'c> {
     Failed(StoreError),
 }
 
+/// How what the rows of a transaction fail by is undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Undoing {
+    /// By a savepoint of each range.
+    Savepoints,
+    /// A range of few rows has none: if the database refuses one, the whole transaction is undone and run again with
+    /// savepoints. Nearly every small batch is taken, and a savepoint costs it two statements.
+    Again,
+}
+
+/// The savepoint of a range, where it may be without one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    /// It is set, or there is none to be.
+    Settled,
+    /// It is asked for: how many rows are written decides whether it is set.
+    Asked,
+    /// It was asked for and is not set.
+    Waived,
+}
+
+/// A range of so many rows has no savepoint where it may be without one.
+const UNMARKED_ROWS_MAX: usize = 1_000;
+/// Said to whoever goes back to a savepoint that is not set; the transaction is run again then.
+const UNMARKED: &str = "a row was refused, and there is no savepoint to go back to";
+
 /// A transaction.
 pub(super) struct PostgresTransaction<'c> {
     pub(super) schema: &'c Schema,
@@ -36,6 +63,10 @@ pub(super) struct PostgresTransaction<'c> {
     pulse: &'c Pulse,
     /// Keep writing after a violation of a unique index besides the primary key (used while isolating rows).
     pub(super) past_unique_violations: bool,
+    undoing: Undoing,
+    mark: Mark,
+    /// Rows were written without a savepoint.
+    wrote_unmarked: bool,
     /// Nothing was asked since the savepoint of a range was set.
     pub(super) at_savepoint: bool,
     /// There are roll-ups, which are told which days were written.
@@ -49,12 +80,22 @@ impl<'c> PostgresTransaction<'c> {
         connection: &'c Connection,
         settings: &'c str,
         has_reports: bool,
+        undoing: Undoing,
     ) -> Self {
-        let (client, pulse) = (&connection.client, &*connection.pulse);
-        let pipeline = Pipeline::new(client, &connection.prepared);
-        let begin = async move { client.batch_execute(settings).await };
-        let beginning = Mutex::new(Beginning::Sent(sent(Box::pin(begin)).await));
-        Self { schema, pipeline, beginning, pulse, past_unique_violations: false, at_savepoint: false, has_reports }
+        let pipeline = Pipeline::new(&connection.client, &connection.prepared);
+        let beginning = Mutex::new(Beginning::Sent(pipeline.begin(settings).await));
+        Self {
+            schema,
+            pipeline,
+            beginning,
+            pulse: &connection.pulse,
+            past_unique_violations: false,
+            undoing,
+            mark: Mark::Settled,
+            wrote_unmarked: false,
+            at_savepoint: false,
+            has_reports,
+        }
     }
 
     /// Waits until it has begun. Whatever writes comes after: if nothing had begun, each statement would stand alone.
@@ -87,8 +128,44 @@ impl<'c> PostgresTransaction<'c> {
                 "a statement of the transaction has failed, and the work went on".to_owned(),
             ));
         }
-        let commit = self.pipeline.client.batch_execute("COMMIT");
+        let commit = async {
+            match self.pipeline.known(COMMIT, &[]) {
+                Some(commit) => self.pipeline.client.execute(&commit, &[]).await.map(|_| ()),
+                None => self.pipeline.client.batch_execute(COMMIT).await,
+            }
+        };
         self.pipeline.told(commit).await.map_err(failed)
+    }
+
+    /// Whether it failed by rows that were written without a savepoint, so that it is to be run again with savepoints.
+    pub(super) fn is_to_be_marked(&self, error: &StoreError) -> bool {
+        self.wrote_unmarked && matches!(error, StoreError::Violation(_))
+    }
+
+    /// An error of a table whose rows were sent and not waited for names the table.
+    pub(super) fn of_sent(&self, error: StoreError) -> StoreError {
+        match self.pipeline.failed_table() {
+            Some(table) => self.of(table, error),
+            None => error,
+        }
+    }
+
+    /// Sets the savepoint of a range if that was left open and `rows` are too many to be without.
+    async fn set_mark(&mut self, rows: usize) {
+        if self.mark != Mark::Asked {
+            return;
+        }
+        if rows <= UNMARKED_ROWS_MAX {
+            (self.mark, self.wrote_unmarked) = (Mark::Waived, true);
+            return;
+        }
+        self.mark = Mark::Settled;
+        self.send_mark().await;
+    }
+
+    async fn send_mark(&mut self) {
+        self.pipeline.send_fixed("SAVEPOINT tidemark_range").await;
+        self.at_savepoint = true;
     }
 
     /// Undoes it.
@@ -129,31 +206,47 @@ impl Rows for PostgresTransaction<'_> {
 
     async fn savepoint(&mut self) -> Result<(), StoreError> {
         self.begun().await?;
-        self.send("SAVEPOINT tidemark_range").await;
-        self.at_savepoint = true;
+        match self.undoing {
+            Undoing::Again => self.mark = Mark::Asked,
+            Undoing::Savepoints => self.send_mark().await,
+        }
         Ok(())
     }
 
     async fn rollback_to_savepoint(&mut self) -> Result<(), StoreError> {
         self.at_savepoint = false;
-        self.go_back("tidemark_range").await;
+        match std::mem::replace(&mut self.mark, Mark::Settled) {
+            Mark::Settled => self.go_back("tidemark_range").await,
+            Mark::Asked => {}
+            Mark::Waived => return Err(StoreError::Violation(UNMARKED.to_owned())),
+        }
+        // Where one row was refused others may be.
+        self.undoing = Undoing::Savepoints;
         Ok(())
     }
 
     async fn release_savepoint(&mut self) -> Result<(), StoreError> {
         self.at_savepoint = false;
-        self.send("RELEASE SAVEPOINT tidemark_range").await;
+        if std::mem::replace(&mut self.mark, Mark::Settled) == Mark::Settled {
+            self.pipeline.send_fixed("RELEASE SAVEPOINT tidemark_range").await;
+        }
         Ok(())
     }
 
     async fn write(&mut self, lineage: &Lineage, groups: &[Group], writes: &[TableWrites]) -> Result<(), StoreError> {
-        let mut at_savepoint = self.at_savepoint;
+        let at_savepoint = self.at_savepoint;
         self.begun().await?;
+        self.set_mark(writes.iter().map(TableWrites::rows).sum()).await;
+        let at_savepoint = std::mem::take(&mut self.at_savepoint) || at_savepoint;
         // Sent before the rows, whose answer then tells of both.
-        if self.has_reports && note_touched(&self.pipeline, self.schema, groups, writes).await.map_err(failed)? {
-            at_savepoint = false;
-        }
-        self.write_tables(lineage, groups, writes, at_savepoint).await
+        let has_noted =
+            self.has_reports && note_touched(&self.pipeline, self.schema, groups, writes).await.map_err(failed)?;
+        let undo = match self.mark {
+            Mark::Waived => Undo::Again,
+            _ if at_savepoint && !has_noted => Undo::Range,
+            _ => Undo::Table,
+        };
+        self.write_tables(lineage, groups, writes, undo).await
     }
 
     async fn write_each(
@@ -163,6 +256,8 @@ impl Rows for PostgresTransaction<'_> {
         steps: &[Step],
     ) -> Result<Isolated, StoreError> {
         self.begun().await?;
+        self.set_mark(usize::MAX).await;
+        self.undoing = Undoing::Savepoints;
         self.past_unique_violations = true;
         let isolated = self.isolate(lineage, groups, steps).await;
         self.past_unique_violations = false;

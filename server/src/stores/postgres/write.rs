@@ -10,13 +10,24 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::connect::failed;
-use super::copy::copy_rows;
-use super::few::{self, are_few, source_sql};
+use super::copy::{copy_rows, send_rows};
+use super::few::{self, source_sql};
 use super::transaction::PostgresTransaction;
 use super::values::{KeyArray, StampUs, key_type, owned_array};
 use crate::ledger::lineage::Lineage;
 use crate::upstream::error::StoreError;
 use crate::upstream::writes::{RowAt, TableWrites};
+
+/// How rows are undone that meet others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Undo {
+    /// With the whole transaction, which is run again.
+    Again,
+    /// By the savepoint of the range, behind which there is nothing else.
+    Range,
+    /// By a savepoint of the table's own.
+    Table,
+}
 
 impl PostgresTransaction<'_> {
     pub(super) async fn write_tables(
@@ -24,10 +35,11 @@ impl PostgresTransaction<'_> {
         lineage: &Lineage,
         groups: &[Group],
         writes: &[TableWrites],
-        at_savepoint: bool,
+        undo: Undo,
     ) -> Result<(), StoreError> {
         for (place, write) in writes.iter().enumerate() {
-            let written = self.write_rows(lineage, groups, write, at_savepoint && place == 0).await;
+            let undo = if undo == Undo::Range && place > 0 { Undo::Table } else { undo };
+            let written = self.write_rows(lineage, groups, write, undo).await;
             written.map_err(|error| self.of(write.table, error))?;
         }
         for write in writes.iter().rev().filter(|write| !write.deletes.is_empty()) {
@@ -40,20 +52,21 @@ impl PostgresTransaction<'_> {
         &self,
         lineage: &Lineage,
         groups: &[Group],
-        table: &Table,
-        rows: &[RowAt],
+        write: &TableWrites,
+        undo: Undo,
     ) -> Result<(), tokio_postgres::Error> {
-        let target = qualified(self.schema, table);
-        if are_few(groups, rows) {
+        let (table, rows) = (&self.schema.tables()[write.table], &write.fresh);
+        let (target, number) = (qualified(self.schema, table), lineage.station.get().cast_signed());
+        if few::FRESH.has(groups, rows) {
             let columns = column_list(table);
             let sql = format!("INSERT INTO {target} ({columns}) SELECT {columns} FROM {}", source_sql(table, &columns));
-            let number = lineage.station.get().cast_signed();
-            few::run(&self.pipeline, &sql, table, number, groups, rows, &[]).await?;
-            return Ok(());
+            few::send(&self.pipeline, &sql, (write.table, table), number, groups, rows).await?;
+        } else {
+            let sql = copy_sql(&target, table);
+            send_rows(&self.pipeline, &sql, write.table, number, groups, rows.iter().copied()).await?;
         }
-        let sql = copy_sql(&target, table);
-        copy_rows(&self.pipeline, &sql, lineage.station.get().cast_signed(), groups, rows.iter().copied()).await?;
-        Ok(())
+        // Undone with the whole transaction, they are heard of at its end.
+        if undo == Undo::Again { Ok(()) } else { self.pipeline.done().await }
     }
 
     async fn upsert(
@@ -66,7 +79,7 @@ impl PostgresTransaction<'_> {
         let table = &self.schema.tables()[write.table];
         let target = qualified(self.schema, table);
         let number = lineage.station.get().cast_signed();
-        if are_few(groups, &rows) {
+        if few::UPSERTS.has(groups, &rows) {
             let owned = owned_array(lineage);
             let source = source_sql(table, &column_list(table));
             let sql = upsert_sql(&target, &source, table, &format!("= ANY (${})", table.columns.len() + 2));
@@ -86,13 +99,13 @@ impl PostgresTransaction<'_> {
         of_other_station(self.pipeline.execute_once(&upsert, &[]).await.map_err(failed)?, copied)
     }
 
-    /// Writes rows of a table. At the savepoint of their range they need none of their own.
+    /// Writes rows of a table.
     async fn write_rows(
         &self,
         lineage: &Lineage,
         groups: &[Group],
         write: &TableWrites,
-        at_savepoint: bool,
+        undo: Undo,
     ) -> Result<(), StoreError> {
         let table = &self.schema.tables()[write.table];
         let references_itself = table.columns.iter().any(|column| column.references == Some(write.table));
@@ -101,14 +114,14 @@ impl PostgresTransaction<'_> {
             // A fresh row may hang on one that is upserted: both go in one statement.
             upserts.extend(&write.fresh);
         } else if !write.fresh.is_empty() {
-            if !at_savepoint {
-                self.send("SAVEPOINT tidemark_fresh").await;
+            if undo == Undo::Table {
+                self.pipeline.send_fixed("SAVEPOINT tidemark_fresh").await;
             }
-            match self.insert_fresh(lineage, groups, table, &write.fresh).await {
-                Ok(()) if at_savepoint => {}
-                Ok(()) => self.send("RELEASE SAVEPOINT tidemark_fresh").await,
-                Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
-                    if at_savepoint {
+            match self.insert_fresh(lineage, groups, write, undo).await {
+                Ok(()) if undo == Undo::Table => self.pipeline.send_fixed("RELEASE SAVEPOINT tidemark_fresh").await,
+                Ok(()) => {}
+                Err(error) if undo != Undo::Again && error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
+                    if undo == Undo::Range {
                         self.go_back_to("tidemark_range").await;
                     } else {
                         self.go_back("tidemark_fresh").await;

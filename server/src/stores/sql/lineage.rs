@@ -22,16 +22,25 @@ fn summary_of(mut row: Record) -> Result<Option<LineageSummary>, StoreError> {
     Ok(station.map(|station| LineageSummary { station, former, fork }))
 }
 
-/// The lineage of the station ?1.
-pub(super) const LINEAGE: &str = "SELECT s.revoked_at IS NOT NULL, l.former, l.owned FROM tidemark.station AS s
-    LEFT JOIN tidemark.line AS l ON l.station = s.number WHERE s.number = ?1 ORDER BY l.distance";
+/// The lineage of the station ?1, and behind its columns `$more`.
+macro_rules! lineage_sql {
+    ($more:literal) => {
+        concat!(
+            "SELECT s.revoked_at IS NOT NULL, l.former, l.owned",
+            $more,
+            " FROM tidemark.station AS s LEFT JOIN tidemark.line AS l ON l.station = s.number
+            WHERE s.number = ?1 ORDER BY l.distance"
+        )
+    };
+}
+pub(super) use lineage_sql;
 
-/// The lineage of a station that the rows of [`LINEAGE`] tell.
-pub(super) fn lineage_of(station: StationNumber, rows: Vec<Record>) -> Result<Lineage, StoreError> {
+/// The lineage of a station that the rows of [`lineage_sql`] tell.
+pub(super) fn lineage_of(station: StationNumber, rows: &mut [Record]) -> Result<Lineage, StoreError> {
     let mut lineage = Lineage::new(station);
-    for mut row in rows {
+    for row in rows {
         lineage.revoked = row.column()?;
-        lineage.former.extend(former_of(&mut row)?);
+        lineage.former.extend(former_of(row)?);
     }
     Ok(lineage)
 }
@@ -39,7 +48,7 @@ pub(super) fn lineage_of(station: StationNumber, rows: Vec<Record>) -> Result<Li
 #[async_trait]
 impl<T: Sql> LineageLedger for T {
     async fn lineage(&mut self, station: StationNumber) -> Result<Lineage, StoreError> {
-        lineage_of(station, self.query(LINEAGE, params![station]).await?)
+        lineage_of(station, &mut self.query(lineage_sql!(""), params![station]).await?)
     }
 
     async fn lineages(&mut self) -> Result<Vec<LineageSummary>, StoreError> {
