@@ -34,12 +34,23 @@ export class Profile {
 
   /** Starts the browser (again) on this profile. */
   async come() {
-    this.#child = new Child(chromium(), [...this.#flags, `--user-data-dir=${this.folder}`, 'about:blank']);
-    const [, endpoint] = await this.#child.says(/DevTools listening on (ws:\S+)/, 60_000);
+    // Chromium itself crashes at its start now and then, before it has seen a page.
+    const endpoint = await this.#listens().catch(async (error) => {
+      console.error(`Chromium is started once more: ${error.message}`);
+      await this.#child.kill();
+      return this.#listens();
+    });
     this.#browser = await playwright.connectOverCDP(endpoint, { noDefaults: true, timeout: 60_000 });
     [this.context] = this.#browser.contexts();
     this.context.setDefaultTimeout(30_000);
     this.cdp = await this.#browser.newBrowserCDPSession();
+  }
+
+  /** Starts Chromium; where it listens. */
+  async #listens() {
+    this.#child = new Child(chromium(), [...this.#flags, `--user-data-dir=${this.folder}`, 'about:blank']);
+    const [, endpoint] = await this.#child.says(/DevTools listening on (ws:\S+)/, 60_000);
+    return endpoint;
   }
 
   /** A new tab at `url`, in front of the others. `options` go to Tidemark.open there; without them nothing is opened. */
