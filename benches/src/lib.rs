@@ -4,7 +4,7 @@ mod capture;
 mod watched;
 
 pub use capture::{Bench, make_file};
-pub use watched::{Watched, memory_kib, push, watched};
+pub use watched::{Watched, memory_mib, push, watched};
 
 use anyhow::Result;
 use tidemark_core::batch::{Batch, BatchBuilder, LogRow};
@@ -12,6 +12,9 @@ use tidemark_core::chain::Chain;
 use tidemark_core::ids::StationNumber;
 use tidemark_core::schema::Schema;
 use tidemark_core::value::SqliteValue;
+use tidemark_e2e::postgres::Flavour;
+use tidemark_e2e::siege::descriptors;
+use tidemark_e2e::siege::site::Site;
 
 /// A batch of `rows` inserted readings of a narrow hypertable (7 columns), the table of the figures in docs/.
 ///
@@ -38,14 +41,20 @@ pub fn narrow_schema() -> Schema {
     .expect("BUG: the schema of the benches is valid")
 }
 
-/// The same table, declared as an append table.
+/// The same table with one declaration more.
 ///
 /// # Panics
 /// BUG: when that is not valid.
 #[must_use]
-pub fn append_schema() -> Schema {
-    let text = narrow_schema().source().replace("[tables.reading]", "[tables.reading]\nappend = true");
+pub fn narrow_schema_with(declaration: &str) -> Schema {
+    let text = narrow_schema().source().replace("[tables.reading]", &format!("[tables.reading]\n{declaration}"));
     Schema::parse(&text).expect("BUG: the schema of the benches is valid")
+}
+
+/// The same table, declared as an append table.
+#[must_use]
+pub fn append_schema() -> Schema {
+    narrow_schema_with("append = true")
 }
 
 /// Cuts a batch of `rows` inserts out of a log made up on the spot.
@@ -83,7 +92,8 @@ pub fn narrow_batch(schema: &Schema, rows: usize) -> Batch {
 pub const FIRST_US: i64 = 1_700_000_000_000_000;
 /// A reading a minute, and after so many from the beginning again: none lies in the future, which a server refuses.
 const MINUTES: u64 = 1_000_000;
-const MINUTE_US: i64 = 60_000_000;
+/// A minute.
+pub const MINUTE_US: i64 = 60_000_000;
 
 /// Writes `rows` readings into a station's file, one a minute: a million rows are two years, a hundred chunks.
 ///
@@ -116,6 +126,17 @@ pub fn write_readings_at(db: &mut rusqlite::Connection, rows: u64, time_us: impl
         written = (written + 50_000).min(rows);
     }
     Ok(())
+}
+
+/// A server on TimescaleDB to which many stations, all of them this process, keep idle connections for ten minutes; by
+/// itself it closes them after 10 s. It has the descriptors that a shell gives it.
+///
+/// # Errors
+/// When a program is missing, or fails.
+pub fn patient_site() -> Result<Site> {
+    let site = Site::start(Flavour::Timescale, &["--head-timeout", "600"].map(str::to_owned), false)?;
+    descriptors::allow_most()?;
+    Ok(site)
 }
 
 /// The one in the middle.

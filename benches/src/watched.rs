@@ -33,25 +33,26 @@ pub fn push(station: &Station, server: &ServerProcess) -> Result<Watched> {
 pub fn watched(station: &Station, args: &[&str], server: &ServerProcess) -> Result<Watched> {
     let begin = Instant::now();
     let mut running = station.start(args)?;
-    let (mut station_kib, mut server_kib) = (0, 0);
+    let (mut station_mib, mut server_mib) = (0.0, 0.0);
     while !running.has_ended()? {
         // The process may end between two looks.
-        station_kib = memory_kib(running.pid(), "VmHWM").unwrap_or(station_kib);
-        server_kib = memory_kib(server.process.pid(), "VmHWM").unwrap_or(server_kib);
+        station_mib = memory_mib(running.pid(), "VmHWM").unwrap_or(station_mib);
+        server_mib = memory_mib(server.process.pid(), "VmHWM").unwrap_or(server_mib);
         std::thread::sleep(Duration::from_millis(2));
     }
     let seconds = begin.elapsed().as_secs_f64();
     running.wait()?.success()?;
-    Ok(Watched { seconds, station_mib: station_kib as f64 / 1024.0, server_mib: server_kib as f64 / 1024.0 })
+    Ok(Watched { seconds, station_mib, server_mib })
 }
 
-/// What the kernel says of a process's memory, in KiB: `VmRSS` is what it holds, `VmHWM` the most so far.
+/// What the kernel says of a process's memory, in MiB: `VmRSS` is what it holds, `VmHWM` the most so far.
 ///
 /// # Errors
 /// When there is no such process.
-pub fn memory_kib(pid: u32, what: &str) -> Result<u64> {
+pub fn memory_mib(pid: u32, what: &str) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let value = status.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':'));
     let value = value.with_context(|| format!("no {what}"))?;
-    Ok(value.split_whitespace().next().context("no number")?.parse()?)
+    let kib: u64 = value.split_whitespace().next().context("no number")?.parse()?;
+    Ok(kib as f64 / 1024.0)
 }

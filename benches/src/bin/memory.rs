@@ -11,10 +11,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use tidemark_benches::{memory_kib, narrow_schema, watched, write_readings};
+use tidemark_benches::{memory_mib, narrow_schema, patient_site, watched, write_readings};
 use tidemark_e2e::field::Field;
 use tidemark_e2e::postgres::{Flavour, PostgresCluster};
-use tidemark_e2e::siege::descriptors;
 use tidemark_e2e::siege::good::quantile;
 use tidemark_e2e::siege::log::Table;
 use tidemark_e2e::siege::site::Site;
@@ -26,8 +25,6 @@ use tokio::task::JoinSet;
 const ROWS: u64 = 20;
 /// How many push at once before they are idle.
 const AT_ONCE: usize = 32;
-/// By itself a server closes what was idle for 10 s.
-const HEAD_TIMEOUT: [&str; 2] = ["--head-timeout", "600"];
 
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
@@ -41,9 +38,7 @@ fn main() -> Result<()> {
 }
 
 fn connected(count: usize, idle: Duration) -> Result<()> {
-    let site = Site::start(Flavour::Timescale, &HEAD_TIMEOUT.map(str::to_owned), false)?;
-    // The server has what a shell gives it; all the stations are this process.
-    descriptors::allow_most()?;
+    let site = patient_site()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     said(&site, "started")?;
     let members = runtime.block_on(site.join("connected", count))?;
@@ -96,7 +91,7 @@ async fn all_push(stations: Vec<Station>, at_once: usize) -> Result<(Vec<Station
 }
 
 fn said(site: &Site, when: &str) -> Result<()> {
-    let mib = |what| memory_kib(site.pid(), what).map(|kib| kib as f64 / 1024.0);
+    let mib = |what| memory_mib(site.pid(), what);
     let open = std::fs::read_dir(format!("/proc/{}/fd", site.pid()))?.count();
     println!(
         "{when}: the server has {:.1} MiB, at most {:.1} so far; {open} descriptors",

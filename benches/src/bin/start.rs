@@ -10,10 +10,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use tidemark_benches::{median, memory_kib, narrow_schema, write_readings};
+use tidemark_benches::{median, memory_mib, narrow_schema, write_readings};
 use tidemark_e2e::field::Field;
 use tidemark_e2e::postgres::{Flavour, PostgresCluster};
-use tidemark_e2e::process::{ServerProcess, program};
+use tidemark_e2e::process::program;
 
 /// What is done at the start is done by then.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -39,7 +39,7 @@ fn measure(name: &str, database: Option<String>, rounds: usize, rows: u64) -> Re
     }
     let server = field.serve()?;
     std::thread::sleep(SETTLED);
-    let idle = mebibytes(&server, "VmRSS")?;
+    let idle = memory_mib(server.process.pid(), "VmRSS")?;
     let station = field.join_station("bench", &server.url())?;
     write_readings(&mut station.open()?, rows)?;
     station.run(&["push"])?.success()?;
@@ -47,8 +47,8 @@ fn measure(name: &str, database: Option<String>, rounds: usize, rows: u64) -> Re
     println!(
         "{name}: listens after {:.0} ms (median of {rounds}); RSS idle {idle:.1} MiB, after {rows} rows {:.1} MiB, at most {:.1} MiB",
         median(&mut starts),
-        mebibytes(&server, "VmRSS")?,
-        mebibytes(&server, "VmHWM")?,
+        memory_mib(server.process.pid(), "VmRSS")?,
+        memory_mib(server.process.pid(), "VmHWM")?,
     );
     Ok(())
 }
@@ -67,8 +67,4 @@ fn start_ms(field: &Field) -> Result<f64> {
     server.wait()?;
     ensure!(listens, "the server ended before it listened");
     Ok(elapsed.as_secs_f64() * 1e3)
-}
-
-fn mebibytes(server: &ServerProcess, what: &str) -> Result<f64> {
-    Ok(memory_kib(server.process.pid(), what)? as f64 / 1024.0)
 }

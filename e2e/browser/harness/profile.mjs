@@ -34,7 +34,7 @@ export class Profile {
 
   /** Starts the browser (again) on this profile. */
   async come() {
-    // Chromium itself crashes at its start now and then, before it has seen a page.
+    // Chromium itself has crashed at its start, before it had seen a page.
     const endpoint = await this.#listens().catch(async (error) => {
       console.error(`Chromium is started once more: ${error.message}`);
       await this.#child.kill();

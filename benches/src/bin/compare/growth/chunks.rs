@@ -1,7 +1,7 @@
 //! More and more chunks: of the table, and touched by one push.
 
 use anyhow::Result;
-use tidemark_benches::{FIRST_US, narrow_schema, write_readings_at};
+use tidemark_benches::{FIRST_US, narrow_schema_with, write_readings_at};
 
 use super::ground::{Ground, rounds};
 use super::grown::{Grown, Noted};
@@ -19,8 +19,7 @@ const DAY_US: i64 = 86_400_000_000;
 /// # Errors
 /// When ours fails or its rows differ.
 pub fn run(options: &Options, grown: &mut Noted) -> Result<()> {
-    let schema = narrow_schema().source().replace("[tables.reading]", "[tables.reading]\nchunk = \"1 days\"");
-    let mut ground = Ground::new(&schema)?;
+    let mut ground = Ground::new(narrow_schema_with("chunk = \"1 days\"").source())?;
     // The one before the first is there for the push of one change, which shall make no chunk.
     let (mut there, rounds) = (0, rounds(options.rounds, PROBE));
     for chunks in CHUNKS {

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use rusqlite::Connection;
-use tidemark_benches::FIRST_US;
+use tidemark_benches::{FIRST_US, MINUTE_US};
 use tidemark_core::timestamp::format;
 
 use super::ground::{Ground, rounds};
@@ -37,7 +37,6 @@ note = { type = "text" }
 const PARENTS: u64 = 1_000;
 /// The changes of a push.
 const PROBE: u64 = 100_000;
-const MINUTE_US: i64 = 60_000_000;
 
 /// Measures the part `references`.
 ///

@@ -1,11 +1,8 @@
 //! More and more stations that keep a connection and ask nothing, while one pushes.
 
 use anyhow::{Context as _, Result};
-use tidemark_benches::median;
-use tidemark_e2e::postgres::Flavour;
-use tidemark_e2e::siege::descriptors;
+use tidemark_benches::{median, patient_site};
 use tidemark_e2e::siege::log::Table;
-use tidemark_e2e::siege::site::Site;
 use tidemark_e2e::siege::station::Station;
 
 use super::ground::rounds;
@@ -22,10 +19,7 @@ const PROBE: u64 = 10_000;
 /// # Errors
 /// When a station is refused, or rows are not upstream once.
 pub fn run(options: &Options, grown: &mut Noted) -> Result<()> {
-    // By itself a server closes what was idle for 10 s.
-    let site = Site::start(Flavour::Timescale, &["--head-timeout", "600"].map(str::to_owned), false)?;
-    // It is started as from a shell; all the stations are this process.
-    descriptors::allow_most()?;
+    let site = patient_site()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut stations: Vec<Station> = Vec::new();
     for size in STATIONS {
