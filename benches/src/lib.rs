@@ -1,9 +1,11 @@
 //! Rows for the benches, and what they measure with.
 
 mod capture;
+mod processor;
 mod watched;
 
 pub use capture::{Bench, make_file};
+pub use processor::{Processor, parent_of};
 pub use watched::{Watched, memory_mib, push, watched};
 
 use anyhow::Result;

@@ -1,4 +1,4 @@
-//! A station's program from its start to its end, and what memory it and the server take meanwhile.
+//! A station's program from its start to its end, what memory it and the server take meanwhile, and its processor time.
 
 use std::time::{Duration, Instant};
 
@@ -6,11 +6,15 @@ use anyhow::{Context as _, Result};
 use tidemark_e2e::field::Station;
 use tidemark_e2e::process::ServerProcess;
 
+use crate::processor::Processor;
+
 /// What was seen.
 #[derive(Debug, Clone, Copy)]
 pub struct Watched {
     /// How long the program took.
     pub seconds: f64,
+    /// The processor time that it took, but for what it did in its last two milliseconds.
+    pub station_processor: Processor,
     /// The most memory that it held, MiB.
     pub station_mib: f64,
     /// The most that the server has held since its start, MiB.
@@ -33,16 +37,17 @@ pub fn push(station: &Station, server: &ServerProcess) -> Result<Watched> {
 pub fn watched(station: &Station, args: &[&str], server: &ServerProcess) -> Result<Watched> {
     let begin = Instant::now();
     let mut running = station.start(args)?;
-    let (mut station_mib, mut server_mib) = (0.0, 0.0);
+    let (mut station_mib, mut server_mib, mut station_processor) = (0.0, 0.0, Processor::default());
     while !running.has_ended()? {
         // The process may end between two looks.
+        station_processor = Processor::of(running.pid()).unwrap_or(station_processor);
         station_mib = memory_mib(running.pid(), "VmHWM").unwrap_or(station_mib);
         server_mib = memory_mib(server.process.pid(), "VmHWM").unwrap_or(server_mib);
         std::thread::sleep(Duration::from_millis(2));
     }
     let seconds = begin.elapsed().as_secs_f64();
     running.wait()?.success()?;
-    Ok(Watched { seconds, station_mib, server_mib })
+    Ok(Watched { seconds, station_processor, station_mib, server_mib })
 }
 
 /// What the kernel says of a process's memory, in MiB: `VmRSS` is what it holds, `VmHWM` the most so far.
