@@ -14,6 +14,7 @@ mod contract;
 mod cors;
 mod encrypted;
 mod fleet;
+mod foreseen;
 mod hosts;
 mod http;
 mod in_order;
