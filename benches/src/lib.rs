@@ -1,11 +1,13 @@
 //! Rows for the benches, and what they measure with.
 
 mod capture;
+mod plant;
 mod processor;
 mod watched;
 
 pub use capture::{Bench, make_file};
-pub use processor::{Processor, parent_of};
+pub use plant::Plant;
+pub use processor::{Processor, Upstream};
 pub use watched::{Watched, memory_mib, push, watched};
 
 use anyhow::Result;

@@ -1,6 +1,7 @@
 //! The processor time of processes, as Linux counts it: in steps of a hundredth of a second.
 
 use anyhow::{Context as _, Result};
+use tidemark_e2e::postgres::PgClient;
 
 /// Processor time that was taken, by user and system together, in the kernel's ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,12 +44,39 @@ impl Processor {
     }
 }
 
-/// The parent of a process.
-///
-/// # Errors
-/// When there is no such process.
-pub fn parent_of(pid: u32) -> Result<u32> {
-    Ok(Stat::of(pid)?.parent)
+/// A server and its PostgreSQL, whose processor time is looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Upstream {
+    server: u32,
+    postmaster: u32,
+}
+
+impl Upstream {
+    /// Of a server's process, and of the PostgreSQL that this is a connection to, on this machine.
+    ///
+    /// # Errors
+    /// The database's; when there is no such process.
+    pub fn of(server: u32, client: &PgClient) -> Result<Self> {
+        let backend: i32 = client.value("SELECT pg_backend_pid()")?;
+        Ok(Self { server, postmaster: Stat::of(backend.cast_unsigned())?.parent })
+    }
+
+    /// What the server, and what all processes of PostgreSQL have taken so far.
+    ///
+    /// # Errors
+    /// When one of them is gone.
+    pub fn taken(&self) -> Result<[Processor; 2]> {
+        Ok([Processor::of(self.server)?, Processor::of_family(self.postmaster)?])
+    }
+
+    /// What both have taken since then.
+    ///
+    /// # Errors
+    /// When one of them is gone.
+    pub fn since(&self, before: [Processor; 2]) -> Result<[Processor; 2]> {
+        let [server, postgres] = self.taken()?;
+        Ok([server.since(before[0]), postgres.since(before[1])])
+    }
 }
 
 /// What `/proc/PID/stat` says.

@@ -4,14 +4,15 @@
 //! `cargo run --release -p tidemark-benches --bin small [-- STATIONS ROWS SECONDS ROUNDS]`, default 150 stations, 100
 //! rows, 10 seconds, 5 rounds; the server's program must be built in the same profile before. Connections are kept
 //! alive. It prints each round and the medians: pushes a second, how long a push takes, and the rows a second divided
-//! by those of the one station. It fails when a row is not upstream once at the end.
+//! by those of the one station; and of each round what processor time a push took. It fails when a row is not upstream
+//! once at the end.
 #![allow(clippy::disallowed_methods)] // measures real time
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use tidemark_benches::median;
-use tidemark_e2e::postgres::Flavour;
+use tidemark_benches::{Processor, Upstream, median};
+use tidemark_e2e::postgres::{Flavour, PgClient};
 use tidemark_e2e::siege::good::quantile;
 use tidemark_e2e::siege::log::{Log, Table};
 use tidemark_e2e::siege::site::Site;
@@ -19,6 +20,7 @@ use tidemark_e2e::siege::station::Station;
 use tokio::task::JoinSet;
 
 /// What stations delivered for a while.
+#[derive(Default)]
 struct Run {
     rows: u64,
     /// How long each push took, from request to answer; sorted.
@@ -26,6 +28,10 @@ struct Run {
     lasted: Duration,
     /// Requests beyond one for each push.
     repeated: u64,
+    /// The processor time that server and PostgreSQL took.
+    upstream: [Processor; 2],
+    /// And this program, which is the stations.
+    stations: Processor,
 }
 
 impl Run {
@@ -37,13 +43,20 @@ impl Run {
         self.took.len() as f64 / self.lasted.as_secs_f64()
     }
 
+    /// Microseconds a push of the processor time of stations, server and PostgreSQL.
+    fn processor_us(&self) -> [f64; 3] {
+        let [server, postgres] = self.upstream;
+        [self.stations, server, postgres].map(|taken| taken.seconds() * 1e6 / self.took.len() as f64)
+    }
+
     fn ms(&self, share: f64) -> f64 {
         quantile(&self.took, share).as_secs_f64() * 1000.0
     }
 }
 
 /// Lets stations push batches of so many rows, each its own one after the other, for so long.
-async fn run(stations: Vec<Station>, rows: u64, lasts: Duration) -> Result<(Vec<Station>, Run)> {
+async fn run(upstream: Upstream, stations: Vec<Station>, rows: u64, lasts: Duration) -> Result<(Vec<Station>, Run)> {
+    let (taken, own) = (upstream.taken()?, Processor::of(std::process::id())?);
     let began = Instant::now();
     let mut pushing = JoinSet::new();
     for mut station in stations {
@@ -55,7 +68,8 @@ async fn run(stations: Vec<Station>, rows: u64, lasts: Duration) -> Result<(Vec<
             anyhow::Ok((station, deliveries))
         });
     }
-    let (mut stations, mut done) = (Vec::new(), Run { rows: 0, took: Vec::new(), lasted: lasts, repeated: 0 });
+    let mut stations = Vec::new();
+    let mut done = Run::default();
     while let Some(pushed) = pushing.join_next().await {
         let (station, deliveries) = pushed??;
         stations.push(station);
@@ -66,6 +80,8 @@ async fn run(stations: Vec<Station>, rows: u64, lasts: Duration) -> Result<(Vec<
         }
     }
     done.lasted = began.elapsed();
+    done.upstream = upstream.since(taken)?;
+    done.stations = Processor::of(std::process::id())?.since(own);
     done.took.sort_unstable();
     Ok((stations, done))
 }
@@ -75,7 +91,14 @@ fn setting(place: usize, or: u64) -> Result<u64> {
     std::env::args().nth(place).map_or(Ok(or), |text| text.parse().with_context(|| format!("{text:?} is no number")))
 }
 
-async fn measured(site: &Site, count: u64, rows: u64, lasts: Duration, rounds: u64) -> Result<Vec<Log>> {
+async fn measured(
+    site: &Site,
+    upstream: Upstream,
+    count: u64,
+    rows: u64,
+    lasts: Duration,
+    rounds: u64,
+) -> Result<Vec<Log>> {
     let members = site.join("small", usize::try_from(count)? + 1).await?;
     let stations =
         members.iter().map(|member| Station::new(member, site.schema(), site.door().clone(), Table::Reading));
@@ -86,8 +109,8 @@ async fn measured(site: &Site, count: u64, rows: u64, lasts: Duration, rounds: u
     // The first round makes chunks and warms caches; it does not count.
     for round in 0..=rounds {
         let (small, large);
-        (many, small) = run(many, rows, lasts).await?;
-        (one, large) = run(one, count * rows, lasts).await?;
+        (many, small) = run(upstream, many, rows, lasts).await?;
+        (one, large) = run(upstream, one, count * rows, lasts).await?;
         if round == 0 {
             continue;
         }
@@ -95,6 +118,10 @@ async fn measured(site: &Site, count: u64, rows: u64, lasts: Duration, rounds: u
         let figures = [small.pushes_per_s(), small.ms(0.5), small.ms(0.99), small.rows_per_s(), ratio];
         print_line(&format!("round {round}"), figures);
         println!("          one station {:.0} rows/s; {} requests repeated", large.rows_per_s(), small.repeated);
+        let [stations, server, postgres] = small.processor_us();
+        println!(
+            "          processor time a push: stations {stations:.0} µs, server {server:.0}, PostgreSQL {postgres:.0}"
+        );
         columns.iter_mut().zip(figures).for_each(|(column, figure)| column.push(figure));
     }
     print_line("medians", columns.each_mut().map(|column| median(column)));
@@ -111,8 +138,9 @@ fn main() -> Result<()> {
     let (count, rows) = (setting(1, 150)?.max(1), setting(2, 100)?.max(1));
     let (lasts, rounds) = (Duration::from_secs(setting(3, 10)?), setting(4, 5)?.max(1));
     let site = Site::start(Flavour::Timescale, &[], false)?;
+    let upstream = Upstream::of(site.pid(), &PgClient::connect_url(site.database())?)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let logs = runtime.block_on(measured(&site, count, rows, lasts, rounds))?;
+    let logs = runtime.block_on(measured(&site, upstream, count, rows, lasts, rounds))?;
     drop(runtime);
     println!("{} rows are upstream, each once", site.check(logs.iter())?);
     site.end()
