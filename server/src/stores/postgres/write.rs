@@ -147,11 +147,14 @@ impl PostgresTransaction<'_> {
             self.pipeline.execute_once(&sql, &[keys.parameter(), (&owned, Type::INT4_ARRAY)]).await.map_err(failed)?;
             return Ok(());
         };
-        // The range lets TimescaleDB leave out every chunk that cannot hold one of the rows.
+        // The range lets TimescaleDB leave out every chunk that cannot hold one of the rows. The keys as a set leave only
+        // the rows to be joined, however few the planner takes a chunk's to be before there are statistics of it: it
+        // would compare each of them with each of these, one by one.
+        let keys_type = keys.sql_type();
         let sql = format!(
-            "DELETE FROM {target} AS t USING unnest($1::{}, $2::timestamptz[]) AS gone (key, time)
-             WHERE t.{key} = gone.key AND t.{time} = gone.time AND t.\"station\" = ANY ($3) AND t.{time} BETWEEN $4 AND $5",
-            keys.sql_type()
+            "DELETE FROM {target} AS t USING unnest($1::{keys_type}, $2::timestamptz[]) AS gone (key, time)
+             WHERE t.{key} = gone.key AND t.{time} = gone.time AND t.\"station\" = ANY ($3)
+             AND t.{time} BETWEEN $4 AND $5 AND t.{key} = ANY ($1::{keys_type})"
         );
         let times: Vec<StampUs> = write.deletes.iter().map(|identity| StampUs(identity.time_us)).collect();
         let range = write.deletes.iter().map(|identity| identity.time_us);
