@@ -42,8 +42,8 @@ bugs! {
     CursorApart = "cursor-apart",
     /// Server: the prints need not be kept for the rows to be committed.
     HistoryApart = "history-apart",
-    /// Server: what was foreseen of a batch is taken also where the station's file has been another station before.
-    ForeseenForOther = "foreseen-for-other",
+    /// Server: what was foreseen of a batch is taken for the rest of it, too.
+    ForeseenForRest = "foreseen-for-rest",
     /// Server: rejected changes are not stored.
     RejectNotStored = "reject-not-stored",
     /// Server: what was rejected is not told again with a duplicate.

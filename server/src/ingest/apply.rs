@@ -93,7 +93,7 @@ pub async fn apply(tx: &mut dyn Transaction, job: &Decoded, part: &Part) -> Resu
         _ => tx.rejected_between(batch.station, untold, cursor.seq).await?,
     };
     let groups = job.groups();
-    let foreseen = job.foreseen(skip, part);
+    let foreseen = job.foreseen(skip, part, &lineage);
     let changes = match foreseen {
         Some(foreseen) => Cow::Borrowed(foreseen.changes.as_slice()),
         None => Cow::Owned(compute(batch.order.len(), || job.resolve(skip, part))),

@@ -1,7 +1,6 @@
 //! A batch that was decoded, with what is needed to apply it, and the parts that it is applied in.
 
 use std::collections::BTreeSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
 use tidemark_core::batch::{Batch, Group, Op};
@@ -9,7 +8,6 @@ use tidemark_core::chain::{Chain, Print};
 use tidemark_core::columns::ColumnBlock;
 use tidemark_core::planted::{Bug, planted};
 use tidemark_core::schema::Schema;
-use tokio::time::Instant;
 
 use super::check::TimeRange;
 use super::chunks::Touched;
@@ -17,7 +15,6 @@ use super::foreseen::Foreseen;
 use super::resolve::Change;
 use super::stages::Stages;
 use crate::ledger::lineage::Lineage;
-use crate::metrics::Stage;
 
 /// The memory that a change takes beside its values, in bytes: its place in the order, times, prints, what it is
 /// resolved to, and the step that is planned of it.
@@ -44,8 +41,8 @@ pub struct Decoded {
     pub chains: OnceLock<Vec<Chain>>,
     /// Where its time goes.
     pub stages: Stages,
-    /// What will come of a part that begins with it, if that was foreseen.
-    pub foreseen: Option<(Part, Foreseen)>,
+    /// What will come of it, if that was foreseen.
+    pub foreseen: Option<Foreseen>,
 }
 
 /// A bound on how much of a batch one transaction takes, counted from the station's cursor on.
@@ -73,7 +70,8 @@ impl Decoded {
     pub fn bytes(&self) -> usize {
         let columns = |group: &Group| group.columns.iter().map(ColumnBlock::bytes).sum::<usize>();
         let groups = self.batch.groups.iter().chain(self.projected.iter().flatten());
-        groups.map(columns).sum::<usize>() + self.batch.order.len() * ROW_BYTES
+        let foreseen = self.foreseen.as_ref().map_or(0, Foreseen::bytes);
+        groups.map(columns).sum::<usize>() + self.batch.order.len() * ROW_BYTES + foreseen
     }
 
     /// The tables that it writes, by index in the served schema.
@@ -103,23 +101,10 @@ impl Decoded {
         changes.take_while(|change| touched.fits(&self.current, change, part.chunks_max)).collect()
     }
 
-    /// Works a part out before its turn, as if it followed the cursor and its station's file had only ever been that.
+    /// What was foreseen of a part, which leaves out the first `skip` changes, of a station of this lineage.
     #[must_use]
-    pub fn foresee(self, part: Part) -> Self {
-        let began = Instant::now();
-        let (lineage, groups) = (Lineage::new(self.batch.station), self.groups());
-        let foresee = || Foreseen::of(&self.current, lineage, groups, self.resolve(0, &part), self.times);
-        // What the program fails over is met again in its turn, where the change that it is can be found.
-        let foreseen = catch_unwind(AssertUnwindSafe(foresee)).ok();
-        self.stages.since(Stage::Plan, began);
-        Self { foreseen: foreseen.map(|foreseen| (part, foreseen)), ..self }
-    }
-
-    /// What was foreseen of a part that begins after the batch's first `skip` changes.
-    #[must_use]
-    pub fn foreseen(&self, skip: u32, part: &Part) -> Option<&Foreseen> {
-        let (of, foreseen) = self.foreseen.as_ref()?;
-        (skip == 0 && *of == Part { known_to: of.known_to, ..part.clone() }).then_some(foreseen)
+    pub fn foreseen(&self, skip: u32, part: &Part, lineage: &Lineage) -> Option<&Foreseen> {
+        self.foreseen.as_ref().filter(|foreseen| foreseen.is_of(skip, part, lineage))
     }
 
     /// The groups by the served schema.

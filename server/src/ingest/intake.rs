@@ -1,6 +1,7 @@
 //! The way in: one upstream, the schemas it knows, and the bounds of what it takes.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
 
@@ -14,14 +15,15 @@ use tokio::time::Instant;
 
 use super::apply::Outcome;
 use super::check::TimeRange;
-use super::decoded::{Decoded, Part};
+use super::decoded::Decoded;
+use super::foreseen::Foreseen;
 use super::patience::Patience;
 use super::problem::store_problem;
 use super::project;
 use super::stages::Stages;
 use crate::bounds::{CHUNKS_MAX, ClockWindow};
 use crate::clock::Clock;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Stage};
 use crate::notices::Notices;
 use crate::panics::Panics;
 use crate::upstream::Upstream;
@@ -209,7 +211,8 @@ impl Ingest {
         Ok(header)
     }
 
-    /// Turns the bytes of a frame, opened before, into a batch that can be applied. Takes a while for a large one.
+    /// Turns the bytes of a frame, opened before, into a batch that can be applied, and works out what will come of it
+    /// as far as that needs no answer of the database. Takes a while for a large one.
     ///
     /// # Errors
     /// [`ProblemCode::BadFrame`], [`ProblemCode::TooLarge`] or [`ProblemCode::IncompatibleSchema`].
@@ -228,8 +231,21 @@ impl Ingest {
         let (current, chains, stages) = (Arc::clone(&self.current), OnceLock::new(), Stages::default());
         self.metrics.batches.decoded(frame.len(), began.elapsed());
         let foreseen = None;
-        let decoded = Decoded { batch, prints, schema, current, projected, times, now_ms, chains, stages, foreseen };
-        Ok(decoded.foresee(Part { chunks_max: self.chunks_max, ..Part::WHOLE }))
+        let mut job = Decoded { batch, prints, schema, current, projected, times, now_ms, chains, stages, foreseen };
+        job.foreseen = self.foresee(&job);
+        Ok(job)
+    }
+
+    /// Works a batch out before its turn. Should the program fail over a change of it, that is found when it is
+    /// applied: there the change is.
+    fn foresee(&self, job: &Decoded) -> Option<Foreseen> {
+        let began = Instant::now();
+        let foreseen = catch_unwind(AssertUnwindSafe(|| Foreseen::of(job, self.chunks_max)));
+        job.stages.since(Stage::Plan, began);
+        foreseen.unwrap_or_else(|panic| {
+            self.panics.caught("planning a batch before its turn", Some(&job.batch.station), &*panic);
+            None
+        })
     }
 
     /// The problem of a station whose batch was not applied.

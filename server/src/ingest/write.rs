@@ -67,15 +67,8 @@ pub struct Work<'a> {
     pub has_open_rejects: bool,
     /// Where the time goes.
     pub stages: &'a Stages,
-    /// What was foreseen of them.
+    /// What was foreseen of just these changes.
     pub foreseen: Option<&'a Foreseen>,
-}
-
-impl Work<'_> {
-    /// What was foreseen, if it is of just these changes.
-    fn foreseen(&self) -> Option<&Foreseen> {
-        self.foreseen.filter(|foreseen| foreseen.is_of(self.lineage, self.changes))
-    }
 }
 
 /// The outcome of changes.
@@ -94,16 +87,18 @@ pub struct Written {
 pub async fn write(tx: &mut dyn Transaction, work: &Work<'_>) -> Result<Written, StoreError> {
     let check = || check(work.schema, work.lineage, work.groups, work.changes, work.times);
     let began = Instant::now();
-    let refused = match work.foreseen() {
-        Some(foreseen) => Cow::Borrowed(&foreseen.refused),
-        None => Cow::Owned(compute(work.changes.len(), check)),
+    let refused = match work.foreseen {
+        // Else it would not have been.
+        Some(_) => Refused::default(),
+        None => compute(work.changes.len(), check),
     };
     work.stages.since(Stage::Plan, began);
     let mut written = Written::default();
     let mut known = KnownRows::default();
     let mut ranges = vec![(0, work.changes.len())];
     while let Some((low, high)) = ranges.pop() {
-        let range = Work { changes: &work.changes[low..high], ..*work };
+        let foreseen = work.foreseen.filter(|_| high - low == work.changes.len());
+        let range = Work { changes: &work.changes[low..high], foreseen, ..*work };
         let Some(plan) = write_range(tx, &range, &refused, &known).await? else {
             let middle = low.midpoint(high);
             ranges.extend([(middle, high), (low, middle)]);
@@ -132,7 +127,7 @@ async fn write_range(
     known: &KnownRows,
 ) -> Result<Option<Plan>, StoreError> {
     let mut refused = Cow::Borrowed(refused);
-    let mut plan = plan_range(tx, range, &refused, known, range.foreseen()).instrument(span!("plan")).await?;
+    let mut plan = plan_range(tx, range, &refused, known, range.foreseen).instrument(span!("plan")).await?;
     for _ in 0..ROUNDS_MAX {
         if plan.steps.is_empty() {
             return Ok(Some(plan));

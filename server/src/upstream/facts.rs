@@ -37,6 +37,14 @@ pub struct Questions {
 }
 
 impl Questions {
+    /// How many keys they name.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        let by_table = [&self.present, &self.foreign, &self.holders].into_iter().flat_map(BTreeMap::values);
+        let sets = by_table.chain(self.children.values()).map(BTreeSet::len).sum::<usize>();
+        sets + self.inherited.len() + self.appended.values().map(Vec::len).sum::<usize>()
+    }
+
     /// The referencing columns asked about in one table, in order.
     #[must_use]
     pub fn holder_columns(&self, table: usize) -> Vec<usize> {
