@@ -1,13 +1,13 @@
 //! Rows for the benches, and what they measure with.
 
 mod capture;
+mod cpu_time;
 mod plant;
-mod processor;
 mod watched;
 
 pub use capture::{Bench, make_file};
+pub use cpu_time::{CpuTime, ServerSide};
 pub use plant::Plant;
-pub use processor::{Processor, Upstream};
 pub use watched::{Watched, memory_mib, push, watched};
 
 use anyhow::Result;

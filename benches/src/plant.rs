@@ -1,6 +1,6 @@
 //! A mix of inserts, updates and deletes over the 18 tables of the shrinkage schema.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
@@ -18,7 +18,7 @@ const COMMIT: u64 = 1_000;
 /// A file of the shrinkage system, with rows in its tables, and how many changes are made to it.
 #[derive(Debug)]
 pub struct Plant {
-    original: tempfile::TempPath,
+    folder: tempfile::TempDir,
     changes: u64,
 }
 
@@ -29,15 +29,18 @@ impl Plant {
     /// # Errors
     /// When the generator fails.
     pub fn make(python: &Path, changes: u64) -> Result<Self> {
-        let original = tempfile::NamedTempFile::new()?.into_temp_path();
-        std::fs::remove_file(&original)?;
+        let plant = Self { folder: tempfile::tempdir()?, changes };
         let made = Command::new(python)
             .arg(python_script("shrinkage_system.py"))
-            .args([Path::new("make"), &original, Path::new("--rows"), Path::new(&changes.to_string())])
+            .args([Path::new("make"), &plant.original(), Path::new("--rows"), Path::new(&changes.to_string())])
             .env("PYTHONUTF8", "1")
             .output()?;
         ensure!(made.status.success(), "the generator: {}", String::from_utf8_lossy(&made.stderr));
-        Ok(Self { original, changes })
+        Ok(plant)
+    }
+
+    fn original(&self) -> PathBuf {
+        self.folder.path().join("original.db")
     }
 
     /// A station with a copy of the file, whose rows are upstream, and in whose log the changes are pending.
@@ -46,7 +49,7 @@ impl Plant {
     /// When a program fails.
     pub fn station(&self, field: &Field, server: &ServerProcess) -> Result<Station> {
         let station = field.folder_of("plant")?;
-        std::fs::copy(&self.original, &station.file)?;
+        std::fs::copy(self.original(), &station.file)?;
         station.run(&["attach"])?.success()?;
         field.join(&station, &server.url())?;
         push(&station, server)?;

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use tidemark_e2e::field::Station;
 use tidemark_e2e::process::ServerProcess;
 
-use crate::processor::Processor;
+use crate::cpu_time::CpuTime;
 
 /// What was seen.
 #[derive(Debug, Clone, Copy)]
@@ -14,7 +14,7 @@ pub struct Watched {
     /// How long the program took.
     pub seconds: f64,
     /// The processor time that it took, but for what it did in its last two milliseconds.
-    pub station_processor: Processor,
+    pub station_processor: CpuTime,
     /// The most memory that it held, MiB.
     pub station_mib: f64,
     /// The most that the server has held since its start, MiB.
@@ -37,10 +37,10 @@ pub fn push(station: &Station, server: &ServerProcess) -> Result<Watched> {
 pub fn watched(station: &Station, args: &[&str], server: &ServerProcess) -> Result<Watched> {
     let begin = Instant::now();
     let mut running = station.start(args)?;
-    let (mut station_mib, mut server_mib, mut station_processor) = (0.0, 0.0, Processor::default());
+    let (mut station_mib, mut server_mib, mut station_processor) = (0.0, 0.0, CpuTime::default());
     while !running.has_ended()? {
         // The process may end between two looks.
-        station_processor = Processor::of(running.pid()).unwrap_or(station_processor);
+        station_processor = CpuTime::of(running.pid()).unwrap_or(station_processor);
         station_mib = memory_mib(running.pid(), "VmHWM").unwrap_or(station_mib);
         server_mib = memory_mib(server.process.pid(), "VmHWM").unwrap_or(server_mib);
         std::thread::sleep(Duration::from_millis(2));

@@ -6,7 +6,6 @@ use tidemark_core::batch::Batch;
 use tidemark_core::ids::StationNumber;
 use tidemark_server::ingest::Decoded;
 use tidemark_server::ingest::decoded::Part;
-use tidemark_server::ingest::foreseen::Foreseen;
 use tidemark_server::ledger::lineage::{Former, Lineage};
 
 use crate::common::station::{Change, Station, day, frame};
@@ -16,7 +15,7 @@ use crate::common::stores::{Kind, Store};
 fn foreseen(store: &Store, batch: &Batch) -> Decoded {
     let mut job = store.ingest.decode(Arc::clone(&store.schema), &frame(batch)).unwrap();
     assert!(job.foreseen.take().is_some_and(|foreseen| foreseen.changes.len() == batch.order.len()));
-    job.foreseen = Foreseen::of(&job, Part::WHOLE.chunks_max);
+    job.foreseen = job.foresee(Part::WHOLE.chunks_max);
     job
 }
 

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use tidemark_benches::{Plant, Upstream, median, narrow_schema, push, write_readings};
+use tidemark_benches::{Plant, ServerSide, median, narrow_schema, push, write_readings};
 use tidemark_e2e::field::{Field, Station};
 use tidemark_e2e::postgres::{Flavour, PgClient, PostgresCluster};
 use tidemark_e2e::process::ServerProcess;
@@ -29,17 +29,16 @@ fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
     let part = args.next().unwrap_or_else(|| "inserts".to_owned());
     let mut number = |or| args.next().map_or(Ok(or), |text| text.parse::<u64>().with_context(|| format!("{text:?}")));
-    let plant = match part.as_str() {
-        "inserts" => None,
-        "mixed" => Some(std::env::var_os("TIDEMARK_TEST_PYTHON").map(PathBuf::from)),
+    let is_mixed = match part.as_str() {
+        "inserts" => false,
+        "mixed" => true,
         _ => bail!("say `inserts` or `mixed`"),
     };
-    let changes = number(if plant.is_none() { 1_000_000 } else { 100_000 })?.max(1);
+    let changes = number(if is_mixed { 100_000 } else { 1_000_000 })?.max(1);
     let rounds = number(5)?.max(1);
-    let plant = match plant {
-        None => None,
-        Some(python) => Some(Plant::make(&python.context("TIDEMARK_TEST_PYTHON is not set")?, changes)?),
-    };
+    let python = || std::env::var_os("TIDEMARK_TEST_PYTHON").map(PathBuf::from);
+    let made = || Plant::make(&python().context("TIDEMARK_TEST_PYTHON is not set")?, changes);
+    let plant = is_mixed.then(made).transpose()?;
     let cluster = PostgresCluster::start(Flavour::Timescale)?;
     let mut columns: Vec<(String, Vec<f64>)> = Vec::new();
     for round in 1..=rounds {
@@ -74,7 +73,7 @@ fn inserts(cluster: &PostgresCluster, round: u64, rows: u64) -> Result<Costs> {
     client.batch(&format!("COPY (SELECT * FROM bench.reading ORDER BY id) TO '{file}' (FORMAT binary)"))?;
     client.batch("TRUNCATE bench.reading")?;
     client.batch("CHECKPOINT")?;
-    let upstream = Upstream::of(server.process.pid(), &client)?;
+    let upstream = ServerSide::of(server.process.pid(), &client)?;
     let (before, begin) = (upstream.taken()?, Instant::now());
     client.batch(&format!("COPY bench.reading FROM '{file}' (FORMAT binary)"))?;
     let each = |seconds: f64| seconds * 1e9 / rows as f64;
@@ -111,7 +110,7 @@ fn pushed(client: &PgClient, server: &ServerProcess, station: &Station) -> Resul
     client.batch("CHECKPOINT")?;
     let changes = station.waiting()?;
     let each = |seconds: f64| seconds * 1e9 / changes as f64;
-    let upstream = Upstream::of(server.process.pid(), client)?;
+    let upstream = ServerSide::of(server.process.pid(), client)?;
     let (scraped, taken) = (scrape(server)?, upstream.taken()?);
     let pushed = push(station, server)?;
     let [of_server, of_postgres] = upstream.since(taken)?;

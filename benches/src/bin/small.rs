@@ -11,7 +11,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use tidemark_benches::{Processor, Upstream, median};
+use tidemark_benches::{CpuTime, ServerSide, median};
 use tidemark_e2e::postgres::{Flavour, PgClient};
 use tidemark_e2e::siege::good::quantile;
 use tidemark_e2e::siege::log::{Log, Table};
@@ -29,9 +29,9 @@ struct Run {
     /// Requests beyond one for each push.
     repeated: u64,
     /// The processor time that server and PostgreSQL took.
-    upstream: [Processor; 2],
+    upstream: [CpuTime; 2],
     /// And this program, which is the stations.
-    stations: Processor,
+    stations: CpuTime,
 }
 
 impl Run {
@@ -55,8 +55,8 @@ impl Run {
 }
 
 /// Lets stations push batches of so many rows, each its own one after the other, for so long.
-async fn run(upstream: Upstream, stations: Vec<Station>, rows: u64, lasts: Duration) -> Result<(Vec<Station>, Run)> {
-    let (taken, own) = (upstream.taken()?, Processor::of(std::process::id())?);
+async fn run(upstream: ServerSide, stations: Vec<Station>, rows: u64, lasts: Duration) -> Result<(Vec<Station>, Run)> {
+    let (taken, own) = (upstream.taken()?, CpuTime::of(std::process::id())?);
     let began = Instant::now();
     let mut pushing = JoinSet::new();
     for mut station in stations {
@@ -81,7 +81,7 @@ async fn run(upstream: Upstream, stations: Vec<Station>, rows: u64, lasts: Durat
     }
     done.lasted = began.elapsed();
     done.upstream = upstream.since(taken)?;
-    done.stations = Processor::of(std::process::id())?.since(own);
+    done.stations = CpuTime::of(std::process::id())?.since(own);
     done.took.sort_unstable();
     Ok((stations, done))
 }
@@ -93,7 +93,7 @@ fn setting(place: usize, or: u64) -> Result<u64> {
 
 async fn measured(
     site: &Site,
-    upstream: Upstream,
+    upstream: ServerSide,
     count: u64,
     rows: u64,
     lasts: Duration,
@@ -138,7 +138,7 @@ fn main() -> Result<()> {
     let (count, rows) = (setting(1, 150)?.max(1), setting(2, 100)?.max(1));
     let (lasts, rounds) = (Duration::from_secs(setting(3, 10)?), setting(4, 5)?.max(1));
     let site = Site::start(Flavour::Timescale, &[], false)?;
-    let upstream = Upstream::of(site.pid(), &PgClient::connect_url(site.database())?)?;
+    let upstream = ServerSide::of(site.pid(), &PgClient::connect_url(site.database())?)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let logs = runtime.block_on(measured(&site, upstream, count, rows, lasts, rounds))?;
     drop(runtime);

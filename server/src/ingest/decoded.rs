@@ -101,10 +101,21 @@ impl Decoded {
         changes.take_while(|change| touched.fits(&self.current, change, part.chunks_max)).collect()
     }
 
-    /// What was foreseen of a part, which leaves out the first `skip` changes, of a station of this lineage.
+    /// Works out, before its turn, the part of it that touches so many chunks, as of a station whose file has never
+    /// been another's; `None` when a change of it is refused.
+    #[must_use]
+    pub fn foresee(&self, chunks_max: u32) -> Option<Foreseen> {
+        let (lineage, changes) =
+            (Lineage::new(self.batch.station), self.resolve(0, &Part { chunks_max, ..Part::WHOLE }));
+        Foreseen::of(&self.current, lineage, self.groups(), changes, self.times, chunks_max)
+    }
+
+    /// What was foreseen of just this part, which leaves out the first `skip` changes, of a station of this lineage.
     #[must_use]
     pub fn foreseen(&self, skip: u32, part: &Part, lineage: &Lineage) -> Option<&Foreseen> {
-        self.foreseen.as_ref().filter(|foreseen| foreseen.is_of(skip, part, lineage))
+        let from_the_first = skip == 0 || planted(Bug::ForeseenForRest);
+        let is_whole = from_the_first && part.rows_max == u32::MAX && part.refuse.is_none();
+        self.foreseen.as_ref().filter(|foreseen| is_whole && foreseen.is_of(part.chunks_max, lineage))
     }
 
     /// The groups by the served schema.

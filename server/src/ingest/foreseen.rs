@@ -6,10 +6,10 @@
 //! Whether that is so is known once the cursor is locked; else the stages run as ever. A batch with refused changes is
 //! not foreseen: there are few, and while they wait their words would take more memory than the rows.
 
-use tidemark_core::planted::{Bug, planted};
+use tidemark_core::batch::Group;
+use tidemark_core::schema::Schema;
 
-use super::check::check;
-use super::decoded::{Decoded, Part};
+use super::check::{TimeRange, check};
 use super::plan::{Plan, plan};
 use super::questions::questions;
 use super::resolve::Change;
@@ -32,12 +32,18 @@ pub struct Foreseen {
 }
 
 impl Foreseen {
-    /// Works the part of a batch out that touches so many chunks; `None` when a change of it is refused.
+    /// Works changes of a station of this lineage out, the first of a batch that touch so many chunks; `None` when one
+    /// of them is refused.
     #[must_use]
-    pub fn of(job: &Decoded, chunks_max: u32) -> Option<Self> {
-        let (schema, groups, lineage) = (&job.current, job.groups(), Lineage::new(job.batch.station));
-        let mut changes = job.resolve(0, &Part { chunks_max, ..Part::WHOLE });
-        let refused = check(schema, &lineage, groups, &changes, job.times);
+    pub fn of(
+        schema: &Schema,
+        lineage: Lineage,
+        groups: &[Group],
+        mut changes: Vec<Change>,
+        times: TimeRange,
+        chunks_max: u32,
+    ) -> Option<Self> {
+        let refused = check(schema, &lineage, groups, &changes, times);
         if !refused.is_empty() {
             return None;
         }
@@ -52,12 +58,10 @@ impl Foreseen {
         Some(Self { lineage, chunks_max, changes, asked, plan })
     }
 
-    /// Whether it is of this part of its batch, which leaves out the first `skip` changes, and of this lineage.
+    /// Whether it is of changes that touch so many chunks, of a station of this lineage.
     #[must_use]
-    pub fn is_of(&self, skip: u32, part: &Part, lineage: &Lineage) -> bool {
-        let from_the_first = skip == 0 || planted(Bug::ForeseenForRest);
-        let to_the_same = part.rows_max == u32::MAX && part.chunks_max == self.chunks_max && part.refuse.is_none();
-        from_the_first && to_the_same && *lineage == self.lineage
+    pub fn is_of(&self, chunks_max: u32, lineage: &Lineage) -> bool {
+        chunks_max == self.chunks_max && *lineage == self.lineage
     }
 
     /// The memory that its questions take, in bytes: about, and rather more than less. That of the changes is counted

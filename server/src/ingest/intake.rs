@@ -240,7 +240,7 @@ impl Ingest {
     /// applied: there the change is.
     fn foresee(&self, job: &Decoded) -> Option<Foreseen> {
         let began = Instant::now();
-        let foreseen = catch_unwind(AssertUnwindSafe(|| Foreseen::of(job, self.chunks_max)));
+        let foreseen = catch_unwind(AssertUnwindSafe(|| job.foresee(self.chunks_max)));
         job.stages.since(Stage::Plan, began);
         foreseen.unwrap_or_else(|panic| {
             self.panics.caught("planning a batch before its turn", Some(&job.batch.station), &*panic);

@@ -18,9 +18,10 @@ use crate::ledger::lineage::Lineage;
 use crate::upstream::error::StoreError;
 use crate::upstream::writes::{RowAt, TableWrites};
 
-/// So many rows are deleted from a table with time by their keys as a set, too. While there are no statistics of a chunk,
-/// the planner takes its rows for one or none, and would compare each of them with each of a few that go (90 of 16,000:
-/// 0.4 s instead of 7 ms). With more it takes a hash by itself; of as many keys it would estimate each for each chunk.
+/// So many rows are deleted from a table with time by their keys as a set, too. While there are no statistics of a
+/// chunk, the planner takes its rows for one or none, and would compare each of them with each of a few that go (90 of
+/// 16,000: 0.4 s instead of 7 ms). With more it takes a hash by itself; of as many keys it would estimate each for each
+/// chunk.
 const FEW_KEYS: usize = 500;
 
 impl PostgresTransaction<'_> {

@@ -3,11 +3,11 @@
 use anyhow::{Context as _, Result};
 use tidemark_e2e::postgres::PgClient;
 
-/// Processor time that was taken, by user and system together, in the kernel's ticks.
+/// CpuTime time that was taken, by user and system together, in the kernel's ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Processor(u64);
+pub struct CpuTime(u64);
 
-impl Processor {
+impl CpuTime {
     /// That of one process so far.
     ///
     /// # Errors
@@ -46,12 +46,12 @@ impl Processor {
 
 /// A server and its PostgreSQL, whose processor time is looked at.
 #[derive(Debug, Clone, Copy)]
-pub struct Upstream {
+pub struct ServerSide {
     server: u32,
     postmaster: u32,
 }
 
-impl Upstream {
+impl ServerSide {
     /// Of a server's process, and of the PostgreSQL that this is a connection to, on this machine.
     ///
     /// # Errors
@@ -65,15 +65,15 @@ impl Upstream {
     ///
     /// # Errors
     /// When one of them is gone.
-    pub fn taken(&self) -> Result<[Processor; 2]> {
-        Ok([Processor::of(self.server)?, Processor::of_family(self.postmaster)?])
+    pub fn taken(&self) -> Result<[CpuTime; 2]> {
+        Ok([CpuTime::of(self.server)?, CpuTime::of_family(self.postmaster)?])
     }
 
     /// What both have taken since then.
     ///
     /// # Errors
     /// When one of them is gone.
-    pub fn since(&self, before: [Processor; 2]) -> Result<[Processor; 2]> {
+    pub fn since(&self, before: [CpuTime; 2]) -> Result<[CpuTime; 2]> {
         let [server, postgres] = self.taken()?;
         Ok([server.since(before[0]), postgres.since(before[1])])
     }
