@@ -1,6 +1,8 @@
 //! The one transaction that takes a part of a batch: lock the cursor, decide, resolve, write, keep the rejects, move
 //! the cursor. The same over every store; [`transact`](crate::upstream::transact) begins and commits.
 
+use std::borrow::Cow;
+
 use tidemark_core::batch::Op;
 use tidemark_core::chain::Print;
 use tidemark_core::decision::{Cursor, Decision, decide};
@@ -91,7 +93,11 @@ pub async fn apply(tx: &mut dyn Transaction, job: &Decoded, part: &Part) -> Resu
         _ => tx.rejected_between(batch.station, untold, cursor.seq).await?,
     };
     let groups = job.groups();
-    let changes = compute(batch.order.len(), || job.resolve(skip, part));
+    let foreseen = job.foreseen(skip, part);
+    let changes = match foreseen {
+        Some(foreseen) => Cow::Borrowed(foreseen.changes.as_slice()),
+        None => Cow::Owned(compute(batch.order.len(), || job.resolve(skip, part))),
+    };
     let work = Work {
         schema: &job.current,
         log: batch.station,
@@ -101,6 +107,7 @@ pub async fn apply(tx: &mut dyn Transaction, job: &Decoded, part: &Part) -> Resu
         changes: &changes,
         has_open_rejects,
         stages: &job.stages,
+        foreseen,
     };
     let Written { applied, mut refused } = match refused_unwritten(&work, part) {
         Some(written) => written,

@@ -1,6 +1,7 @@
 //! A batch that was decoded, with what is needed to apply it, and the parts that it is applied in.
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
 use tidemark_core::batch::{Batch, Group, Op};
@@ -8,11 +9,15 @@ use tidemark_core::chain::{Chain, Print};
 use tidemark_core::columns::ColumnBlock;
 use tidemark_core::planted::{Bug, planted};
 use tidemark_core::schema::Schema;
+use tokio::time::Instant;
 
 use super::check::TimeRange;
 use super::chunks::Touched;
+use super::foreseen::Foreseen;
 use super::resolve::Change;
 use super::stages::Stages;
+use crate::ledger::lineage::Lineage;
+use crate::metrics::Stage;
 
 /// The memory that a change takes beside its values, in bytes: its place in the order, times, prints, and what it is
 /// resolved to.
@@ -39,6 +44,8 @@ pub struct Decoded {
     pub chains: OnceLock<Vec<Chain>>,
     /// Where its time goes.
     pub stages: Stages,
+    /// What will come of a part that begins with it, if that was foreseen.
+    pub foreseen: Option<(Part, Foreseen)>,
 }
 
 /// A bound on how much of a batch one transaction takes, counted from the station's cursor on.
@@ -94,6 +101,25 @@ impl Decoded {
         }
         let mut touched = Touched::default();
         changes.take_while(|change| touched.fits(&self.current, change, part.chunks_max)).collect()
+    }
+
+    /// Works a part out before its turn, as if it followed the cursor and its station's file had only ever been that.
+    #[must_use]
+    pub fn foresee(self, part: Part) -> Self {
+        let began = Instant::now();
+        let (lineage, groups) = (Lineage::new(self.batch.station), self.groups());
+        let foresee = || Foreseen::of(&self.current, lineage, groups, self.resolve(0, &part), self.times);
+        // What the program fails over is met again in its turn, where the change that it is can be found.
+        let foreseen = catch_unwind(AssertUnwindSafe(foresee)).ok();
+        self.stages.since(Stage::Plan, began);
+        Self { foreseen: foreseen.map(|foreseen| (part, foreseen)), ..self }
+    }
+
+    /// What was foreseen of a part that begins after the batch's first `skip` changes.
+    #[must_use]
+    pub fn foreseen(&self, skip: u32, part: &Part) -> Option<&Foreseen> {
+        let (of, foreseen) = self.foreseen.as_ref()?;
+        (skip == 0 && *of == Part { known_to: of.known_to, ..part.clone() }).then_some(foreseen)
     }
 
     /// The groups by the served schema.

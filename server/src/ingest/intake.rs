@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::apply::Outcome;
 use super::check::TimeRange;
-use super::decoded::Decoded;
+use super::decoded::{Decoded, Part};
 use super::patience::Patience;
 use super::problem::store_problem;
 use super::project;
@@ -225,9 +225,11 @@ impl Ingest {
         };
         let now_ms = self.clock.now_ms();
         let times = TimeRange::new(self.window, now_ms);
-        let (current, chains) = (Arc::clone(&self.current), OnceLock::new());
+        let (current, chains, stages) = (Arc::clone(&self.current), OnceLock::new(), Stages::default());
         self.metrics.batches.decoded(frame.len(), began.elapsed());
-        Ok(Decoded { batch, prints, schema, current, projected, times, now_ms, chains, stages: Stages::default() })
+        let foreseen = None;
+        let decoded = Decoded { batch, prints, schema, current, projected, times, now_ms, chains, stages, foreseen };
+        Ok(decoded.foresee(Part { chunks_max: self.chunks_max, ..Part::WHOLE }))
     }
 
     /// The problem of a station whose batch was not applied.

@@ -12,6 +12,7 @@
 //! | write | `write` | [`write::Written`]: what the database took; what it refused is isolated |
 //! | keep | `rejected` | the refused changes as [rejects](crate::ledger::rejects) |
 //!
+//! [`foreseen`] is a batch that has gone through the stages from *resolve* to *plan* before its turn.
 //! [`stages`] adds up where the time of a batch goes. `intake` is where frames come in, [`Ingest`]; `problem` says what
 //! a client hears of a failure. [`replay`] takes rejects through the stages from *resolve* on again.
 //!
@@ -23,6 +24,7 @@ pub mod apply;
 pub mod check;
 pub mod chunks;
 pub mod decoded;
+pub mod foreseen;
 mod intake;
 pub mod patience;
 mod pieces;

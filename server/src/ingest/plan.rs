@@ -55,6 +55,33 @@ struct Net {
     last: Option<RowAt>,
 }
 
+impl Net {
+    const GONE: Self = Self { place: 0, fresh: false, last: None };
+}
+
+/// The net effect on the rows of a table. A recorder's rows come in the order of their identity: those stand in a list,
+/// and only what comes out of order in a map.
+#[derive(Default)]
+struct Nets {
+    ascending: Vec<(Identity, Net)>,
+    others: HashMap<Identity, Net>,
+}
+
+impl Nets {
+    /// The effect on a row; `first` gives it where there was none.
+    fn of(&mut self, identity: Identity, first: impl FnOnce() -> Net) -> &mut Net {
+        let next = self.ascending.len();
+        if self.ascending.last().is_none_or(|(last, _)| *last < identity) {
+            self.ascending.push((identity, first()));
+            return &mut self.ascending[next].1;
+        }
+        match self.ascending.binary_search_by_key(&identity, |(row, _)| *row) {
+            Ok(place) => &mut self.ascending[place].1,
+            Err(_) => self.others.entry(identity).or_insert_with(first),
+        }
+    }
+}
+
 /// The rows upstream, as far as they were asked about, with the range's effect so far.
 struct Overlay {
     present: HashMap<(usize, Key), BTreeSet<i64>>,
@@ -98,7 +125,7 @@ pub fn plan(
     let mut inherited: HashMap<(usize, Key), BTreeSet<i64>> =
         asked.inherited.iter().filter_map(|&at| Some((at, facts.present.get(&at)?.clone()))).collect();
     let mut overlay = Overlay::new(schema, groups, facts.present, facts.children, facts.holders, facts.rejected);
-    let mut net: Vec<HashMap<Identity, Net>> = schema.tables().iter().map(|_| HashMap::new()).collect();
+    let mut net: Vec<Nets> = schema.tables().iter().map(|_| Nets::default()).collect();
     let mut plan = Plan::default();
     for (place, change) in changes.iter().enumerate() {
         if change.op == Op::Void {
@@ -147,10 +174,11 @@ pub fn plan(
             }
         }
         // Wherever a number that was replaced has moved the row, there it is no more.
-        for time_us in inherited.remove(&(index, identity.key)).into_iter().flatten() {
+        let moved = if inherited.is_empty() { None } else { inherited.remove(&(index, identity.key)) };
+        for time_us in moved.into_iter().flatten() {
             let elsewhere = Identity { time_us, ..identity };
             if elsewhere != identity {
-                net[index].insert(elsewhere, Net { place, fresh: false, last: None });
+                *net[index].of(elsewhere, || Net::GONE) = Net { place, ..Net::GONE };
                 overlay.forget(index, elsewhere);
             }
         }
@@ -159,7 +187,7 @@ pub fn plan(
         }
         plan.applied += 1;
         let gone = change.op == Op::Delete;
-        let entry = net[index].entry(identity).or_insert(Net { place, fresh: change.op == Op::Insert, last: None });
+        let entry = net[index].of(identity, || Net { fresh: change.op == Op::Insert, ..Net::GONE });
         entry.place = place;
         let kept = entry.last.is_some() && !gone && planted(Bug::FirstImageKept)
             || change.op == Op::Insert && !entry.fresh && planted(Bug::DeleteWins);
@@ -204,12 +232,12 @@ fn strange_reference(
 }
 
 /// The net effect of every table's rows, in the order of the log.
-fn steps(net: Vec<HashMap<Identity, Net>>) -> Vec<Step> {
+fn steps(net: Vec<Nets>) -> Vec<Step> {
     let mut steps: Vec<Step> = net
         .into_iter()
         .enumerate()
         .flat_map(|(table, rows)| {
-            rows.into_iter().map(move |(identity, Net { place, fresh, last })| {
+            rows.ascending.into_iter().chain(rows.others).map(move |(identity, Net { place, fresh, last })| {
                 let effect = match last {
                     None => Effect::Delete,
                     Some(at) if fresh => Effect::Fresh(at),

@@ -282,6 +282,7 @@ async fn replay(tx: &mut dyn Transaction, replay: &Replay) -> Result<ReplayOutco
         changes,
         has_open_rejects: true,
         stages: &Stages::default(),
+        foreseen: None,
     };
     let Written { applied, refused } = write(tx, &work).await?;
     outcome.applied = applied.into();

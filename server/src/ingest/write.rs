@@ -30,6 +30,7 @@ use tracing::Instrument as _;
 
 use super::appended::inserted_keys;
 use super::check::{Refused, TimeRange, check};
+use super::foreseen::Foreseen;
 use super::plan::{Plan, Refusal, plan};
 use super::questions::{guarded_by, questions};
 use super::resolve::Change;
@@ -66,6 +67,15 @@ pub struct Work<'a> {
     pub has_open_rejects: bool,
     /// Where the time goes.
     pub stages: &'a Stages,
+    /// What was foreseen of them.
+    pub foreseen: Option<&'a Foreseen>,
+}
+
+impl Work<'_> {
+    /// What was foreseen, if it is of just these changes.
+    fn foreseen(&self) -> Option<&Foreseen> {
+        self.foreseen.filter(|foreseen| foreseen.is_of(self.lineage, self.changes))
+    }
 }
 
 /// The outcome of changes.
@@ -84,7 +94,10 @@ pub struct Written {
 pub async fn write(tx: &mut dyn Transaction, work: &Work<'_>) -> Result<Written, StoreError> {
     let check = || check(work.schema, work.lineage, work.groups, work.changes, work.times);
     let began = Instant::now();
-    let refused = compute(work.changes.len(), check);
+    let refused = match work.foreseen() {
+        Some(foreseen) => Cow::Borrowed(&foreseen.refused),
+        None => Cow::Owned(compute(work.changes.len(), check)),
+    };
     work.stages.since(Stage::Plan, began);
     let mut written = Written::default();
     let mut known = KnownRows::default();
@@ -119,7 +132,7 @@ async fn write_range(
     known: &KnownRows,
 ) -> Result<Option<Plan>, StoreError> {
     let mut refused = Cow::Borrowed(refused);
-    let mut plan = plan_range(tx, range, &refused, known).instrument(span!("plan")).await?;
+    let mut plan = plan_range(tx, range, &refused, known, range.foreseen()).instrument(span!("plan")).await?;
     for _ in 0..ROUNDS_MAX {
         if plan.steps.is_empty() {
             return Ok(Some(plan));
@@ -128,7 +141,7 @@ async fn write_range(
             return Ok(Some(plan));
         };
         // Another transaction may have written meanwhile what the planner has a word for.
-        let today = plan_range(tx, range, &refused, known).instrument(span!("plan")).await?;
+        let today = plan_range(tx, range, &refused, known, None).instrument(span!("plan")).await?;
         if today != plan {
             plan = today;
             continue;
@@ -161,7 +174,7 @@ async fn write_range(
             let rejection = Rejection::new(RejectCode::Constraint, because.message.clone());
             refused.to_mut().insert(range.changes[step.place].at, rejection);
         }
-        plan = plan_range(tx, range, &refused, known).instrument(span!("plan")).await?;
+        plan = plan_range(tx, range, &refused, known, None).instrument(span!("plan")).await?;
     }
     Ok(None)
 }
@@ -180,17 +193,24 @@ async fn write_plan(tx: &mut dyn Transaction, range: &Work<'_>, plan: &Plan) -> 
     written
 }
 
-/// Asks what a range has to know, and plans it.
+/// Asks what a range has to know, and plans it, as far as that was not foreseen.
 async fn plan_range(
     tx: &mut dyn Transaction,
     range: &Work<'_>,
     refused: &Refused,
     known: &KnownRows,
+    foreseen: Option<&Foreseen>,
 ) -> Result<Plan, StoreError> {
+    if let Some(plan) = foreseen.and_then(|foreseen| foreseen.plan.clone()) {
+        return Ok(plan);
+    }
     let changes = range.changes.len();
     let began = Instant::now();
     let ask = || questions(range.schema, range.lineage, range.groups, range.changes, refused);
-    let asked = compute(changes, ask);
+    let asked = match foreseen {
+        Some(foreseen) => Cow::Borrowed(&foreseen.asked),
+        None => Cow::Owned(compute(changes, ask)),
+    };
     let began = range.stages.since(Stage::Plan, began);
     let facts = facts(tx, range, &asked, known).await?;
     let began = range.stages.since(Stage::Ask, began);
