@@ -126,7 +126,7 @@ fn killed_anywhere_while_a_program_writes(cluster: Option<&PostgresCluster>) -> 
     station.run(&["backup", whole.to_str().context("a path")?])?.success()?;
     let program = writer(&station, dice.next())?;
     // Kills that met a prune, and those of them after it had removed some of the rows.
-    let (mut kills, mut midway, mut rounds) = (0, 0, 0);
+    let (mut kills, mut midway, mut rounds) = (0, 0, 0_u64);
     while kills < 6 || midway < 2 {
         rounds += 1;
         ensure!(rounds < 40, "only {kills} of {rounds} kills met a prune, {midway} in its middle");
@@ -134,7 +134,8 @@ fn killed_anywhere_while_a_program_writes(cluster: Option<&PostgresCluster>) -> 
         lay_over(&station, &whole, &field)?;
         let before = pruned_rows(&station)?;
         let mut pruning = station.start(&["prune", "--older-than", "90d"])?;
-        pause(Duration::from_millis(dice.below(1200)));
+        // The longer it takes to meet one in its middle, the slower this machine is.
+        pause(Duration::from_millis(dice.below(1200.max(300 * rounds))));
         let met = !pruning.has_ended()?;
         pruning.kill()?;
         kills += u32::from(met);
