@@ -135,7 +135,7 @@ fn killed_anywhere_while_a_program_writes(cluster: Option<&PostgresCluster>) -> 
         let before = pruned_rows(&station)?;
         let mut pruning = station.start(&["prune", "--older-than", "90d"])?;
         // The longer it takes to meet one in its middle, the slower this machine is.
-        pause(Duration::from_millis(dice.below(1200.max(300 * rounds))));
+        pause(Duration::from_millis(dice.below((300 * rounds).max(1200))));
         let met = !pruning.has_ended()?;
         pruning.kill()?;
         kills += u32::from(met);
