@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use tidemark_e2e::postgres::PgClient;
 
-/// CpuTime time that was taken, by user and system together, in the kernel's ticks.
+/// Processor time that was taken, by user and system together, in the kernel's ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CpuTime(u64);
 

@@ -378,6 +378,13 @@ impl ServerProcess {
         Ok(Self { process, address, is_secure })
     }
 
+    /// Where it answers for its metrics, once it has said so.
+    #[must_use]
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        let listening = |line: &str| line.split_once("metrics: http://")?.1.strip_suffix("/metrics")?.parse().ok();
+        self.process.output_so_far().lines().find_map(listening)
+    }
+
     /// Its URL.
     #[must_use]
     pub fn url(&self) -> String {

@@ -34,9 +34,7 @@ fn backups_roll_ups_and_reports_of_stations_reach_a_prometheus_and_its_alerts() 
     // Nobody brings the roll-ups up to date but who asks for a report.
     field.serve_args = ["--metrics-listen", "127.0.0.1:0", "--reports-every", "0"].map(str::to_owned).into();
     let server = field.serve()?;
-    let listening = |line: &str| line.split_once("metrics: http://")?.1.strip_suffix("/metrics")?.parse().ok();
-    let target =
-        wait_for("the listener for metrics", SOON, || Ok(server.process.output_so_far().lines().find_map(listening)))?;
+    let target = wait_for("the listener for metrics", SOON, || Ok(server.metrics()))?;
     let delivered = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/prometheus");
     let prometheus = Prometheus::reading(&delivered, target)?;
     let station = field.join_station("north", &server.url())?;

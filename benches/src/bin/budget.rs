@@ -9,7 +9,7 @@
 #![allow(clippy::disallowed_methods)] // measures real time
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -133,10 +133,7 @@ fn pushed(client: &PgClient, server: &ServerProcess, station: &Station) -> Resul
 /// What the server measures of itself. It makes the text anew after a fifth of a second.
 fn scrape(server: &ServerProcess) -> Result<String> {
     std::thread::sleep(Duration::from_millis(300));
-    let listening = |line: &str| line.split_once("metrics: http://")?.1.strip_suffix("/metrics")?.parse().ok();
-    let said = server.process.output_so_far();
-    let address: Option<SocketAddr> = said.lines().find_map(listening);
-    let address = address.context("the server does not say where its metrics are")?;
+    let address = server.metrics().context("the server does not say where its metrics are")?;
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     write!(stream, "GET /metrics HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
